@@ -1,0 +1,23 @@
+// One Adam update (Kingma & Ba 2015) of one parameter, fused into a single pass over memory.
+import type { AdamSpec } from "./backends/backend.ts";
+import type { Tensor } from "./tensor.ts";
+
+/**
+ * Updates the parameter and its two moments in place, in torch's order of operations.
+ * All four tensors have the same size; `spec.step` is 1 on the first call.
+ */
+export function adamStep(
+  param: Tensor,
+  grad: Tensor,
+  expAvg: Tensor,
+  expAvgSq: Tensor,
+  spec: AdamSpec,
+): void {
+  for (const t of [grad, expAvg, expAvgSq]) {
+    if (t.size !== param.size || !t.isPlain) {
+      throw new Error(`adamStep: shape [${t.shape}] does not fit the parameter's [${param.shape}]`);
+    }
+  }
+  param.storage.version++;
+  param.backend.adamStep(param.buffer, grad.buffer, expAvg.buffer, expAvgSq.buffer, param.size, spec);
+}

@@ -1,0 +1,314 @@
+// Reverse-mode differentiation. Each operation leaves a Node that knows its inputs, what it saved and its
+// vector-Jacobian product; backward visits the nodes from the newest to the oldest and frees them on the way.
+import { scope } from "./scope.ts";
+import { empty, materialize, ones, type Shape, type Storage, takeId, Tensor } from "./tensor.ts";
+
+/** Given the gradient of the output, the gradients of the inputs (null where `needs` is false or there is none). */
+export type Vjp = (g: Tensor, saved: Tensor[], needs: boolean[]) => (Tensor | null)[];
+/** Makes the output again from what was saved: for outputs that are cheaper to compute twice than to keep. */
+export type Recompute = (saved: Tensor[]) => Tensor;
+
+let enabled = true;
+
+export function isGradEnabled(): boolean {
+  return enabled;
+}
+
+/** Runs `fn` without recording a tape. */
+export function noGrad<T>(fn: () => T): T {
+  return withGrad(false, fn);
+}
+
+function withGrad<T>(on: boolean, fn: () => T): T {
+  const before = enabled;
+  enabled = on;
+  try {
+    return fn();
+  } finally {
+    enabled = before;
+  }
+}
+
+/** Whether gradients flow to this tensor. */
+export function tracked(t: Tensor | null): t is Tensor {
+  return t !== null && (t.requiresGrad || t.node !== null);
+}
+
+/** A value kept for backward: memory that is retained, or the recipe of the node that can make it again. */
+class Saved {
+  readonly #tensor: Tensor | null;
+  readonly #storage: Storage | null;
+  readonly #version: number;
+  readonly #recipe: Node | null;
+
+  constructor(t: Tensor) {
+    this.#recipe = t.node?.recompute ? t.node.retain() : null;
+    this.#tensor = this.#recipe ? null : t;
+    this.#storage = this.#recipe ? null : t.storage.retain();
+    this.#version = t.storage.version;
+  }
+
+  /** The value, as a tensor that belongs to the current scope. */
+  get(): Tensor {
+    if (this.#recipe) return noGrad(() => this.#recipe!.again());
+    const { shape, dtype, strides, offset } = this.#tensor!;
+    if (this.#storage!.version !== this.#version) {
+      throw new Error(
+        `backward: a saved tensor of shape [${shape}] was overwritten in place before backward used it`,
+      );
+    }
+    return new Tensor(this.#storage!.retain(), shape, dtype, strides, offset);
+  }
+
+  release(): void {
+    this.#recipe?.release();
+    this.#storage?.release();
+  }
+}
+
+/** One recorded operation. It lives as long as its output or an operation that used its output does. */
+export class Node {
+  readonly id: number = takeId();
+  #references = 1;
+  #saved: Saved[] | null;
+
+  constructor(
+    readonly name: string,
+    readonly shape: Shape,
+    /** Where gradients go: the node that made the input, or the input itself when it is a leaf. */
+    readonly inputs: readonly (Node | Tensor | null)[],
+    saved: readonly Tensor[],
+    readonly vjp: Vjp,
+    readonly recompute: Recompute | null,
+  ) {
+    for (const input of inputs) if (input instanceof Node) input.retain();
+    this.#saved = saved.map((t) => new Saved(t));
+  }
+
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#references === 0) this.free();
+  }
+
+  /** The saved values. @throws if backward has already used them up. */
+  saved(): Tensor[] {
+    if (!this.#saved) {
+      throw new Error(
+        `backward: the graph of ${this.name} was already freed; pass retainGraph to use it twice`,
+      );
+    }
+    return this.#saved.map((s) => s.get());
+  }
+
+  again(): Tensor {
+    return this.recompute!(this.saved());
+  }
+
+  /** Lets go of saved memory and of the nodes before this one. */
+  free(): void {
+    if (!this.#saved) return;
+    for (const s of this.#saved) s.release();
+    this.#saved = null;
+    for (const input of this.inputs) if (input instanceof Node) input.release();
+  }
+}
+
+/**
+ * Puts an operation on the tape: `out` was made from `inputs`, `save` is what `vjp` wants back.
+ * Does nothing when no input is tracked or inside `noGrad`.
+ */
+export function record(
+  name: string,
+  out: Tensor,
+  inputs: readonly (Tensor | null)[],
+  save: readonly Tensor[],
+  vjp: Vjp,
+  recompute: Recompute | null = null,
+): Tensor {
+  if (!enabled || !inputs.some(tracked)) return out;
+  const edges = inputs.map((t) => (tracked(t) ? t.node ?? t : null));
+  out.node = new Node(name, out.shape, edges, save, vjp, recompute);
+  return out;
+}
+
+/** Every node that the outputs depend on, newest first. */
+function reachable(outputs: readonly Tensor[]): Node[] {
+  const seen = new Set<Node>();
+  const todo = outputs.flatMap((t) => t.node ?? []);
+  while (todo.length > 0) {
+    const node = todo.pop()!;
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const input of node.inputs) if (input instanceof Node) todo.push(input);
+  }
+  return [...seen].sort((a, b) => b.id - a.id);
+}
+
+/** Gradients by where they arrive: a node's output or a leaf. */
+type Sink = Map<Node | Tensor, Tensor>;
+
+let accumulating = false;
+
+/**
+ * The shared walk. `targets` null means every leaf. Nodes on no path to a target are skipped, so partial
+ * gradients cost only their path.
+ */
+function walk(
+  outputs: readonly Tensor[],
+  gradOutputs: readonly (Tensor | null)[],
+  targets: Set<Node | Tensor> | null,
+  retainGraph: boolean,
+): Sink {
+  const nodes = reachable(outputs);
+  const relevant = new Set<Node | Tensor>(targets ?? []);
+  if (targets) {
+    for (const node of [...nodes].reverse()) {
+      if (node.inputs.some((input) => input !== null && relevant.has(input))) relevant.add(node);
+    }
+  }
+  const wanted = (input: Node | Tensor | null): input is Node | Tensor =>
+    input !== null && (targets === null || relevant.has(input));
+  const sink: Sink = new Map();
+  for (const [i, t] of outputs.entries()) {
+    const at = t.node ?? t;
+    if (wanted(at)) accumulate(sink, at, gradOutputs[i] ?? seed(t));
+  }
+  for (const node of nodes) {
+    const g = sink.get(node);
+    if (!g || (targets && !relevant.has(node))) continue;
+    const needs = node.inputs.map(wanted);
+    if (needs.some(Boolean) || node.name === "checkpoint") { // a checkpoint may hide parameters
+      scope(() => {
+        const grads = node.vjp(g, node.saved(), needs);
+        node.inputs.forEach((input, i) => {
+          const gradient = grads[i];
+          if (wanted(input) && gradient) accumulate(sink, input, gradient);
+        });
+      });
+    }
+    if (!targets?.has(node)) {
+      sink.delete(node);
+      g.dispose();
+    }
+    if (!retainGraph) node.free();
+  }
+  return sink;
+}
+
+function seed(t: Tensor): Tensor {
+  if (t.size !== 1) {
+    throw new Error(
+      `backward: the output has shape [${t.shape}]; give its gradient, or reduce it to one number`,
+    );
+  }
+  return ones(t.shape);
+}
+
+/** Adds a gradient to the sink, which owns what it holds. */
+function accumulate(sink: Sink, at: Node | Tensor, g: Tensor): void {
+  if (`${g.shape}` !== `${at.shape}`) {
+    throw new Error(`backward: a gradient of shape [${g.shape}] arrived at a value of shape [${at.shape}]`);
+  }
+  const before = sink.get(at);
+  if (!before) {
+    sink.set(at, owned(g.detach())); // another handle: g may be returned for several inputs
+    return;
+  }
+  sink.set(at, owned(sum(before, g)));
+}
+
+/** a + b in the memory of `a` when nobody else looks at it. Frees `a` otherwise. */
+function sum(a: Tensor, b: Tensor): Tensor {
+  const inPlace = a.isPlain && !a.storage.shared;
+  const out = inPlace ? a : empty(a.shape, a.dtype, a.backend);
+  const [x, y] = [a, b].map((t) => (t.isPlain ? t : materialize(t)));
+  const line = { outer: 0, inner: 1 } as const;
+  a.backend.binary("add", x.buffer, line, y.buffer, line, out.buffer, 1, a.size);
+  if (x !== a) x.dispose();
+  if (y !== b) y.dispose();
+  if (!inPlace) a.dispose();
+  return out;
+}
+
+/** Takes a tensor out of the current scope. */
+function owned(t: Tensor): Tensor {
+  t.owner = null;
+  return t;
+}
+
+/**
+ * Accumulates d(outputs)/d(leaf) into `.grad` of every leaf that requires it, and frees the tape.
+ * `gradOutputs[i]` is the gradient of outputs[i]; a one-element output defaults to 1.
+ *
+ * @example
+ * const w = tensor([3], [1], { requiresGrad: true });
+ * backward(w.square().sum());
+ * await w.grad!.item(); // 6
+ */
+export function backward(outputs: Tensor | Tensor[], gradOutputs: readonly (Tensor | null)[] = []): void {
+  const list = Array.isArray(outputs) ? outputs : [outputs];
+  if (!list.some(tracked)) throw new Error("backward: no output depends on a tensor with requiresGrad");
+  const before = accumulating;
+  accumulating = true;
+  const sink = scope(() => withGrad(false, () => walk(list, gradOutputs, null, false)));
+  accumulating = before;
+  for (const [at, g] of sink) settle(at, g);
+}
+
+/** Moves a gradient from the sink to its leaf's `.grad`. */
+function settle(at: Node | Tensor, g: Tensor): void {
+  if (!(at instanceof Tensor)) return g.dispose();
+  if (!at.grad) at.grad = g;
+  else {
+    at.grad = owned(sum(at.grad, g));
+    g.dispose();
+  }
+}
+
+/**
+ * d(outputs)/d(inputs), without touching `.grad`. Inputs may be leaves or values in mid-graph.
+ * The part of the tape that was walked is freed unless `retainGraph`.
+ * @throws if an output does not depend on an input.
+ */
+export function grad(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  options: { gradOutputs?: readonly Tensor[]; retainGraph?: boolean } = {},
+): Tensor[] {
+  const targets = new Set(inputs.map((t) => t.node ?? t));
+  const sink = scope(() =>
+    withGrad(false, () => walk(outputs, options.gradOutputs ?? [], targets, options.retainGraph ?? false))
+  );
+  const found = inputs.map((t, i) => {
+    const g = sink.get(t.node ?? t);
+    if (!g) throw new Error(`grad: the outputs do not depend on input ${i} (shape [${t.shape}])`);
+    return g.detach();
+  });
+  for (const g of sink.values()) g.dispose();
+  return found;
+}
+
+/**
+ * `fn(...xs)`, keeping only `xs` for backward: everything inside is computed again when its gradient is asked.
+ * Parameters that `fn` uses get their gradients from `backward` (not from `grad`, which sees only `xs`).
+ */
+export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {
+  if (!enabled) return fn(...xs);
+  const out = scope(() => noGrad(() => fn(...xs).detach()));
+  const edges = xs.map((t) => (tracked(t) ? t.node ?? t : null));
+  const vjp: Vjp = (g, saved, needs) => {
+    saved.forEach((t, i) => t.requiresGrad = needs[i]);
+    const again = withGrad(true, () => fn(...saved));
+    const targets = accumulating ? null : new Set<Node | Tensor>(saved);
+    const sink = walk([again], [g], targets, false);
+    const inputs = saved.map((t) => sink.get(t) ?? null);
+    for (const [at, leaf] of sink) if (!saved.some((t) => t === at)) settle(at, leaf);
+    return inputs;
+  };
+  out.node = new Node("checkpoint", out.shape, edges, xs, vjp, null);
+  return out;
+}

@@ -1,0 +1,90 @@
+// Where tensors lie in the linear memory: best fit over a list of free blocks kept in order of address.
+
+const ALIGN = 64;
+
+interface Block {
+  at: number;
+  bytes: number;
+}
+
+/** Hands out aligned ranges of a memory that grows up to 4 GiB. */
+export class Allocator {
+  readonly #free: Block[] = [];
+  #end: number;
+  #used = 0;
+
+  /** @param grow makes the memory at least `bytes` large, or answers false when it cannot */
+  constructor(start: number, readonly grow: (bytes: number) => boolean) {
+    this.#end = Math.ceil(start / ALIGN) * ALIGN;
+  }
+
+  get reserved(): number {
+    return this.#end;
+  }
+
+  /** @throws if the memory is exhausted, with the numbers */
+  alloc(bytes: number): number {
+    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    let best = -1;
+    for (let i = 0; i < this.#free.length; i++) {
+      const b = this.#free[i].bytes;
+      if (b >= size && (best < 0 || b < this.#free[best].bytes)) {
+        best = i;
+        if (b === size) break;
+      }
+    }
+    this.#used += size;
+    if (best >= 0) {
+      const block = this.#free[best];
+      const at = block.at;
+      if (block.bytes === size) this.#free.splice(best, 1);
+      else {
+        block.at += size;
+        block.bytes -= size;
+      }
+      return at;
+    }
+    // Nothing fits: grow, reusing a free block at the very end.
+    const last = this.#free.at(-1);
+    const tail = last && last.at + last.bytes === this.#end ? last : null;
+    const at = tail ? tail.at : this.#end;
+    if (!this.grow(at + size)) {
+      this.#used -= size;
+      throw new Error(
+        `out of memory: ${mib(size)} MiB asked, ${
+          mib(this.#used)
+        } MiB in use of at most 4096 MiB on the CPU; ` +
+          `use a smaller batch, smaller pictures, or checkpoint()`,
+      );
+    }
+    if (tail) this.#free.pop();
+    this.#end = at + size;
+    return at;
+  }
+
+  free(at: number, bytes: number): void {
+    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    this.#used -= size;
+    let low = 0, high = this.#free.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#free[middle].at < at) low = middle + 1;
+      else high = middle;
+    }
+    const before = this.#free[low - 1], after = this.#free[low];
+    const joinsBefore = before && before.at + before.bytes === at;
+    const joinsAfter = after && at + size === after.at;
+    if (joinsBefore && joinsAfter) {
+      before.bytes += size + after.bytes;
+      this.#free.splice(low, 1);
+    } else if (joinsBefore) before.bytes += size;
+    else if (joinsAfter) {
+      after.at = at;
+      after.bytes += size;
+    } else this.#free.splice(low, 0, { at, bytes: size });
+  }
+}
+
+function mib(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(0);
+}

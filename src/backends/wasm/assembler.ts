@@ -1,0 +1,391 @@
+// A WebAssembly assembler small enough to read: typed expressions are byte strings, a Fn collects statements,
+// a ModuleBuilder links them. Kernels are written with it in TypeScript and emitted when the backend starts.
+// Opcodes: WebAssembly core specification 3.0, with SIMD, threads and relaxed SIMD.
+
+export type ValType = "i32" | "f32" | "f64" | "v128";
+const TYPE_CODE: Record<ValType, number> = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+
+/** An expression: code that leaves one value of a type on the stack. Using it twice computes it twice. */
+export class Ex<T extends ValType = ValType> {
+  constructor(readonly type: T, readonly code: readonly number[]) {}
+}
+export type I32 = Ex<"i32"> | number;
+export type F32 = Ex<"f32"> | number;
+export type F64 = Ex<"f64"> | number;
+export type V128 = Ex<"v128">;
+
+/** A local variable: an expression that can be assigned. */
+export class Local<T extends ValType = ValType> extends Ex<T> {
+  constructor(type: T, readonly index: number) {
+    super(type, [0x20, ...leb(index)]);
+  }
+}
+
+/** Unsigned LEB128. */
+export function leb(n: number): number[] {
+  const out: number[] = [];
+  do {
+    const byte = n % 128;
+    n = Math.floor(n / 128);
+    out.push(n > 0 ? byte | 0x80 : byte);
+  } while (n > 0);
+  return out;
+}
+
+/** Signed LEB128. */
+function sleb(n: number): number[] {
+  const out: number[] = [];
+  for (;;) {
+    const byte = n & 0x7f;
+    n >>= 7;
+    if ((n === 0 && !(byte & 0x40)) || (n === -1 && byte & 0x40)) return [...out, byte];
+    out.push(byte | 0x80);
+  }
+}
+
+function float32Bytes(x: number): number[] {
+  return [...new Uint8Array(new Float32Array([x]).buffer)];
+}
+
+const asI32 = (x: I32): Ex<"i32"> => (typeof x === "number" ? new Ex("i32", [0x41, ...sleb(x | 0)]) : x);
+const asF32 = (x: F32): Ex<"f32"> => (typeof x === "number" ? new Ex("f32", [0x43, ...float32Bytes(x)]) : x);
+const asF64 = (x: F64): Ex<"f64"> =>
+  typeof x === "number" ? new Ex("f64", [0x44, ...new Uint8Array(new Float64Array([x]).buffer)]) : x;
+
+const i2 = (op: number) => (a: I32, b: I32): Ex<"i32"> =>
+  new Ex("i32", [...asI32(a).code, ...asI32(b).code, op]);
+const atomic = (op: number, align = 2): number[] => [0xfe, op, align, 0];
+const f1 = (op: number) => (a: F32): Ex<"f32"> => new Ex("f32", [...asF32(a).code, op]);
+const f2 = (op: number) => (a: F32, b: F32): Ex<"f32"> =>
+  new Ex("f32", [...asF32(a).code, ...asF32(b).code, op]);
+const fCompare = (op: number) => (a: F32, b: F32): Ex<"i32"> =>
+  new Ex("i32", [...asF32(a).code, ...asF32(b).code, op]);
+const d2 = (op: number) => (a: F64, b: F64): Ex<"f64"> =>
+  new Ex("f64", [...asF64(a).code, ...asF64(b).code, op]);
+const simd = (op: number): number[] => [0xfd, ...leb(op)];
+const v1 = (op: number) => (a: V128): V128 => new Ex("v128", [...a.code, ...simd(op)]);
+const v2 = (op: number) => (a: V128, b: V128): V128 => new Ex("v128", [...a.code, ...b.code, ...simd(op)]);
+const memarg = (align: number, offset: number): number[] => [align, ...leb(offset)];
+
+export const i32 = {
+  const: (n: number): Ex<"i32"> => asI32(n),
+  load: (at: I32, offset = 0): Ex<"i32"> => new Ex("i32", [...asI32(at).code, 0x28, ...memarg(2, offset)]),
+  add: i2(0x6a),
+  sub: i2(0x6b),
+  mul: i2(0x6c),
+  div: i2(0x6d),
+  rem: i2(0x6f),
+  divU: i2(0x6e),
+  remU: i2(0x70),
+  and: i2(0x71),
+  or: i2(0x72),
+  shl: i2(0x74),
+  shrU: i2(0x76),
+  eq: i2(0x46),
+  ne: i2(0x47),
+  lt: i2(0x48),
+  ltU: i2(0x49),
+  gt: i2(0x4a),
+  le: i2(0x4c),
+  ge: i2(0x4e),
+  eqz: (a: I32): Ex<"i32"> => new Ex("i32", [...asI32(a).code, 0x45]),
+  atomicLoad: (at: I32): Ex<"i32"> => new Ex("i32", [...asI32(at).code, ...atomic(0x10)]),
+  /** Adds and answers the value from before. */
+  atomicAdd: (at: I32, n: I32): Ex<"i32"> =>
+    new Ex("i32", [...asI32(at).code, ...asI32(n).code, ...atomic(0x1e)]),
+  atomicSub: (at: I32, n: I32): Ex<"i32"> =>
+    new Ex("i32", [...asI32(at).code, ...asI32(n).code, ...atomic(0x25)]),
+  truncF32: (a: F32): Ex<"i32"> => new Ex("i32", [...asF32(a).code, 0xa8]),
+  select: (a: I32, b: I32, condition: I32): Ex<"i32"> =>
+    new Ex("i32", [...asI32(a).code, ...asI32(b).code, ...asI32(condition).code, 0x1b]),
+  min: (a: Ex<"i32">, b: Ex<"i32">): Ex<"i32"> => i32.select(a, b, i32.lt(a, b)),
+};
+
+export const f32 = {
+  const: (n: number): Ex<"f32"> => asF32(n),
+  load: (at: I32, offset = 0): Ex<"f32"> => new Ex("f32", [...asI32(at).code, 0x2a, ...memarg(2, offset)]),
+  add: f2(0x92),
+  sub: f2(0x93),
+  mul: f2(0x94),
+  div: f2(0x95),
+  min: f2(0x96),
+  max: f2(0x97),
+  sqrt: f1(0x91),
+  neg: f1(0x8c),
+  abs: f1(0x8b),
+  lt: fCompare(0x5d),
+  gt: fCompare(0x5e),
+  eq: fCompare(0x5b),
+  fromI32: (a: I32): Ex<"f32"> => new Ex("f32", [...asI32(a).code, 0xb2]),
+  fromF64: (a: F64): Ex<"f32"> => new Ex("f32", [...asF64(a).code, 0xb6]),
+  lane: (v: V128, lane: number): Ex<"f32"> => new Ex("f32", [...v.code, ...simd(0x1f), lane]),
+};
+
+export const f64 = {
+  const: (n: number): Ex<"f64"> => asF64(n),
+  load: (at: I32, offset = 0): Ex<"f64"> => new Ex("f64", [...asI32(at).code, 0x2b, ...memarg(3, offset)]),
+  add: d2(0xa0),
+  sub: d2(0xa1),
+  mul: d2(0xa2),
+  div: d2(0xa3),
+  sqrt: (a: F64): Ex<"f64"> => new Ex("f64", [...asF64(a).code, 0x9f]),
+  fromF32: (a: F32): Ex<"f64"> => new Ex("f64", [...asF32(a).code, 0xbb]),
+  fromI32: (a: I32): Ex<"f64"> => new Ex("f64", [...asI32(a).code, 0xb7]),
+};
+
+/** Four f32 lanes. `fma` is set per module: fused where the engine has relaxed SIMD, two roundings elsewhere. */
+export const v = {
+  load: (at: I32, offset = 0): V128 => new Ex("v128", [...asI32(at).code, ...simd(0), ...memarg(4, offset)]),
+  loadSplat: (at: I32, offset = 0): V128 =>
+    new Ex("v128", [...asI32(at).code, ...simd(0x09), ...memarg(2, offset)]),
+  splat: (a: F32): V128 => new Ex("v128", [...asF32(a).code, ...simd(0x13)]),
+  splatI32: (a: I32): V128 => new Ex("v128", [...asI32(a).code, ...simd(0x11)]),
+  add: v2(0xe4),
+  sub: v2(0xe5),
+  mul: v2(0xe6),
+  div: v2(0xe7),
+  min: v2(0xe8),
+  max: v2(0xe9),
+  pmax: v2(0xeb),
+  abs: v1(0xe0),
+  neg: v1(0xe1),
+  sqrt: v1(0xe3),
+  nearest: v1(0x6a),
+  eq: v2(0x41),
+  ne: v2(0x42),
+  lt: v2(0x43),
+  gt: v2(0x44),
+  and: v2(0x4e),
+  or: v2(0x50),
+  andNot: v2(0x4f),
+  addI32: v2(0xae),
+  shlI32: (a: V128, bits: number): V128 => new Ex("v128", [...a.code, ...asI32(bits).code, ...simd(0xab)]),
+  shrI32: (a: V128, bits: number): V128 => new Ex("v128", [...a.code, ...asI32(bits).code, ...simd(0xac)]),
+  toI32: v1(0xf8),
+  fromI32: v1(0xfa),
+  /** Lanes of `a` where the mask is set, of `b` elsewhere. */
+  select: (a: V128, b: V128, mask: V128): V128 =>
+    new Ex("v128", [...a.code, ...b.code, ...mask.code, ...simd(0x52)]),
+  laneI32: (a: V128, lane: number): Ex<"i32"> => new Ex("i32", [...a.code, ...simd(0x1b), lane]),
+  zero: (): V128 => new Ex("v128", [...simd(0x0c), ...new Array<number>(16).fill(0)]),
+  /** Sum of the four lanes: (0 + 2) + (1 + 3). */
+  sum: (f: Fn, a: V128): Ex<"f32"> => {
+    const t = f.let(a);
+    return f32.add(
+      f32.add(f32.lane(t, 0), f32.lane(t, 2)),
+      f32.add(f32.lane(t, 1), f32.lane(t, 3)),
+    );
+  },
+};
+
+/** A function under construction: statements append to its body. */
+export class Fn {
+  readonly code: number[] = [];
+  readonly #locals: ValType[] = [];
+  readonly #constants = new Map<number, Local<"v128">>();
+  readonly #prologue: number[] = [];
+
+  constructor(
+    readonly module: ModuleBuilder,
+    readonly name: string,
+    readonly params: readonly ValType[],
+    readonly results: readonly ValType[],
+  ) {}
+
+  param<T extends ValType>(index: number, type: T): Local<T> {
+    if (this.params[index] !== type) {
+      throw new Error(`${this.name}: parameter ${index} is ${this.params[index]}`);
+    }
+    return new Local(type, index);
+  }
+
+  local<T extends ValType>(type: T): Local<T> {
+    this.#locals.push(type);
+    return new Local(type, this.params.length + this.#locals.length - 1);
+  }
+
+  /** A new local holding the value: an expression that is safe to use more than once. */
+  let<T extends ValType>(value: Ex<T>): Local<T> {
+    const l = this.local(value.type);
+    this.set(l, value);
+    return l;
+  }
+
+  /** A constant in all four lanes, set once at the start of the function: loops then find it in a register. */
+  splat(x: number): Local<"v128"> {
+    let l = this.#constants.get(x);
+    if (!l) {
+      l = this.local("v128");
+      this.#constants.set(x, l);
+      this.#prologue.push(...v.splat(x).code, 0x21, ...leb(l.index));
+    }
+    return l;
+  }
+
+  /** a * b + c */
+  fma(a: V128, b: V128, c: V128): V128 {
+    return this.module.fma(a, b, c);
+  }
+
+  set<T extends ValType>(l: Local<T>, value: Ex<T> | number): void {
+    const ex = typeof value === "number"
+      ? (l.type === "i32" ? asI32(value) : l.type === "f32" ? asF32(value) : asF64(value))
+      : value;
+    if (ex.type !== l.type) throw new Error(`${this.name}: ${ex.type} assigned to a ${l.type} local`);
+    this.code.push(...ex.code, 0x21, ...leb(l.index));
+  }
+
+  inc(l: Local<"i32">, by: I32): void {
+    this.set(l, i32.add(l, by));
+  }
+
+  storeI32(at: I32, value: I32, offset = 0): void {
+    this.code.push(...asI32(at).code, ...asI32(value).code, 0x36, ...memarg(2, offset));
+  }
+  storeF32(at: I32, value: F32, offset = 0): void {
+    this.code.push(...asI32(at).code, ...asF32(value).code, 0x38, ...memarg(2, offset));
+  }
+  storeF64(at: I32, value: F64, offset = 0): void {
+    this.code.push(...asI32(at).code, ...asF64(value).code, 0x39, ...memarg(3, offset));
+  }
+  store(at: I32, value: V128, offset = 0): void {
+    this.code.push(...asI32(at).code, ...value.code, ...simd(0x0b), ...memarg(4, offset));
+  }
+  copyBytes(to: I32, from: I32, bytes: I32): void {
+    this.code.push(...asI32(to).code, ...asI32(from).code, ...asI32(bytes).code, 0xfc, 10, 0, 0);
+  }
+  fillBytes(to: I32, byte: I32, bytes: I32): void {
+    this.code.push(...asI32(to).code, ...asI32(byte).code, ...asI32(bytes).code, 0xfc, 11, 0);
+  }
+
+  atomicStore(at: I32, value: I32): void {
+    this.code.push(...asI32(at).code, ...asI32(value).code, ...atomic(0x17));
+  }
+  /** Sleeps until notified, unless the word at `at` is no longer `expected`. */
+  wait(at: I32, expected: I32): void {
+    this.code.push(...asI32(at).code, ...asI32(expected).code, 0x42, 0x7f, ...atomic(0x01), 0x1a);
+  }
+  notify(at: I32, count: I32): void {
+    this.code.push(...asI32(at).code, ...asI32(count).code, ...atomic(0x00), 0x1a);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.code.push(...asI32(condition).code, 0x04, 0x40);
+    then();
+    if (otherwise) {
+      this.code.push(0x05);
+      otherwise();
+    }
+    this.code.push(0x0b);
+  }
+
+  /** Runs the body while the condition holds. */
+  while(condition: I32, body: () => void): void {
+    this.code.push(0x02, 0x40, 0x03, 0x40, ...asI32(condition).code, 0x45, 0x0d, 1);
+    body();
+    this.code.push(0x0c, 0, 0x0b, 0x0b);
+  }
+
+  /** for (let i = from; i < to; i += step). `to` is evaluated anew each time: pass a local. */
+  for(from: I32, to: I32, step: I32, body: (i: Local<"i32">) => void): void {
+    const i = this.local("i32");
+    this.set(i, asI32(from));
+    this.while(i32.lt(i, to), () => {
+      body(i);
+      this.inc(i, step);
+    });
+  }
+
+  /** A loop that tests at its end: for hot bodies that run at least once. */
+  doWhile(body: () => void, condition: () => I32): void {
+    this.code.push(0x03, 0x40);
+    body();
+    this.code.push(...asI32(condition()).code, 0x0d, 0, 0x0b);
+  }
+
+  call(name: string, ...args: Ex[]): void {
+    for (const a of args) this.code.push(...a.code);
+    this.code.push(0x10, ...leb(this.module.indexOf(name)));
+  }
+
+  /** Calls the function at a table index; its type is that of the function `like`. */
+  callIndirect(like: string, index: I32, ...args: Ex[]): void {
+    for (const a of args) this.code.push(...a.code);
+    this.code.push(...asI32(index).code, 0x11, ...leb(this.module.indexOf(like)), 0);
+  }
+
+  /** Leaves the innermost block of a while (0 = its loop: continue, 1 = break); add 1 for each `if` around. */
+  branch(depth: number): void {
+    this.code.push(0x0c, ...leb(depth));
+  }
+
+  return(value?: Ex): void {
+    this.code.push(...(value?.code ?? []), 0x0f);
+  }
+
+  body(): number[] {
+    const locals = this.#locals.flatMap((t) => [1, TYPE_CODE[t]]);
+    const all = [...leb(this.#locals.length), ...locals, ...this.#prologue, ...this.code, 0x0b];
+    return [...leb(all.length), ...all];
+  }
+}
+
+/** Links functions into a module that imports one shared memory (env.memory) and has a table of all of them. */
+export class ModuleBuilder {
+  readonly #fns: Fn[] = [];
+  readonly #index = new Map<string, number>();
+
+  /** @param relaxed whether to use the fused multiply-add of relaxed SIMD */
+  constructor(readonly relaxed: boolean) {}
+
+  /** a * b + c */
+  fma(a: V128, b: V128, c: V128): V128 {
+    return this.relaxed
+      ? new Ex("v128", [...a.code, ...b.code, ...c.code, ...simd(0x105)])
+      : v.add(v.mul(a, b), c);
+  }
+
+  fn(name: string, params: readonly ValType[], results: readonly ValType[], build: (f: Fn) => void): void {
+    const f = new Fn(this, name, params, results);
+    this.#index.set(name, this.#fns.length);
+    this.#fns.push(f);
+    build(f);
+  }
+
+  indexOf(name: string): number {
+    const index = this.#index.get(name);
+    if (index === undefined) throw new Error(`assembler: no function ${name} yet`);
+    return index;
+  }
+
+  get names(): string[] {
+    return [...this.#index.keys()];
+  }
+
+  bytes(maxPages: number): Uint8Array<ArrayBuffer> {
+    const text = (s: string): number[] => [...leb(s.length), ...new TextEncoder().encode(s)];
+    const section = (id: number, items: number[][]): number[] => {
+      const content = [...leb(items.length), ...items.flat()];
+      return [id, ...leb(content.length), ...content];
+    };
+    const types = this.#fns.map((f) => [
+      0x60,
+      f.params.length,
+      ...f.params.map((t) => TYPE_CODE[t]),
+      f.results.length,
+      ...f.results.map((t) => TYPE_CODE[t]),
+    ]);
+    const n = this.#fns.length;
+    const all = this.#fns.map((_, i) => leb(i));
+    return Uint8Array.from([
+      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...section(1, types),
+      ...section(2, [[...text("env"), ...text("memory"), 2, 3, ...leb(1), ...leb(maxPages)]]),
+      ...section(3, all),
+      ...section(4, [[0x70, 0, ...leb(n)]]),
+      ...section(7, this.#fns.map((f, i) => [...text(f.name), 0, ...leb(i)])),
+      ...section(9, [[0, 0x41, 0, 0x0b, ...leb(n), ...all.flat()]]),
+      ...section(10, this.#fns.map((f) => f.body())),
+    ]);
+  }
+}

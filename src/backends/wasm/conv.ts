@@ -1,0 +1,343 @@
+// Convolution kernels, after Goto's GEMM: weights packed in panels of 8 output channels, 6 pixels x 8 channels of
+// accumulators in registers. A tile copies its padded (and enlarged) input block to scratch, so that the inner loop
+// knows no borders; 1x1 convolutions and matrix products read in place.
+import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { kernel, storeRow } from "./elementwise.ts";
+import { argument } from "./pool.ts";
+
+export const PIXELS = 6;
+export const PANEL = 8;
+/** Bytes at the start of a worker's scratch for the results of the micro-kernel. */
+export const ACCUMULATORS = 256;
+
+/**
+ * micro(table, panel, runs, run bytes, input row bytes, out): 6 pixels x 8 channels.
+ * table: addresses of the first input value of 6 pixels; a filter row is a run of kernel width x channels
+ * values, contiguous in NHWC. out: 6 x 8 floats.
+ */
+export function addMicroKernels(m: ModuleBuilder): void {
+  m.fn("micro", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [table, panel, runs, runBytes, rowBytes, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
+    const pixel = Array.from({ length: PIXELS }, (_, p) => f.let(i32.load(table, 4 * p)));
+    const acc = accumulators(f);
+    const [b0, b1] = [f.local("v128"), f.local("v128")];
+    const k = f.local("i32");
+    const bulk = f.let(i32.and(runBytes, -16));
+    const step = (unroll: number) => {
+      for (let u = 0; u < unroll; u++) {
+        f.set(b0, v.load(panel, u * PANEL * 4));
+        f.set(b1, v.load(panel, u * PANEL * 4 + 16));
+        for (let p = 0; p < PIXELS; p++) {
+          const a = f.let(v.loadSplat(i32.add(pixel[p], k), u * 4));
+          f.set(acc[p][0], f.fma(a, b0, acc[p][0]));
+          f.set(acc[p][1], f.fma(a, b1, acc[p][1]));
+        }
+      }
+      f.inc(k, 4 * unroll);
+      f.inc(panel, unroll * PANEL * 4);
+    };
+    f.while(runs, () => {
+      f.set(k, 0);
+      f.if(bulk, () => f.doWhile(() => step(4), () => i32.lt(k, bulk)));
+      f.while(i32.lt(k, runBytes), () => step(1));
+      for (const p of pixel) f.inc(p, rowBytes);
+      f.inc(runs, -1);
+    });
+    acc.forEach((row, p) => row.forEach((a, j) => f.store(out, a, p * PANEL * 4 + j * 16)));
+  });
+
+  // outer(a, b, count, out): out[6][8] += sum over k of a[k][6] b[k][8], both packed
+  m.fn("outer", ["i32", "i32", "i32", "i32"], [], (f) => {
+    const [a, b, count, out] = [0, 1, 2, 3].map((n) => f.param(n, "i32"));
+    const acc = accumulators(f);
+    acc.forEach((row, p) => row.forEach((x, j) => f.set(x, v.load(out, p * PANEL * 4 + j * 16))));
+    const [b0, b1] = [f.local("v128"), f.local("v128")];
+    const step = (unroll: number) => {
+      for (let u = 0; u < unroll; u++) {
+        f.set(b0, v.load(b, u * PANEL * 4));
+        f.set(b1, v.load(b, u * PANEL * 4 + 16));
+        for (let p = 0; p < PIXELS; p++) {
+          const x = f.let(v.loadSplat(a, (u * PIXELS + p) * 4));
+          f.set(acc[p][0], f.fma(x, b0, acc[p][0]));
+          f.set(acc[p][1], f.fma(x, b1, acc[p][1]));
+        }
+      }
+      f.inc(a, unroll * PIXELS * 4);
+      f.inc(b, unroll * PANEL * 4);
+      f.inc(count, -unroll);
+    };
+    f.while(i32.ge(count, 4), () => step(4));
+    f.while(count, () => step(1));
+    acc.forEach((row, p) => row.forEach((x, j) => f.store(out, x, p * PANEL * 4 + j * 16)));
+  });
+}
+
+function accumulators(f: Fn): Local<"v128">[][] {
+  return Array.from({ length: PIXELS }, () => [f.local("v128"), f.local("v128")]);
+}
+
+/**
+ * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), 8 outputs.
+ * arguments: from, to, kernel height, kernel width, inputs, outputs, then byte strides of output, input,
+ * kernel row, kernel column in `from` (negative: flipped). A tile is a panel.
+ */
+export function addPack(m: ModuleBuilder): void {
+  kernel(m, "pack", (f, tile) => {
+    const [height, width, inputs] = [2, 3, 4].map((n) => f.let(argument(n)));
+    const [outStride, inStride, rowStride, columnStride] = [6, 7, 8, 9].map((n) => f.let(argument(n)));
+    const first = f.let(i32.mul(tile, PANEL));
+    const lanes = f.let(i32.min(f.let(i32.sub(argument(5), first)), f.let(i32.const(PANEL))));
+    const from = f.let(i32.add(argument(0), i32.mul(first, outStride)));
+    const bytes = f.let(i32.mul(i32.mul(height, width), i32.mul(inputs, PANEL * 4)));
+    const to = f.let(i32.add(argument(1), i32.mul(tile, bytes)));
+    f.if(i32.lt(lanes, PANEL), () => f.fillBytes(to, 0, bytes));
+    f.for(0, height, 1, (y) => {
+      f.for(0, width, 1, (x) => {
+        const at = f.let(i32.add(from, i32.add(i32.mul(y, rowStride), i32.mul(x, columnStride))));
+        f.for(0, inputs, 1, () => {
+          const source = f.let(at);
+          f.if(i32.eq(lanes, PANEL), () => {
+            for (let j = 0; j < PANEL; j++) {
+              f.storeI32(to, i32.load(source), 4 * j);
+              f.inc(source, outStride);
+            }
+          }, () => {
+            const lane = f.let(to);
+            f.for(0, lanes, 1, () => {
+              f.storeI32(lane, i32.load(source));
+              f.inc(lane, 4);
+              f.inc(source, outStride);
+            });
+          });
+          f.inc(to, PANEL * 4);
+          f.inc(at, inStride);
+        });
+      });
+    });
+  });
+}
+
+/** Where the arguments of "conv" and "convWeightGrad" are. */
+export const CONV = {
+  x: 0,
+  weights: 1, // packed; in the weight gradient: the gradient of the output
+  out: 2,
+  bias: 3,
+  residual: 4,
+  height: 5,
+  width: 6,
+  inChannels: 7,
+  outHeight: 8,
+  outWidth: 9,
+  outChannels: 10,
+  kernelHeight: 11,
+  kernelWidth: 12,
+  stride: 13,
+  padTop: 14,
+  padLeft: 15,
+  upShift: 16, // 1: the input is enlarged by two
+  dilate: 17, // 2: zeros between the input's pixels (the input gradient of a strided convolution)
+  blockHeight: 18,
+  blockWidth: 19,
+  blocksDown: 20,
+  blocksAcross: 21,
+  blockPanels: 22,
+  panelBlocks: 23,
+  direct: 24, // 1: no border, no enlargement: read the input in place
+  batch: 25,
+  rowBlock: 26,
+  rowBlocks: 27,
+} as const;
+const arg = (name: keyof typeof CONV) => argument(CONV[name]);
+
+/**
+ * copyInput(sample, y, x, rows, columns, to): the block of the padded, enlarged or dilated input whose corner is at
+ * (y, x) of the virtual input; zeros outside.
+ */
+export function addCopyInput(m: ModuleBuilder): void {
+  m.fn("copyInput", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [sample, top, left, rows, columns, to] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
+    const up = f.let(arg("upShift"));
+    const dilate = f.let(arg("dilate"));
+    const virtual = (n: "height" | "width") =>
+      f.let(i32.add(i32.mul(i32.sub(i32.shl(arg(n), up), 1), dilate), 1));
+    const [height, width] = [virtual("height"), virtual("width")];
+    const pixelBytes = f.let(i32.shl(arg("inChannels"), 2));
+    const rowBytes = f.let(i32.mul(arg("width"), pixelBytes));
+    const base = f.let(i32.add(arg("x"), i32.mul(sample, i32.mul(arg("height"), rowBytes))));
+    const plain = f.let(i32.and(i32.eqz(up), i32.eq(dilate, 1)));
+    const outRow = f.let(i32.mul(columns, pixelBytes));
+    const source = (i: Local<"i32">) => i32.shrU(i32.div(i, dilate), up);
+    f.for(0, rows, 1, (r) => {
+      const y = f.let(i32.add(top, r));
+      f.if(i32.and(i32.ltU(y, height), i32.eqz(i32.rem(y, dilate))), () => {
+        const row = f.let(i32.add(base, i32.mul(source(y), rowBytes)));
+        f.if(plain, () => {
+          // zeros, then one run, then zeros
+          const from = f.let(i32.select(left, 0, i32.gt(left, 0)));
+          const right = f.let(i32.add(left, columns));
+          const until = f.let(i32.select(right, width, i32.lt(right, width)));
+          const before = f.let(i32.mul(i32.sub(from, left), pixelBytes));
+          const run = f.let(i32.mul(i32.sub(until, from), pixelBytes));
+          f.set(run, i32.select(run, 0, i32.gt(run, 0)));
+          f.if(before, () => f.fillBytes(to, 0, before));
+          f.copyBytes(i32.add(to, before), i32.add(row, i32.mul(from, pixelBytes)), run);
+          const end = f.let(i32.add(before, run));
+          f.if(i32.lt(end, outRow), () => f.fillBytes(i32.add(to, end), 0, i32.sub(outRow, end)));
+        }, () => {
+          f.for(0, columns, 1, (c) => {
+            const x = f.let(i32.add(left, c));
+            const at = f.let(i32.add(to, i32.mul(c, pixelBytes)));
+            f.if(
+              i32.and(i32.ltU(x, width), i32.eqz(i32.rem(x, dilate))),
+              () => f.copyBytes(at, i32.add(row, i32.mul(source(x), pixelBytes)), pixelBytes),
+              () => f.fillBytes(at, 0, pixelBytes),
+            );
+          });
+        });
+      }, () => f.fillBytes(to, 0, outRow));
+      f.inc(to, outRow);
+    });
+  });
+}
+
+/** Scratch of a conv tile: accumulators | input and output offset of each pixel | input block. */
+export const TABLE_PIXELS = 4096;
+const INPUT_TABLE = ACCUMULATORS;
+const OUTPUT_TABLE = INPUT_TABLE + TABLE_PIXELS * 4;
+export const CONV_SCRATCH = OUTPUT_TABLE + TABLE_PIXELS * 4;
+
+/** out = conv(x) + bias + residual. A tile is a block of output pixels times a block of panels. */
+export function addConv(m: ModuleBuilder): void {
+  kernel(m, "conv", (f, tile, scratch) => {
+    const index = f.let(tile);
+    const next = (count: keyof typeof CONV) => {
+      const i = f.let(i32.rem(index, arg(count)));
+      f.set(index, i32.div(index, arg(count)));
+      return i;
+    };
+    const panelBlock = next("panelBlocks");
+    const blockX = next("blocksAcross");
+    const blockY = next("blocksDown");
+    const sample = index;
+    const stride = f.let(arg("stride"));
+    const pixelBytes = f.let(i32.shl(arg("inChannels"), 2));
+    const outBytes = f.let(i32.shl(arg("outChannels"), 2));
+    const clip = (block: Local<"i32">, size: "blockHeight" | "blockWidth", all: "outHeight" | "outWidth") => {
+      const start = f.let(i32.mul(block, arg(size)));
+      return [start, f.let(i32.min(f.let(arg(size)), f.let(i32.sub(arg(all), start))))];
+    };
+    const [y0, rows] = clip(blockY, "blockHeight", "outHeight");
+    const [x0, columns] = clip(blockX, "blockWidth", "outWidth");
+    const input = f.local("i32");
+    const rowBytes = f.local("i32");
+    f.if(arg("direct"), () => {
+      f.set(rowBytes, i32.mul(arg("width"), pixelBytes));
+      const start = i32.add(
+        i32.mul(i32.add(i32.mul(sample, arg("height")), i32.mul(y0, stride)), arg("width")),
+        i32.mul(x0, stride),
+      );
+      f.set(input, i32.add(arg("x"), i32.mul(start, pixelBytes)));
+    }, () => {
+      const span = (n: Local<"i32">, k: "kernelHeight" | "kernelWidth") =>
+        f.let(i32.add(i32.mul(i32.sub(n, 1), stride), arg(k)));
+      const width = span(columns, "kernelWidth");
+      f.set(rowBytes, i32.mul(width, pixelBytes));
+      f.set(input, i32.add(scratch, CONV_SCRATCH));
+      f.call(
+        "copyInput",
+        sample,
+        f.let(i32.sub(i32.mul(y0, stride), arg("padTop"))),
+        f.let(i32.sub(i32.mul(x0, stride), arg("padLeft"))),
+        span(rows, "kernelHeight"),
+        width,
+        input,
+      );
+    });
+    // the pixel table; the last pixel is repeated until the count is a multiple of 6
+    const count = f.let(i32.mul(rows, columns));
+    const padded = f.let(i32.mul(i32.div(i32.add(count, PIXELS - 1), PIXELS), PIXELS));
+    const outRow = f.let(i32.mul(arg("outWidth"), outBytes));
+    const outStart = f.let(
+      i32.add(i32.mul(i32.add(i32.mul(sample, arg("outHeight")), y0), outRow), i32.mul(x0, outBytes)),
+    );
+    f.for(0, padded, 1, (p) => {
+      const q = f.let(i32.min(p, f.let(i32.sub(count, 1))));
+      const y = f.let(i32.div(q, columns));
+      const x = f.let(i32.sub(q, i32.mul(y, columns)));
+      const at = f.let(i32.add(scratch, i32.shl(p, 2)));
+      const from = i32.add(i32.mul(i32.mul(y, stride), rowBytes), i32.mul(i32.mul(x, stride), pixelBytes));
+      f.storeI32(at, i32.add(input, from), INPUT_TABLE);
+      f.storeI32(at, i32.add(outStart, i32.add(i32.mul(y, outRow), i32.mul(x, outBytes))), OUTPUT_TABLE);
+    });
+    const runBytes = f.let(i32.mul(arg("kernelWidth"), pixelBytes));
+    const runs = f.let(arg("kernelHeight"));
+    const panelBytes = f.let(i32.mul(i32.mul(runBytes, runs), PANEL));
+    const channel = f.let(i32.mul(panelBlock, i32.mul(arg("blockPanels"), PANEL)));
+    const panelEnd = i32.add(channel, i32.mul(arg("blockPanels"), PANEL));
+    const end = f.let(i32.min(f.let(panelEnd), f.let(arg("outChannels"))));
+    const panel = f.let(i32.add(arg("weights"), i32.mul(i32.div(channel, PANEL), panelBytes)));
+    const [bias, residual, out] = [arg("bias"), arg("residual"), arg("out")].map((a) => f.let(a));
+    f.while(i32.lt(channel, end), () => {
+      const lanes = f.let(i32.sub(arg("outChannels"), channel));
+      f.for(0, padded, PIXELS, (p) => {
+        const at = f.let(i32.add(scratch, i32.shl(p, 2)));
+        f.call("micro", f.let(i32.add(at, INPUT_TABLE)), panel, runs, runBytes, rowBytes, scratch);
+        for (let q = 0; q < PIXELS; q++) {
+          const offset = f.let(i32.add(i32.load(at, OUTPUT_TABLE + 4 * q), i32.shl(channel, 2)));
+          storePixel(f, f.let(i32.add(scratch, q * PANEL * 4)), offset, channel, lanes, bias, residual, out);
+        }
+      });
+      f.inc(channel, PANEL);
+      f.inc(panel, panelBytes);
+    });
+  });
+}
+
+/** Adds bias and residual to one pixel's 8 channels and stores those that exist. */
+function storePixel(
+  f: Fn,
+  acc: Local<"i32">,
+  offset: Local<"i32">,
+  channel: Local<"i32">,
+  lanes: Local<"i32">,
+  bias: Local<"i32">,
+  residual: Local<"i32">,
+  out: Local<"i32">,
+): void {
+  const a = [0, 16].map((o) => f.let(v.load(acc, o)));
+  f.if(bias, () => {
+    const at = f.let(i32.add(bias, i32.shl(channel, 2)));
+    a.forEach((x, j) => f.set(x, v.add(x, v.load(at, 16 * j))));
+  });
+  f.if(residual, () => {
+    const at = f.let(i32.add(residual, offset));
+    a.forEach((x, j) => f.set(x, v.add(x, v.load(at, 16 * j))));
+  });
+  const to = f.let(i32.add(out, offset));
+  f.if(i32.ge(lanes, PANEL), () => a.forEach((x, j) => f.store(to, x, 16 * j)), () => {
+    for (let lane = 0; lane < PANEL - 1; lane++) {
+      f.if(i32.gt(lanes, lane), () => f.storeF32(to, f32.lane(a[lane >> 2], lane & 3), 4 * lane));
+    }
+  });
+}
+
+/** out = sums of 2x2 pixels of x: the gradient of nearest-neighbour enlargement. Arguments: x, out, width, channels; a tile is an output row. */
+export function addSumQuads(m: ModuleBuilder): void {
+  kernel(m, "sumQuads", (f, tile) => {
+    const n = f.let(argument(3));
+    const bytes = f.let(i32.shl(n, 2));
+    const rowBytes = f.let(i32.mul(argument(2), bytes));
+    const out = f.let(i32.add(argument(1), i32.mul(tile, rowBytes)));
+    const x = f.let(i32.add(argument(0), i32.mul(tile, i32.shl(rowBytes, 2))));
+    const below = f.let(i32.add(x, i32.shl(rowBytes, 1)));
+    f.for(0, f.let(argument(2)), 1, () => {
+      const pair = (row: Local<"i32">, at: Local<"i32">) =>
+        v.add(v.load(i32.add(row, at)), v.load(i32.add(i32.add(row, bytes), at)));
+      storeRow(f, out, n, (at) => v.add(pair(x, at), pair(below, at)));
+      f.inc(out, bytes);
+      f.inc(x, i32.shl(bytes, 1));
+      f.inc(below, i32.shl(bytes, 1));
+    });
+  });
+}

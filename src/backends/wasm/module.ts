@@ -1,0 +1,48 @@
+// The kernels of the CPU backend, emitted once per process: one module with a table of all functions.
+import { ModuleBuilder, v } from "./assembler.ts";
+import { addConv, addCopyInput, addMicroKernels, addPack, addSumQuads } from "./conv.ts";
+import { addElementwise } from "./elementwise.ts";
+import { addNorm } from "./norm.ts";
+import { addScheduler } from "./pool.ts";
+import { addReductions } from "./reduce.ts";
+import { addVision } from "./vision.ts";
+import { addWeightGrad } from "./weightgrad.ts";
+
+/** 4 GiB: all that 32-bit addresses reach. */
+export const MAX_PAGES = 65536;
+
+/** Whether the engine validates the fused multiply-add of relaxed SIMD. One unknown opcode would fail a whole module. */
+export function hasRelaxedSimd(): boolean {
+  const m = new ModuleBuilder(true);
+  m.fn("probe", [], [], (f) => {
+    const x = f.let(v.zero());
+    f.set(x, f.fma(x, x, x));
+  });
+  return WebAssembly.validate(m.bytes(MAX_PAGES));
+}
+
+/** The module's bytes and the table index of every kernel. */
+export function emitKernels(): {
+  bytes: Uint8Array<ArrayBuffer>;
+  index: Map<string, number>;
+  relaxed: boolean;
+} {
+  const relaxed = hasRelaxedSimd();
+  const m = new ModuleBuilder(relaxed);
+  for (
+    const add of [
+      addScheduler,
+      addElementwise,
+      addReductions,
+      addMicroKernels,
+      addCopyInput,
+      addPack,
+      addConv,
+      addSumQuads,
+      addWeightGrad,
+      addNorm,
+      addVision,
+    ]
+  ) add(m);
+  return { bytes: m.bytes(MAX_PAGES), index: new Map(m.names.map((name, i) => [name, i])), relaxed };
+}

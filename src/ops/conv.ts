@@ -1,0 +1,99 @@
+// 2-D convolution on NHWC images with OIHW weights: bias, a residual and nearest-neighbour enlargement folded in.
+import { record, tracked } from "../autograd.ts";
+import type { ConvSpec } from "../backends/backend.ts";
+import { empty, Tensor } from "../tensor.ts";
+import { plain } from "./broadcast.ts";
+
+/** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
+export type Padding = number | readonly [number, number, number, number];
+
+export interface Conv2dOptions {
+  readonly stride?: number;
+  readonly padding?: Padding;
+  /** 2: enlarge the input by nearest neighbour first; the enlarged image is never stored. */
+  readonly upsample?: 1 | 2;
+  /** Added to the output, which has its shape. */
+  readonly residual?: Tensor;
+}
+
+function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
+  if (x.ndim !== 4 || weight.ndim !== 4) {
+    throw new Error(
+      `conv2d: needs an image [B,H,W,C] and a weight [O,I,H,W], got shapes [${x.shape}] and [${weight.shape}]`,
+    );
+  }
+  const [batch, height, width, inChannels] = x.shape;
+  const [outChannels, weightChannels, kh, kw] = weight.shape;
+  if (inChannels !== weightChannels) {
+    throw new Error(
+      `conv2d: input has ${inChannels} channels, weight expects ${weightChannels} (weight shape [${weight.shape}])`,
+    );
+  }
+  const { stride = 1, padding = 0, upsample = 1 } = options;
+  const [top, bottom, left, right] = typeof padding === "number"
+    ? [padding, padding, padding, padding]
+    : padding;
+  const outHeight = Math.floor((height * upsample + top + bottom - kh) / stride) + 1;
+  const outWidth = Math.floor((width * upsample + left + right - kw) / stride) + 1;
+  if (outHeight < 1 || outWidth < 1) {
+    throw new Error(
+      `conv2d: a ${kh}x${kw} filter does not fit a ${height}x${width} image with padding [${top},${bottom},${left},${right}]`,
+    );
+  }
+  return {
+    batch,
+    height,
+    width,
+    inChannels,
+    outHeight,
+    outWidth,
+    outChannels,
+    kernel: [kh, kw],
+    stride,
+    padTop: top,
+    padLeft: left,
+    upsample,
+  };
+}
+
+/**
+ * Cross-correlation of an image [B, H, W, I] with filters [O, I, kh, kw], giving [B, H', W', O] with
+ * H' = floor((H * upsample + top + bottom - kh) / stride) + 1.
+ * @throws if channels, bias or residual do not fit
+ * @example conv2d(x, weight, bias, { padding: 1 }) // 3x3, same size
+ */
+export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: Conv2dOptions = {}): Tensor {
+  const spec = geometry(x, weight, options);
+  const residual = options.residual ?? null;
+  const shape = [spec.batch, spec.outHeight, spec.outWidth, spec.outChannels];
+  if (bias && bias.size !== spec.outChannels) {
+    throw new Error(`conv2d: bias has ${bias.size} values, the weight makes ${spec.outChannels} channels`);
+  }
+  if (residual && `${residual.shape}` !== `${shape}`) {
+    throw new Error(`conv2d: the residual has shape [${residual.shape}], the output [${shape}]`);
+  }
+  const out = empty(shape, "f32", x.backend);
+  const [px, pw] = [plain(x), plain(weight)];
+  const pr = residual && plain(residual);
+  x.backend.conv2d(px.buffer, pw.buffer, bias?.buffer ?? null, pr?.buffer ?? null, out.buffer, spec);
+  for (const [p, original] of [[px, x], [pw, weight], [pr, residual]]) if (p && p !== original) p.dispose();
+  const needsX = tracked(weight), needsWeight = tracked(x);
+  const save = [...(needsX ? [x] : []), ...(needsWeight ? [weight] : [])];
+  return record("conv2d", out, [x, weight, bias, residual], save, (gradient, saved, needs) => {
+    const g = plain(gradient);
+    const grads: (Tensor | null)[] = [null, null, null, needs[3] ? g : null];
+    if (needs[0]) {
+      grads[0] = empty(x.shape, "f32", x.backend);
+      x.backend.conv2dInputGrad(g.buffer, plain(saved[needsX ? 1 : 0]).buffer, grads[0].buffer, spec);
+    }
+    if (needs[1]) {
+      grads[1] = empty(weight.shape, "f32", x.backend);
+      x.backend.conv2dWeightGrad(plain(saved[0]).buffer, g.buffer, grads[1].buffer, spec);
+    }
+    if (needs[2]) {
+      grads[2] = empty([spec.outChannels], "f32", x.backend);
+      x.backend.sumColumns(g.buffer, grads[2].buffer, g.size / spec.outChannels, spec.outChannels);
+    }
+    return grads;
+  });
+}

@@ -1,0 +1,199 @@
+// Elementwise operations and their derivatives. Binary ones broadcast; their gradients are summed back.
+import { record, tracked } from "../autograd.ts";
+import type { BinaryOp, UnaryOp } from "../backends/backend.ts";
+import { empty, full, type Shape, Tensor } from "../tensor.ts";
+import { broadcastShapes, plain, planBinary } from "./broadcast.ts";
+import { sumTo } from "./reduce.ts";
+
+/** What another operand may be: a tensor, or a number that stands for one of shape []. */
+export type Operand = Tensor | number;
+
+function runUnary(op: UnaryOp, x: Tensor, p0 = 0, p1 = 0): Tensor {
+  floatsOnly(op, x);
+  const from = plain(x);
+  const out = empty(x.shape, "f32", x.backend);
+  x.backend.unary(op, from.buffer, out.buffer, x.size, p0, p1);
+  if (from !== x) from.dispose();
+  return out;
+}
+
+function floatsOnly(name: string, x: Tensor): void {
+  if (x.dtype !== "f32") {
+    throw new Error(`${name}: needs an f32 tensor, this one is ${x.dtype} (shape [${x.shape}])`);
+  }
+}
+
+/** Runs a binary kernel without recording it. */
+export function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
+  floatsOnly(op, a);
+  floatsOnly(op, b);
+  const shape = broadcastShapes(op, a.shape, b.shape);
+  const plan = planBinary(a, b, shape);
+  const out = empty(shape, "f32", a.backend);
+  a.backend.binary(
+    op,
+    plan.a.buffer,
+    plan.aWalk,
+    plan.b.buffer,
+    plan.bWalk,
+    out.buffer,
+    plan.outer,
+    plan.inner,
+    p0,
+  );
+  if (plan.a !== a) plan.a.dispose();
+  if (plan.b !== b) plan.b.dispose();
+  return out;
+}
+
+const toTensor = (x: Operand): Tensor => (typeof x === "number" ? full([], x) : x);
+
+/** p0 * x + p1 */
+export function affine(x: Tensor, scale: number, shift: number): Tensor {
+  return record("affine", runUnary("affine", x, scale, shift), [x], [], (g) => [affine(g, scale, 0)]);
+}
+
+export function add(a: Tensor, b: Operand): Tensor {
+  if (typeof b === "number") return affine(a, 1, b);
+  return record("add", runBinary("add", a, b), [a, b], [], (g) => [sumTo(g, a.shape), sumTo(g, b.shape)]);
+}
+
+export function sub(a: Tensor, b: Operand): Tensor {
+  if (typeof b === "number") return affine(a, 1, -b);
+  return record("sub", runBinary("sub", a, b), [a, b], [], (g, _, needs) => [
+    sumTo(g, a.shape),
+    needs[1] ? sumTo(neg(g), b.shape) : null,
+  ]);
+}
+
+export function mul(a: Tensor, b: Operand): Tensor {
+  if (typeof b === "number") return affine(a, b, 0);
+  const save = [tracked(b) ? a : null, tracked(a) ? b : null].filter((t) => t !== null);
+  return record("mul", runBinary("mul", a, b), [a, b], save, (g, saved, needs) => [
+    needs[0] ? sumTo(runBinary("mul", g, saved.at(-1)!), a.shape) : null,
+    needs[1] ? sumTo(runBinary("mul", g, saved[0]), b.shape) : null,
+  ]);
+}
+
+export function div(a: Tensor, b: Operand): Tensor {
+  if (typeof b === "number") return affine(a, 1 / b, 0);
+  const out = runBinary("div", a, b);
+  // d(a/b) = g/b, -g (a/b)/b
+  return record("div", out, [a, b], [b, out], (g, [divisor, quotient], needs) => {
+    const scaled = runBinary("div", g, divisor);
+    return [
+      sumTo(scaled, a.shape),
+      needs[1] ? sumTo(neg(runBinary("mul", scaled, quotient)), b.shape) : null,
+    ];
+  });
+}
+
+/** The larger of the two; where they are equal, each gets half of the gradient. */
+export function maximum(a: Tensor, b: Operand): Tensor {
+  return extremum("maximum", a, toTensor(b));
+}
+
+/** The smaller of the two; where they are equal, each gets half of the gradient. */
+export function minimum(a: Tensor, b: Operand): Tensor {
+  return extremum("minimum", a, toTensor(b));
+}
+
+function extremum(op: "maximum" | "minimum", a: Tensor, b: Tensor): Tensor {
+  return record(op, runBinary(op, a, b), [a, b], [a, b], (g, [x, y], needs) => {
+    const tie = affine(runBinary("equal", x, y), 0.5, 0);
+    const share = (p: Tensor, q: Tensor, shape: Shape) => {
+      const [large, small] = op === "maximum" ? [p, q] : [q, p];
+      return sumTo(runBinary("mul", g, runBinary("add", runBinary("greater", large, small), tie)), shape);
+    };
+    return [needs[0] ? share(x, y, a.shape) : null, needs[1] ? share(y, x, b.shape) : null];
+  });
+}
+
+/** 1 where a > b, else 0. No gradient. */
+export function greater(a: Tensor, b: Operand): Tensor {
+  return runBinary("greater", a, toTensor(b));
+}
+
+/** 1 where a equals b, else 0. No gradient. */
+export function equal(a: Tensor, b: Operand): Tensor {
+  return runBinary("equal", a, toTensor(b));
+}
+
+export function neg(x: Tensor): Tensor {
+  return affine(x, -1, 0);
+}
+
+export function abs(x: Tensor): Tensor {
+  return record("abs", runUnary("abs", x), [x], [x], (g, [x]) => [runBinary("mul", g, runUnary("sign", x))]);
+}
+
+export function exp(x: Tensor): Tensor {
+  const out = runUnary("exp", x);
+  return record("exp", out, [x], [out], (g, [y]) => [runBinary("mul", g, y)]);
+}
+
+/** Natural logarithm. */
+export function log(x: Tensor): Tensor {
+  return record("log", runUnary("log", x), [x], [x], (g, [x]) => [runBinary("div", g, x)]);
+}
+
+export function sqrt(x: Tensor): Tensor {
+  const out = runUnary("sqrt", x);
+  return record("sqrt", out, [x], [out], (g, [y]) => [affine(runBinary("div", g, y), 0.5, 0)]);
+}
+
+export function square(x: Tensor): Tensor {
+  return record(
+    "square",
+    runUnary("square", x),
+    [x],
+    [x],
+    (g, [x]) => [affine(runBinary("mul", g, x), 2, 0)],
+  );
+}
+
+export function relu(x: Tensor): Tensor {
+  const out = runUnary("relu", x);
+  return record("relu", out, [x], [out], (g, [y]) => [runBinary("reluGrad", g, y)]);
+}
+
+/** x where positive, slope * x elsewhere. */
+export function leakyRelu(x: Tensor, slope = 0.2): Tensor {
+  const out = runUnary("leakyRelu", x, slope);
+  return record("leakyRelu", out, [x], [out], (g, [y]) => [runBinary("leakyReluGrad", g, y, slope)]);
+}
+
+/** 1 / (1 + e^-x) */
+export function sigmoid(x: Tensor): Tensor {
+  const out = runUnary("sigmoid", x);
+  return record("sigmoid", out, [x], [out], (g, [y]) => {
+    return [runBinary("mul", g, runBinary("sub", y, runUnary("square", y)))];
+  });
+}
+
+/** x * sigmoid(x), taming's `nonlinearity` (Ramachandran et al. 2017). */
+export function swish(x: Tensor): Tensor {
+  return record("swish", runUnary("swish", x), [x], [x], (g, [x]) => [runBinary("swishGrad", g, x)]);
+}
+
+export function tanh(x: Tensor): Tensor {
+  const out = runUnary("tanh", x);
+  return record("tanh", out, [x], [out], (g, [y]) => {
+    return [runBinary("mul", g, affine(runUnary("square", y), -1, 1))];
+  });
+}
+
+/** log(1 + e^x), without overflow. */
+export function softplus(x: Tensor): Tensor {
+  return record("softplus", runUnary("softplus", x), [x], [x], (g, [x]) => {
+    return [runBinary("mul", g, runUnary("sigmoid", x))];
+  });
+}
+
+/** x limited to [low, high]; no gradient outside. */
+export function clamp(x: Tensor, low: number, high: number): Tensor {
+  return record("clamp", runUnary("clamp", x, low, high), [x], [x], (g, [x]) => {
+    const outside = runBinary("add", greater(x, high), greater(full([], low), x));
+    return [runBinary("mul", g, affine(outside, -1, 1))];
+  });
+}

@@ -1,0 +1,101 @@
+// Matrix products and attention.
+import { record } from "../autograd.ts";
+import { empty, Tensor } from "../tensor.ts";
+import { plain } from "./broadcast.ts";
+import { permute } from "./shape.ts";
+
+export interface MatmulOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+}
+
+/** [m, k] x [k, n] for each matrix of a batch; b may be stored as [n, k]. */
+function product(a: Tensor, b: Tensor, transposeB = false): Tensor {
+  const [m, k] = a.shape.slice(-2);
+  const n = b.shape.at(transposeB ? -2 : -1)!;
+  const x = plain(a), y = plain(b);
+  const out = empty([...a.shape.slice(0, -2), m, n], "f32", a.backend);
+  const view = (t: Tensor, i: number, size: number) => ({
+    buffer: t.buffer,
+    offset: i * size,
+    strides: t.strides,
+  });
+  const batch = a.ndim === 3 ? a.shape[0] : 1;
+  for (let i = 0; i < batch; i++) {
+    a.backend.matmul(view(x, i, m * k), view(y, i, k * n), view(out, i, m * n), m, k, n, transposeB);
+  }
+  if (x !== a) x.dispose();
+  if (y !== b) y.dispose();
+  return out;
+}
+
+const transpose = (x: Tensor): Tensor => permute(x, x.ndim === 3 ? [0, 2, 1] : [1, 0]);
+
+/**
+ * Matrix product of 2-D tensors, or of each pair in two batches [B, m, k] and [B, k, n].
+ * @throws if the inner sizes or the batches differ
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false } = options;
+  if (a.ndim !== b.ndim || a.ndim < 2 || a.ndim > 3 || (a.ndim === 3 && a.shape[0] !== b.shape[0])) {
+    throw new Error(
+      `matmul: needs two matrices or two equal batches, got shapes [${a.shape}] and [${b.shape}]`,
+    );
+  }
+  const inner = a.shape.at(transposeA ? -2 : -1), other = b.shape.at(transposeB ? -1 : -2);
+  if (inner !== other) {
+    throw new Error(
+      `matmul: inner sizes ${inner} and ${other} differ (shapes [${a.shape}] and [${b.shape}])`,
+    );
+  }
+  const left = transposeA ? transpose(a) : a;
+  const out = product(left, b, transposeB);
+  if (transposeA) left.dispose();
+  return record("matmul", out, [a, b], [a, b], (g, [a, b], needs) => {
+    const da = () =>
+      transposeA ? product(transposeB ? transpose(b) : b, g, true) : product(g, b, !transposeB);
+    const db = () => {
+      const at = transposeA ? a : transpose(a);
+      return transposeB ? product(transpose(g), transposeA ? transpose(a) : a) : product(at, g);
+    };
+    return [needs[0] ? da() : null, needs[1] ? db() : null];
+  });
+}
+
+/**
+ * softmax(q k^T / sqrt(C)) v for q, k, v of shape [B, T, C]: single-head attention (Vaswani et al. 2017), as in
+ * taming's AttnBlock.
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
+  for (const [name, t] of [["k", k], ["v", v]] as const) {
+    if (q.ndim !== 3 || `${t.shape}` !== `${q.shape}`) {
+      throw new Error(
+        `attention: q, k and v must all be [B, T, C]; q is [${q.shape}], ${name} is [${t.shape}]`,
+      );
+    }
+  }
+  const [batch, tokens, channels] = q.shape;
+  const scale = channels ** -0.5;
+  const scores = product(q, k, true);
+  const weights = empty(scores.shape, "f32", q.backend);
+  q.backend.softmax(scores.buffer, weights.buffer, batch * tokens, tokens, scale);
+  scores.dispose();
+  const out = record(
+    "attention",
+    product(weights, v),
+    [q, k, v],
+    [q, k, v, weights],
+    (g, [q, k, v, w], needs) => {
+      const gw = product(g, v, true);
+      const gs = empty(w.shape, "f32", w.backend);
+      w.backend.softmaxGrad(w.buffer, gw.buffer, gs.buffer, batch * tokens, tokens, scale);
+      return [
+        needs[0] ? product(gs, k) : null,
+        needs[1] ? product(transpose(gs), q) : null,
+        needs[2] ? product(transpose(w), g) : null,
+      ];
+    },
+  );
+  weights.dispose();
+  return out;
+}

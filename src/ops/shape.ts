@@ -1,0 +1,106 @@
+// Views and rearrangements. Reshape, permute, slice and expand share memory where they can.
+import { record } from "../autograd.ts";
+import { contiguousStrides, empty, materialize, type Shape, sizeOf, Tensor, zeros } from "../tensor.ts";
+import { broadcastShapes, plain, stretch } from "./broadcast.ts";
+import { sumTo } from "./reduce.ts";
+
+/**
+ * The same numbers in another shape; one size may be -1 and is then worked out.
+ * @throws if the number of elements differs
+ */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const known = shape.reduce((a, n) => (n === -1 ? a : a * n), 1);
+  const full = shape.map((n) => (n === -1 ? x.size / known : n));
+  if (!full.every(Number.isInteger) || sizeOf(full) !== x.size) {
+    throw new Error(`reshape: shape [${x.shape}] (${x.size} elements) does not fit [${shape}]`);
+  }
+  const base = inOrder(x) ? x : materialize(x);
+  const out = new Tensor(base.storage.retain(), full, x.dtype, contiguousStrides(full), base.offset);
+  if (base !== x) base.dispose();
+  return record("reshape", out, [x], [], (g) => [reshape(g, x.shape)]);
+}
+
+/** Row-major without gaps, but perhaps not from the start of the storage. */
+function inOrder(x: Tensor): boolean {
+  const strides = contiguousStrides(x.shape);
+  return x.shape.every((n, i) => n === 1 || x.strides[i] === strides[i]);
+}
+
+/**
+ * Axes in another order: out.shape[i] = x.shape[order[i]].
+ * @throws if `order` is not a permutation of the axes
+ */
+export function permute(x: Tensor, order: readonly number[]): Tensor {
+  if (order.length !== x.ndim || x.shape.some((_, i) => !order.includes(i))) {
+    throw new Error(`permute: [${order}] is not an order of the ${x.ndim} axes of shape [${x.shape}]`);
+  }
+  const shape = order.map((i) => x.shape[i]), strides = order.map((i) => x.strides[i]);
+  const out = new Tensor(x.storage.retain(), shape, x.dtype, strides, x.offset);
+  const inverse = order.map((_, i) => order.indexOf(i));
+  return record("permute", out, [x], [], (g) => [permute(g, inverse)]);
+}
+
+/**
+ * The part from `starts` (inclusive) to `ends` (exclusive), one pair for each leading axis; the rest is whole.
+ * @throws if a range leaves the shape
+ */
+export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
+  let offset = x.offset;
+  const shape = x.shape.map((n, i) => {
+    const start = starts[i] ?? 0, end = ends[i] ?? n;
+    if (start < 0 || end > n || start > end) {
+      throw new Error(`slice: ${start} to ${end} is not within size ${n} of axis ${i} (shape [${x.shape}])`);
+    }
+    offset += start * x.strides[i];
+    return end - start;
+  });
+  const out = new Tensor(x.storage.retain(), shape, x.dtype, x.strides, offset);
+  return record("slice", out, [x], [], (g) => {
+    const gx = zeros(x.shape);
+    copyInto(g, gx, starts);
+    return [gx];
+  });
+}
+
+/** Writes x into `out` with its corner at `starts`. */
+function copyInto(x: Tensor, out: Tensor, starts: readonly number[]): void {
+  const offset = out.strides.reduce((sum, s, i) => sum + s * (starts[i] ?? 0), out.offset);
+  x.backend.copy(x.view, { buffer: out.buffer, offset, strides: out.strides }, x.shape);
+}
+
+/** x stretched to a larger shape by numpy's rules, without copying. */
+export function expand(x: Tensor, shape: Shape): Tensor {
+  const common = broadcastShapes("expand", x.shape, shape);
+  if (`${common}` !== `${shape}`) {
+    throw new Error(`expand: shape [${x.shape}] does not stretch to [${shape}]`);
+  }
+  return record("expand", stretch(x, shape), [x], [], (g) => [sumTo(plain(g), x.shape)]);
+}
+
+/**
+ * Joins tensors along an axis.
+ * @throws if the other sizes differ
+ */
+export function concat(xs: readonly Tensor[], axis: number): Tensor {
+  const [first] = xs;
+  const shape = [...first.shape];
+  shape[axis] = 0;
+  for (const x of xs) {
+    if (x.ndim !== first.ndim || x.shape.some((n, i) => i !== axis && n !== first.shape[i])) {
+      throw new Error(`concat: shape [${x.shape}] does not fit [${first.shape}] along axis ${axis}`);
+    }
+    shape[axis] += x.shape[axis];
+  }
+  const out = empty(shape, first.dtype, first.backend);
+  const start = (i: number) => shape.map((_, d) => (d === axis ? begins[i] : 0));
+  let total = 0;
+  const begins = xs.map((x) => (total += x.shape[axis]) - x.shape[axis]);
+  xs.forEach((x, i) => copyInto(x, out, start(i)));
+  return record(
+    "concat",
+    out,
+    xs,
+    [],
+    (g) => xs.map((x, i) => slice(g, start(i), start(i).map((s, d) => s + x.shape[d]))),
+  );
+}

@@ -1,0 +1,114 @@
+// Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011). The n-th number depends on seed and n alone, so
+// saving two integers resumes a stream exactly.
+import { tensor } from "./tensor.ts";
+import type { Shape, Tensor } from "./tensor.ts";
+import { sizeOf } from "./tensor.ts";
+
+export interface RandomState {
+  readonly seed: number;
+  readonly counter: number;
+}
+
+/** The high and low words of a 32 x 32 bit product. */
+function multiply(a: number, b: number): [number, number] {
+  const low = Math.imul(a, b) >>> 0;
+  const aLow = a & 0xffff, aHigh = a >>> 16, bLow = b & 0xffff, bHigh = b >>> 16;
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const cross = aLow * bHigh + (middle & 0xffff);
+  const high = (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(cross / 65536)) >>> 0;
+  return [high, low];
+}
+
+/** Four random 32-bit words for a 64-bit counter and a 64-bit key. */
+export function philox(counter: number, seed: number): [number, number, number, number] {
+  let c0 = counter >>> 0, c1 = Math.floor(counter / 2 ** 32) >>> 0, c2 = 0, c3 = 0;
+  let k0 = seed >>> 0, k1 = Math.floor(seed / 2 ** 32) >>> 0;
+  for (let round = 0; round < 10; round++) {
+    const [high0, low0] = multiply(0xd2511f53, c0);
+    const [high1, low1] = multiply(0xcd9e8d57, c2);
+    [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
+    k0 = (k0 + 0x9e3779b9) >>> 0;
+    k1 = (k1 + 0xbb67ae85) >>> 0;
+  }
+  return [c0, c1, c2, c3];
+}
+
+/**
+ * A reproducible stream of random numbers.
+ * @example new Random(23).uniform([2, 3], -1, 1)
+ */
+export class Random {
+  #counter = 0;
+  #words: [number, number, number, number] = [0, 0, 0, 0];
+
+  /** @param seed a whole number from 0 to 2^53 - 1 */
+  constructor(readonly seed: number) {
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new Error(`Random: seed ${seed} is not a whole number >= 0`);
+    }
+  }
+
+  static from(state: RandomState): Random {
+    const random = new Random(state.seed);
+    random.#counter = state.counter;
+    if (state.counter % 4 !== 0) random.#words = philox(Math.floor(state.counter / 4), state.seed);
+    return random;
+  }
+
+  state(): RandomState {
+    return { seed: this.seed, counter: this.#counter };
+  }
+
+  /** A stream of its own, fixed by this seed and a name; this stream does not move. */
+  fork(label: string): Random {
+    let hash = 0x811c9dc5; // FNV-1a
+    for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193) >>> 0;
+    const words = philox(hash, this.seed);
+    return new Random(words[0] + (words[1] & 0x1fffff) * 2 ** 32);
+  }
+
+  /** The next 32 random bits. */
+  bits(): number {
+    const lane = this.#counter % 4;
+    if (lane === 0) this.#words = philox(this.#counter / 4, this.seed);
+    this.#counter++;
+    return this.#words[lane];
+  }
+
+  /** A number in [0, 1) with 24 random bits, so that it is exact in f32. */
+  next(): number {
+    return (this.bits() >>> 8) / 2 ** 24;
+  }
+
+  /** A whole number in [0, limit). */
+  integer(limit: number): number {
+    return Math.floor(((this.bits() * 2 ** 21 + (this.bits() >>> 11)) / 2 ** 53) * limit);
+  }
+
+  /** A normal number by Box and Muller's transform. */
+  gaussian(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.next()));
+    return radius * Math.cos(2 * Math.PI * this.next());
+  }
+
+  uniform(shape: Shape, low = 0, high = 1): Tensor {
+    return tensor(
+      Float32Array.from({ length: sizeOf(shape) }, () => low + (high - low) * this.next()),
+      shape,
+    );
+  }
+
+  normal(shape: Shape, mean = 0, std = 1): Tensor {
+    return tensor(Float32Array.from({ length: sizeOf(shape) }, () => mean + std * this.gaussian()), shape);
+  }
+
+  /** The numbers 0 to n - 1 in random order (Fisher-Yates). */
+  shuffle(n: number): Int32Array {
+    const order = Int32Array.from({ length: n }, (_, i) => i);
+    for (let i = n - 1; i > 0; i--) {
+      const j = this.integer(i + 1);
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+  }
+}
