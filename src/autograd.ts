@@ -163,7 +163,7 @@ function walk(
   targets: Set<Node | Tensor> | null,
   retainGraph: boolean,
 ): Sink {
-  const nodes = reachable(outputs);
+  const nodes = reachable(outputs).map((node) => node.retain()); // freeing one must not free the next too early
   const relevant = new Set<Node | Tensor>(targets ?? []);
   if (targets) {
     for (const node of [...nodes].reverse()) {
@@ -196,6 +196,7 @@ function walk(
     }
     if (!retainGraph) node.free();
   }
+  for (const node of nodes) node.release();
   return sink;
 }
 
@@ -232,6 +233,13 @@ function sum(a: Tensor, b: Tensor): Tensor {
   if (y !== b) y.dispose();
   if (!inPlace) a.dispose();
   return out;
+}
+
+/** Gives a tensor that nobody owns to the current scope. */
+function handOver(t: Tensor): Tensor {
+  const mine = t.detach();
+  t.dispose();
+  return mine;
 }
 
 /** Takes a tensor out of the current scope. */
@@ -286,7 +294,7 @@ export function grad(
   const found = inputs.map((t, i) => {
     const g = sink.get(t.node ?? t);
     if (!g) throw new Error(`grad: the outputs do not depend on input ${i} (shape [${t.shape}])`);
-    return g.detach();
+    return g.detach(); // an input may be asked for twice
   });
   for (const g of sink.values()) g.dispose();
   return found;
@@ -305,9 +313,13 @@ export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Te
     const again = withGrad(true, () => fn(...saved));
     const targets = accumulating ? null : new Set<Node | Tensor>(saved);
     const sink = walk([again], [g], targets, false);
-    const inputs = saved.map((t) => sink.get(t) ?? null);
-    for (const [at, leaf] of sink) if (!saved.some((t) => t === at)) settle(at, leaf);
-    return inputs;
+    const gradients = saved.map((t) => {
+      const g = sink.get(t);
+      sink.delete(t);
+      return g ? handOver(g) : null;
+    });
+    for (const [at, g] of sink) settle(at, g); // parameters inside fn
+    return gradients;
   };
   out.node = new Node("checkpoint", out.shape, edges, xs, vjp, null);
   return out;

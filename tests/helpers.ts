@@ -1,0 +1,52 @@
+// What many tests share: numbers filled by key as the goldens were, comparisons that say by how much, leak checks.
+import { expect } from "bun:test";
+import { memory, type Shape, Tensor, tensor } from "../src/index.ts";
+
+/** FNV-1a, 32 bits. */
+export function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return hash;
+}
+
+/** n draws u = 2 mulberry32(seed) - 1, the generator behind every golden. */
+export function draws(key: string, n: number): Float32Array {
+  let state = fnv1a(key);
+  return Float32Array.from({ length: n }, () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
+    return 2 * (((t ^ (t >>> 14)) >>> 0) / 2 ** 32) - 1;
+  });
+}
+
+/** A tensor of draws. */
+export function drawn(key: string, shape: Shape): Tensor {
+  return tensor(draws(key, shape.reduce((a, b) => a * b, 1)), shape);
+}
+
+/** Largest absolute difference. */
+export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
+  let worst = 0;
+  for (let i = 0; i < a.length; i++) {
+    const d = Math.abs(a[i] - b[i]);
+    if (!(d <= worst)) worst = d; // NaN counts as worst
+  }
+  return worst;
+}
+
+/** Expects every value within `tolerance` of its counterpart. */
+export function expectClose(actual: ArrayLike<number>, wanted: ArrayLike<number>, tolerance: number): void {
+  expect(distance(actual, wanted)).toBeLessThanOrEqual(tolerance);
+}
+
+/** Expects `fn` to leave no tensor and no byte behind. */
+export async function expectNoLeak(fn: () => Promise<void>): Promise<void> {
+  const before = memory();
+  await fn();
+  const after = memory();
+  expect(after.liveTensors - before.liveTensors).toBe(0);
+  expect(after.liveBytes - before.liveBytes).toBe(0);
+}
+
