@@ -35,6 +35,9 @@ class WasmBuffer implements Buffer {
   constructor(readonly at: number, readonly bytes: number) {}
 }
 
+/** DEBUG=2 prints every kernel with its time. */
+const debug = Number(globalThis.process?.env.DEBUG) >= 2;
+
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
 const ceil = (n: number, by: number): number => Math.ceil(n / by);
@@ -142,8 +145,10 @@ export class WasmBackend implements Backend {
     if (index === undefined) throw new Error(`cpu: no kernel ${kernel}`);
     for (let i = 0; i < args.length; i++) this.#ints[i] = args[i];
     for (const i of floats) this.#floats[i] = args[i];
+    const start = debug ? performance.now() : 0;
     if (tiles === 1) this.#alone[index](0, this.#scratch, 0);
     else this.#run(index, tiles, this.#scratch);
+    if (debug) console.error(`cpu ${kernel} ${tiles} tiles ${(performance.now() - start).toFixed(3)} ms`);
   }
 
   fill(out: Buffer, length: number, value: number): void {
