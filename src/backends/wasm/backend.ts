@@ -28,6 +28,8 @@ const PAGE = 65536;
 const SCRATCH_BYTES = 2 * 2 ** 20;
 /** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
+/** Tiles of a weight gradient at least, for the threads to share. */
+const WEIGHT_TILES = 32;
 /** Channels times pixels of a normalisation tile. */
 const NORM_CHUNK = 32768;
 
@@ -420,11 +422,24 @@ export class WasmBackend implements Backend {
     const rowBlocks = ceil(kw * spec.inChannels, TILE_ROWS);
     const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
     const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
+    const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));
+    const blocksDown = ceil(spec.outHeight, blockHeight);
+    // few tiles: split the pixels too. By shapes alone, so that the order of additions is the same on any machine.
+    const tiles = kh * rowBlocks * panelBlocks;
+    const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
     set("blockWidth", blockWidth);
-    set("blockHeight", Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth))));
+    set("blockHeight", blockHeight);
+    set("blocksDown", blocksDown);
     set("rowBlocks", rowBlocks);
     set("panelBlocks", panelBlocks);
-    this.#launch("convWeightGrad", kh * rowBlocks * panelBlocks, args);
+    set("splits", splits);
+    if (splits === 1) return this.#launch("convWeightGrad", tiles, args);
+    const size = spec.outChannels * spec.inChannels * kh * kw;
+    this.#with(splits * size * 4, (partial) => {
+      set("out", partial);
+      this.#launch("convWeightGrad", tiles * splits, args);
+      this.#sumColumns(partial, at(out), splits, size);
+    });
   }
 
   softmax(x: Buffer, out: Buffer, rows: number, columns: number, scale: number): void {

@@ -145,8 +145,8 @@ export const CONV = {
   panelBlocks: 23,
   direct: 24, // 1: no border, no enlargement: read the input in place
   batch: 25,
-  rowBlock: 26,
-  rowBlocks: 27,
+  rowBlocks: 26,
+  splits: 27,
 } as const;
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 

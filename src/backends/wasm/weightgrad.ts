@@ -1,6 +1,6 @@
 // The weight gradient of a convolution: dW[co][ci][ky][kx] = sum over pixels of x[pixel + k][ci] g[pixel][co].
-// A matrix product whose inner dimension is the pixels: both sides are packed a block of pixels at a time, and a tile
-// owns a part of dW for the whole sum, so that no two threads ever add to the same number.
+// A matrix product whose inner dimension is the pixels: both sides are packed a block of pixels at a time. No two tiles
+// add to the same number, and how the pixels are split depends on shapes alone: results repeat bit for bit.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
 import { CONV, PANEL, PIXELS } from "./conv.ts";
 import { kernel } from "./elementwise.ts";
@@ -20,7 +20,10 @@ export const WEIGHT_SCRATCH = RIGHT + TILE_CHANNELS * DEPTH * 4;
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
-/** A tile is (kernel row, block of 96 values of the filter row, block of 128 output channels). */
+/**
+ * A tile is (part of the pixels, kernel row, block of 96 values of the filter row, block of 128 output channels).
+ * Each part of the pixels has a dW of its own; they are added afterwards in a fixed order.
+ */
 export function addWeightGrad(m: ModuleBuilder): void {
   kernel(m, "convWeightGrad", (f, tile, scratch) => {
     const index = f.let(tile);
@@ -31,7 +34,8 @@ export function addWeightGrad(m: ModuleBuilder): void {
     };
     const channel = f.let(i32.mul(next("panelBlocks"), TILE_CHANNELS));
     const rowStart = f.let(i32.mul(next("rowBlocks"), TILE_ROWS));
-    const ky = index;
+    const ky = next("kernelHeight");
+    const split = index;
     const [stride, outHeight, outWidth, outChannels, inChannels] =
       (["stride", "outHeight", "outWidth", "outChannels", "inChannels"] as const).map((n) => f.let(arg(n)));
     const clip = (limit: number, left: ReturnType<typeof i32.sub>) =>
@@ -49,49 +53,53 @@ export function addWeightGrad(m: ModuleBuilder): void {
     f.fillBytes(left, 0, WEIGHT_SCRATCH - LEFT);
     const pixelBytes = f.let(i32.shl(inChannels, 2));
     const gPixelBytes = f.let(i32.shl(outChannels, 2));
-    f.for(0, f.let(arg("batch")), 1, (sample) => {
-      f.for(0, outHeight, f.let(arg("blockHeight")), (y0) => {
-        const blockRows = f.let(i32.min(f.let(arg("blockHeight")), f.let(i32.sub(outHeight, y0))));
-        f.for(0, outWidth, f.let(arg("blockWidth")), (x0) => {
-          const columns = f.let(i32.min(f.let(arg("blockWidth")), f.let(i32.sub(outWidth, x0))));
-          const span = f.let(i32.add(i32.mul(i32.sub(columns, 1), stride), arg("kernelWidth")));
-          const depth = f.local("i32");
-          f.set(depth, 0);
-          f.for(0, blockRows, 1, (r) => {
-            const y = f.let(i32.add(y0, r));
-            f.call(
-              "copyInput",
-              sample,
-              f.let(i32.sub(i32.add(i32.mul(y, stride), ky), arg("padTop"))),
-              f.let(i32.sub(i32.mul(x0, stride), arg("padLeft"))),
-              f.let(i32.const(1)),
-              span,
-              input,
-            );
-            const from = f.let(i32.add(input, i32.shl(rowStart, 2)));
-            packPanels(f, from, f.let(i32.mul(pixelBytes, stride)), columns, rows, left, depth, PIXELS);
-            const pixel = i32.add(i32.mul(i32.add(i32.mul(sample, outHeight), y), outWidth), x0);
-            const g = f.let(
-              i32.add(arg("weights"), i32.shl(i32.add(i32.mul(pixel, outChannels), channel), 2)),
-            );
-            packPanels(f, g, gPixelBytes, columns, channels, right, depth, PANEL);
-            f.inc(depth, columns);
+    const blocks = f.let(i32.mul(arg("batch"), arg("blocksDown")));
+    const bound = (n: Local<"i32"> | ReturnType<typeof i32.add>) =>
+      f.let(i32.div(i32.mul(n, blocks), arg("splits")));
+    const [firstBlock, endBlock] = [bound(split), bound(i32.add(split, 1))];
+    f.for(firstBlock, endBlock, 1, (block) => {
+      const sample = f.let(i32.div(block, arg("blocksDown")));
+      const y0 = f.let(i32.mul(i32.sub(block, i32.mul(sample, arg("blocksDown"))), arg("blockHeight")));
+      const blockRows = f.let(i32.min(f.let(arg("blockHeight")), f.let(i32.sub(outHeight, y0))));
+      f.for(0, outWidth, f.let(arg("blockWidth")), (x0) => {
+        const columns = f.let(i32.min(f.let(arg("blockWidth")), f.let(i32.sub(outWidth, x0))));
+        const span = f.let(i32.add(i32.mul(i32.sub(columns, 1), stride), arg("kernelWidth")));
+        const depth = f.local("i32");
+        f.set(depth, 0);
+        f.for(0, blockRows, 1, (r) => {
+          const y = f.let(i32.add(y0, r));
+          f.call(
+            "copyInput",
+            sample,
+            f.let(i32.sub(i32.add(i32.mul(y, stride), ky), arg("padTop"))),
+            f.let(i32.sub(i32.mul(x0, stride), arg("padLeft"))),
+            f.let(i32.const(1)),
+            span,
+            input,
+          );
+          const from = f.let(i32.add(input, i32.shl(rowStart, 2)));
+          packPanels(f, from, f.let(i32.mul(pixelBytes, stride)), columns, rows, left, depth, PIXELS);
+          const pixel = i32.add(i32.mul(i32.add(i32.mul(sample, outHeight), y), outWidth), x0);
+          const g = f.let(
+            i32.add(arg("weights"), i32.shl(i32.add(i32.mul(pixel, outChannels), channel), 2)),
+          );
+          packPanels(f, g, gPixelBytes, columns, channels, right, depth, PANEL);
+          f.inc(depth, columns);
+        });
+        const sums = f.let(scratch);
+        const a = f.let(left);
+        f.for(0, rowPanels, 1, () => {
+          const b = f.let(right);
+          f.for(0, channelPanels, 1, () => {
+            f.call("outer", a, b, depth, sums);
+            f.inc(b, DEPTH * PANEL * 4);
+            f.inc(sums, TILE_BYTES);
           });
-          const sums = f.let(scratch);
-          const a = f.let(left);
-          f.for(0, rowPanels, 1, () => {
-            const b = f.let(right);
-            f.for(0, channelPanels, 1, () => {
-              f.call("outer", a, b, depth, sums);
-              f.inc(b, DEPTH * PANEL * 4);
-              f.inc(sums, TILE_BYTES);
-            });
-            f.inc(a, DEPTH * PIXELS * 4);
-          });
+          f.inc(a, DEPTH * PIXELS * 4);
         });
       });
     });
-    storeSums(f, scratch, rowStart, rows, channel, channels, channelPanels, ky);
+    storeSums(f, scratch, { rowStart, rows, channel, channels, channelPanels, ky, split });
   });
 }
 
@@ -131,17 +139,14 @@ function packPanels(
   });
 }
 
-/** Scatters the sums to dW in OIHW order. */
-function storeSums(
-  f: Fn,
-  sums: Local<"i32">,
-  rowStart: Local<"i32">,
-  rows: Local<"i32">,
-  channel: Local<"i32">,
-  channels: Local<"i32">,
-  channelPanels: Local<"i32">,
-  ky: Local<"i32">,
-): void {
+type Part = Record<
+  "rowStart" | "rows" | "channel" | "channels" | "channelPanels" | "ky" | "split",
+  Local<"i32">
+>;
+
+/** Scatters the sums to this split's dW, in OIHW order. */
+function storeSums(f: Fn, sums: Local<"i32">, part: Part): void {
+  const { rowStart, rows, channel, channels, channelPanels, ky, split } = part;
   const [height, width, inChannels] = (["kernelHeight", "kernelWidth", "inChannels"] as const).map((n) =>
     f.let(arg(n))
   );
@@ -151,7 +156,8 @@ function storeSums(
     const kx = f.let(i32.div(value, inChannels));
     const ci = f.let(i32.sub(value, i32.mul(kx, inChannels)));
     const tap = i32.add(i32.mul(i32.add(i32.mul(ci, height), ky), width), kx);
-    const to = f.let(i32.add(i32.add(arg("out"), i32.shl(tap, 2)), i32.mul(channel, filterBytes)));
+    const filter = i32.add(i32.mul(split, arg("outChannels")), channel);
+    const to = f.let(i32.add(i32.add(arg("out"), i32.shl(tap, 2)), i32.mul(filter, filterBytes)));
     const panel = f.let(i32.div(i, PIXELS));
     const lane = f.let(i32.sub(i, i32.mul(panel, PIXELS)));
     const row = f.let(i32.add(i32.mul(i32.mul(panel, channelPanels), TILE_BYTES), i32.mul(lane, PANEL * 4)));
