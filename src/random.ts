@@ -1,36 +1,38 @@
 // Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011). The n-th number depends on seed and n alone, so
 // saving two integers resumes a stream exactly.
-import { tensor } from "./tensor.ts";
-import type { Shape, Tensor } from "./tensor.ts";
-import { sizeOf } from "./tensor.ts";
+import { type Shape, sizeOf, type Tensor, tensor } from "./tensor.ts";
 
 export interface RandomState {
   readonly seed: number;
   readonly counter: number;
 }
 
-/** The high and low words of a 32 x 32 bit product. */
-function multiply(a: number, b: number): [number, number] {
-  const low = Math.imul(a, b) >>> 0;
+/** The upper 32 bits of a 32 x 32 bit product. */
+function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff, aHigh = a >>> 16, bLow = b & 0xffff, bHigh = b >>> 16;
   const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
   const cross = aLow * bHigh + (middle & 0xffff);
-  const high = (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(cross / 65536)) >>> 0;
-  return [high, low];
+  return (aHigh * bHigh + Math.floor(middle / 65536) + (cross >>> 16)) >>> 0;
 }
 
-/** Four random 32-bit words for a 64-bit counter and a 64-bit key. */
-export function philox(counter: number, seed: number): [number, number, number, number] {
+/** Writes the four random 32-bit words of a counter and a key, each below 2^53, to `out`. */
+export function philox(counter: number, seed: number, out: Uint32Array): void {
   let c0 = counter >>> 0, c1 = Math.floor(counter / 2 ** 32) >>> 0, c2 = 0, c3 = 0;
   let k0 = seed >>> 0, k1 = Math.floor(seed / 2 ** 32) >>> 0;
   for (let round = 0; round < 10; round++) {
-    const [high0, low0] = multiply(0xd2511f53, c0);
-    const [high1, low1] = multiply(0xcd9e8d57, c2);
-    [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
+    const high0 = multiplyHigh(0xd2511f53, c0), low0 = Math.imul(0xd2511f53, c0) >>> 0;
+    const high1 = multiplyHigh(0xcd9e8d57, c2), low1 = Math.imul(0xcd9e8d57, c2) >>> 0;
+    c0 = (high1 ^ c1 ^ k0) >>> 0;
+    c1 = low1;
+    c2 = (high0 ^ c3 ^ k1) >>> 0;
+    c3 = low0;
     k0 = (k0 + 0x9e3779b9) >>> 0;
     k1 = (k1 + 0xbb67ae85) >>> 0;
   }
-  return [c0, c1, c2, c3];
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
 }
 
 /**
@@ -39,7 +41,7 @@ export function philox(counter: number, seed: number): [number, number, number, 
  */
 export class Random {
   #counter = 0;
-  #words: [number, number, number, number] = [0, 0, 0, 0];
+  readonly #words = new Uint32Array(4);
 
   /** @param seed a whole number from 0 to 2^53 - 1 */
   constructor(readonly seed: number) {
@@ -51,7 +53,7 @@ export class Random {
   static from(state: RandomState): Random {
     const random = new Random(state.seed);
     random.#counter = state.counter;
-    if (state.counter % 4 !== 0) random.#words = philox(Math.floor(state.counter / 4), state.seed);
+    if (state.counter % 4 !== 0) philox(Math.floor(state.counter / 4), state.seed, random.#words);
     return random;
   }
 
@@ -63,14 +65,15 @@ export class Random {
   fork(label: string): Random {
     let hash = 0x811c9dc5; // FNV-1a
     for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193) >>> 0;
-    const words = philox(hash, this.seed);
+    const words = new Uint32Array(4);
+    philox(hash, this.seed, words);
     return new Random(words[0] + (words[1] & 0x1fffff) * 2 ** 32);
   }
 
   /** The next 32 random bits. */
   bits(): number {
     const lane = this.#counter % 4;
-    if (lane === 0) this.#words = philox(this.#counter / 4, this.seed);
+    if (lane === 0) philox(this.#counter / 4, this.seed, this.#words);
     this.#counter++;
     return this.#words[lane];
   }
@@ -99,7 +102,13 @@ export class Random {
   }
 
   normal(shape: Shape, mean = 0, std = 1): Tensor {
-    return tensor(Float32Array.from({ length: sizeOf(shape) }, () => mean + std * this.gaussian()), shape);
+    return this.#filled(shape, () => mean + std * this.gaussian());
+  }
+
+  #filled(shape: Shape, draw: () => number): Tensor {
+    const values = new Float32Array(sizeOf(shape));
+    for (let i = 0; i < values.length; i++) values[i] = draw();
+    return tensor(values, shape);
   }
 
   /** The numbers 0 to n - 1 in random order (Fisher-Yates). */
