@@ -1,0 +1,109 @@
+// Which pictures: a folder (with what lies below it), a glob, a text file with one path a line, a single
+// picture, or several of these. The order is fixed: by name, compared as code units, on every machine; a list
+// keeps its own.
+import { glob, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import process from "node:process";
+
+/** The endings looked for in folders. A glob or a list may name anything. */
+export const imageExtensions: readonly string[] = [
+  "jpg",
+  "jpeg",
+  "png",
+  "webp",
+  "gif",
+  "avif",
+  "tif",
+  "tiff",
+];
+
+async function statOrNull(path: string): Promise<{ isDirectory(): boolean } | null> {
+  try {
+    return await stat(path);
+  } catch {
+    return null;
+  }
+}
+
+function isImageName(name: string): boolean {
+  return imageExtensions.includes(name.slice(name.lastIndexOf(".") + 1).toLowerCase());
+}
+
+/**
+ * Folders and files in name order; links are followed, each folder is entered once; names with a leading dot
+ * are left out.
+ */
+async function walk(folder: string, entered: Set<string>, found: string[]): Promise<void> {
+  const real = await realpath(folder);
+  if (entered.has(real)) return;
+  entered.add(real);
+  const names = (await readdir(folder)).filter((name) => !name.startsWith(".")).sort();
+  for (const name of names) {
+    const path = join(folder, name);
+    const isFolder = isImageName(name) ? false : (await statOrNull(path))?.isDirectory() ?? false;
+    if (isFolder) await walk(path, entered, found);
+    else if (isImageName(name)) found.push(path);
+  }
+}
+
+async function listFolder(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  await walk(folder, new Set(), found);
+  if (found.length === 0) {
+    throw new Error(
+      `no pictures in the folder ${folder} or below it (looked for .${imageExtensions.join(", .")})`,
+    );
+  }
+  return found;
+}
+
+/**
+ * Lines of a list, relative to the list's folder, or to the working folder where the first one is found only
+ * there.
+ */
+async function listFile(path: string): Promise<string[]> {
+  const text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
+  const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== "");
+  if (lines.length === 0) throw new Error(`the list ${path} names no pictures (one path a line expected)`);
+  const first = lines.find((line) => !isAbsolute(line));
+  if (first === undefined) return lines;
+  const beside = dirname(resolve(path));
+  let base = beside;
+  if (await statOrNull(join(beside, first)) === null) {
+    if (await statOrNull(resolve(first)) === null) {
+      throw new Error(
+        `the list ${path} names ${first}, which is neither in ${beside} nor in ${process.cwd()}`,
+      );
+    }
+    base = process.cwd();
+  }
+  return lines.map((line) => isAbsolute(line) ? line : join(base, line));
+}
+
+async function listGlob(pattern: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const path of glob(pattern)) found.push(path);
+  const isFile = await Promise.all(
+    found.map(async (path) => (await statOrNull(path))?.isDirectory() === false),
+  );
+  const files = found.filter((_, i) => isFile[i]).sort();
+  if (files.length === 0) throw new Error(`no file matches the pattern ${pattern} (in ${process.cwd()})`);
+  return files;
+}
+
+/**
+ * The paths of the pictures that a source names, not yet opened.
+ * @param source a folder, a glob such as "faces/*.jpg", a .txt list, a picture, or several of these in order
+ * @throws Error saying what was looked for where nothing is found
+ * @example const paths = await listImages("faces/");
+ */
+export async function listImages(source: string | readonly string[]): Promise<string[]> {
+  if (typeof source !== "string") return (await Promise.all(source.map((one) => listImages(one)))).flat();
+  const found = await statOrNull(source);
+  if (found?.isDirectory()) return await listFolder(source);
+  if (found !== null) return source.toLowerCase().endsWith(".txt") ? await listFile(source) : [source];
+  if (/[*?[\]{}]/.test(source)) return await listGlob(source);
+  throw new Error(
+    `there is no file or folder ${source} (a folder, a "glob*.jpg", a .txt list or a picture expected)`,
+  );
+}
