@@ -261,15 +261,26 @@ export function addConv(m: ModuleBuilder): void {
     const outStart = f.let(
       i32.add(i32.mul(i32.add(i32.mul(sample, arg("outHeight")), y0), outRow), i32.mul(x0, outBytes)),
     );
-    f.for(0, padded, 1, (p) => {
-      const q = f.let(i32.min(p, f.let(i32.sub(count, 1))));
-      const y = f.let(i32.div(q, columns));
-      const x = f.let(i32.sub(q, i32.mul(y, columns)));
-      const at = f.let(i32.add(scratch, i32.shl(p, 2)));
-      const from = i32.add(i32.mul(i32.mul(y, stride), rowBytes), i32.mul(i32.mul(x, stride), pixelBytes));
-      f.storeI32(at, i32.add(input, from), INPUT_TABLE);
-      f.storeI32(at, i32.add(outStart, i32.add(i32.mul(y, outRow), i32.mul(x, outBytes))), OUTPUT_TABLE);
+    const entry = f.let(scratch);
+    const addEntry = (from: Local<"i32">, to: Local<"i32">) => {
+      f.storeI32(entry, from, INPUT_TABLE);
+      f.storeI32(entry, to, OUTPUT_TABLE);
+      f.inc(entry, 4);
+    };
+    const [from, to] = [f.local("i32"), f.local("i32")];
+    const step = f.let(i32.mul(stride, pixelBytes));
+    f.for(0, rows, 1, (y) => {
+      f.set(from, i32.add(input, i32.mul(i32.mul(y, stride), rowBytes)));
+      f.set(to, i32.add(outStart, i32.mul(y, outRow)));
+      f.for(0, columns, 1, () => {
+        addEntry(from, to);
+        f.inc(from, step);
+        f.inc(to, outBytes);
+      });
     });
+    f.set(from, i32.sub(from, step));
+    f.set(to, i32.sub(to, outBytes));
+    f.for(count, padded, 1, () => addEntry(from, to));
     const runBytes = f.let(i32.mul(arg("kernelWidth"), pixelBytes));
     const runs = f.let(arg("kernelHeight"));
     const panelBytes = f.let(i32.mul(i32.mul(runBytes, runs), PANEL));
