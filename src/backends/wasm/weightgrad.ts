@@ -9,7 +9,7 @@ import { argument } from "./pool.ts";
 /** Pixels packed at a time. */
 export const DEPTH = 256;
 /** Values of a filter row (kernel width x input channels) and output channels a tile covers. */
-export const TILE_ROWS = 96;
+export const TILE_ROWS = 192;
 export const TILE_CHANNELS = 128;
 
 const TILE_BYTES = PIXELS * PANEL * 4;
@@ -21,7 +21,7 @@ export const WEIGHT_SCRATCH = RIGHT + TILE_CHANNELS * DEPTH * 4;
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 /**
- * A tile is (part of the pixels, kernel row, block of 96 values of the filter row, block of 128 output channels).
+ * A tile is (part of the pixels, kernel row, block of 192 values of the filter row, block of 128 output channels).
  * Each part of the pixels has a dW of its own; they are added afterwards in a fixed order.
  */
 export function addWeightGrad(m: ModuleBuilder): void {
