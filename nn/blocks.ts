@@ -1,0 +1,139 @@
+// The four blocks of taming's encoder and decoder: residual, attention, and the two changes of resolution.
+import { attention, type Tensor } from "../src/index.ts";
+import type { Init } from "./init.ts";
+import { Conv2d, GroupNorm } from "./layers.ts";
+import { chain, Layer } from "./module.ts";
+
+/** out = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))); the sum is folded into conv2. */
+export class ResnetBlock extends Layer {
+  readonly norm1: GroupNorm;
+  readonly conv1: Conv2d;
+  readonly norm2: GroupNorm;
+  readonly conv2: Conv2d;
+  /** 1x1 convolution of x, present where the number of channels changes. */
+  readonly nin_shortcut: Conv2d | null;
+
+  constructor(inChannels: number, outChannels: number, init: Init) {
+    super();
+    this.norm1 = new GroupNorm(inChannels, { swish: true });
+    this.conv1 = new Conv2d(inChannels, outChannels, 3, init, { padding: 1 });
+    this.norm2 = new GroupNorm(outChannels, { swish: true });
+    this.conv2 = new Conv2d(outChannels, outChannels, 3, init, { padding: 1 });
+    this.nin_shortcut = inChannels === outChannels ? null : new Conv2d(inChannels, outChannels, 1, init);
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    const h = chain(x, [this.norm1, this.conv1, this.norm2]);
+    return this.conv2.call(h, this.nin_shortcut ? this.nin_shortcut.call(x) : x);
+  }
+}
+
+/** out = x + proj_out(softmax(q k^T / sqrt(C)) v) over all pixels of n = norm(x), in raster order; one head. */
+export class AttnBlock extends Layer {
+  readonly norm: GroupNorm;
+  readonly q: Conv2d;
+  readonly k: Conv2d;
+  readonly v: Conv2d;
+  readonly proj_out: Conv2d;
+
+  constructor(channels: number, init: Init) {
+    super();
+    this.norm = new GroupNorm(channels);
+    this.q = new Conv2d(channels, channels, 1, init);
+    this.k = new Conv2d(channels, channels, 1, init);
+    this.v = new Conv2d(channels, channels, 1, init);
+    this.proj_out = new Conv2d(channels, channels, 1, init);
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    const [batch, height, width, channels] = x.shape;
+    const n = this.norm.call(x);
+    const tokens = (projection: Conv2d) => projection.call(n).reshape(batch, height * width, channels);
+    const mixed = attention(tokens(this.q), tokens(this.k), tokens(this.v));
+    return this.proj_out.call(mixed.reshape(batch, height, width, channels), x);
+  }
+}
+
+/** Half the height and width: 3x3 stride 2, zeros below and to the right only (the grid is not centred). */
+export class Downsample extends Layer {
+  readonly conv: Conv2d;
+
+  constructor(channels: number, init: Init) {
+    super();
+    this.conv = new Conv2d(channels, channels, 3, init, { stride: 2, padding: [0, 1, 0, 1] });
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    return this.conv.call(x);
+  }
+}
+
+/** Twice the height and width: nearest neighbour, then 3x3, without storing the enlarged image. */
+export class Upsample extends Layer {
+  readonly conv: Conv2d;
+
+  constructor(channels: number, init: Init) {
+    super();
+    this.conv = new Conv2d(channels, channels, 3, init, { upsample: 2, padding: 1 });
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    return this.conv.call(x);
+  }
+}
+
+/** block_1, attn_1, block_2 at the lowest resolution. */
+export class Middle extends Layer {
+  readonly block_1: ResnetBlock;
+  readonly attn_1: AttnBlock;
+  readonly block_2: ResnetBlock;
+
+  constructor(channels: number, init: Init) {
+    super();
+    this.block_1 = new ResnetBlock(channels, channels, init);
+    this.attn_1 = new AttnBlock(channels, init);
+    this.block_2 = new ResnetBlock(channels, channels, init);
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    return chain(x, [this.block_1, this.attn_1, this.block_2]);
+  }
+}
+
+/**
+ * In which order a level applies its attention blocks. `taming`: block i, then attention i. `vqgan-jax-legacy`: after
+ * every block all attention blocks, a bug of vqgan-jax until July 2022, under which DALL-E mini's tokens were made.
+ */
+export type AttentionOrder = "taming" | "vqgan-jax-legacy";
+
+/** The blocks of one resolution, each followed by attention if the level has it, then the change of resolution. */
+export abstract class Level extends Layer {
+  readonly block: ResnetBlock[] = [];
+  readonly attn: AttnBlock[] = [];
+  readonly #order: AttentionOrder;
+
+  constructor(channels: LevelChannels, blocks: number, attend: boolean, order: AttentionOrder, init: Init) {
+    super();
+    this.#order = order;
+    for (let i = 0; i < blocks; i++) {
+      this.block.push(new ResnetBlock(i === 0 ? channels.in : channels.out, channels.out, init));
+      if (attend) this.attn.push(new AttnBlock(channels.out, init));
+    }
+  }
+
+  protected abstract resample(): Layer | null;
+
+  protected override forward(x: Tensor): Tensor {
+    const layers = this.block.flatMap((block, i): Layer[] => [
+      block,
+      ...(this.#order === "taming" ? this.attn.slice(i, i + 1) : this.attn),
+    ]);
+    const resample = this.resample();
+    return chain(x, resample ? [...layers, resample] : layers);
+  }
+}
+
+export interface LevelChannels {
+  readonly in: number;
+  readonly out: number;
+}

@@ -1,0 +1,59 @@
+// Decoder: latents [B, h, w, zChannels] to images [B, f h, f w, 3]. No tanh or clamp at the end.
+import type { Tensor } from "../src/index.ts";
+import { type AttentionOrder, Level, type LevelChannels, Middle, Upsample } from "./blocks.ts";
+import type { DDConfig } from "./config.ts";
+import type { Init } from "./init.ts";
+import { Conv2d, GroupNorm } from "./layers.ts";
+import { chain, Layer } from "./module.ts";
+
+class UpLevel extends Level {
+  readonly upsample: Upsample | null;
+
+  constructor(
+    channels: LevelChannels,
+    blocks: number,
+    attend: boolean,
+    order: AttentionOrder,
+    init: Init,
+    last: boolean,
+  ) {
+    super(channels, blocks, attend, order, init);
+    this.upsample = last ? null : new Upsample(channels.out, init);
+  }
+
+  protected override resample(): Layer | null {
+    return this.upsample;
+  }
+}
+
+/**
+ * One block more per level than the encoder. `up[0]` is the full resolution and runs last, but is made last too: keys
+ * count from 0, random numbers are drawn from the lowest resolution on.
+ */
+export class Decoder extends Layer {
+  readonly conv_in: Conv2d;
+  readonly mid: Middle;
+  readonly up: UpLevel[] = [];
+  readonly norm_out: GroupNorm;
+  readonly conv_out: Conv2d;
+
+  constructor(config: DDConfig, order: AttentionOrder, init: Init) {
+    super();
+    const { ch, chMult, numResBlocks, attnResolutions, resolution, outCh, zChannels } = config;
+    let channels = ch * chMult[chMult.length - 1];
+    this.conv_in = new Conv2d(zChannels, channels, 3, init, { padding: 1 });
+    this.mid = new Middle(channels, init);
+    for (let level = chMult.length - 1; level >= 0; level--) {
+      const attend = attnResolutions.includes(resolution / 2 ** level);
+      const sides = { in: channels, out: ch * chMult[level] };
+      this.up.unshift(new UpLevel(sides, numResBlocks + 1, attend, order, init, level === 0));
+      channels = sides.out;
+    }
+    this.norm_out = new GroupNorm(channels, { swish: true });
+    this.conv_out = new Conv2d(channels, outCh, 3, init, { padding: 1 });
+  }
+
+  protected override forward(z: Tensor): Tensor {
+    return chain(z, [this.conv_in, this.mid, ...this.up.toReversed(), this.norm_out, this.conv_out]);
+  }
+}

@@ -1,0 +1,57 @@
+// Encoder: images [B, H, W, 3] to latents [B, H/f, W/f, zChannels], f = 2^(levels - 1) (Esser et al. 2021).
+import type { Tensor } from "../src/index.ts";
+import { type AttentionOrder, Downsample, Level, type LevelChannels, Middle } from "./blocks.ts";
+import type { DDConfig } from "./config.ts";
+import type { Init } from "./init.ts";
+import { Conv2d, GroupNorm } from "./layers.ts";
+import { chain, Layer } from "./module.ts";
+
+class DownLevel extends Level {
+  readonly downsample: Downsample | null;
+
+  constructor(
+    channels: LevelChannels,
+    blocks: number,
+    attend: boolean,
+    order: AttentionOrder,
+    init: Init,
+    last: boolean,
+  ) {
+    super(channels, blocks, attend, order, init);
+    this.downsample = last ? null : new Downsample(channels.out, init);
+  }
+
+  protected override resample(): Layer | null {
+    return this.downsample;
+  }
+}
+
+/** Attention stands where the nominal resolution, halved per level, is in `attnResolutions`: never the real size. */
+export class Encoder extends Layer {
+  readonly conv_in: Conv2d;
+  readonly down: DownLevel[] = [];
+  readonly mid: Middle;
+  readonly norm_out: GroupNorm;
+  readonly conv_out: Conv2d;
+
+  constructor(config: DDConfig, order: AttentionOrder, init: Init) {
+    super();
+    const { ch, chMult, numResBlocks, attnResolutions, resolution, inChannels, zChannels } = config;
+    this.conv_in = new Conv2d(inChannels, ch, 3, init, { padding: 1 });
+    let channels = ch;
+    chMult.forEach((multiple, level) => {
+      const attend = attnResolutions.includes(resolution / 2 ** level);
+      const last = level === chMult.length - 1;
+      const sides = { in: channels, out: ch * multiple };
+      this.down.push(new DownLevel(sides, numResBlocks, attend, order, init, last));
+      channels = ch * multiple;
+    });
+    this.mid = new Middle(channels, init);
+    this.norm_out = new GroupNorm(channels, { swish: true });
+    this.conv_out = new Conv2d(channels, zChannels, 3, init, { padding: 1 });
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    return chain(x, [this.conv_in, ...this.down, this.mid, this.norm_out, this.conv_out]);
+  }
+}

@@ -1,0 +1,36 @@
+// The networks: what mod.ts and the trainer import.
+export { type AttentionOrder } from "./blocks.ts";
+export {
+  type DDConfig,
+  factorOf,
+  type LossConfig,
+  preset,
+  type PresetName,
+  type VQModelConfig,
+  type VQModelOverrides,
+  withOverrides,
+} from "./config.ts";
+export { Decoder } from "./decoder.ts";
+export { NLayerDiscriminator } from "./discriminator.ts";
+export { Encoder } from "./encoder.ts";
+export {
+  type LoadedVQGAN,
+  type LoadOptions,
+  loadPerceptual,
+  loadVQGAN,
+  type PerceptualFiles,
+} from "./load.ts";
+export {
+  discriminatorStep,
+  type GeneratorStep,
+  generatorStep,
+  type Logs,
+  type StepOptions,
+  validationStep,
+  VQLPIPSWithDiscriminator,
+} from "./losses.ts";
+export { type DistanceOptions, LPIPS } from "./lpips.ts";
+export { Layer, Module } from "./module.ts";
+export { CodebookUsage, type Quantized, VectorQuantizer } from "./quantizer.ts";
+export { formatReport, type LoadReport } from "./state.ts";
+export { type Forward, type PixelRange, VQGAN, type VQGANOptions } from "./vqgan.ts";

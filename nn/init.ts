@@ -1,0 +1,31 @@
+// How parameters begin: torch's defaults for convolutions, a narrow uniform codebook, and the PatchGAN's normal weights.
+// Without a Random they begin at zero, which costs nothing when a checkpoint is about to fill them.
+import { keep, ones, type Random, type Shape, type Tensor, zeros } from "../src/index.ts";
+
+/** Where initial values come from; null leaves zeros for a loader to overwrite. */
+export type Init = Random | null;
+
+/** Inputs that one output of a weight [out, in, ...kernel] sums over. */
+export function fanIn(shape: Shape): number {
+  return shape.slice(1).reduce((product, n) => product * n, 1);
+}
+
+/** U(-bound, bound). */
+export function uniformParameter(init: Init, shape: Shape, bound: number): Tensor {
+  return parameter(init ? init.uniform(shape, -bound, bound) : zeros(shape));
+}
+
+/** N(mean, std). */
+export function normalParameter(init: Init, shape: Shape, mean: number, std: number): Tensor {
+  return parameter(init ? init.normal(shape, mean, std) : zeros(shape));
+}
+
+export function constantParameter(shape: Shape, value: 0 | 1): Tensor {
+  return parameter(value === 0 ? zeros(shape) : ones(shape));
+}
+
+/** A tensor that outlives its scope and that backward reaches. */
+function parameter(t: Tensor): Tensor {
+  t.requiresGrad = true;
+  return keep(t);
+}

@@ -1,0 +1,87 @@
+// The two frozen picture classifiers whose activations LPIPS compares: VGG16 and SqueezeNet 1.1, cut into slices that
+// end at a tap. Layers keep torchvision's numbers, so `features.N` of its files is `sliceK.N` here.
+import { concat, relu, scope, type Tensor } from "../src/index.ts";
+import { Conv2d, MaxPool2d, ReLU, Sequential } from "./layers.ts";
+import { chain, Layer, Module } from "./module.ts";
+
+/** A network that answers the activations at each of its taps. */
+export abstract class TappedNet extends Module {
+  /** Channels at each tap. */
+  abstract readonly channels: readonly number[];
+
+  /** images: [B, H, W, 3]; the activations of each tap, finest first. */
+  call(images: Tensor): Tensor[] {
+    return scope(() => {
+      const taps: Tensor[] = [];
+      for (const slice of this.slices()) taps.push(slice.call(taps.at(-1) ?? images));
+      return taps;
+    });
+  }
+
+  protected slices(): Sequential[] {
+    return Object.values(this).filter((value): value is Sequential => value instanceof Sequential);
+  }
+}
+
+const conv = (
+  from: number,
+  to: number,
+): Layer[] => [new Conv2d(from, to, 3, null, { padding: 1 }), new ReLU()];
+
+/** Taps after relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3; 2x2 pooling between the slices. */
+export class VGG16 extends TappedNet {
+  override readonly channels: readonly number[] = [64, 128, 256, 512, 512];
+  readonly slice1 = new Sequential([...conv(3, 64), ...conv(64, 64)]);
+  readonly slice2 = new Sequential([new MaxPool2d(2, 2), ...conv(64, 128), ...conv(128, 128)], 4);
+  readonly slice3 = new Sequential([
+    new MaxPool2d(2, 2),
+    ...conv(128, 256),
+    ...conv(256, 256),
+    ...conv(256, 256),
+  ], 9);
+  readonly slice4 = new Sequential([
+    new MaxPool2d(2, 2),
+    ...conv(256, 512),
+    ...conv(512, 512),
+    ...conv(512, 512),
+  ], 16);
+  readonly slice5 = new Sequential([
+    new MaxPool2d(2, 2),
+    ...conv(512, 512),
+    ...conv(512, 512),
+    ...conv(512, 512),
+  ], 23);
+}
+
+/** SqueezeNet's module: 1x1 to few channels, then 1x1 and 3x3 side by side, a ReLU after each. */
+class Fire extends Layer {
+  readonly squeeze: Conv2d;
+  readonly expand1x1: Conv2d;
+  readonly expand3x3: Conv2d;
+
+  constructor(channels: number, squeezed: number, expanded: number) {
+    super();
+    this.squeeze = new Conv2d(channels, squeezed, 1, null);
+    this.expand1x1 = new Conv2d(squeezed, expanded, 1, null);
+    this.expand3x3 = new Conv2d(squeezed, expanded, 3, null, { padding: 1 });
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    const s = chain(x, [this.squeeze, new ReLU()]);
+    return relu(concat([this.expand1x1.call(s), this.expand3x3.call(s)], 3));
+  }
+}
+
+const pool = () => new MaxPool2d(3, 2, true);
+
+/** Taps after the first ReLU and after fire modules 2, 4, 5, 6, 7 and 8 (of 8); pooling windows round up. */
+export class SqueezeNet extends TappedNet {
+  override readonly channels: readonly number[] = [64, 128, 256, 384, 384, 512, 512];
+  readonly slice1 = new Sequential([new Conv2d(3, 64, 3, null, { stride: 2 }), new ReLU()]);
+  readonly slice2 = new Sequential([pool(), new Fire(64, 16, 64), new Fire(128, 16, 64)], 2);
+  readonly slice3 = new Sequential([pool(), new Fire(128, 32, 128), new Fire(256, 32, 128)], 5);
+  readonly slice4 = new Sequential([pool(), new Fire(256, 48, 192)], 8);
+  readonly slice5 = new Sequential([new Fire(384, 48, 192)], 10);
+  readonly slice6 = new Sequential([new Fire(384, 64, 256)], 11);
+  readonly slice7 = new Sequential([new Fire(512, 64, 256)], 12);
+}

@@ -1,0 +1,196 @@
+// VQGAN: pictures to grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
+import { noGrad, scope, Tensor, tensor } from "../src/index.ts";
+import { checkConfig, factorOf, type VQModelConfig } from "./config.ts";
+import { Decoder } from "./decoder.ts";
+import { Encoder } from "./encoder.ts";
+import type { Init } from "./init.ts";
+import { Conv2d } from "./layers.ts";
+import type { LoadOptions } from "./load.ts";
+import { VQLPIPSWithDiscriminator } from "./losses.ts";
+import { Module } from "./module.ts";
+import { VectorQuantizer } from "./quantizer.ts";
+
+/**
+ * What pixel values mean. `signed`: [-1, 1], as taming trains and as the published weights expect. `unit`: [0, 1] fed
+ * to the network as it is, which is how DALL-E mini made and decoded its tokens.
+ */
+export type PixelRange = "signed" | "unit";
+
+export interface VQGANOptions {
+  /** Also build the discriminator and the perceptual network, which only training needs. Default false. */
+  readonly withLoss?: boolean;
+  /** Default `signed`. */
+  readonly range?: PixelRange;
+}
+
+export interface Forward {
+  /** [B, H, W, 3], not clamped. */
+  readonly reconstruction: Tensor;
+  /** One number. */
+  readonly codebookLoss: Tensor;
+  /** i32 [B, H/f, W/f]. */
+  readonly indices: Tensor;
+}
+
+/**
+ * The autoencoder. Images are [B, H, W, 3], H and W multiples of the factor f, pixels in `range`.
+ *
+ * @example
+ * const model = await VQGAN.load("last.ckpt");
+ * const { indices } = model.encode(images);     // [B, H/16, W/16], 0..16383
+ * const pictures = model.decodeTokens(indices); // [B, H, W, 3]
+ */
+export class VQGAN extends Module {
+  readonly encoder: Encoder;
+  readonly decoder: Decoder;
+  readonly loss: VQLPIPSWithDiscriminator | null;
+  readonly quantize: VectorQuantizer;
+  readonly quant_conv: Conv2d;
+  readonly post_quant_conv: Conv2d;
+  readonly config: VQModelConfig;
+  readonly range: PixelRange;
+  /** Pixels per token along each side. */
+  readonly factor: number;
+
+  /**
+   * @param init random numbers for the initial weights; null leaves zeros for a loader to overwrite
+   * @throws if the config is not valid.
+   */
+  constructor(config: VQModelConfig, init: Init, options: VQGANOptions = {}) {
+    super();
+    checkConfig(config);
+    const { ddconfig, embedDim, nEmbed, attentionOrder } = config;
+    this.config = config;
+    this.range = options.range ?? "signed";
+    this.factor = factorOf(config);
+    this.encoder = new Encoder(ddconfig, attentionOrder, init);
+    this.decoder = new Decoder(ddconfig, attentionOrder, init);
+    this.loss = options.withLoss ? new VQLPIPSWithDiscriminator(config.lossconfig, init) : null;
+    this.quantize = new VectorQuantizer(nEmbed, embedDim, config, init);
+    this.quant_conv = new Conv2d(ddconfig.zChannels, embedDim, 1, init);
+    this.post_quant_conv = new Conv2d(embedDim, ddconfig.zChannels, 1, init);
+  }
+
+  /**
+   * Reads a checkpoint: torch (.ckpt, .pt), or safetensors. The config is guessed from the tensors' shapes.
+   * @throws if the file cannot be read or lacks a tensor of the autoencoder.
+   */
+  static async load(path: string, options: LoadOptions = {}): Promise<VQGAN> {
+    // imported on demand, so that a model can be built in a browser, where there are no files
+    const { loadVQGAN } = await import("./load.ts");
+    return (await loadVQGAN(path, options)).model;
+  }
+
+  /** What the first optimizer learns, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
+  generatorParameters(): Map<string, Tensor> {
+    return new Map([...this.namedParameters()].filter(([key]) => !key.startsWith("loss.")));
+  }
+
+  /** What the second optimizer learns; empty without `withLoss`. */
+  discriminatorParameters(): Map<string, Tensor> {
+    return this.loss?.discriminator.namedParameters("loss.discriminator") ?? new Map();
+  }
+
+  /** The training pass, with gradients: straight through the quantizer. @throws if the image size does not fit. */
+  forward(images: Tensor): Forward {
+    this.#checkImages(images);
+    return scope(() => {
+      const { quantized, loss, indices } = this.quantize.call(this.#latents(images));
+      return { reconstruction: this.#pixels(quantized), codebookLoss: loss, indices };
+    });
+  }
+
+  /**
+   * Pictures to tokens: `indices` i32 [B, H/f, W/f] in raster order, and the codes they stand for, `latents`
+   * [B, H/f, W/f, embedDim]. @throws if the image size does not fit, naming the nearest sizes that do.
+   */
+  encode(images: Tensor): { indices: Tensor; latents: Tensor } {
+    this.#checkImages(images);
+    return noGrad(() =>
+      scope(() => {
+        const indices = this.quantize.nearest(this.#latents(images));
+        return { indices, latents: this.quantize.lookup(indices) };
+      })
+    );
+  }
+
+  /** Latents [B, h, w, embedDim] to pictures [B, f h, f w, 3], not clamped. */
+  decode(latents: Tensor): Tensor {
+    const { embedDim } = this.config;
+    if (latents.ndim !== 4 || latents.shape[3] !== embedDim) {
+      throw new Error(
+        `decode: latents have shape [${latents.shape}], expected [batch, height, width, ${embedDim}]`,
+      );
+    }
+    return noGrad(() => scope(() => this.#pixels(latents)));
+  }
+
+  /**
+   * Tokens to pictures [B, f h, f w, 3], not clamped. Any grid works, however the tokens came about.
+   *
+   * @param indices i32 [B, h, w], or any list of B * h * w tokens if `grid` = [h, w] is given
+   * @example model.decodeTokens([12, 7, 401, 7], [2, 2]) // one picture of 2x2 tokens
+   * @throws if the number of tokens does not fill the grid, or a listed token is not in the codebook.
+   */
+  decodeTokens(indices: Tensor | ArrayLike<number>, grid?: readonly [number, number]): Tensor {
+    return noGrad(() =>
+      scope(() => {
+        const tokens = indices instanceof Tensor ? indices : this.#checkTokens(indices);
+        return this.decode(this.quantize.lookup(onGrid(tokens, grid)));
+      })
+    );
+  }
+
+  /** Pictures through the tokens and back, clamped to the pixel range. */
+  reconstruct(images: Tensor): Tensor {
+    return scope(() => this.decode(this.encode(images).latents).clamp(this.range === "signed" ? -1 : 0, 1));
+  }
+
+  #latents(images: Tensor): Tensor {
+    return scope(() => this.quant_conv.call(this.encoder.call(images)));
+  }
+
+  #pixels(latents: Tensor): Tensor {
+    return scope(() => this.decoder.call(this.post_quant_conv.call(latents)));
+  }
+
+  #checkImages(images: Tensor): void {
+    const [, height, width, channels] = images.shape;
+    if (images.ndim !== 4 || channels !== 3) {
+      throw new Error(`VQGAN: images have shape [${images.shape}], expected [batch, height, width, 3]`);
+    }
+    const sides = [["height", height], ["width", width]] as const;
+    const problems = sides.filter(([, n]) => n === 0 || n % this.factor !== 0).map(([side, n]) => {
+      const below = Math.floor(n / this.factor) * this.factor, above = below + this.factor;
+      return `${side} ${n} (nearest: ${below > 0 ? `${below} or ` : ""}${above})`;
+    });
+    if (problems.length > 0) {
+      throw new Error(
+        `VQGAN: image sides must be multiples of ${this.factor}, but got ${
+          problems.join(" and ")
+        }; resize or crop`,
+      );
+    }
+  }
+
+  #checkTokens(indices: ArrayLike<number>): Tensor {
+    const tokens = Array.from(indices);
+    const bad = tokens.findIndex((t) => !Number.isInteger(t) || t < 0 || t >= this.config.nEmbed);
+    if (bad >= 0) {
+      throw new Error(`decodeTokens: token ${tokens[bad]} at ${bad} is not in 0..${this.config.nEmbed - 1}`);
+    }
+    return tensor(Int32Array.from(tokens));
+  }
+}
+
+function onGrid(tokens: Tensor, grid?: readonly [number, number]): Tensor {
+  if (!grid) {
+    if (tokens.ndim === 3) return tokens;
+    throw new Error(`decodeTokens: tokens have shape [${tokens.shape}]; give the grid as [height, width]`);
+  }
+  const [height, width] = grid;
+  if (tokens.size === 0 || tokens.size % (height * width) !== 0) {
+    throw new Error(`decodeTokens: ${tokens.size} tokens do not fill grids of ${height}x${width}`);
+  }
+  return tokens.reshape(-1, height, width);
+}
