@@ -82,7 +82,6 @@ export const i32 = {
   shl: i2(0x74),
   shrU: i2(0x76),
   eq: i2(0x46),
-  ne: i2(0x47),
   lt: i2(0x48),
   ltU: i2(0x49),
   gt: i2(0x4a),
@@ -90,31 +89,24 @@ export const i32 = {
   ge: i2(0x4e),
   eqz: (a: I32): Ex<"i32"> => new Ex("i32", [...asI32(a).code, 0x45]),
   atomicLoad: (at: I32): Ex<"i32"> => new Ex("i32", [...asI32(at).code, ...atomic(0x10)]),
-  /** Adds and answers the value from before. */
-  atomicAdd: (at: I32, n: I32): Ex<"i32"> =>
-    new Ex("i32", [...asI32(at).code, ...asI32(n).code, ...atomic(0x1e)]),
+  /** Subtracts and answers the value from before. */
   atomicSub: (at: I32, n: I32): Ex<"i32"> =>
     new Ex("i32", [...asI32(at).code, ...asI32(n).code, ...atomic(0x25)]),
-  truncF32: (a: F32): Ex<"i32"> => new Ex("i32", [...asF32(a).code, 0xa8]),
   select: (a: I32, b: I32, condition: I32): Ex<"i32"> =>
     new Ex("i32", [...asI32(a).code, ...asI32(b).code, ...asI32(condition).code, 0x1b]),
   min: (a: Ex<"i32">, b: Ex<"i32">): Ex<"i32"> => i32.select(a, b, i32.lt(a, b)),
 };
 
 export const f32 = {
-  const: (n: number): Ex<"f32"> => asF32(n),
   load: (at: I32, offset = 0): Ex<"f32"> => new Ex("f32", [...asI32(at).code, 0x2a, ...memarg(2, offset)]),
   add: f2(0x92),
   sub: f2(0x93),
   mul: f2(0x94),
   div: f2(0x95),
-  min: f2(0x96),
   max: f2(0x97),
   sqrt: f1(0x91),
   neg: f1(0x8c),
-  abs: f1(0x8b),
   lt: fCompare(0x5d),
-  gt: fCompare(0x5e),
   eq: fCompare(0x5b),
   fromI32: (a: I32): Ex<"f32"> => new Ex("f32", [...asI32(a).code, 0xb2]),
   fromF64: (a: F64): Ex<"f32"> => new Ex("f32", [...asF64(a).code, 0xb6]),
@@ -123,7 +115,6 @@ export const f32 = {
 
 export const f64 = {
   const: (n: number): Ex<"f64"> => asF64(n),
-  load: (at: I32, offset = 0): Ex<"f64"> => new Ex("f64", [...asI32(at).code, 0x2b, ...memarg(3, offset)]),
   add: d2(0xa0),
   sub: d2(0xa1),
   mul: d2(0xa2),
@@ -146,7 +137,6 @@ export const v = {
   div: v2(0xe7),
   min: v2(0xe8),
   max: v2(0xe9),
-  pmax: v2(0xeb),
   abs: v1(0xe0),
   neg: v1(0xe1),
   sqrt: v1(0xe3),
@@ -166,7 +156,6 @@ export const v = {
   /** Lanes of `a` where the mask is set, of `b` elsewhere. */
   select: (a: V128, b: V128, mask: V128): V128 =>
     new Ex("v128", [...a.code, ...b.code, ...mask.code, ...simd(0x52)]),
-  laneI32: (a: V128, lane: number): Ex<"i32"> => new Ex("i32", [...a.code, ...simd(0x1b), lane]),
   zero: (): V128 => new Ex("v128", [...simd(0x0c), ...new Array<number>(16).fill(0)]),
   /** Sum of the four lanes: (0 + 2) + (1 + 3). */
   sum: (f: Fn, a: V128): Ex<"f32"> => {
@@ -245,9 +234,6 @@ export class Fn {
   storeF32(at: I32, value: F32, offset = 0): void {
     this.code.push(...asI32(at).code, ...asF32(value).code, 0x38, ...memarg(2, offset));
   }
-  storeF64(at: I32, value: F64, offset = 0): void {
-    this.code.push(...asI32(at).code, ...asF64(value).code, 0x39, ...memarg(3, offset));
-  }
   store(at: I32, value: V128, offset = 0): void {
     this.code.push(...asI32(at).code, ...value.code, ...simd(0x0b), ...memarg(4, offset));
   }
@@ -312,15 +298,6 @@ export class Fn {
   callIndirect(like: string, index: I32, ...args: Ex[]): void {
     for (const a of args) this.code.push(...a.code);
     this.code.push(...asI32(index).code, 0x11, ...leb(this.module.indexOf(like)), 0);
-  }
-
-  /** Leaves the innermost block of a while (0 = its loop: continue, 1 = break); add 1 for each `if` around. */
-  branch(depth: number): void {
-    this.code.push(0x0c, ...leb(depth));
-  }
-
-  return(value?: Ex): void {
-    this.code.push(...(value?.code ?? []), 0x0f);
   }
 
   body(): number[] {

@@ -1,80 +1,9 @@
-// Convolution kernels, after Goto's GEMM: weights packed in panels of 8 output channels, 6 pixels x 8 channels of
-// accumulators in registers. A tile copies its padded (and enlarged) input block to scratch, so that the inner loop
+// Convolution kernels: weights packed in panels of 8 output channels, pixels taken 6 at a time (micro.ts). A tile copies its padded (and enlarged) input block to scratch, so that the inner loop
 // knows no borders; 1x1 convolutions and matrix products read in place.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
 import { kernel, storeRow } from "./elementwise.ts";
+import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
-
-export const PIXELS = 6;
-export const PANEL = 8;
-/** Bytes at the start of a worker's scratch for the results of the micro-kernel. */
-export const ACCUMULATORS = 256;
-
-/**
- * micro(table, panel, runs, run bytes, input row bytes, out): 6 pixels x 8 channels.
- * table: addresses of the first input value of 6 pixels; a filter row is a run of kernel width x channels
- * values, contiguous in NHWC. out: 6 x 8 floats.
- */
-export function addMicroKernels(m: ModuleBuilder): void {
-  m.fn("micro", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
-    const [table, panel, runs, runBytes, rowBytes, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
-    const pixel = Array.from({ length: PIXELS }, (_, p) => f.let(i32.load(table, 4 * p)));
-    const acc = accumulators(f);
-    const [b0, b1] = [f.local("v128"), f.local("v128")];
-    const k = f.local("i32");
-    const bulk = f.let(i32.and(runBytes, -16));
-    const step = (unroll: number) => {
-      for (let u = 0; u < unroll; u++) {
-        f.set(b0, v.load(panel, u * PANEL * 4));
-        f.set(b1, v.load(panel, u * PANEL * 4 + 16));
-        for (let p = 0; p < PIXELS; p++) {
-          const a = f.let(v.loadSplat(i32.add(pixel[p], k), u * 4));
-          f.set(acc[p][0], f.fma(a, b0, acc[p][0]));
-          f.set(acc[p][1], f.fma(a, b1, acc[p][1]));
-        }
-      }
-      f.inc(k, 4 * unroll);
-      f.inc(panel, unroll * PANEL * 4);
-    };
-    f.while(runs, () => {
-      f.set(k, 0);
-      f.if(bulk, () => f.doWhile(() => step(4), () => i32.lt(k, bulk)));
-      f.while(i32.lt(k, runBytes), () => step(1));
-      for (const p of pixel) f.inc(p, rowBytes);
-      f.inc(runs, -1);
-    });
-    acc.forEach((row, p) => row.forEach((a, j) => f.store(out, a, p * PANEL * 4 + j * 16)));
-  });
-
-  // outer(a, b, count, out): out[6][8] += sum over k of a[k][6] b[k][8], both packed
-  m.fn("outer", ["i32", "i32", "i32", "i32"], [], (f) => {
-    const [a, b, count, out] = [0, 1, 2, 3].map((n) => f.param(n, "i32"));
-    const acc = accumulators(f);
-    acc.forEach((row, p) => row.forEach((x, j) => f.set(x, v.load(out, p * PANEL * 4 + j * 16))));
-    const [b0, b1] = [f.local("v128"), f.local("v128")];
-    const step = (unroll: number) => {
-      for (let u = 0; u < unroll; u++) {
-        f.set(b0, v.load(b, u * PANEL * 4));
-        f.set(b1, v.load(b, u * PANEL * 4 + 16));
-        for (let p = 0; p < PIXELS; p++) {
-          const x = f.let(v.loadSplat(a, (u * PIXELS + p) * 4));
-          f.set(acc[p][0], f.fma(x, b0, acc[p][0]));
-          f.set(acc[p][1], f.fma(x, b1, acc[p][1]));
-        }
-      }
-      f.inc(a, unroll * PIXELS * 4);
-      f.inc(b, unroll * PANEL * 4);
-      f.inc(count, -unroll);
-    };
-    f.while(i32.ge(count, 4), () => step(4));
-    f.while(count, () => step(1));
-    acc.forEach((row, p) => row.forEach((x, j) => f.store(out, x, p * PANEL * 4 + j * 16)));
-  });
-}
-
-function accumulators(f: Fn): Local<"v128">[][] {
-  return Array.from({ length: PIXELS }, () => [f.local("v128"), f.local("v128")]);
-}
 
 /**
  * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), 8 outputs.

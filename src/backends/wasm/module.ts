@@ -1,7 +1,8 @@
 // The kernels of the CPU backend, emitted once per process: one module with a table of all functions.
 import { ModuleBuilder, v } from "./assembler.ts";
-import { addConv, addCopyInput, addMicroKernels, addPack, addSumQuads } from "./conv.ts";
+import { addConv, addCopyInput, addPack, addSumQuads } from "./conv.ts";
 import { addElementwise } from "./elementwise.ts";
+import { addMicroKernels } from "./micro.ts";
 import { addNorm } from "./norm.ts";
 import { addScheduler } from "./pool.ts";
 import { addReductions } from "./reduce.ts";

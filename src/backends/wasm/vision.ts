@@ -1,6 +1,6 @@
 // Nearest code, max pooling and the LPIPS distance: the kernels of the quantizer and the perceptual loss.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
-import { ACCUMULATORS, PANEL, PIXELS } from "./conv.ts";
+import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { argument } from "./pool.ts";
 

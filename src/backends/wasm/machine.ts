@@ -1,0 +1,112 @@
+// The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
+import type { Buffer, DType, TypedArray } from "../backend.ts";
+import { Allocator } from "./allocator.ts";
+import { emitKernels, MAX_PAGES } from "./module.ts";
+import { ARGUMENTS, CONTROL_BYTES, startWorkers, threadCount } from "./pool.ts";
+
+const PAGE = 65536;
+/** What each thread has to itself. */
+export const SCRATCH_BYTES = 2 * 2 ** 20;
+
+/** DEBUG=2 prints every kernel with its time. */
+const debug = Number(globalThis.process?.env.DEBUG) >= 2;
+
+/** A range of the memory. */
+export class WasmBuffer implements Buffer {
+  constructor(readonly at: number, readonly bytes: number) {}
+}
+
+/** The address of a buffer. */
+export function at(buffer: Buffer): number {
+  if (buffer instanceof WasmBuffer) return buffer.at;
+  throw new Error("cpu: the tensor lives on another device");
+}
+
+export const ceil = (n: number, by: number): number => Math.ceil(n / by);
+
+type Run = (kernel: number, tiles: number, scratch: number) => void;
+
+export class Machine {
+  readonly threads: number;
+  /** Whether multiply and add are fused (relaxed SIMD). */
+  readonly relaxedSimd: boolean;
+  readonly allocator: Allocator;
+  readonly #memory: WebAssembly.Memory;
+  readonly #index: Map<string, number>;
+  readonly #run: Run;
+  readonly #alone: Run[];
+  readonly #ints: Int32Array;
+  readonly #floats: Float32Array;
+
+  constructor() {
+    this.threads = threadCount();
+    const scratchEnd = CONTROL_BYTES + this.threads * SCRATCH_BYTES;
+    this.#memory = new WebAssembly.Memory({
+      initial: ceil(scratchEnd, PAGE) + 1,
+      maximum: MAX_PAGES,
+      shared: true,
+    });
+    // One page beyond the last block stays unused: vector loads may run over a buffer's end.
+    this.allocator = new Allocator(scratchEnd, (bytes) => this.#grow(bytes + PAGE));
+    const { bytes, index, relaxed } = emitKernels();
+    this.relaxedSimd = relaxed;
+    this.#index = index;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      env: { memory: this.#memory },
+    });
+    this.#run = instance.exports.run as Run;
+    this.#alone = [...index.keys()].map((name) => instance.exports[name] as Run);
+    this.#ints = new Int32Array(this.#memory.buffer, ARGUMENTS, 64);
+    this.#floats = new Float32Array(this.#memory.buffer, ARGUMENTS, 64);
+    const others = Array.from(
+      { length: this.threads - 1 },
+      (_, i) => CONTROL_BYTES + (i + 1) * SCRATCH_BYTES,
+    );
+    startWorkers(bytes, this.#memory, others);
+  }
+
+  #grow(bytes: number): boolean {
+    const have = this.#memory.buffer.byteLength;
+    if (bytes <= have) return true;
+    if (bytes > MAX_PAGES * PAGE) return false;
+    // by at least 1/8, so that growing stays rare
+    const want = Math.min(MAX_PAGES, ceil(Math.max(bytes, have * 1.125), PAGE));
+    try {
+      this.#memory.grow(want - have / PAGE);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** A window on the memory; its buffer is another object after every growth. */
+  look(dtype: DType, address: number, length: number): TypedArray {
+    const { buffer } = this.#memory;
+    return dtype === "i32"
+      ? new Int32Array(buffer, address, length)
+      : new Float32Array(buffer, address, length);
+  }
+
+  /** Runs `body` with a temporary buffer. */
+  with<T>(bytes: number, body: (address: number) => T): T {
+    const address = this.allocator.alloc(bytes);
+    try {
+      return body(address);
+    } finally {
+      this.allocator.free(address, bytes);
+    }
+  }
+
+  /** Runs a kernel on its tiles; arguments are words, except those whose place is in `floats`. */
+  launch(kernel: string, tiles: number, args: ArrayLike<number>, floats: readonly number[] = []): void {
+    if (tiles <= 0) return;
+    const index = this.#index.get(kernel);
+    if (index === undefined) throw new Error(`cpu: no kernel ${kernel}`);
+    for (let i = 0; i < args.length; i++) this.#ints[i] = args[i];
+    for (const i of floats) this.#floats[i] = args[i];
+    const start = debug ? performance.now() : 0;
+    if (tiles === 1) this.#alone[index](0, CONTROL_BYTES, 0);
+    else this.#run(index, tiles, CONTROL_BYTES);
+    if (debug) console.error(`cpu ${kernel} ${tiles} tiles ${(performance.now() - start).toFixed(3)} ms`);
+  }
+}
