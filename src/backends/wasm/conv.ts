@@ -1,5 +1,6 @@
-// Convolution kernels: weights packed in panels of 8 output channels, pixels taken 6 at a time (micro.ts). A tile copies its padded (and enlarged) input block to scratch, so that the inner loop
-// knows no borders; 1x1 convolutions and matrix products read in place.
+// Convolution kernels: weights packed in panels of 8 output channels, pixels taken 6 at a time (micro.ts). A tile
+// copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
+// and matrix products read in place.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
