@@ -1,0 +1,282 @@
+// tessera finetune: learns from pictures, starting from a checkpoint, from nothing, or from where a run stopped.
+import { basename, resolve } from "node:path";
+import process from "node:process";
+import { Command, Option } from "commander";
+import { preset, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import {
+  baseLearningRate,
+  beginRun,
+  defaultOptions,
+  type PerceptualChoice,
+  type ResumeChanges,
+  resumeRun,
+  type RunOptions,
+} from "../train/index.ts";
+import { interruptedCode } from "./interrupt.ts";
+import {
+  fractionOrPath,
+  nonNegativeNumber,
+  positiveNumber,
+  UsageError,
+  wholeNumber,
+  wholeNumbers,
+} from "./options.ts";
+import { describeOutcome, trainWithProgress } from "./training.ts";
+
+interface Flags {
+  data?: string[];
+  from?: string;
+  scratch?: boolean;
+  resume?: string;
+  out: string;
+  name?: string;
+  steps?: number;
+  batch: number;
+  accumulate: number;
+  baseLr?: number;
+  lr?: number;
+  warmup: number;
+  decay: "constant" | "cosine";
+  size?: number;
+  seed: number;
+  val: string | number;
+  randomCrop?: boolean;
+  flip?: boolean;
+  discStart?: number;
+  discWeight?: number;
+  lpips?: string[] | boolean;
+  tamingExact?: boolean;
+  lpipsDropout?: boolean;
+  logEvery: number;
+  imageEvery: number;
+  saveEvery: number;
+  valEvery?: number;
+  restartDeadCodes?: number;
+  preset?: "f16-16384" | "faces-64" | "faces-128";
+  ch?: number;
+  chMult?: number[];
+  resBlocks?: number;
+  attn?: number[];
+  zChannels?: number;
+  embedDim?: number;
+  codes?: number;
+  discNdf?: number;
+  discLayers?: number;
+}
+
+const examples = `
+Examples:
+  $ tessera finetune --from last.ckpt --data faces/ --steps 2000 --batch 1 --val 0.05
+  $ tessera finetune --from last.ckpt --data 'photos/**/*.jpg' --random-crop --flip --lr 1e-5
+  $ tessera finetune --scratch --data faces/ --size 64 --batch 8 --steps 5000 --lpips squeeze.pth lin.pth
+  $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
+
+The learning rate is batch x accumulate x base rate, as in taming; --lr sets it outright. Each run gets a folder
+with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss), and
+at the end loss.png and before-after.png. Ctrl-C saves and leaves; a second one leaves at once; exit code 130.
+
+A new model (--scratch) gets a codebook of k-means centres of the encoder's first vectors, since taming's start
+lets most codes die, and codes that nobody chose for 100 steps move to vectors of the day
+(--restart-dead-codes; 0 turns it off). Its discriminator begins half way unless --disc-start says else.`;
+
+export function finetuneCommand(): Command {
+  const command = new Command("finetune").description(
+    "learn from pictures: fine-tune, train anew, or resume",
+  );
+  const group = (title: string, ...options: Option[]) => {
+    for (const option of options) command.addOption(option.helpGroup(title));
+  };
+  group(
+    "Where to start (one of):",
+    new Option("--from <file>", "weights to start from: .ckpt, .pt or .safetensors"),
+    new Option("--scratch", "a new model (see Model)"),
+    new Option("--resume <run>", "a run folder or a checkpoint to go on from, exactly").conflicts([
+      "from",
+      "scratch",
+    ]),
+  );
+  group(
+    "Pictures:",
+    new Option("--data <source...>", "folders, globs, .txt lists or pictures"),
+    new Option("--size <pixels>", "side of the squares (default: the model's resolution)").argParser(
+      wholeNumber(1),
+    ),
+    new Option("--random-crop", "crop at random, not at the centre"),
+    new Option("--flip", "mirror half of the pictures"),
+    new Option("--val <source>", "pictures to measure on, or the fraction of --data to keep back")
+      .argParser(fractionOrPath).default(defaultOptions.val),
+  );
+  group(
+    "Training:",
+    new Option("--steps <n>", `steps in all (default: ${defaultOptions.steps})`).argParser(wholeNumber(1)),
+    number("--batch <n>", "pictures at once", 1, defaultOptions.batch),
+    number("--accumulate <n>", "batches a step, their gradients averaged", 1, defaultOptions.accumulate),
+    new Option("--base-lr <rate>", "learning rate for a batch of one (default: 4.5e-6)")
+      .argParser(positiveNumber),
+    new Option("--lr <rate>", "learning rate, whatever the batch").argParser(positiveNumber).conflicts(
+      "baseLr",
+    ),
+    number("--warmup <n>", "steps over which the learning rate rises", 0, 0),
+    new Option("--decay <kind>", "learning rate over the run").choices(["constant", "cosine"]).default(
+      "constant",
+    ),
+    number("--seed <n>", "order, crops and new weights", 0, defaultOptions.seed),
+    new Option("--restart-dead-codes <n>", "steps after which unused codes move (default: 0; --scratch: 100)")
+      .argParser(wholeNumber(0)),
+  );
+  group(
+    "Losses:",
+    new Option(
+      "--lpips <files...>",
+      "perceptual network: classifier and heads, their folder, or a checkpoint",
+    ),
+    new Option("--no-lpips", "train without a perceptual network: blurrier"),
+    new Option(
+      "--disc-start <step>",
+      "first step at which the discriminator counts (default: 0; --scratch: half way)",
+    )
+      .argParser(wholeNumber(0)),
+    new Option("--disc-weight <factor>", "on top of the adaptive weight (default: the model's, 0.75)")
+      .argParser(nonNegativeNumber),
+    new Option("--taming-exact", "recompute the reconstruction for the discriminator, as taming did: slower"),
+    new Option("--lpips-dropout", "dropout inside LPIPS, as taming had by accident"),
+  );
+  group(
+    "Output:",
+    new Option("--out <folder>", "where run folders go").default("runs"),
+    new Option("--name <name>", "last part of the run folder's name (default: that of the data)"),
+    number("--log-every <n>", "steps between lines of metrics.jsonl", 1, defaultOptions.logEvery),
+    number("--image-every <n>", "steps between pictures", 1, defaultOptions.imageEvery),
+    number("--save-every <n>", "steps between checkpoints", 1, defaultOptions.saveEvery),
+    new Option("--val-every <n>", "steps between measurements (default: --save-every)").argParser(
+      wholeNumber(1),
+    ),
+  );
+  group(
+    "Model (with --scratch):",
+    new Option("--preset <name>", "default: by size, faces-64 up to 64 pixels, else faces-128")
+      .choices(["f16-16384", "faces-64", "faces-128"]),
+    new Option("--ch <n>", "channels at full resolution, a multiple of 32").argParser(wholeNumber(1)),
+    new Option("--ch-mult <list>", "their multiples level by level, such as 1,2,2,4").argParser(wholeNumbers),
+    new Option("--res-blocks <n>", "residual blocks a level").argParser(wholeNumber(1)),
+    new Option("--attn <list>", "resolutions with attention").argParser(wholeNumbers),
+    new Option("--z-channels <n>", "channels before quantization").argParser(wholeNumber(1)),
+    new Option("--embed-dim <n>", "channels of a code").argParser(wholeNumber(1)),
+    new Option("--codes <n>", "codes in the codebook").argParser(wholeNumber(1)),
+    new Option("--disc-ndf <n>", "channels of the discriminator's first layer").argParser(wholeNumber(1)),
+    new Option("--disc-layers <n>", "normalised layers of the discriminator").argParser(wholeNumber(1)),
+  );
+  return command.addHelpText("after", examples).action(async (_flags, command: Command) =>
+    await run(command)
+  );
+}
+
+function number(flags: string, text: string, least: number, standard: number): Option {
+  return new Option(flags, text).argParser(wholeNumber(least)).default(standard);
+}
+
+async function run(command: Command): Promise<void> {
+  const flags = command.opts<Flags>();
+  const started = flags.resume !== undefined
+    ? await resumeRun(flags.resume, resumeChanges(command))
+    : await beginRun(newRun(flags));
+  for (const note of started.notes) console.log(note);
+  const outcome = await trainWithProgress(started, "fine-tune");
+  if (outcome.interrupted) process.exitCode = interruptedCode;
+  else console.log(describeOutcome(outcome));
+}
+
+/** The only options that make sense again when a run goes on. */
+const resumable: readonly string[] = [
+  "resume",
+  "steps",
+  "data",
+  "val",
+  "logEvery",
+  "imageEvery",
+  "valEvery",
+  "saveEvery",
+];
+
+function resumeChanges(command: Command): ResumeChanges {
+  const given = Object.entries(command.opts()).filter(([key]) => command.getOptionValueSource(key) === "cli");
+  const fixed = given.find(([key]) => !resumable.includes(key));
+  if (fixed) {
+    const option = command.options.find((option) => option.attributeName() === fixed[0]);
+    throw new UsageError(`${option?.long} is fixed when a run is resumed: the checkpoint holds it`);
+  }
+  return Object.fromEntries(given.filter(([key]) => key !== "resume"));
+}
+
+function newRun(flags: Flags): Parameters<typeof beginRun>[0] {
+  if (!flags.from && !flags.scratch) {
+    throw new UsageError("say where to start: --from FILE, --scratch or --resume RUN");
+  }
+  if (flags.from && flags.scratch) throw new UsageError("--from and --scratch exclude each other");
+  if (!flags.data) throw new UsageError("--data is missing: a folder, a glob or a list of pictures");
+  const perceptual: PerceptualChoice = flags.lpips === false
+    ? "none"
+    : Array.isArray(flags.lpips)
+    ? flags.lpips
+    : "inside";
+  const steps = flags.steps ?? defaultOptions.steps;
+  const loss = {
+    ...(flags.discStart === undefined ? {} : { discStart: flags.discStart }),
+    ...(flags.discWeight === undefined ? {} : { discWeight: flags.discWeight }),
+  };
+  const start = flags.from
+    ? { from: flags.from, overrides: { lossconfig: { discStart: 0, ...loss } } }
+    : { scratch: scratchConfig(flags, { lossconfig: { discStart: Math.floor(steps / 2), ...loss } }) };
+  return { start, perceptual, options: { ...runOptions(flags, steps), size: flags.size }, out: flags.out };
+}
+
+function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {
+  const { data = [], batch, accumulate } = flags;
+  return {
+    data,
+    steps,
+    batch,
+    accumulate,
+    seed: flags.seed,
+    val: flags.val,
+    crop: flags.randomCrop ? "random" : "center",
+    flip: flags.flip ?? false,
+    lr: flags.lr ?? batch * accumulate * (flags.baseLr ?? baseLearningRate),
+    warmup: flags.warmup,
+    decay: flags.decay,
+    tamingExact: flags.tamingExact ?? false,
+    lpipsDropout: flags.lpipsDropout ?? false,
+    restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),
+    logEvery: flags.logEvery,
+    imageEvery: flags.imageEvery,
+    saveEvery: flags.saveEvery,
+    valEvery: flags.valEvery ?? flags.saveEvery,
+    name: (flags.name ?? basename(resolve(data[0]))).replace(/[^\w.-]+/g, "_"),
+  };
+}
+
+function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig {
+  const name = flags.preset ?? ((flags.size ?? 64) <= 64 ? "faces-64" : "faces-128");
+  const base = preset(name, overrides);
+  const size = flags.size ?? base.ddconfig.resolution;
+  const given = <T extends object>(values: T) =>
+    Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+  const chMult = flags.chMult ?? base.ddconfig.chMult;
+  return preset(name, {
+    ...given({ embedDim: flags.embedDim ?? flags.zChannels, nEmbed: flags.codes }),
+    ddconfig: {
+      resolution: size,
+      attnResolutions: flags.attn ?? [size / 2 ** (chMult.length - 1)],
+      ...given({
+        ch: flags.ch,
+        chMult: flags.chMult,
+        numResBlocks: flags.resBlocks,
+        zChannels: flags.zChannels,
+      }),
+    },
+    lossconfig: {
+      ...overrides.lossconfig,
+      ...given({ discNdf: flags.discNdf, discNumLayers: flags.discLayers }),
+    },
+  });
+}

@@ -1,0 +1,63 @@
+// Reading the values of options, and the two ways of failing: wrong use (exit code 2) and everything else (1).
+import { InvalidArgumentError } from "commander";
+
+/** The command was used wrongly: one line, exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** A parser for whole numbers from `least` on. */
+export function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`expected a whole number >= ${least}`);
+  };
+}
+
+/** A parser for numbers above 0, such as 4.5e-6. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value < Infinity) return value;
+  throw new InvalidArgumentError("expected a number above 0, such as 4.5e-6");
+}
+
+/** A parser for numbers from 0 on. */
+export function nonNegativeNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value >= 0 && value < Infinity) return value;
+  throw new InvalidArgumentError("expected a number from 0 on");
+}
+
+/** A parser for lists of whole numbers such as 1,2,2,4. */
+export function wholeNumbers(text: string): number[] {
+  return text.split(",").map((part) => {
+    const value = Number(part);
+    if (part.trim() !== "" && Number.isSafeInteger(value) && value >= 1) return value;
+    throw new InvalidArgumentError("expected whole numbers with commas, such as 1,2,2,4");
+  });
+}
+
+/** A fraction from 0 to below 1, or else a path. */
+export function fractionOrPath(text: string): string | number {
+  const value = Number(text);
+  if (text.trim() === "" || Number.isNaN(value)) return text;
+  if (value >= 0 && value < 1) return value;
+  throw new InvalidArgumentError("expected a folder, or a fraction from 0 to below 1");
+}
+
+/** Several paths: the option repeated, or several words after it. */
+export function count(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`;
+}
+
+/** 4.2 MB from bytes. */
+export function formatBytes(bytes: number): string {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let power = 0, value = bytes;
+  while (value >= 1000 && power < units.length - 1) {
+    value /= 1000;
+    power++;
+  }
+  return `${power === 0 ? value : value.toPrecision(3)} ${units[power]}`;
+}

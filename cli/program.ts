@@ -1,0 +1,78 @@
+// The command line: its commands, and what happens when one fails.
+import process from "node:process";
+import { Command, CommanderError } from "commander";
+import { decodeCommand } from "./decode.ts";
+import { demoCommand } from "./demo.ts";
+import { doctorCommand } from "./doctor.ts";
+import { encodeCommand } from "./encode.ts";
+import { exportCommand } from "./export.ts";
+import { finetuneCommand } from "./finetune.ts";
+import { inspectCommand } from "./inspect.ts";
+import { UsageError } from "./options.ts";
+import { reconstructCommand } from "./reconstruct.ts";
+
+const examples = `
+Examples:
+  $ tessera demo                                     two minutes, nothing needed
+  $ tessera inspect last.ckpt
+  $ tessera reconstruct --model last.ckpt face.jpg
+  $ tessera finetune --from last.ckpt --data faces/
+  $ tessera <command> --help                         options and examples of a command
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. DEBUG=1 shows where an error arose.`;
+
+function buildProgram(): Command {
+  const program = new Command("tessera")
+    .description("VQGAN: pictures to tokens and back, and fine-tuning, on the CPU")
+    .version("0.1.0", "-V, --version")
+    .addHelpText("after", examples);
+  const commands = [
+    demoCommand(),
+    doctorCommand(),
+    inspectCommand(),
+    reconstructCommand(),
+    encodeCommand(),
+    decodeCommand(),
+    finetuneCommand(),
+    exportCommand(),
+  ];
+  for (const command of commands) program.addCommand(command);
+  program.helpCommand(false);
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ writeErr: () => {} }).configureHelp({ helpWidth: 110 });
+  }
+  return program;
+}
+
+/** Runs a command line such as ["inspect", "last.ckpt"]. @returns the exit code */
+export async function runCommandLine(words: readonly string[]): Promise<number> {
+  const program = buildProgram();
+  try {
+    if (words.length === 0) program.outputHelp();
+    else await program.parseAsync(words, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0; // --help and --version
+      return fail(`${oneLine(error.message)}; see tessera ${helpFor(program, words)}--help`, 2);
+    }
+    if (process.env.DEBUG && error instanceof Error) console.error(error.stack);
+    const message = error instanceof Error ? error.message : String(error);
+    return fail(message, error instanceof UsageError ? 2 : 1);
+  }
+}
+
+function fail(message: string, code: number): number {
+  console.error(`tessera: ${message}`);
+  return code;
+}
+
+/** Commander's message without its prefix, and its suggestion in the same line. */
+function oneLine(message: string): string {
+  return message.replace(/^error: /, "").replace(/\.?\s*\n\s*/g, " ").replace(/\.$/, "").trim();
+}
+
+function helpFor(program: Command, words: readonly string[]): string {
+  const name = words.find((word) => program.commands.some((command) => command.name() === word));
+  return name === undefined ? "" : `${name} `;
+}

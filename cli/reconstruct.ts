@@ -1,0 +1,62 @@
+// tessera reconstruct: pictures through the tokens and back, beside the originals, with how near they came.
+import { mkdir } from "node:fs/promises";
+import { Command } from "commander";
+import { savePng, sideBySide, toPictures } from "../data/index.ts";
+import { asyncScope } from "../src/index.ts";
+import { psnr, ssim } from "../train/index.ts";
+import {
+  eachPicture,
+  type ModelFlags,
+  modelOptions,
+  namer,
+  openModel,
+  type PictureFlags,
+  pictureOptions,
+} from "./model.ts";
+import { count } from "./options.ts";
+
+interface Flags extends ModelFlags, PictureFlags {
+  readonly out: string;
+}
+
+const examples = `
+Examples:
+  $ tessera reconstruct --model last.ckpt face.jpg
+  $ tessera reconstruct --model last.ckpt --size 256 --out out 'photos/*.jpg'
+
+Each PNG holds the original on the left and the reconstruction on the right. PSNR is in dB over the 8-bit RGB pixels,
+SSIM over the brightness with a Gaussian window of 11x11.`;
+
+export function reconstructCommand(): Command {
+  const command = new Command("reconstruct").description("pictures through the tokens and back, side by side")
+    .argument("<pictures...>", "folders, globs, .txt lists or pictures");
+  for (const option of [...modelOptions(), ...pictureOptions()]) command.addOption(option);
+  return command.option("-o, --out <folder>", "where the PNGs go", "reconstructions")
+    .addHelpText("after", examples).action(reconstruct);
+}
+
+async function reconstruct(sources: string[], flags: Flags): Promise<void> {
+  const { model } = await openModel(flags);
+  await mkdir(flags.out, { recursive: true });
+  const nameOf = namer(flags.out);
+  let done = 0, psnrs = 0, ssims = 0;
+  for await (const { path, picture, images, index, total } of eachPicture(sources, flags, model)) {
+    const floats = await asyncScope(() => model.reconstruct(images).floats());
+    const [made] = toPictures(floats, images.shape, model.range);
+    const noise = psnr(picture, made), likeness = ssim(picture, made);
+    done++;
+    psnrs += noise;
+    ssims += likeness;
+    const out = nameOf(path, ".png");
+    await savePng(out, await sideBySide([[picture, made]]));
+    const place = total > 1 ? `${index + 1}/${total} ` : "";
+    console.log(`${place}${path} -> ${out}: PSNR ${noise.toFixed(2)} dB, SSIM ${likeness.toFixed(4)}`);
+  }
+  if (done > 1) {
+    console.log(
+      `mean of ${count(done, "picture")}: PSNR ${(psnrs / done).toFixed(2)} dB, SSIM ${
+        (ssims / done).toFixed(4)
+      }`,
+    );
+  }
+}

@@ -1,0 +1,294 @@
+// The command line: every message, every help text, the commands on a tiny model, and Ctrl-C on a real process.
+import { afterAll, describe, expect, test } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { runCommandLine } from "../cli/program.ts";
+import { readImage, writeCartoonFaces } from "../data/index.ts";
+import { preset, VQGAN } from "../nn/index.ts";
+import { Random } from "../src/index.ts";
+import { saveWeights } from "../train/index.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "tessera-cli-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+const faces = join(folder, "faces");
+await writeCartoonFaces(faces, 5, 48, 1);
+
+const model = join(folder, "tiny.safetensors");
+const tiny = preset("faces-64", {
+  embedDim: 32,
+  nEmbed: 16,
+  ddconfig: { ch: 32, chMult: [1, 1], resolution: 16, attnResolutions: [8], zChannels: 32 },
+  lossconfig: { discNdf: 8, discNumLayers: 1, perceptualWeight: 0 },
+});
+const weights = new VQGAN(tiny, new Random(1), { withLoss: true });
+await saveWeights(model, weights);
+weights.dispose();
+
+interface Answer {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a command line in this process. */
+async function tessera(...words: string[]): Promise<Answer> {
+  const { log, error, warn } = console, write = process.stdout.write;
+  let out = "", err = "";
+  console.log = (...parts: unknown[]) => void (out += parts.join(" ") + "\n");
+  console.error = console.warn = (...parts: unknown[]) => void (err += parts.join(" ") + "\n");
+  process.stdout.write = ((text: string | Uint8Array) => {
+    out += text;
+    return true;
+  }) as typeof process.stdout.write;
+  try {
+    return { code: await runCommandLine(words), out, err };
+  } finally {
+    Object.assign(console, { log, error, warn });
+    process.stdout.write = write;
+    process.exitCode = 0;
+  }
+}
+
+/** Runs a command line as users do, in a process of the runtime at hand. */
+function start(...words: string[]): ChildProcess {
+  const cli = fileURLToPath(new URL("../cli.ts", import.meta.url));
+  const runner = process.versions.bun ? [cli] : ["run", "-A", "--no-check", cli];
+  return spawn(process.execPath, [...runner, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+}
+
+async function ended(child: ChildProcess): Promise<Answer> {
+  let out = "", err = "";
+  child.stdout?.on("data", (text) => out += text);
+  child.stderr?.on("data", (text) => err += text);
+  const code = await new Promise<number>((resolve) => {
+    // Deno reports a child that ended with 130 after a signal as ended by the signal
+    child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : -1)));
+  });
+  return { code, out, err };
+}
+
+const tinyRun = [
+  ...["finetune", "--from", model, "--data", faces, "--size", "16", "--batch", "2", "--lr", "1e-3"],
+  ...["--no-lpips", "--out", join(folder, "runs")],
+];
+
+describe("wrong use is told in one line", () => {
+  const cases: [words: string[], code: number, message: string][] = [
+    [["finetun"], 2, "unknown command 'finetun' (Did you mean finetune?); see tessera --help"],
+    [["--verion"], 2, "unknown option '--verion' (Did you mean --version?); see tessera --help"],
+    [
+      ["finetune", "--stpes", "3"],
+      2,
+      "unknown option '--stpes' (Did you mean --steps?); see tessera finetune --help",
+    ],
+    [["finetune", "--steps", "x"], 2, "argument 'x' is invalid. expected a whole number >= 1; see"],
+    [["finetune", "--lr", "-1"], 2, "expected a number above 0, such as 4.5e-6"],
+    [["finetune", "--ch-mult", "1,a"], 2, "expected whole numbers with commas, such as 1,2,2,4"],
+    [["finetune", "--val", "1.5"], 2, "expected a folder, or a fraction from 0 to below 1"],
+    [["finetune", "--decay", "linear"], 2, "Allowed choices are constant, cosine"],
+    [["finetune", "--from"], 2, "option '--from <file>' argument missing"],
+    [["finetune", "--lr", "1", "--base-lr", "1"], 2, "cannot be used with option"],
+    [["finetune"], 2, "say where to start: --from FILE, --scratch or --resume RUN"],
+    [["finetune", "--scratch", "--from", "x"], 2, "--from and --scratch exclude each other"],
+    [["finetune", "--scratch"], 2, "--data is missing: a folder, a glob or a list of pictures"],
+    [["finetune", "--resume", "x", "--lr", "1"], 2, "--lr is fixed when a run is resumed"],
+    [["finetune", "--resume", join(folder, "x")], 1, "there is no such file or folder to resume from"],
+    [["finetune", "--resume", folder], 1, "this folder has no checkpoints/last.safetensors"],
+    [["finetune", "--resume", model], 1, "holds weights but no run to resume"],
+    [["finetune", "--scratch", "--data", "/nowhere"], 1, "there is no file or folder /nowhere"],
+    [
+      ["finetune", "--scratch", "--data", faces],
+      1,
+      "give its weights with --lpips FILES, or train without it",
+    ],
+    [["finetune", "--from", model, "--data", faces], 1, "has no perceptual network inside: give its weights"],
+    [["finetune", "--from", "no.ckpt", "--data", faces], 1, "no.ckpt: there is no such file"],
+    [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "found no file with the heads"],
+    [["inspect"], 2, "missing required argument 'file'"],
+    [["inspect", "no.ckpt"], 1, "no.ckpt: there is no such file"],
+    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch nor a safetensors file"],
+    [["reconstruct", "--model", model, "/nowhere"], 1, "there is no file or folder /nowhere"],
+    [["encode"], 2, "missing required argument 'pictures'"],
+    [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
+    [["decode", "--model", model, model], 1, "line 1: this is not a JSON object"],
+    [["export", model], 2, "required option '-o, --out <file>' not specified"],
+    [["demo", "--steps", "0"], 2, "expected a whole number >= 1"],
+  ];
+  for (const [words, code, message] of cases) {
+    test(words.join(" ").replaceAll(folder, "…"), async () => {
+      const answer = await tessera(...words);
+      expect(answer.err).toContain(message);
+      expect(answer.err.trim().split("\n").length).toBe(1);
+      expect(answer.err.startsWith("tessera: ")).toBe(true);
+      expect(answer.code).toBe(code);
+    });
+  }
+});
+
+test("every command explains itself with examples", async () => {
+  const commands = ["demo", "doctor", "inspect", "reconstruct", "encode", "decode", "finetune", "export"];
+  for (const words of [["--help"], [], ...commands.map((command) => [command, "--help"])]) {
+    const { code, out, err } = await tessera(...words);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("Usage: tessera");
+    expect(out).toContain(`Examples:\n  $ tessera ${words.length === 2 ? words[0] : ""}`);
+    for (const line of out.split("\n")) expect(line.length).toBeLessThanOrEqual(118);
+  }
+  expect((await tessera("--version")).out.trim()).toMatch(/^\d+\.\d+\.\d+$/);
+});
+
+describe("commands", () => {
+  test("doctor finds nothing missing here", async () => {
+    const { code, out } = await tessera("doctor");
+    expect(code).toBe(0);
+    for (const name of ["runtime", "SIMD", "shared memory", "engine", "pictures"]) {
+      expect(out).toMatch(new RegExp(`ok   ${name} `));
+    }
+  });
+
+  test("inspect tells architecture and parts", async () => {
+    const { out } = await tessera("inspect", model);
+    expect(out).toContain("VQGAN f2, 16 codes of 32");
+    const report = JSON.parse((await tessera("inspect", "--json", model)).out);
+    expect(report.architecture.ddconfig.chMult).toEqual([1, 1]);
+  });
+
+  test("encode, decode and reconstruct", async () => {
+    await writeFile(join(faces, "broken.png"), "not a picture");
+    const tokens = join(folder, "tokens.jsonl"), decoded = join(folder, "decoded");
+    const encoded = await tessera("encode", "-m", model, "-o", tokens, "--grids", faces);
+    expect(encoded.out).toContain("5 pictures, 320 tokens");
+    expect(encoded.err).toContain("1 picture of 6 skipped");
+    const [header, first] = (await readFile(tokens, "utf8")).trim().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    expect([header.factor, header.codes, header.range]).toEqual([2, 16, "signed"]);
+    expect([first.grid, first.indices.length]).toEqual([[8, 8], 64]);
+    await stat(join(folder, "face_00000.tokens.png"));
+
+    expect((await tessera("decode", "-m", model, "-o", decoded, tokens)).code).toBe(0);
+    expect((await readdir(decoded)).length).toBe(5);
+    expect((await readImage(join(decoded, "face_00000.png"))).width).toBe(16);
+    const json = join(folder, "tokens.json");
+    await tessera("encode", "-m", model, "-o", json, join(faces, "face_00001.png"));
+    expect((await tessera("decode", "-m", model, "-o", decoded, json)).out).toContain("1 picture");
+
+    const out = join(folder, "side");
+    const made = await tessera("reconstruct", "-m", model, "-o", out, "--size", "0", faces);
+    expect(made.out).toMatch(/face_00000\.png: PSNR \d+\.\d\d dB, SSIM/);
+    expect(made.out).toContain("mean of 5 pictures");
+    expect((await readImage(join(out, "face_00000.png"))).width).toBe(48 * 2 + 12);
+    await rm(join(faces, "broken.png"));
+  });
+
+  test("decode warns of tokens from another model, and refuses bad ones", async () => {
+    const path = join(folder, "other.jsonl");
+    const header = {
+      format: "tessera-tokens",
+      version: 1,
+      codebook: "0123",
+      model: "other.ckpt",
+      range: "unit",
+    };
+    const line = (indices: number[]) => JSON.stringify({ grid: [1, 2], indices });
+    await writeFile(path, `${JSON.stringify(header)}\n${line([3, 4])}\n`);
+    const { code, err } = await tessera("decode", "-m", model, "-o", join(folder, "d"), path);
+    expect(code).toBe(0);
+    expect(err).toContain("made with another codebook (other.ckpt)");
+    expect(err).toContain("made with --range unit, not signed");
+    await writeFile(path, line([3, 4, 5]));
+    expect((await tessera("decode", "-m", model, path)).err).toContain(
+      "line 1: expected grid [rows, columns] and as many indices; got grid [1,2], 3 indices",
+    );
+    await writeFile(path, line([3, 99]));
+    expect((await tessera("decode", "-m", model, path)).err).toContain("token 99 at 1 is not in 0..15");
+  });
+
+  test("export writes weights that load, at half the size in f16", async () => {
+    const whole = join(folder, "whole.safetensors"), half = join(folder, "half.safetensors");
+    await tessera("export", model, "-o", whole, "--discriminator");
+    const { code } = await tessera("export", model, "-o", half, "--dtype", "f16");
+    expect(code).toBe(0);
+    expect((await stat(half)).size).toBeLessThan(0.6 * (await stat(whole)).size);
+    expect((await tessera("encode", "-m", half, "-o", join(folder, "t.jsonl"), faces)).code).toBe(0);
+    expect((await tessera("export", half, "-o", whole, "--discriminator")).err).toContain(
+      "has no discriminator",
+    );
+  });
+
+  test("finetune tells what it found, and what came of it", async () => {
+    const { code, out } = await tessera(...tinyRun, "--steps", "2", "--val", "0.2", "--seed", "5");
+    expect(code).toBe(0);
+    expect(out).toContain("discriminator: from the file");
+    expect(out).toContain("4 pictures, 1 to measure on; 2 steps of 2 at 16x16, learning rate 0.00100");
+    expect(out).toMatch(/PSNR \d+\.\d\d -> \d+\.\d\d dB/);
+    const files = [...out.matchAll(/^(?:checkpoint|before and after): (.*)$/gm)].map(([, path]) => path);
+    expect(files.length).toBe(2);
+    for (const file of files) await stat(file);
+  });
+
+  test("a run that diverges fails with one line", async () => {
+    const { code, err } = await tessera(...tinyRun, "--steps", "5", "--lr", "1e30", "--log-every", "1");
+    expect(code).toBe(1);
+    expect(err).toMatch(/^tessera: step \d: .* so training stopped/);
+    expect(err.trim().split("\n").length).toBe(1);
+  });
+});
+
+// run here and not in its test, which Bun would stop after five seconds
+const demo = await tessera(
+  ...["demo", "--steps", "1", "--faces", "10", "--batch", "2", "--out", join(folder, "demo")],
+);
+
+test("demo draws, learns, and leaves its pictures", async () => {
+  const { code, out, err } = demo;
+  expect([code, err]).toEqual([0, ""]);
+  const run = /^run folder: (.*)$/m.exec(out)![1];
+  const files = await readdir(run);
+  for (const name of ["before-after.png", "tokens.png", "metrics.jsonl"]) expect(files).toContain(name);
+});
+
+describe("as a process", () => {
+  test("exit codes", async () => {
+    const answers = await Promise.all([ended(start("finetun")), ended(start("inspect", "no.ckpt"))]);
+    expect(answers.map(({ code }) => code)).toEqual([2, 1]);
+    expect(answers[1].err).toBe("tessera: no.ckpt: there is no such file; check the path\n");
+  });
+
+  test("Ctrl-C saves and leaves, and the run goes on from there; twice leaves at once", async () => {
+    const out = join(folder, "interrupted");
+    await mkdir(out);
+    const words = [...tinyRun, "--steps", "100000", "--log-every", "1", "--image-every", "100000"];
+    const child = start(...words.with(words.indexOf(join(folder, "runs")), out));
+    const answer = ended(child);
+    const metrics = async () => {
+      const [run] = await readdir(out);
+      return run ? await readFile(join(out, run, "metrics.jsonl"), "utf8").catch(() => "") : "";
+    };
+    while (!(await metrics()).includes('"step":2,') && child.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    child.kill("SIGINT");
+    const { code, out: text } = await answer;
+    expect(code).toBe(130);
+    expect(text).toContain("press Ctrl-C again to leave at once");
+    const [, step, run] = /saved step (\d+); go on with: tessera finetune --resume (.*)/.exec(text)!;
+    await mkdir(faces, { recursive: true });
+    const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
+    expect(resumed.code).toBe(0);
+    expect(resumed.out).toContain(`at step ${step} of ${Number(step) + 1}`);
+
+    const again = start("finetune", "--resume", run, "--steps", "100000");
+    const end = ended(again);
+    let seen = "";
+    again.stdout?.on("data", (text) => seen += text);
+    while (!seen.includes("run folder")) await new Promise((resolve) => setTimeout(resolve, 20));
+    again.kill("SIGINT");
+    setTimeout(() => again.kill("SIGINT"), 10);
+    expect((await end).code).toBe(130);
+  });
+});

@@ -1,0 +1,84 @@
+// Adam (Kingma & Ba 2015) over named parameters, step for step as torch computes it:
+// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
+import { adamStep, keep, type Tensor, zeros } from "../src/index.ts";
+
+export interface AdamOptions {
+  readonly lr: number;
+  /** Default (0.5, 0.9), as taming trains both of its networks. */
+  readonly betas?: readonly [number, number];
+  /** Default 1e-8. */
+  readonly eps?: number;
+}
+
+/** The running averages of a parameter's gradient and of its square, and how many gradients went into them. */
+export interface Moments {
+  step: number;
+  readonly expAvg: Tensor;
+  readonly expAvgSq: Tensor;
+}
+
+/**
+ * Moves parameters by their `.grad`, in place. A parameter without a gradient is left out, and its own step count with
+ * it, as torch does.
+ *
+ * @example
+ * const adam = new Adam(model.generatorParameters(), { lr: 4.5e-6 });
+ * backward(loss);
+ * adam.step();
+ * adam.zeroGrad();
+ */
+export class Adam {
+  /** Read by the next `step()`. */
+  lr: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly #moments = new Map<string, Moments>();
+
+  constructor(readonly parameters: ReadonlyMap<string, Tensor>, options: AdamOptions) {
+    this.lr = options.lr;
+    this.betas = options.betas ?? [0.5, 0.9];
+    this.eps = options.eps ?? 1e-8;
+  }
+
+  step(): void {
+    const { lr, betas: [beta1, beta2], eps } = this;
+    for (const [key, parameter] of this.parameters) {
+      if (!parameter.grad) continue;
+      const moments = this.moments(key);
+      const step = ++moments.step;
+      adamStep(parameter, parameter.grad, moments.expAvg, moments.expAvgSq, { lr, beta1, beta2, eps, step });
+    }
+  }
+
+  zeroGrad(): void {
+    for (const parameter of this.parameters.values()) {
+      parameter.grad?.dispose();
+      parameter.grad = null;
+    }
+  }
+
+  /** What is remembered of a parameter, zeros at first. @throws if it is not one of this optimizer's. */
+  moments(key: string): Moments {
+    const known = this.#moments.get(key);
+    if (known) return known;
+    const parameter = this.parameters.get(key);
+    if (!parameter) throw new Error(`Adam: "${key}" is not one of its ${this.parameters.size} parameters`);
+    const fresh = { step: 0, expAvg: keep(zeros(parameter.shape)), expAvgSq: keep(zeros(parameter.shape)) };
+    this.#moments.set(key, fresh);
+    return fresh;
+  }
+
+  /** The moments of every parameter that has had a gradient, by key: what a checkpoint holds. */
+  state(): ReadonlyMap<string, Moments> {
+    return this.#moments;
+  }
+
+  /** Frees the moments; the parameters are not its own. */
+  dispose(): void {
+    for (const { expAvg, expAvgSq } of this.#moments.values()) {
+      expAvg.dispose();
+      expAvgSq.dispose();
+    }
+    this.#moments.clear();
+  }
+}

@@ -1,0 +1,125 @@
+// A codebook that starts where the encoder's vectors are. taming's start, uniform in +-1/K, puts all codes closer to each
+// other than to the data, and few are ever chosen; k-means on first vectors, and moving codes that nobody chooses to
+// vectors of the day (as Jukebox did, Dhariwal et al. 2020, section 3.1), keep them in use.
+import { type Batch } from "../data/index.ts";
+import type { VQGAN } from "../nn/index.ts";
+import { asyncScope, nearestCode, noGrad, type Random, type Tensor, tensor } from "../src/index.ts";
+import type { Adam } from "./adam.ts";
+
+const codebookKey = "quantize.embedding.weight";
+
+/** What the encoder makes of pictures before the quantizer: [B * h * w, embedDim], row-major. */
+async function encodedVectors(model: VQGAN, images: Tensor): Promise<Float32Array> {
+  return await asyncScope(async () => {
+    return await noGrad(() => model.quant_conv.call(model.encoder.call(images))).floats();
+  });
+}
+
+/**
+ * Sets the codes to the k-means centres of the encoder's vectors for the first pictures: at least four vectors a code,
+ * from at most `maxBatches` batches.
+ * @returns how many vectors were used
+ */
+export async function initializeCodebook(
+  model: VQGAN,
+  batches: AsyncIterable<Batch>,
+  random: Random,
+  maxBatches = 256,
+): Promise<number> {
+  const { nEmbed, embedDim } = model.config;
+  const chunks: Float32Array[] = [];
+  let count = 0;
+  for await (const batch of batches) {
+    const vectors = await asyncScope(() => encodedVectors(model, tensor(batch.pixels, batch.shape)));
+    chunks.push(vectors);
+    count += vectors.length / embedDim;
+    if (count >= 4 * nEmbed || chunks.length === maxBatches) break;
+  }
+  const vectors = new Float32Array(count * embedDim);
+  let at = 0;
+  for (const chunk of chunks) {
+    vectors.set(chunk, at);
+    at += chunk.length;
+  }
+  model.quantize.embedding.weight.write(await kMeans(vectors, embedDim, nEmbed, random));
+  return count;
+}
+
+/** Lloyd's algorithm from random vectors, ten rounds; a centre without vectors becomes a random vector. */
+async function kMeans(
+  vectors: Float32Array,
+  channels: number,
+  count: number,
+  random: Random,
+): Promise<Float32Array> {
+  const total = vectors.length / channels;
+  const row = (n: number) => vectors.subarray(n * channels, (n + 1) * channels);
+  const centres = new Float32Array(count * channels);
+  const order = random.shuffle(total);
+  for (let k = 0; k < count; k++) centres.set(row(order[k % total]), k * channels);
+  for (let round = 0; round < 10; round++) {
+    const nearest = await asyncScope(async () => {
+      return await nearestCode(tensor(vectors, [total, channels]), tensor(centres, [count, channels])).ints();
+    });
+    const sums = new Float64Array(count * channels), members = new Int32Array(count);
+    nearest.forEach((k, n) => {
+      members[k]++;
+      for (let c = 0; c < channels; c++) sums[k * channels + c] += vectors[n * channels + c];
+    });
+    for (let k = 0; k < count; k++) {
+      if (members[k] === 0) centres.set(row(random.integer(total)), k * channels);
+      else for (let c = 0; c < channels; c++) centres[k * channels + c] = sums[k * channels + c] / members[k];
+    }
+  }
+  return centres;
+}
+
+/** Counts which codes training chooses, and moves those never chosen to vectors of the current pictures. */
+export class DeadCodeRestart {
+  /** How often each code was chosen since the last restart. */
+  readonly counts: Int32Array;
+  readonly #pending: Tensor[] = [];
+
+  constructor(readonly model: VQGAN, readonly optimizer: Adam, readonly random: Random) {
+    this.counts = new Int32Array(model.config.nEmbed);
+  }
+
+  /** Takes charge of kept index tensors; they are read when needed, not now. */
+  observe(indices: readonly Tensor[]): void {
+    this.#pending.push(...indices);
+  }
+
+  /** Brings `counts` up to date. */
+  async collect(): Promise<Int32Array> {
+    for (const indices of this.#pending.splice(0)) {
+      for (const index of await indices.ints()) this.counts[index]++;
+      indices.dispose();
+    }
+    return this.counts;
+  }
+
+  /**
+   * Moves every code that was not chosen since the last call, forgets its Adam moments, and counts anew.
+   * @returns how many codes were moved, and the effective number of codes before
+   */
+  async restart(images: Tensor): Promise<{ moved: number; perplexity: number }> {
+    const counts = await this.collect();
+    const { nEmbed, embedDim } = this.model.config;
+    const vectors = await encodedVectors(this.model, images);
+    const order = this.random.shuffle(vectors.length / embedDim);
+    const { expAvg, expAvgSq } = this.optimizer.moments(codebookKey);
+    const nothing = new Float32Array(embedDim);
+    const total = counts.reduce((sum, n) => sum + n, 0);
+    let moved = 0, entropy = 0;
+    for (let k = 0; k < nEmbed; k++) {
+      if (counts[k] > 0) entropy -= (counts[k] / total) * Math.log(counts[k] / total);
+      if (counts[k] > 0 || moved === order.length) continue;
+      const from = order[moved++] * embedDim;
+      this.model.quantize.embedding.weight.write(vectors.slice(from, from + embedDim), k * embedDim);
+      expAvg.write(nothing, k * embedDim);
+      expAvgSq.write(nothing, k * embedDim);
+    }
+    counts.fill(0);
+    return { moved, perplexity: Math.exp(entropy) };
+  }
+}

@@ -1,0 +1,20 @@
+// Training in one import: a run is begun or resumed (prepare.ts) and then trained (loop.ts).
+export { Adam, type AdamOptions, type Moments } from "./adam.ts";
+export { readRunState, restoreTrainer, type RunState, saveCheckpoint, saveWeights } from "./checkpoint.ts";
+export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
+export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
+export { psnr, ssim } from "./metrics.ts";
+export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
+export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./prepare.ts";
+export { checkpointOf, type Metrics, RunFolder } from "./run.ts";
+export { learningRate, type Schedule } from "./schedule.ts";
+export {
+  baseLearningRate,
+  checkOptions,
+  defaultOptions,
+  type RunOptions,
+  type RunSettings,
+} from "./settings.ts";
+export { type PerceptualChoice, type StartedModel, startFrom, startNew, storedConfig } from "./start.ts";
+export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
+export { type Measurements, validate } from "./validate.ts";

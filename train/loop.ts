@@ -1,0 +1,261 @@
+// The loop around the training step: logs, pictures, validation, checkpoints, and stopping in good order.
+import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
+import type { Logs, VQGAN } from "../nn/index.ts";
+import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../src/index.ts";
+import { join } from "node:path";
+import { saveCheckpoint } from "./checkpoint.ts";
+import { initializeCodebook } from "./codebook.ts";
+import type { Run } from "./prepare.ts";
+import { type Measurements, validate } from "./validate.ts";
+
+/** Where the loop speaks; data/progress.ts's Progress is one. */
+export interface TrainMonitor {
+  update(step: number, text?: string): void;
+  log(line: string): void;
+}
+
+export interface TrainOptions {
+  readonly monitor?: TrainMonitor;
+  /** When aborted, the step is finished and saved, and the loop ends. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainOutcome {
+  readonly step: number;
+  readonly interrupted: boolean;
+  /** The first and the last measurements on the validation pictures, if there are any. */
+  readonly before: Measurements | null;
+  readonly after: Measurements | null;
+  readonly checkpoint: string;
+  readonly curves: string | null;
+  /** Originals beside their reconstructions at the beginning and the end; null for a run that was resumed. */
+  readonly comparison: string | null;
+}
+
+/** A loss or a weight is no longer a finite number. */
+export class DivergedError extends Error {
+  override readonly name = "DivergedError";
+}
+
+/**
+ * Trains until the run's last step.
+ * @throws DivergedError when a loss or a weight becomes NaN or infinite; the last good checkpoint stays as it is.
+ */
+export async function train(run: Run, options: TrainOptions = {}): Promise<TrainOutcome> {
+  return await new Loop(run, options).go();
+}
+
+class Loop {
+  readonly #run: Run;
+  readonly #monitor: TrainMonitor;
+  readonly #signal: AbortSignal | undefined;
+  #best: Run["best"];
+  #epoch: number;
+  #saved: number | null;
+  #text = "";
+  #measured: Measurements | null = null;
+  #first: Picture[] | null = null;
+  #clock = { time: performance.now(), step: 0 };
+
+  constructor(run: Run, { monitor, signal }: TrainOptions) {
+    this.#run = run;
+    this.#monitor = monitor ?? { update: () => {}, log: () => {} };
+    this.#signal = signal;
+    this.#best = run.best;
+    this.#epoch = run.epoch;
+    this.#saved = run.isNew ? null : run.trainer.step;
+  }
+
+  async go(): Promise<TrainOutcome> {
+    const { trainer, settings, folder, pictures, isNew } = this.#run;
+    if (isNew) await this.#open();
+    const before = this.#measured;
+    const batches = pictures.batches(settings.batch);
+    this.#clock = { time: performance.now(), step: trainer.step };
+    while (trainer.step < settings.steps && !this.#signal?.aborted) await this.#step(batches);
+    await batches.return(undefined);
+    const interrupted = trainer.step < settings.steps;
+    if (this.#saved !== trainer.step) await this.#save(null);
+    const comparison = interrupted ? null : await this.#compare();
+    return {
+      step: trainer.step,
+      interrupted,
+      before,
+      after: this.#measured,
+      checkpoint: folder.lastCheckpoint,
+      curves: await folder.drawCurves(),
+      comparison,
+    };
+  }
+
+  /** Before the first step: a codebook for a new model, and how things stand. */
+  async #open(): Promise<void> {
+    const { settings, trainer: { model }, pictures, random } = this.#run;
+    if (settings.from === null) {
+      const state = pictures.state();
+      const count = await initializeCodebook(model, pictures.batches(settings.batch), random.restart);
+      pictures.restore(state);
+      this.#monitor.log(`codebook: k-means of ${count} vectors of the untrained encoder`);
+    }
+    this.#first = await this.#saveImages();
+    await this.#validate();
+  }
+
+  async #step(batches: AsyncGenerator<Batch>): Promise<void> {
+    const { settings, trainer, restarts } = this.#run;
+    const read: Batch[] = [];
+    while (read.length < settings.accumulate) {
+      const next = await batches.next();
+      if (!next.done) read.push(next.value);
+    }
+    this.#epoch = read[read.length - 1].epoch;
+    await asyncScope(async () => {
+      const lr = trainer.lr;
+      const images = read.map(({ pixels, shape }) => tensor(pixels, shape));
+      const { logs, indices } = await trainer.trainStep(images);
+      const step = trainer.step;
+      const isDue = (every: number) => step % every === 0 || step === settings.steps;
+      if (restarts) {
+        restarts.observe(indices.map(keep));
+        if (step % settings.restartDeadCodes === 0) await this.#restart(images[0]);
+      }
+      if (isDue(settings.logEvery) || step === 1) await this.#log(logs, lr);
+      this.#monitor.update(step, this.#text);
+      if (isDue(settings.imageEvery)) await this.#saveImages();
+      if (isDue(settings.valEvery)) await this.#validate();
+      if (isDue(settings.saveEvery) || this.#signal?.aborted) await this.#save(logs);
+    });
+  }
+
+  async #log(logs: Logs, lr: number): Promise<void> {
+    const { settings, trainer: { step }, folder } = this.#run;
+    const values = await readLogs(logs, step, folder.lastCheckpoint, this.#saved);
+    const time = performance.now(), seconds = (time - this.#clock.time) / 1000;
+    const perStep = settings.batch * settings.accumulate;
+    const rate = (step - this.#clock.step) * perStep / seconds;
+    this.#clock = { time, step };
+    await folder.addMetrics({ step, epoch: this.#epoch, lr, images_per_second: rate, ...values });
+    const shown: [string, string][] = [["rec", "train/rec_loss"], ["lpips", "train/p_loss"], [
+      "quant",
+      "train/quant_loss",
+    ], ["disc", "train/disc_loss"]];
+    this.#text = shown.filter(([, name]) => values[name] !== 0)
+      .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).join(" ");
+  }
+
+  async #restart(images: Tensor): Promise<void> {
+    const { restarts, trainer: { step }, folder } = this.#run;
+    if (!restarts) return;
+    const { moved, perplexity } = await restarts.restart(images);
+    await folder.addMetrics({
+      step,
+      "train/codes_restarted": moved,
+      "train/codebook_perplexity": perplexity,
+    });
+  }
+
+  async #validate(): Promise<void> {
+    const { validation, settings, trainer, folder } = this.#run;
+    if (!validation) return;
+    const { step } = trainer;
+    this.#measured = await validate(trainer.model, validation, settings.batch, step);
+    await folder.addMetrics({ step, epoch: this.#epoch, ...this.#measured });
+    const { "val/psnr": psnr, "val/rec_loss": loss, "val/p_loss": p } = this.#measured;
+    const lpips = p === 0 ? "" : `, LPIPS ${p.toFixed(4)}`;
+    const count = validation.length;
+    this.#monitor.log(
+      `step ${step}: PSNR ${psnr.toFixed(2)} dB${lpips}, rec_loss ${loss.toFixed(4)} ` +
+        `(mean of ${count} pictures not learnt from)`,
+    );
+    if (step > 0 && loss < (this.#best?.loss ?? Infinity)) await this.#save(null, loss);
+  }
+
+  /** Writes last.safetensors, and keeps it as the best if `loss` is the lowest on validation so far. */
+  async #save(logs: Logs | null, loss?: number): Promise<void> {
+    const { trainer, folder, restarts, random, settings, pictures } = this.#run;
+    const { step } = trainer;
+    if (this.#saved === step && loss === undefined) return;
+    if (logs) await readLogs(logs, step, folder.lastCheckpoint, this.#saved);
+    await checkWeights(trainer.model, step, folder.lastCheckpoint, this.#saved);
+    const replaced = this.#best?.file ?? null;
+    if (loss !== undefined) {
+      this.#best = { loss, file: `step-${String(step).padStart(6, "0")}.safetensors` };
+    }
+    await saveCheckpoint(folder.lastCheckpoint, trainer, {
+      step,
+      epoch: this.#epoch,
+      sampler: pictures.state(),
+      random: { dropout: random.dropout.state(), restart: random.restart.state() },
+      best: this.#best,
+      codeCounts: restarts ? [...await restarts.collect()] : null,
+      settings,
+    });
+    this.#saved = step;
+    if (loss !== undefined) await folder.keepLastAsBest(step, replaced);
+  }
+
+  /** Inputs over reconstructions in images/. @returns the reconstructions */
+  async #saveImages(): Promise<Picture[]> {
+    const { samples, trainer: { model, step }, folder } = this.#run;
+    const { inputs, outputs } = await reconstructAll(model, samples.batches(1, { epochs: 1 }));
+    await folder.saveImages(step, inputs, outputs);
+    return outputs;
+  }
+
+  /** One sheet: original, before, after. */
+  async #compare(): Promise<string | null> {
+    const { samples, trainer: { model }, folder } = this.#run;
+    if (!this.#first) return null;
+    const { inputs, outputs } = await reconstructAll(model, samples.batches(1, { epochs: 1 }));
+    const path = join(folder.path, "before-after.png");
+    const first = this.#first;
+    const rows = inputs.map((input, i) => [input, first[i], outputs[i]]);
+    await savePng(path, await sideBySide(rows, { labels: ["original", "before", "after"] }));
+    return path;
+  }
+}
+
+async function reconstructAll(
+  model: VQGAN,
+  batches: AsyncIterable<Batch>,
+): Promise<{ inputs: Picture[]; outputs: Picture[] }> {
+  const inputs: Picture[] = [], outputs: Picture[] = [];
+  for await (const { pixels, shape, pictures } of batches) {
+    const floats = await asyncScope(() => model.reconstruct(tensor(pixels, shape)).floats());
+    inputs.push(...pictures);
+    outputs.push(...toPictures(floats, shape, model.range));
+  }
+  return { inputs, outputs };
+}
+
+async function readLogs(
+  logs: Logs,
+  step: number,
+  checkpoint: string,
+  saved: number | null,
+): Promise<Record<string, number>> {
+  const values: Record<string, number> = {};
+  for (const [name, t] of Object.entries(logs)) {
+    values[name] = await t.item();
+    if (!Number.isFinite(values[name])) throw diverged(`${name} is ${values[name]}`, step, checkpoint, saved);
+  }
+  return values;
+}
+
+/** One number tells about all weights: a sum is finite only if every term is. */
+async function checkWeights(model: VQGAN, step: number, path: string, saved: number | null): Promise<void> {
+  const total = await asyncScope(async () => {
+    const sum = noGrad(() =>
+      scope(() => [...model.namedParameters().values()].reduce((sum, p) => sum.add(p.sum()), full([], 0)))
+    );
+    return await sum.item();
+  });
+  if (!Number.isFinite(total)) throw diverged("a weight is not a finite number", step, path, saved);
+}
+
+function diverged(what: string, step: number, checkpoint: string, saved: number | null): DivergedError {
+  const kept = saved === null
+    ? "no checkpoint had been saved yet"
+    : `the last good checkpoint, of step ${saved}, is kept: ${checkpoint}`;
+  return new DivergedError(`step ${step}: ${what}, so training stopped; ${kept}. A lower --lr may help.`);
+}

@@ -1,0 +1,159 @@
+// Gathering what a run needs: model, optimizers, pictures and folder; for a new run, or one that goes on.
+import { ImageDataset, listImages } from "../data/index.ts";
+import { VQGAN, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import { Random } from "../src/index.ts";
+import { readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
+import { DeadCodeRestart } from "./codebook.ts";
+import { checkpointOf, RunFolder } from "./run.ts";
+import { learningRate } from "./schedule.ts";
+import { checkOptions, type RunOptions, type RunSettings } from "./settings.ts";
+import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
+import { Trainer } from "./trainer.ts";
+
+/** A run ready to go on from wherever it stands. */
+export interface Run {
+  readonly settings: RunSettings;
+  readonly trainer: Trainer;
+  readonly pictures: ImageDataset;
+  readonly validation: ImageDataset | null;
+  /** The few pictures whose reconstructions are saved along the way. */
+  readonly samples: ImageDataset;
+  readonly folder: RunFolder;
+  /** Randomness of LPIPS dropout and of the codebook, which resuming continues. */
+  readonly random: { readonly dropout: Random; readonly restart: Random };
+  readonly restarts: DeadCodeRestart | null;
+  readonly best: RunState["best"];
+  readonly epoch: number;
+  /** Whether it never ran: a new model's codebook is still to be set, and the beginning to be shown. */
+  readonly isNew: boolean;
+  /** What was found, for the user to read. */
+  readonly notes: readonly string[];
+}
+
+export interface NewRun {
+  /** A checkpoint to start from, or the config of a new model. */
+  readonly start: { readonly from: string; readonly overrides?: VQModelOverrides } | {
+    readonly scratch: VQModelConfig;
+  };
+  readonly perceptual: PerceptualChoice;
+  /** `size` defaults to the model's resolution. */
+  readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
+  /** Folder in which the run's folder is made. */
+  readonly out: string;
+}
+
+const sampleCount = 8;
+
+/**
+ * A new run with fresh optimizers.
+ * @throws if options, checkpoint or pictures cannot be used; nothing is written then.
+ */
+export async function beginRun({ start, perceptual, options, out }: NewRun): Promise<Run> {
+  checkOptions({ ...options, size: options.size ?? 1 });
+  const paths = await splitPictures(options);
+  const { model, notes } = "from" in start
+    ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed)
+    : await startNew(start.scratch, perceptual, options.seed);
+  const settings: RunSettings = {
+    ...options,
+    size: options.size ?? model.config.ddconfig.resolution,
+    from: "from" in start ? start.from : null,
+    model: model.config,
+  };
+  checkSize(settings, model);
+  const pictures = openPictures(paths, settings);
+  const seed = new Random(options.seed);
+  const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
+  const folder = await RunFolder.create(out, options.name);
+  await folder.writeConfig(settings);
+  const parts = assemble(model, settings, random);
+  return { settings, ...parts, ...pictures, folder, random, best: null, epoch: 0, isNew: true, notes };
+}
+
+/** What may change when a run goes on. */
+export type ResumeChanges = Partial<
+  Pick<RunOptions, "steps" | "data" | "val" | "logEvery" | "imageEvery" | "valEvery" | "saveEvery">
+>;
+
+/**
+ * Goes on with a run from its folder or from one of its checkpoints: the next step gives the bits that it would have
+ * given without the pause.
+ */
+export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
+  const path = await checkpointOf(runOrFile);
+  const saved = await readRunState(path);
+  const settings = { ...saved.settings, ...changes };
+  checkOptions(settings);
+  const pictures = openPictures(await splitPictures(settings), settings);
+  pictures.pictures.restore(saved.sampler);
+  const model = new VQGAN(settings.model, null, { withLoss: true });
+  const random = {
+    dropout: Random.from(saved.random.dropout),
+    restart: Random.from(saved.random.restart),
+  };
+  const parts = assemble(model, settings, random);
+  const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer);
+  if (codeCounts) parts.restarts?.counts.set(codeCounts);
+  const folder = await RunFolder.around(path);
+  await folder.writeConfig(settings);
+  await folder.rewindMetrics(step);
+  const notes = [`resuming ${path} at step ${step} of ${settings.steps}`];
+  return { settings, ...parts, ...pictures, folder, random, best, epoch, isNew: false, notes };
+}
+
+function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
+  const trainer = new Trainer(model, {
+    learningRate: (step) => learningRate(settings, step),
+    tamingExact: settings.tamingExact,
+    lpipsDropout: settings.lpipsDropout ? random.dropout : null,
+  });
+  const restarts = settings.restartDeadCodes > 0
+    ? new DeadCodeRestart(model, trainer.generator, random.restart)
+    : null;
+  return { trainer, restarts };
+}
+
+interface Split {
+  readonly paths: string[];
+  /** Not learnt from. */
+  readonly held: string[];
+}
+
+async function splitPictures({ data, val, seed }: Pick<RunOptions, "data" | "val" | "seed">): Promise<Split> {
+  const paths = await listImages(data);
+  if (typeof val === "string") return { paths, held: await listImages(val) };
+  if (val === 0) return { paths, held: [] };
+  const count = Math.max(1, Math.round(val * paths.length));
+  if (count >= paths.length) {
+    throw new Error(`keeping ${val} of ${paths.length} pictures for validation leaves none to learn from`);
+  }
+  const isHeld = new Set(new Random(seed).fork("validation").shuffle(paths.length).subarray(0, count));
+  return { paths: paths.filter((_, i) => !isHeld.has(i)), held: paths.filter((_, i) => isHeld.has(i)) };
+}
+
+function openPictures(
+  { paths, held }: Split,
+  { size, crop, flip, seed, batch, accumulate }: RunOptions,
+): Pick<Run, "pictures" | "validation" | "samples"> {
+  const still = { size, shuffle: false };
+  const shown = held.length > 0 ? held : paths;
+  const count = Math.min(sampleCount, shown.length);
+  const samples = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
+  // enough for the next step to be read while this one is computed
+  const prefetch = 2 * batch * accumulate;
+  return {
+    pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch }),
+    validation: held.length > 0 ? new ImageDataset(held, still) : null,
+    samples: new ImageDataset(samples, still),
+  };
+}
+
+function checkSize({ size }: RunSettings, { factor }: VQGAN): void {
+  if (size % factor === 0) return;
+  const below = Math.max(factor, size - size % factor);
+  throw new Error(
+    `size ${size} is not a multiple of ${factor}, the pixels of a token; nearest: ${below} or ${
+      below + factor
+    }`,
+  );
+}

@@ -1,0 +1,23 @@
+// The learning rate over a run: a linear warm-up, then constant or along half a cosine to zero (Loshchilov & Hutter 2017).
+
+export interface Schedule {
+  /** The full learning rate. */
+  readonly lr: number;
+  /** Steps over which it rises from 0; 0 for none. */
+  readonly warmup: number;
+  readonly decay: "constant" | "cosine";
+  /** Steps of the whole run, at whose end the cosine reaches zero. */
+  readonly steps: number;
+}
+
+/**
+ * The rate of step `step`, counted from 0.
+ * @example learningRate({ lr: 1e-4, warmup: 10, decay: "constant", steps: 100 }, 4) // 5e-5
+ */
+export function learningRate(schedule: Schedule, step: number): number {
+  const { lr, warmup, decay, steps } = schedule;
+  const rise = step < warmup ? (step + 1) / warmup : 1;
+  if (decay === "constant") return lr * rise;
+  const past = Math.min(1, Math.max(0, step - warmup) / Math.max(1, steps - warmup));
+  return lr * rise * 0.5 * (1 + Math.cos(Math.PI * past));
+}

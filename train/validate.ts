@@ -1,0 +1,58 @@
+// How good the model is on pictures that it does not learn from: losses, PSNR and SSIM of the 8-bit pictures, and how
+// much of the codebook they use.
+import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
+import { CodebookUsage, validationStep, type VQGAN } from "../nn/index.ts";
+import { asyncScope, tensor } from "../src/index.ts";
+import { psnr, ssim } from "./metrics.ts";
+
+/** Averages over all pictures, under names that begin with `val/`. */
+export type Measurements = Record<string, number>;
+
+/**
+ * Goes once through a dataset that does not shuffle.
+ * @returns taming's val/ losses; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
+ * codes chosen at all) and val/codebook_perplexity over all pictures.
+ */
+export async function validate(
+  model: VQGAN,
+  pictures: ImageDataset,
+  batchSize: number,
+  globalStep: number,
+): Promise<Measurements> {
+  const sums: Measurements = {};
+  const usage = new CodebookUsage(model.config.nEmbed);
+  let count = 0;
+  for await (const batch of pictures.batches(batchSize, { epochs: 1 })) {
+    const values = await measureBatch(model, batch, globalStep, usage);
+    for (const [name, value] of Object.entries(values)) {
+      sums[name] = (sums[name] ?? 0) + value * batch.pictures.length;
+    }
+    count += batch.pictures.length;
+  }
+  const means = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count]));
+  const { usage: share, perplexity } = usage.summary();
+  return { ...means, "val/codebook_usage": share, "val/codebook_perplexity": perplexity };
+}
+
+function measureBatch(
+  model: VQGAN,
+  batch: Batch,
+  globalStep: number,
+  usage: CodebookUsage,
+): Promise<Measurements> {
+  return asyncScope(async () => {
+    const { logs, reconstruction, indices } = validationStep(
+      model,
+      tensor(batch.pixels, batch.shape),
+      globalStep,
+    );
+    const made = toPictures(await reconstruction.floats(), reconstruction.shape, model.range);
+    usage.add(await indices.ints());
+    const mean = (measure: typeof psnr) =>
+      made.reduce((sum, picture, i) => sum + measure(batch.pictures[i], picture), 0) / made.length;
+    const values: Measurements = { "val/psnr": mean(psnr) };
+    if (batch.shape[1] >= 11) values["val/ssim"] = mean(ssim);
+    for (const [name, value] of Object.entries(logs)) values[name] = await value.item();
+    return values;
+  });
+}
