@@ -13,6 +13,7 @@ import { positiveNumber, wholeNumber } from "./options.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
 interface Flags {
+  readonly from?: string;
   readonly steps: number;
   readonly faces: number;
   readonly batch: number;
@@ -33,6 +34,7 @@ export function demoCommand(): Command {
   const option = (flags: string, text: string, standard: number) =>
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
   return new Command("demo").description("fine-tune the small faces model on cartoons, in about two minutes")
+    .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
     .addOption(option("--steps <n>", "steps", 150))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
     .addOption(option("--batch <n>", "pictures at once", 8))
@@ -44,7 +46,8 @@ export function demoCommand(): Command {
 }
 
 async function demo(flags: Flags): Promise<void> {
-  const hasModel = await stat(shippedModel).catch(() => null) !== null;
+  const from = flags.from ?? shippedModel;
+  const hasModel = flags.from !== undefined || await stat(from).catch(() => null) !== null;
   const size = 64;
   const faces = join(flags.out, `cartoons-${flags.seed}`);
   await mkdir(faces, { recursive: true });
@@ -57,7 +60,7 @@ async function demo(flags: Flags): Promise<void> {
     console.log("models/faces.safetensors is missing: a new model learns instead, and stays blurry");
   }
   const start: NewRun["start"] = hasModel
-    ? { from: shippedModel, overrides: { lossconfig: { discStart: 0 } } }
+    ? { from, overrides: { lossconfig: { discStart: 0 } } }
     : { scratch };
   const run = await beginRun({
     start,

@@ -7,14 +7,13 @@ interface Block {
   bytes: number;
 }
 
-/** Hands out aligned ranges of a memory that grows up to 4 GiB. */
+/** Hands out aligned ranges of the addresses from `start` to `limit`. */
 export class Allocator {
   readonly #free: Block[] = [];
   #end: number;
   #used = 0;
 
-  /** @param grow makes the memory at least `bytes` large, or answers false when it cannot */
-  constructor(start: number, readonly grow: (bytes: number) => boolean) {
+  constructor(start: number, readonly limit: number) {
     this.#end = Math.ceil(start / ALIGN) * ALIGN;
   }
 
@@ -44,16 +43,16 @@ export class Allocator {
       }
       return at;
     }
-    // Nothing fits: grow, reusing a free block at the very end.
+    // Nothing fits: take new addresses, together with a free block at the very end.
     const last = this.#free.at(-1);
     const tail = last && last.at + last.bytes === this.#end ? last : null;
     const at = tail ? tail.at : this.#end;
-    if (!this.grow(at + size)) {
+    if (at + size > this.limit) {
       this.#used -= size;
       throw new Error(
-        `out of memory: ${mib(size)} MiB asked, ${
-          mib(this.#used)
-        } MiB in use of at most 4096 MiB on the CPU; ` +
+        `out of memory: ${mib(size)} MiB asked, ${mib(this.#used)} MiB in use of at most ${
+          mib(this.limit)
+        } MiB on the CPU; ` +
           `use a smaller batch, smaller pictures, or checkpoint()`,
       );
     }

@@ -2,7 +2,7 @@
 import type { Buffer, DType, TypedArray } from "../backend.ts";
 import { Allocator } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./module.ts";
-import { ARGUMENTS, CONTROL_BYTES, startWorkers, threadCount } from "./pool.ts";
+import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./pool.ts";
 
 const PAGE = 65536;
 /** What each thread has to itself. */
@@ -26,6 +26,20 @@ export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
+/**
+ * Address space for all tensors at once, since V8 can miss a growth in a worker that is just starting. The system gives
+ * memory to pages only when they are touched; where it refuses to promise 4 GiB, less is asked.
+ */
+function reserve(): WebAssembly.Memory {
+  for (let pages = MAX_PAGES;; pages /= 2) {
+    try {
+      return new WebAssembly.Memory({ initial: pages, maximum: MAX_PAGES, shared: true });
+    } catch (error) {
+      if (pages <= MAX_PAGES / 16) throw error;
+    }
+  }
+}
+
 export class Machine {
   readonly threads: number;
   /** Whether multiply and add are fused (relaxed SIMD). */
@@ -41,13 +55,9 @@ export class Machine {
   constructor() {
     this.threads = threadCount();
     const scratchEnd = CONTROL_BYTES + this.threads * SCRATCH_BYTES;
-    this.#memory = new WebAssembly.Memory({
-      initial: ceil(scratchEnd, PAGE) + 1,
-      maximum: MAX_PAGES,
-      shared: true,
-    });
-    // One page beyond the last block stays unused: vector loads may run over a buffer's end.
-    this.allocator = new Allocator(scratchEnd, (bytes) => this.#grow(bytes + PAGE));
+    this.#memory = reserve();
+    // The last page stays unused: vector loads may run over a buffer's end.
+    this.allocator = new Allocator(scratchEnd, this.#memory.buffer.byteLength - PAGE);
     const { bytes, index, relaxed } = emitKernels();
     this.relaxedSimd = relaxed;
     this.#index = index;
@@ -56,7 +66,7 @@ export class Machine {
     });
     this.#run = instance.exports.run as Run;
     this.#alone = [...index.keys()].map((name) => instance.exports[name] as Run);
-    this.#ints = new Int32Array(this.#memory.buffer, ARGUMENTS, 64);
+    this.#ints = new Int32Array(this.#memory.buffer, ARGUMENTS, FAILED + 1);
     this.#floats = new Float32Array(this.#memory.buffer, ARGUMENTS, 64);
     const others = Array.from(
       { length: this.threads - 1 },
@@ -65,21 +75,7 @@ export class Machine {
     startWorkers(bytes, this.#memory, others);
   }
 
-  #grow(bytes: number): boolean {
-    const have = this.#memory.buffer.byteLength;
-    if (bytes <= have) return true;
-    if (bytes > MAX_PAGES * PAGE) return false;
-    // by at least 1/8, so that growing stays rare
-    const want = Math.min(MAX_PAGES, ceil(Math.max(bytes, have * 1.125), PAGE));
-    try {
-      this.#memory.grow(want - have / PAGE);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** A window on the memory; its buffer is another object after every growth. */
+  /** A window on the memory. */
   look(dtype: DType, address: number, length: number): TypedArray {
     const { buffer } = this.#memory;
     return dtype === "i32"
@@ -107,6 +103,9 @@ export class Machine {
     const start = debug ? performance.now() : 0;
     if (tiles === 1) this.#alone[index](0, CONTROL_BYTES, 0);
     else this.#run(index, tiles, CONTROL_BYTES);
+    if (this.#ints[FAILED] !== 0) {
+      throw new Error(`cpu: a worker thread failed in kernel ${kernel} (its error is printed above)`);
+    }
     if (debug) console.error(`cpu ${kernel} ${tiles} tiles ${(performance.now() - start).toFixed(3)} ms`);
   }
 }

@@ -12,6 +12,8 @@ const KERNEL = 256;
 const TILES = 260;
 /** Arguments of the current job: 64 words. */
 export const ARGUMENTS = 320;
+/** The word behind the arguments: set when a worker has died. */
+export const FAILED = 64;
 export const CONTROL_BYTES = 1024;
 
 /** Argument `n` of the running kernel. */
@@ -49,7 +51,7 @@ export function addScheduler(m: ModuleBuilder): void {
     const left = f.local("i32");
     const spins = f.local("i32");
     f.set(left, i32.atomicLoad(REMAINING));
-    f.while(i32.gt(left, 0), () => {
+    f.while(i32.and(i32.gt(left, 0), i32.eqz(i32.atomicLoad(ARGUMENTS + 4 * FAILED))), () => {
       f.inc(spins, 1);
       f.if(i32.gt(spins, SPINS), () => f.wait(REMAINING, left));
       f.set(left, i32.atomicLoad(REMAINING));
@@ -83,7 +85,7 @@ export function startWorkers(
 ): void {
   for (const at of scratch) {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-      workerData: { bytes, memory, scratch: at },
+      workerData: { bytes, memory, scratch: at, failed: ARGUMENTS / 4 + FAILED, waiting: REMAINING / 4 },
     });
     worker.unref(); // a sleeping worker must not keep the process alive
   }

@@ -5,8 +5,18 @@ interface WorkerData {
   bytes: Uint8Array<ArrayBuffer>;
   memory: WebAssembly.Memory;
   scratch: number;
+  /** Words through which a failure is told to the main thread, which may be asleep. */
+  failed: number;
+  waiting: number;
 }
 
-const { bytes, memory, scratch } = workerData as WorkerData;
-const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-(instance.exports.serve as (scratch: number) => void)(scratch);
+const { bytes, memory, scratch, failed, waiting } = workerData as WorkerData;
+try {
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+  (instance.exports.serve as (scratch: number) => void)(scratch);
+} catch (error) {
+  console.error(error);
+  const words = new Int32Array(memory.buffer);
+  Atomics.store(words, failed, 1);
+  Atomics.notify(words, waiting);
+}
