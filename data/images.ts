@@ -1,9 +1,9 @@
 // Pictures in and out: files of any common kind to 8-bit sRGB pixels by sharp, pixels to the network's floats
 // and back, and PNG files. The steps are those of taming's ImagePaths (resize the smallest side, crop,
 // scale), with EXIF applied.
-import { open, readFile, rename, rm } from "node:fs/promises";
-import process from "node:process";
+import { readFile } from "node:fs/promises";
 import sharp from "sharp";
+import { writeAtomic } from "./atomic.ts";
 
 /** A picture in memory: RGB, one byte a channel, rows from the top, `pixels.length = height * width * 3`. */
 export interface Picture {
@@ -258,21 +258,8 @@ export async function encodePng({ width, height, pixels }: Picture): Promise<Uin
   return await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
 }
 
-/** Writes a PNG under a temporary name, syncs and renames it: a reader never sees half a picture. */
+/** Writes a PNG, whole or not at all. */
 export async function savePng(path: string, picture: Picture): Promise<void> {
   const bytes = await encodePng(picture);
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    const handle = await open(temporary, "w");
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await writeAtomic(path, (file) => file.writeFile(bytes));
 }
