@@ -1,0 +1,280 @@
+// What a checkpoint holds, told without reading its tensors: `tessera inspect FILE`.
+import { type ArchitectureGuess, guessConfig, guessLoss, hyperParameters, record } from "./guess.ts";
+import { type CheckpointFile, openCheckpoint } from "./open.ts";
+import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
+import { sizeOf, type StoredDType } from "./tensor.ts";
+
+export interface PartReport {
+  /** Top-level module, such as "encoder" or "loss.discriminator". */
+  readonly name: string;
+  readonly tensors: number;
+  readonly values: number;
+  readonly bytes: number;
+}
+
+export interface OptimizerReport {
+  /** Parameters that have moments. */
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly lr: number | null;
+  readonly betas: readonly number[] | null;
+  readonly step: number | null;
+}
+
+export interface InspectReport {
+  readonly path: string;
+  readonly format: CheckpointFile["format"];
+  readonly bytes: number;
+  readonly parts: readonly PartReport[];
+  readonly tensors: number;
+  readonly values: number;
+  /** Tensors by type. */
+  readonly dtypes: Readonly<Partial<Record<StoredDType, number>>>;
+  readonly epoch: number | null;
+  readonly globalStep: number | null;
+  readonly hyperParameters: Readonly<Record<string, unknown>> | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly optimizers: readonly OptimizerReport[];
+  /** Pixels per token along each side and the rest of the config; null if this is not a VQGAN. */
+  readonly architecture: (ArchitectureGuess & { readonly factor: number }) | null;
+  /** Why `architecture` is null. */
+  readonly notVQGAN: string | null;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Looks into a checkpoint. Reads its structure and a few single numbers, so that a file of 1 GB takes
+ * milliseconds.
+ *
+ * @example
+ * console.log(formatReport(await inspect("last.ckpt")));
+ * @throws FormatError as `openCheckpoint` does.
+ */
+export async function inspect(path: string): Promise<InspectReport> {
+  const file = await openCheckpoint(path);
+  try {
+    return await report(file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function report(file: CheckpointFile): Promise<InspectReport> {
+  const root = file.root instanceof Map ? file.root : new Map<unknown, unknown>();
+  const dtypes: Partial<Record<StoredDType, number>> = {};
+  for (const { dtype } of file.tensors.values()) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
+  const parts = groupParts(file);
+  const { guess, reason } = tryGuess(file);
+  return {
+    path: file.path,
+    format: file.format,
+    bytes: file.byteLength,
+    parts,
+    tensors: file.tensors.size,
+    values: parts.reduce((sum, part) => sum + part.values, 0),
+    dtypes,
+    epoch: numberIn(root, "epoch") ?? stateNumber(file, "epoch"),
+    globalStep: numberIn(root, "global_step") ?? stateNumber(file, "step"),
+    hyperParameters: hyperParameters(root),
+    metadata: file.metadata,
+    optimizers: await optimizerReports(root, file),
+    architecture: guess ? { ...guess, factor: 2 ** (guess.ddconfig.chMult.length - 1) } : null,
+    notVQGAN: reason,
+    warnings: warningsFor(file, guess),
+  };
+}
+
+function groupParts(file: CheckpointFile): PartReport[] {
+  const parts = new Map<string, { name: string; tensors: number; values: number; bytes: number }>();
+  for (const [key, { shape, byteLength }] of file.tensors) {
+    const [first = "", second = ""] = key.split(".");
+    const name = first === "loss" || first === "optimizer" ? `${first}.${second}` : first;
+    const part = parts.get(name) ?? { name, tensors: 0, values: 0, bytes: 0 };
+    part.tensors++;
+    part.values += sizeOf(shape);
+    part.bytes += byteLength;
+    parts.set(name, part);
+  }
+  return [...parts.values()];
+}
+
+function tryGuess(file: CheckpointFile): { guess: ArchitectureGuess | null; reason: string | null } {
+  try {
+    return { guess: guessConfig(file), reason: null };
+  } catch (error) {
+    return { guess: null, reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function numberIn(map: ReadonlyMap<unknown, unknown>, key: string): number | null {
+  const value = map.get(key);
+  return typeof value === "number" ? value : null;
+}
+
+/** Tessera's own checkpoints keep their state as JSON in the metadata. */
+function stateNumber(file: CheckpointFile, key: string): number | null {
+  try {
+    const value = record(JSON.parse(file.metadata.state ?? "null"))?.[key];
+    return typeof value === "number" ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+async function optimizerReports(
+  root: ReadonlyMap<unknown, unknown>,
+  file: CheckpointFile,
+): Promise<OptimizerReport[]> {
+  const listed = root.get("optimizer_states");
+  const candidates = Array.isArray(listed)
+    ? listed
+    : [root.get("optimizer_state_dict"), root.get("optimizer"), root.has("param_groups") ? root : null];
+  const reports: OptimizerReport[] = [];
+  for (const candidate of candidates) {
+    if (candidate instanceof Map) reports.push(await optimizerReport(candidate));
+  }
+  return reports.length > 0 ? reports : ownOptimizers(file);
+}
+
+async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promise<OptimizerReport> {
+  const state = optimizer.get("state");
+  const entries = state instanceof Map ? [...state.values()].filter((entry) => entry instanceof Map) : [];
+  const groups = optimizer.get("param_groups");
+  const group = record(unwrapOmegaconf(Array.isArray(groups) ? groups[0] : null));
+  const { lr, betas } = group ?? {};
+  return {
+    parameters: entries.filter((entry) => [...entry.values()].some(isStoredTensor)).length,
+    bytes: [...flattenTensors(entries).values()].reduce((sum, t) => sum + t.byteLength, 0),
+    lr: typeof lr === "number" ? lr : null,
+    betas: Array.isArray(betas) && betas.every((n) => typeof n === "number") ? betas : null,
+    step: await stepOf(entries[0]?.get("step")),
+  };
+}
+
+/** Torch before 1.12 counts in a plain integer, later in a tensor without dimensions. */
+async function stepOf(step: unknown): Promise<number | null> {
+  if (typeof step === "number") return step;
+  return isStoredTensor(step) && step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : null;
+}
+
+/** Those that Tessera writes: optimizer.<i>.<moment>.<key>. */
+function ownOptimizers(file: CheckpointFile): OptimizerReport[] {
+  const reports: { parameters: number; bytes: number; lr: null; betas: null; step: number | null }[] = [];
+  for (const [key, { byteLength }] of file.tensors) {
+    const match = /^optimizer\.(\d)\.(exp_avg|exp_avg_sq)\./.exec(key);
+    if (!match) continue;
+    const one = reports[Number(match[1])] ??= { parameters: 0, bytes: 0, lr: null, betas: null, step: null };
+    if (match[2] === "exp_avg") one.parameters++;
+    one.bytes += byteLength;
+    one.step = stateNumber(file, "step");
+  }
+  return reports.filter((one) => one !== undefined);
+}
+
+function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): string[] {
+  const warnings: string[] = [];
+  if (file.tensors.size === 0) warnings.push("there are no tensors in this file");
+  if (guess) {
+    const { discNumLayers, perceptualNet } = guessLoss(file.tensors);
+    if (discNumLayers === undefined) {
+      warnings.push("no discriminator inside: fine-tuning starts with a new one");
+    } else if (discNumLayers !== 2) {
+      warnings.push(
+        `the discriminator has ${discNumLayers} layers (taming's default is 3, the published f16-16384 has 2)`,
+      );
+    }
+    if (perceptualNet === undefined) {
+      warnings.push("no perceptual network inside: fine-tuning needs its weights from elsewhere");
+    }
+    if (guess.ddconfig.doubleZ) warnings.push("double_z: this is a KL autoencoder's encoder");
+  }
+  return warnings;
+}
+
+const units = ["B", "kB", "MB", "GB", "TB"] as const;
+
+function formatBytes(bytes: number): string {
+  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return `${power === 0 ? bytes : (bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
+}
+
+function formatCount(n: number): string {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, " ");
+}
+
+/** Columns padded to the widest cell; the first to the left, the others to the right. */
+function formatTable(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) =>
+    "  " + row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
+  );
+}
+
+/** Names come from the file, so nothing in them may move the terminal's cursor. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, "?");
+}
+
+function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(settings).map(([key, value]) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    return `  ${key}: ${text.length > 200 ? `${text.slice(0, 200)}...` : text}`;
+  });
+}
+
+/** At most this many parts: a file of something else may have one for every tensor. */
+const maxRows = 40;
+
+/** The report as text for a terminal, lines joined by "\n". */
+export function formatReport(r: InspectReport): string {
+  const types = Object.entries(r.dtypes).map(([dtype, n]) => `${n} ${dtype}`).join(", ");
+  const rows = r.parts.slice(0, maxRows).map(({ name, tensors, values, bytes }) => [
+    name.length > 60 ? `${name.slice(0, 60)}...` : name,
+    tensors === 1 ? "1 tensor " : `${tensors} tensors`,
+    formatCount(values),
+    formatBytes(bytes),
+  ]);
+  if (r.parts.length > maxRows) rows.push([`and ${r.parts.length - maxRows} more`, "", "", ""]);
+  const bytes = r.parts.reduce((sum, part) => sum + part.bytes, 0);
+  rows.push(["all", `${r.tensors} tensors`, formatCount(r.values), formatBytes(bytes)]);
+  const lines = [
+    `${r.path}: ${r.format}, ${formatBytes(r.bytes)}`,
+    ...formatTable(rows),
+    `types: ${types || "none"}`,
+  ];
+  const progress = [
+    ...(r.epoch === null ? [] : [`epoch ${r.epoch}`]),
+    ...(r.globalStep === null ? [] : [`step ${r.globalStep}`]),
+  ];
+  if (progress.length > 0) lines.push(`training: ${progress.join(", ")}`);
+  for (const [i, { parameters, bytes, lr, betas, step }] of r.optimizers.entries()) {
+    const details = [
+      `${parameters} parameters with moments`,
+      formatBytes(bytes),
+      ...(lr === null ? [] : [`lr ${lr}`]),
+      ...(betas === null ? [] : [`betas ${betas.join(", ")}`]),
+      ...(step === null ? [] : [`step ${step}`]),
+    ];
+    lines.push(`optimizer ${i}: ${details.join(", ")}`);
+  }
+  if (r.architecture) lines.push(...formatArchitecture(r.architecture));
+  else lines.push(`architecture: ${r.notVQGAN}`);
+  if (r.hyperParameters) lines.push("hyper-parameters:", ...formatSettings(r.hyperParameters));
+  if (Object.keys(r.metadata).length > 0) lines.push("metadata:", ...formatSettings(r.metadata));
+  lines.push(...r.warnings.map((warning) => `warning: ${warning}`));
+  return lines.map(printable).join("\n");
+}
+
+function formatArchitecture(
+  { factor, embedDim, nEmbed, ddconfig, lossconfig }: ArchitectureGuess & { factor: number },
+) {
+  const { discNumLayers, discNdf, perceptualNet } = lossconfig;
+  return [
+    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}`,
+    `  ch ${ddconfig.ch}, ch_mult [${ddconfig.chMult}], num_res_blocks ${ddconfig.numResBlocks}, ` +
+    `z_channels ${ddconfig.zChannels}`,
+    `  attn_resolutions [${ddconfig.attnResolutions}] at resolution ${ddconfig.resolution}`,
+    `  discriminator: ${discNumLayers === undefined ? "none" : `${discNumLayers} layers, ndf ${discNdf}`}; ` +
+    `perceptual network: ${perceptualNet ?? "none"}`,
+  ];
+}

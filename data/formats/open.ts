@@ -1,0 +1,95 @@
+// Checkpoint files: torch (both layouts) and safetensors, told apart by their first bytes and never by their
+// name.
+import { stateDictOf } from "./plain.ts";
+import { isSafetensors, readSafetensors } from "./safetensors.ts";
+import { FormatError, openFile, type RandomAccess, readRange } from "./source.ts";
+import type { StoredTensor } from "./tensor.ts";
+import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch.ts";
+
+export interface CheckpointFile {
+  readonly format: "torch-zip" | "torch-legacy" | "safetensors";
+  readonly path: string;
+  readonly byteLength: number;
+  /** The model's tensors by state_dict key, in the file's order. */
+  readonly tensors: Map<string, StoredTensor>;
+  /** All that the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. */
+  readonly root: unknown;
+  /** safetensors only, else empty. */
+  readonly metadata: Record<string, string>;
+  /** After this no tensor can be read any more. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a checkpoint: its structure is read, its tensors are not, until they are asked for.
+ *
+ * @example
+ * const file = await openCheckpoint("last.ckpt");
+ * const codes = await file.tensors.get("quantize.embedding.weight")?.read();
+ * await file.close();
+ * @throws FormatError in one line if the file is missing, cut off, damaged, or something else.
+ */
+export async function openCheckpoint(path: string): Promise<CheckpointFile> {
+  return await readCheckpoint(await openFile(path));
+}
+
+/** As `openCheckpoint`, from bytes wherever they are. Closes the source if it throws. */
+export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFile> {
+  try {
+    const format = await sniff(source);
+    const common = { format, path: source.path, byteLength: source.byteLength, close: () => source.close() };
+    if (format === "safetensors") {
+      const { tensors, metadata } = await readSafetensors(source);
+      return { ...common, tensors, root: tensors, metadata };
+    }
+    const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
+    return { ...common, tensors: stateDictOf(root), root, metadata: {} };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
+  const { path, byteLength } = source;
+  if (byteLength === 0) throw new FormatError(path, "the file is empty");
+  const head = await readRange(source, 0, Math.min(byteLength, 512), "the first bytes");
+  const text = new TextDecoder().decode(head);
+  if (text.startsWith("PK\x03\x04")) return "torch-zip";
+  if (isTorchLegacy(head)) return "torch-legacy";
+  if (isSafetensors(head, byteLength)) return "safetensors";
+  if (/^\s*(<!doctype|<html|<\?xml|<head)/i.test(text)) {
+    throw new FormatError(
+      path,
+      "this is a web page (HTML), not a checkpoint: the download gave a login or error page",
+      "open the link in a browser and see what it says",
+    );
+  }
+  if (text.startsWith("version https://git-lfs")) {
+    throw new FormatError(
+      path,
+      "this is a git-lfs pointer, the file itself was not fetched",
+      "run: git lfs pull",
+    );
+  }
+  if (head[0] === 0x1f && head[1] === 0x8b) {
+    throw new FormatError(path, "this is packed by gzip", "unpack it with gunzip");
+  }
+  if (new TextDecoder().decode(head.subarray(257, 262)) === "ustar") {
+    throw new FormatError(path, "this is a tar archive", "unpack it, and give the checkpoint inside");
+  }
+  if (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) {
+    throw new FormatError(
+      path,
+      "this is a bare Python pickle, not from torch.save",
+      "save it with torch.save",
+    );
+  }
+  throw new FormatError(
+    path,
+    `this is neither a torch nor a safetensors file (it starts with the bytes ${
+      [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
+    })`,
+    "check that it is the right file and was downloaded whole",
+  );
+}

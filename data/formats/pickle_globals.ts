@@ -1,0 +1,201 @@
+// What the names in a pickle mean here: a short list of harmless functions and containers. Every other class
+// becomes an inert record of its name, arguments and state; nothing from the file ever runs.
+
+/** An object of a class that this reader does not know, or does not need to. */
+export class PickleObject {
+  readonly classPath: string;
+  readonly args: readonly unknown[];
+  /** What Python would have given to `__setstate__`, mostly a Map of the fields. */
+  state: unknown = null;
+  /** Entries, if the class is a dict. */
+  readonly items = new Map<unknown, unknown>();
+  /** Elements, if the class is a list. */
+  readonly elements: unknown[] = [];
+
+  constructor(classPath: string, args: readonly unknown[]) {
+    this.classPath = classPath;
+    this.args = args;
+  }
+
+  // pickleparser calls these by name
+  __setstate__(state: unknown): void {
+    this.state = state;
+  }
+  set(key: unknown, item: unknown): void {
+    this.items.set(key, item);
+  }
+  push(...elements: unknown[]): void {
+    for (const element of elements) this.elements.push(element);
+  }
+}
+
+/** OrderedDict and its like: a Map that takes no state, since torch's `_metadata` says nothing of use. */
+export class PickleDict extends Map<unknown, unknown> {
+  __setstate__(_state: unknown): void {}
+}
+
+/**
+ * A class or function itself, as a value: Lightning 1.0 keys callbacks by it. Calling it makes a record, no
+ * more.
+ */
+export interface PickleClass {
+  (...args: unknown[]): unknown;
+  readonly classPath: string;
+}
+
+export function isPickleClass(value: unknown): value is PickleClass {
+  return typeof value === "function" && "classPath" in value;
+}
+
+type Call = (...args: unknown[]) => unknown;
+
+/**
+ * Copies are counted, since few bytes can ask for many: a list repeated as the argument of a thousand calls.
+ * Real files copy five values a tensor.
+ */
+const maxCopied = 2 ** 22;
+
+const builtins = ["builtins", "__builtin__"];
+const multiarray = ["numpy.core.multiarray", "numpy._core.multiarray"];
+const each = (modules: readonly string[], ...names: string[]) =>
+  modules.flatMap((module) => names.map((name) => `${module}.${name}`));
+
+/** Whose results are bare values, which take no state afterwards. */
+const plainFunctions: ReadonlySet<string> = new Set([
+  ...each(["torch._utils"], "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"),
+  ...each(["torch._utils"], "_rebuild_parameter_with_state"),
+  ...each(["torch"], "Size"),
+  ...each(["_codecs"], "encode"),
+  ...each(multiarray, "scalar"),
+  ...each(builtins, "set", "frozenset", "bytes", "bytearray"),
+]);
+
+export function isPlainFunction(module: string, name: string): boolean {
+  return plainFunctions.has(`${module}.${name}`);
+}
+
+/** How torch's own functions rebuild tensors; anything that they cannot make sense of stays a record. */
+export interface TensorBuilder {
+  /** null if the storage is of a kind that is not read. */
+  tensor(storage: unknown, offset: unknown, shape: unknown, stride: unknown): object | null;
+}
+
+/** The meaning of names for one pickle. */
+export class PickleGlobals {
+  readonly #known: ReadonlyMap<string, Call>;
+  readonly #made = new Map<string, PickleClass>();
+  #copied = 0;
+
+  constructor(builder: TensorBuilder) {
+    this.#known = new Map([
+      ...each(["torch._utils"], "_rebuild_tensor", "_rebuild_tensor_v2").map((path): [string, Call] => [
+        path,
+        (...args) => builder.tensor(args[0], args[1], args[2], args[3]) ?? new PickleObject(path, args),
+      ]),
+      ...each(["torch._utils"], "_rebuild_parameter", "_rebuild_parameter_with_state")
+        .map((path): [string, Call] => [path, (data) => data]),
+      ["torch.Size", (sizes) => sizes ?? []],
+      ["collections.OrderedDict", (pairs) => this.#dict(pairs)],
+      ["collections.defaultdict", (_factory, pairs) => this.#dict(pairs)],
+      ["_codecs.encode", (text) => this.#latin1(text)],
+      ...each(multiarray, "scalar").map((path): [string, Call] => [
+        path,
+        (dtype, data) => numpyScalar(dtype, this.#latin1(data)) ?? new PickleObject(path, [dtype, data]),
+      ]),
+      ...each(builtins, "set", "frozenset").map((path): [string, Call] => [
+        path,
+        (elements) => new Set(this.#elements(elements)),
+      ]),
+      ...each(builtins, "bytes", "bytearray").map((path): [string, Call] => [
+        path,
+        (data) => this.#latin1(data ?? ""),
+      ]),
+    ]);
+  }
+
+  resolve(module: string, name: string): PickleClass {
+    const path = `${module}.${name}`;
+    const made = this.#made.get(path);
+    if (made) return made;
+    const call = this.#known.get(path) ?? ((...args: unknown[]) => new PickleObject(path, args));
+    const spend = (n: number) => this.#spend(n);
+    // a function and not an arrow, since NEWOBJ calls it with `new`
+    const callee = function (...args: unknown[]): unknown {
+      spend(args.length);
+      return call(...args);
+    };
+    const named = Object.freeze(Object.assign(callee, { classPath: path }));
+    this.#made.set(path, named);
+    return named;
+  }
+
+  #spend(count: number): void {
+    this.#copied += count;
+    if (this.#copied > maxCopied) throw new Error(`it copies more than ${maxCopied} values`);
+  }
+
+  #elements(list: unknown): unknown[] {
+    const elements = Array.isArray(list) ? list : list instanceof Set ? [...list] : [];
+    this.#spend(elements.length);
+    return elements;
+  }
+
+  /** From nothing, a list of pairs (Python 2) or a dict. */
+  #dict(pairs: unknown): PickleDict {
+    const dict = new PickleDict();
+    const entries: Iterable<unknown> = pairs instanceof Map ? pairs.entries() : this.#elements(pairs);
+    if (pairs instanceof Map) this.#spend(pairs.size);
+    for (const pair of entries) {
+      if (!Array.isArray(pair) || pair.length !== 2) {
+        throw new Error("a dict is made from something else than pairs");
+      }
+      dict.set(pair[0], pair[1]);
+    }
+    return dict;
+  }
+
+  /** Protocol 2 writes bytes as text, one character a byte. */
+  #latin1(text: unknown): Uint8Array {
+    if (text instanceof Uint8Array) return text;
+    if (typeof text !== "string") return new Uint8Array(0);
+    this.#spend(text.length);
+    return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  }
+}
+
+/** `numpy.core.multiarray.scalar(dtype, bytes)`; null if the type is none of the plain numbers. */
+function numpyScalar(dtype: unknown, bytes: Uint8Array): number | boolean | null {
+  if (!(dtype instanceof PickleObject) || !Array.isArray(dtype.state)) return null;
+  const code = String(dtype.args[0]);
+  const little = dtype.state[1] !== ">";
+  if (bytes.length === 0 || bytes.length !== Number(code.slice(1))) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  switch (code) {
+    case "f8":
+      return view.getFloat64(0, little);
+    case "f4":
+      return view.getFloat32(0, little);
+    case "f2":
+      return view.getFloat16(0, little);
+    case "i8":
+      return Number(view.getBigInt64(0, little));
+    case "i4":
+      return view.getInt32(0, little);
+    case "i2":
+      return view.getInt16(0, little);
+    case "i1":
+      return view.getInt8(0);
+    case "u8":
+      return Number(view.getBigUint64(0, little));
+    case "u4":
+      return view.getUint32(0, little);
+    case "u2":
+      return view.getUint16(0, little);
+    case "u1":
+      return view.getUint8(0);
+    case "b1":
+      return view.getUint8(0) !== 0;
+    default:
+      return null;
+  }
+}

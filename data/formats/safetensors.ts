@@ -1,0 +1,229 @@
+// safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets,
+// then the bytes of all tensors. Tessera writes this format itself.
+import { writeAtomic } from "../atomic.ts";
+import { FormatError, type RandomAccess, readRange } from "./source.ts";
+import {
+  contiguousStride,
+  itemSize,
+  sizeOf,
+  type StoredDType,
+  type StoredTensor,
+  storedTensor,
+  type StoredValues,
+} from "./tensor.ts";
+
+/** The limit of the format's own reader, 100 MB. */
+const maxHeader = 100_000_000;
+
+const names: Readonly<Record<StoredDType, string>> = {
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+  f64: "F64",
+  i64: "I64",
+  i32: "I32",
+  i16: "I16",
+  i8: "I8",
+  u8: "U8",
+  bool: "BOOL",
+};
+const dtypes = new Map(Object.entries(names).map(([dtype, name]) => [name, dtype as StoredDType]));
+
+/** Whether a file that begins with `head` (at least 9 bytes) can be safetensors. */
+export function isSafetensors(head: Uint8Array, byteLength: number): boolean {
+  return head.length >= 9 && head[8] === 0x7b && headerLength(head) <= Math.max(byteLength, maxHeader);
+}
+
+function headerLength(head: Uint8Array): number {
+  return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(0, true));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @throws FormatError if the header is damaged, or tensors overlap, leave gaps or run over the end. */
+export async function readSafetensors(
+  source: RandomAccess,
+): Promise<{ tensors: Map<string, StoredTensor>; metadata: Record<string, string> }> {
+  const corrupt = (what: string) => new FormatError(source.path, `corrupt safetensors file: ${what}`);
+  const length = headerLength(await readRange(source, 0, 8, "the header"));
+  if (length > maxHeader) throw corrupt(`a header of ${length} bytes (at most ${maxHeader})`);
+  const text = new TextDecoder().decode(await readRange(source, 8, length, "the header"));
+  let header: unknown;
+  try {
+    header = JSON.parse(text);
+  } catch {
+    throw corrupt("its header is not JSON");
+  }
+  if (!isRecord(header)) throw corrupt("its header is not a JSON object");
+
+  const tensors = new Map<string, StoredTensor>();
+  const metadata: Record<string, string> = {};
+  const ranges: { name: string; from: number; to: number }[] = [];
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === "__metadata__") {
+      for (const [key, value] of Object.entries(isRecord(entry) ? entry : {})) metadata[key] = String(value);
+      continue;
+    }
+    if (!isRecord(entry)) throw corrupt(`tensor ${name} has no description`);
+    const { dtype: label, shape, data_offsets: offsets } = entry;
+    const dtype = dtypes.get(String(label));
+    if (dtype === undefined) {
+      throw new FormatError(
+        source.path,
+        `tensor ${name} has the type ${String(label)}`,
+        `convert it to one of ${[...dtypes.keys()].join(", ")}`,
+      );
+    }
+    if (!Array.isArray(shape) || !Array.isArray(offsets) || offsets.length !== 2) {
+      throw corrupt(`tensor ${name} has no shape or offsets`);
+    }
+    const [from, to]: unknown[] = offsets;
+    if (!isOffset(from) || !isOffset(to) || to - from !== sizeOf(shape) * itemSize[dtype]) {
+      throw corrupt(`tensor ${name} of shape [${shape}] cannot lie at [${offsets}]`);
+    }
+    const start = 8 + length + from;
+    const storage = { dtype, length: sizeOf(shape), locate: () => Promise.resolve(start) };
+    tensors.set(name, storedTensor(source, storage, 0, shape, contiguousStride(shape)));
+    ranges.push({ name, from, to });
+  }
+  checkCoverage(source, ranges, source.byteLength - 8 - length);
+  return { tensors, metadata };
+}
+
+function isOffset(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** The format asks that tensors cover the rest of the file without gap or overlap. */
+function checkCoverage(
+  source: RandomAccess,
+  ranges: { name: string; from: number; to: number }[],
+  byteLength: number,
+): void {
+  let covered = 0;
+  for (const { name, from, to } of ranges.sort((a, b) => a.from - b.from || a.to - b.to)) {
+    if (from !== covered) {
+      throw new FormatError(
+        source.path,
+        `corrupt safetensors file: tensor ${name} starts at ${from}, where the one before it ends at ${covered}`,
+      );
+    }
+    covered = to;
+  }
+  if (covered !== byteLength) {
+    throw new FormatError(
+      source.path,
+      `${
+        covered > byteLength ? "truncated" : "corrupt"
+      } safetensors file: its tensors need ${covered} bytes, ` +
+        `${byteLength} are there`,
+    );
+  }
+}
+
+/** A tensor to be written: its values are asked for when its turn comes, so that one is held at a time. */
+export interface TensorToWrite {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** As stored. f16 and bf16 take f32 values and round them to nearest even. */
+  readonly dtype: StoredDType;
+  readonly data: () => StoredValues | Promise<StoredValues>;
+}
+
+/**
+ * Writes a safetensors file, whole or not at all.
+ *
+ * @example
+ * const data = () => Promise.resolve(new Float32Array([1, 2]));
+ * await writeSafetensors("a.safetensors", [{ name: "w", shape: [2], dtype: "f16", data }]);
+ * @throws if a name comes twice, or values do not match their shape and type; the file is then left as it
+ * was.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const list = [...tensors];
+  // wide types first keep every tensor aligned to its own size; the header keeps the order given
+  const order = [...list].sort((a, b) => itemSize[b.dtype] - itemSize[a.dtype]);
+  const offsets = new Map<string, [number, number]>();
+  let end = 0;
+  for (const { name, shape, dtype } of order) {
+    if (offsets.has(name) || name === "__metadata__") {
+      throw new Error(`safetensors: two tensors are named ${name}`);
+    }
+    const start = end;
+    end += sizeOf(shape) * itemSize[dtype];
+    offsets.set(name, [start, end]);
+  }
+  const header = Object.fromEntries([
+    ...(Object.keys(metadata).length > 0 ? [["__metadata__", metadata] as const] : []),
+    ...list.map(({ name, shape, dtype }) =>
+      [name, { dtype: names[dtype], shape, data_offsets: offsets.get(name) }] as const
+    ),
+  ]);
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  // spaces up to a multiple of 8, as the format asks
+  const prefix = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
+  new DataView(prefix.buffer).setBigUint64(0, BigInt(prefix.length - 8), true);
+  prefix.set(json, 8);
+
+  await writeAtomic(path, async (file) => {
+    await file.writeFile(prefix);
+    for (const { name, shape, dtype, data } of order) {
+      const values = await data();
+      if (values.length !== sizeOf(shape)) {
+        throw new Error(
+          `safetensors: tensor ${name} has ${values.length} values, its shape [${shape}] needs ` +
+            `${sizeOf(shape)}`,
+        );
+      }
+      for (const bytes of storedBytes(name, values, dtype)) await file.writeFile(bytes);
+    }
+  });
+}
+
+const chunkLength = 2 ** 20;
+
+/** The values in the bytes of `dtype`: views where the types agree, rounded copies for f16 and bf16. */
+function* storedBytes(name: string, values: StoredValues, dtype: StoredDType): Generator<Uint8Array> {
+  const isHalf = dtype === "f16" || dtype === "bf16";
+  const Natural = naturalArray[dtype];
+  if (!(values instanceof Natural)) {
+    throw new Error(`safetensors: tensor ${name} of type ${dtype} needs a ${Natural.name}`);
+  }
+  for (let at = 0; at < values.length; at += chunkLength) {
+    const part = values.subarray(at, at + chunkLength);
+    const stored = isHalf && part instanceof Float32Array ? roundToHalf(part, dtype) : part;
+    yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+  }
+}
+
+const naturalArray = {
+  f32: Float32Array,
+  f16: Float32Array,
+  bf16: Float32Array,
+  f64: Float64Array,
+  i64: BigInt64Array,
+  i32: Int32Array,
+  i16: Int16Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
+function roundToHalf(values: Float32Array<ArrayBuffer>, dtype: "f16" | "bf16"): Float16Array | Uint16Array {
+  if (dtype === "f16") return new Float16Array(values);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const upper = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i]!;
+    // to nearest, ties to even; a NaN keeps a bit that survives
+    const isNan = (b & 0x7fffffff) > 0x7f800000;
+    upper[i] = isNan ? b >>> 16 | 0x40 : b + 0x7fff + (b >>> 16 & 1) >>> 16;
+  }
+  return upper;
+}

@@ -1,0 +1,261 @@
+// A tensor that still lies in its file: shape and strides are known, values are read by range when asked for.
+import { checkRange, FormatError, type RandomAccess } from "./source.ts";
+
+export type StoredDType = "f32" | "f16" | "bf16" | "f64" | "i64" | "i32" | "i16" | "i8" | "u8" | "bool";
+
+/** What `read` gives: f16 and bf16 become f32, bool becomes bytes of 0 and 1. */
+export type StoredValues =
+  | Float32Array<ArrayBuffer>
+  | Float64Array<ArrayBuffer>
+  | BigInt64Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>
+  | Int16Array<ArrayBuffer>
+  | Int8Array<ArrayBuffer>
+  | Uint8Array<ArrayBuffer>;
+
+export const itemSize: Readonly<Record<StoredDType, number>> = {
+  f32: 4,
+  f16: 2,
+  bf16: 2,
+  f64: 8,
+  i64: 8,
+  i32: 4,
+  i16: 2,
+  i8: 1,
+  u8: 1,
+  bool: 1,
+};
+
+export interface StoredTensor {
+  readonly shape: readonly number[];
+  /** In elements, as the file says; `read` gives row-major values whatever it is. */
+  readonly stride: readonly number[];
+  readonly dtype: StoredDType;
+  /** Elements times bytes per element, as stored. */
+  readonly byteLength: number;
+  /** All values, row-major. @throws FormatError if the file does not hold them. */
+  read(): Promise<StoredValues>;
+  /**
+   * The values as f32, row-major, in chunks of at most 256 Ki elements: `offset` counts the elements before.
+   * The chunk is reused by the next call, so copy it, for example straight into the memory of an engine.
+   */
+  readFloats(sink: (chunk: Float32Array, offset: number) => void): Promise<void>;
+}
+
+/**
+ * A run of elements of one type in a file. Where it starts may need a look into the file, hence a promise.
+ */
+export interface Storage {
+  readonly dtype: StoredDType;
+  /** Elements. */
+  readonly length: number;
+  /** Byte offset in the file of element 0. */
+  locate(): Promise<number>;
+}
+
+/** Chunks of 256 Ki elements: long enough that a read costs little, small beside the tensors. */
+const chunkLength = 2 ** 18;
+/**
+ * Buffers of a chunk that nobody uses now. A new one for each tensor would be collected too late: loading a
+ * full-size model left 60 to 100 MB of them lying about.
+ */
+const spare: Uint8Array<ArrayBuffer>[] = [];
+/** How long a tensor with repeated elements (stride 0, from `expand`) may be where its storage is shorter. */
+const maxExpanded = 2 ** 26;
+const maxRank = 64;
+
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((size, n) => size * n, 1);
+}
+
+/** Row-major strides. */
+export function contiguousStride(shape: readonly number[]): number[] {
+  const stride = new Array<number>(shape.length);
+  for (let i = shape.length - 1, step = 1; i >= 0; i--) {
+    stride[i] = step;
+    step *= Math.max(1, shape[i]!);
+  }
+  return stride;
+}
+
+function isCounts(values: unknown): values is number[] {
+  return Array.isArray(values) && values.length <= maxRank &&
+    values.every((n) => Number.isSafeInteger(n) && n >= 0);
+}
+
+/**
+ * A view of `storage`, checked so that no later read can leave it.
+ * @throws FormatError if shape, strides and offset are not whole numbers within the storage.
+ */
+export function storedTensor(
+  source: RandomAccess,
+  storage: Storage,
+  offset: unknown,
+  shape: unknown,
+  stride: unknown,
+): StoredTensor {
+  if (!isCounts(shape) || !isCounts(stride) || !isCounts([offset]) || shape.length !== stride.length) {
+    throw new FormatError(source.path, "corrupt: a tensor has no valid shape, strides and offset");
+  }
+  const start = offset as number;
+  const size = sizeOf(shape);
+  const last = size === 0 ? start : start + shape.reduce((sum, n, i) => sum + (n - 1) * stride[i]!, 0);
+  if (last >= storage.length + (size === 0 ? 1 : 0) || size > Math.max(storage.length, maxExpanded)) {
+    throw new FormatError(
+      source.path,
+      `corrupt: a tensor of shape [${shape}] with strides [${stride}] from element ${start} on does not fit ` +
+        `into its storage of ${storage.length} elements`,
+    );
+  }
+  return new FileTensor(source, storage, start, [...shape], [...stride]);
+}
+
+class FileTensor implements StoredTensor {
+  readonly shape: readonly number[];
+  readonly stride: readonly number[];
+  readonly dtype: StoredDType;
+  readonly byteLength: number;
+  readonly #source: RandomAccess;
+  readonly #storage: Storage;
+  readonly #start: number;
+
+  constructor(source: RandomAccess, storage: Storage, start: number, shape: number[], stride: number[]) {
+    this.shape = Object.freeze(shape);
+    this.stride = Object.freeze(stride);
+    this.dtype = storage.dtype;
+    this.byteLength = sizeOf(shape) * itemSize[this.dtype];
+    this.#source = source;
+    this.#storage = storage;
+    this.#start = start;
+    Object.freeze(this);
+  }
+
+  async read(): Promise<StoredValues> {
+    const all = emptyValues(this.dtype, sizeOf(this.shape));
+    for await (const { values, at } of this.#chunks()) copyInto(all, values, at);
+    return all;
+  }
+
+  async readFloats(sink: (chunk: Float32Array, offset: number) => void): Promise<void> {
+    for await (const { values, at } of this.#chunks()) sink(toFloats(values), at);
+  }
+
+  async *#chunks(): AsyncGenerator<{ values: StoredValues; at: number }> {
+    const size = sizeOf(this.shape);
+    if (size === 0) return;
+    const bytesEach = itemSize[this.dtype];
+    const from = await this.#storage.locate() + this.#start * bytesEach;
+    const isContiguous = contiguousStride(this.shape).every((n, i) =>
+      this.shape[i] === 1 || this.stride[i] === n
+    );
+    if (isContiguous) {
+      checkRange(this.#source, from, this.byteLength, `a tensor of shape [${this.shape}]`);
+      const bytes = spare.pop() ?? new Uint8Array(chunkLength * 8);
+      try {
+        for (let at = 0; at < size; at += chunkLength) {
+          const part = bytes.subarray(0, Math.min(chunkLength, size - at) * bytesEach);
+          await this.#source.readInto(part, from + at * bytesEach);
+          yield { values: toValues(part, this.dtype), at };
+        }
+      } finally {
+        if (spare.length < 4) spare.push(bytes);
+      }
+      return;
+    }
+    // the stretch of the storage that the view touches is read once; its elements are then picked in
+    // row-major order
+    const reach = this.shape.reduce((sum, n, i) => sum + (n - 1) * this.stride[i]!, 1);
+    checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
+    const bytes = new Uint8Array(reach * bytesEach);
+    await this.#source.readInto(bytes, from);
+    const stretch = toValues(bytes, this.dtype);
+    const index = this.shape.map(() => 0);
+    for (let at = 0; at < size; at += chunkLength) {
+      const values = emptyValues(this.dtype, Math.min(chunkLength, size - at));
+      this.#gather(stretch, values, index);
+      yield { values, at };
+    }
+  }
+
+  /** Fills `target` from `index` on, and leaves `index` at the element after. */
+  #gather(stretch: StoredValues, target: StoredValues, index: number[]): void {
+    let position = index.reduce((sum, n, i) => sum + n * this.stride[i]!, 0);
+    for (let k = 0; k < target.length; k++) {
+      target[k] = stretch[position]!;
+      for (let axis = index.length - 1; axis >= 0; axis--) {
+        position += this.stride[axis]!;
+        if (++index[axis]! < this.shape[axis]!) break;
+        position -= index[axis]! * this.stride[axis]!;
+        index[axis] = 0;
+      }
+    }
+  }
+}
+
+function emptyValues(dtype: StoredDType, length: number): StoredValues {
+  switch (dtype) {
+    case "f32":
+    case "f16":
+    case "bf16":
+      return new Float32Array(length);
+    case "f64":
+      return new Float64Array(length);
+    case "i64":
+      return new BigInt64Array(length);
+    case "i32":
+      return new Int32Array(length);
+    case "i16":
+      return new Int16Array(length);
+    case "i8":
+      return new Int8Array(length);
+    case "u8":
+    case "bool":
+      return new Uint8Array(length);
+  }
+}
+
+/** Little-endian bytes from the start of their buffer as numbers; a view where the type allows it. */
+function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredValues {
+  const { buffer } = bytes;
+  const length = bytes.length / itemSize[dtype];
+  switch (dtype) {
+    case "f32":
+      return new Float32Array(buffer, 0, length);
+    case "f16":
+      return new Float32Array(new Float16Array(buffer, 0, length));
+    case "bf16": {
+      // bf16 is the upper half of an f32
+      const upper = new Uint16Array(buffer, 0, length);
+      const bits = new Uint32Array(length);
+      for (let i = 0; i < length; i++) bits[i] = upper[i]! << 16;
+      return new Float32Array(bits.buffer);
+    }
+    case "f64":
+      return new Float64Array(buffer, 0, length);
+    case "i64":
+      return new BigInt64Array(buffer, 0, length);
+    case "i32":
+      return new Int32Array(buffer, 0, length);
+    case "i16":
+      return new Int16Array(buffer, 0, length);
+    case "i8":
+      return new Int8Array(buffer, 0, length);
+    case "u8":
+    case "bool":
+      return bytes;
+  }
+}
+
+function toFloats(values: StoredValues): Float32Array {
+  if (values instanceof Float32Array) return values;
+  if (values instanceof BigInt64Array) return Float32Array.from(values, Number);
+  return new Float32Array(values);
+}
+
+function copyInto(all: StoredValues, part: StoredValues, at: number): void {
+  if (all instanceof BigInt64Array) {
+    if (part instanceof BigInt64Array) all.set(part, at);
+  } else if (!(part instanceof BigInt64Array)) {
+    all.set(part, at);
+  }
+}
