@@ -180,7 +180,7 @@ function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): str
       warnings.push("no discriminator inside: fine-tuning starts with a new one");
     } else if (discNumLayers !== 2) {
       warnings.push(
-        `the discriminator has ${discNumLayers} layers (taming's default is 3, the published f16-16384 has 2)`,
+        `the discriminator has ${discNumLayers} layers; the published f16-16384 has 2, taming's default is 3`,
       );
     }
     if (perceptualNet === undefined) {

@@ -107,7 +107,7 @@ function checkCoverage(
     if (from !== covered) {
       throw new FormatError(
         source.path,
-        `corrupt safetensors file: tensor ${name} starts at ${from}, where the one before it ends at ${covered}`,
+        `corrupt safetensors file: tensor ${name} starts at ${from}, the one before it ends at ${covered}`,
       );
     }
     covered = to;

@@ -28,7 +28,8 @@ export function checkRange(source: RandomAccess, offset: number, length: number,
   if (sane && offset + length <= source.byteLength) return;
   throw new FormatError(
     source.path,
-    `truncated or corrupt: ${what} needs ${length} bytes at byte ${offset}, the file has ${source.byteLength}`,
+    `truncated or corrupt: ${what} needs ${length} bytes at byte ${offset}, ` +
+      `the file has ${source.byteLength}`,
   );
 }
 

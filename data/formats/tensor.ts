@@ -103,8 +103,8 @@ export function storedTensor(
   if (last >= storage.length + (size === 0 ? 1 : 0) || size > Math.max(storage.length, maxExpanded)) {
     throw new FormatError(
       source.path,
-      `corrupt: a tensor of shape [${shape}] with strides [${stride}] from element ${start} on does not fit ` +
-        `into its storage of ${storage.length} elements`,
+      `corrupt: a tensor of shape [${shape}] with strides [${stride}] from element ${start} on does not ` +
+        `fit into its storage of ${storage.length} elements`,
     );
   }
   return new FileTensor(source, storage, start, [...shape], [...stride]);

@@ -84,8 +84,8 @@ function checkOverlap(source: RandomAccess, entries: ZipEntry[], directory: numb
     if (!(end <= limit)) {
       throw new FormatError(
         source.path,
-        `corrupt zip archive: entry ${entry.name} claims bytes ${entry.headerOffset} to ${end}, but something else ` +
-          `starts at byte ${limit}`,
+        `corrupt zip archive: entry ${entry.name} claims bytes ${entry.headerOffset} to ${end}, but ` +
+          `something else starts at byte ${limit}`,
       );
     }
   }
@@ -108,7 +108,7 @@ async function findDirectory(
   if (at < 0) {
     throw new FormatError(
       source.path,
-      `truncated: a zip archive without its directory, which is at the end (the file has ${source.byteLength} bytes)`,
+      `truncated: a zip archive without the directory at its end (the file has ${source.byteLength} bytes)`,
     );
   }
   const record = {
