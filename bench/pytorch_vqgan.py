@@ -373,7 +373,10 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=1, help="runs before the clock starts")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--channels-last", action="store_true", help="NHWC memory order")
+    layout = parser.add_mutually_exclusive_group()
+    layout.add_argument("--channels-last", dest="channels_last", action="store_true", default=True,
+                        help="NHWC memory order: the quicker one for every job, so the default")
+    layout.add_argument("--contiguous", dest="channels_last", action="store_false", help="NCHW memory order")
     order = parser.add_mutually_exclusive_group()
     order.add_argument("--recompute", dest="recompute", action="store_true", default=True)
     order.add_argument("--reuse", dest="recompute", action="store_false")
