@@ -46,7 +46,7 @@ export function fractionOrPath(text: string): string | number {
   throw new InvalidArgumentError("expected a folder, or a fraction from 0 to below 1");
 }
 
-/** Several paths: the option repeated, or several words after it. */
+/** "1 picture", "2 pictures". */
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
 }

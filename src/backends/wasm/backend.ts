@@ -63,7 +63,7 @@ export class WasmBackend implements Backend {
   }
 
   fill(out: Buffer, length: number, value: number): void {
-    this.#machine.launch("fill", ceil(length, CHUNK), [at(out), length, value], [2]);
+    this.#machine.look("f32", at(out), length).fill(value);
   }
 
   unary(op: UnaryOp, x: Buffer, out: Buffer, length: number, p0 = 0, p1 = 0): void {

@@ -125,15 +125,6 @@ export function addElementwise(m: ModuleBuilder): void {
       });
     }
   }
-  kernel(m, "fill", (f, tile) => {
-    const at = f.let(i32.mul(tile, CHUNK * 4));
-    const end = f.let(i32.min(f.let(i32.add(at, CHUNK * 4)), f.let(i32.shl(argument(1), 2))));
-    const value = f.let(v.splat(argumentF32(2)));
-    f.while(i32.ltU(at, end), () => {
-      f.store(i32.add(argument(0), at), value);
-      f.inc(at, 16);
-    });
-  });
   addCopy(m);
   addAdam(m);
 }

@@ -49,6 +49,8 @@ export class Machine {
   readonly #index: Map<string, number>;
   readonly #run: Run;
   readonly #alone: Run[];
+  /** Started by the first job that can be shared: reading a checkpoint needs no threads. */
+  readonly #workers: { readonly bytes: Uint8Array<ArrayBuffer>; started: boolean };
   readonly #ints: Int32Array;
   readonly #floats: Float32Array;
 
@@ -68,11 +70,7 @@ export class Machine {
     this.#alone = [...index.keys()].map((name) => instance.exports[name] as Run);
     this.#ints = new Int32Array(this.#memory.buffer, ARGUMENTS, FAILED + 1);
     this.#floats = new Float32Array(this.#memory.buffer, ARGUMENTS, 64);
-    const others = Array.from(
-      { length: this.threads - 1 },
-      (_, i) => CONTROL_BYTES + (i + 1) * SCRATCH_BYTES,
-    );
-    startWorkers(bytes, this.#memory, others);
+    this.#workers = { bytes, started: false };
   }
 
   /** A window on the memory. */
@@ -102,10 +100,22 @@ export class Machine {
     for (const i of floats) this.#floats[i] = args[i];
     const start = debug ? performance.now() : 0;
     if (tiles === 1) this.#alone[index](0, CONTROL_BYTES, 0);
-    else this.#run(index, tiles, CONTROL_BYTES);
+    else {
+      if (!this.#workers.started) this.#startWorkers();
+      this.#run(index, tiles, CONTROL_BYTES);
+    }
     if (this.#ints[FAILED] !== 0) {
       throw new Error(`cpu: a worker thread failed in kernel ${kernel} (its error is printed above)`);
     }
     if (debug) console.error(`cpu ${kernel} ${tiles} tiles ${(performance.now() - start).toFixed(3)} ms`);
+  }
+
+  #startWorkers(): void {
+    this.#workers.started = true;
+    const scratch = Array.from(
+      { length: this.threads - 1 },
+      (_, i) => CONTROL_BYTES + (i + 1) * SCRATCH_BYTES,
+    );
+    startWorkers(this.#workers.bytes, this.#memory, scratch);
   }
 }
