@@ -1,0 +1,95 @@
+// One benchmark job in a process of its own, so that its peak memory is its own:
+//   deno run -A bench/job.ts step --size 256 --batch 1 --repeat 3 --threads 2
+// prints one JSON line in the form of bench/pytorch_vqgan.py, which does the same work on the same numbers.
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { preset, VQGAN } from "../nn/index.ts";
+import { asyncScope, memory, type Tensor } from "../src/index.ts";
+import { Trainer } from "../train/trainer.ts";
+import { drawnImage, drawnPicture, fillModel } from "./fill.ts";
+
+const JOBS = ["encode", "decode", "step"] as const;
+
+const { positionals: [job], values: options } = parseArgs({
+  allowPositionals: true,
+  options: {
+    size: { type: "string", default: "256" },
+    batch: { type: "string", default: "1" },
+    repeat: { type: "string", default: "3" },
+    warmup: { type: "string", default: "1" },
+    threads: { type: "string", default: "2" },
+    recompute: { type: "boolean", default: false },
+  },
+});
+const number = (name: "size" | "batch" | "repeat" | "warmup" | "threads"): number => {
+  const value = Number(options[name]);
+  if (!Number.isInteger(value) || value < (name === "warmup" ? 0 : 1)) {
+    throw new Error(`--${name} must be a whole number, not "${options[name]}"`);
+  }
+  return value;
+};
+
+/** Prepares the job; each call of the result does it once and answers one number that both sides must agree on. */
+function prepare(size: number, batch: number): () => Promise<number> {
+  const model = new VQGAN(preset("f16-16384"), null, { withLoss: job === "step" });
+  fillModel(model.stateDict());
+  const sumOf = async (t: Tensor) => {
+    let sum = 0;
+    for (const value of await t.data()) sum += value;
+    return sum;
+  };
+  if (job === "decode") {
+    const latents = drawnImage("q", [batch, 256, size / 16, size / 16], 0.5);
+    return () => asyncScope(() => sumOf(model.decode(latents)));
+  }
+  const images = drawnPicture("x0", batch, size);
+  if (job === "encode") return () => asyncScope(() => sumOf(model.encode(images).indices));
+  if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = true;
+  const trainer = new Trainer(model, {
+    learningRate: () => 4.5e-6 * batch,
+    tamingExact: options.recompute,
+  });
+  return () =>
+    asyncScope(async () => {
+      const { logs } = await trainer.trainStep([images]);
+      return logs["train/total_loss"].item();
+    });
+}
+
+/** The most memory that this process has ever held (Linux); elsewhere what it holds now. */
+function peakBytes(): number {
+  try {
+    const line = readFileSync("/proc/self/status", "utf8").match(/^VmHWM:\s*(\d+) kB$/m);
+    return Number(line?.[1]) * 1024;
+  } catch {
+    return process.memoryUsage().rss;
+  }
+}
+
+if (!(JOBS as readonly string[]).includes(job)) {
+  throw new Error(`job "${job ?? ""}" is not one of ${JOBS.join(", ")}`);
+}
+process.env.TESSERA_THREADS = String(number("threads")); // read when the first tensor is made
+const run = prepare(number("size"), number("batch"));
+const seconds: number[] = [], values: number[] = [];
+for (let i = 0; i < number("warmup") + number("repeat"); i++) {
+  const start = performance.now();
+  values.push(await run());
+  if (i >= number("warmup")) seconds.push(Math.round(performance.now() - start) / 1000);
+}
+const sorted = seconds.toSorted((a, b) => a - b), middle = sorted.length >> 1;
+console.log(JSON.stringify({
+  job,
+  seconds,
+  median: sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2,
+  peakBytes: peakBytes(),
+  tensorPeakBytes: memory().peakBytes,
+  runtime: process.versions.bun ? `bun ${process.versions.bun}` : `deno ${process.versions.deno}`,
+  threads: number("threads"),
+  size: number("size"),
+  batch: number("batch"),
+  value: values[0],
+  ...(job === "step" ? { reconstruction: options.recompute ? "recomputed" : "reused" } : {}),
+}));
+process.exit(0);

@@ -1,0 +1,116 @@
+// Tessera beside PyTorch on the CPU, in turns, each run in a process of its own:
+//   PYTHON=venv/bin/python deno run -A bench/run.ts        or: bun bench/run.ts
+//   options: --jobs encode,decode,step  --size 256  --batch 1  --rounds 2  --repeat 2  --threads 2
+// Ends with a table of medians, ratios (ours / PyTorch, below 1 is quicker) and peak memory of the whole process.
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { load, median, ours, table, theirs, torchVersion } from "./children.ts";
+
+/** What bench/job.ts and bench/pytorch_vqgan.py print. */
+interface Line {
+  job: string;
+  seconds: number[];
+  peakBytes: number;
+  value?: number;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    jobs: { type: "string", default: "encode,decode,step" },
+    size: { type: "string", default: "256" },
+    batch: { type: "string", default: "1" },
+    rounds: { type: "string", default: "2" },
+    repeat: { type: "string", default: "2" },
+    threads: { type: "string", default: "2" },
+  },
+});
+const common = ["size", "batch", "repeat", "threads"] as const;
+const shared = common.flatMap((name) => [`--${name}`, options[name]]);
+
+/** A job and the argument that makes each side do it so. */
+interface Variant {
+  readonly name: string;
+  readonly job: string;
+  readonly ours: readonly string[];
+  readonly theirs: readonly string[];
+}
+
+const variants: Variant[] = [
+  { name: "encode", job: "encode", ours: [], theirs: [] },
+  { name: "decode", job: "decode", ours: [], theirs: [] },
+  { name: "step, reused", job: "step", ours: [], theirs: ["--reuse"] },
+  { name: "step, recomputed", job: "step", ours: ["--recompute"], theirs: ["--recompute"] },
+].filter(({ job }) => options.jobs.split(",").includes(job));
+if (variants.length === 0) throw new Error(`--jobs ${options.jobs}: none of encode, decode, step`);
+
+/** All timings of one side of one variant. */
+class Timings {
+  readonly seconds: number[] = [];
+  peakBytes = 0;
+  value: number | undefined;
+
+  add({ seconds, peakBytes, value }: Line): void {
+    this.seconds.push(...seconds);
+    this.peakBytes = Math.max(this.peakBytes, peakBytes);
+    this.value = value;
+  }
+
+  get median(): number {
+    return median(this.seconds);
+  }
+
+  get memory(): string {
+    return (this.peakBytes / 1e9).toFixed(2);
+  }
+}
+
+const torch = torchVersion();
+const runtime = process.versions.bun ? `Bun ${process.versions.bun}` : `Deno ${process.versions.deno}`;
+console.log(
+  `${runtime}${torch ? ` beside torch ${torch}` : ""}, ${options.threads} threads, ` +
+    `${options.size}x${options.size}, batch ${options.batch}; ${load(Number(options.threads))}`,
+);
+
+const mine = new Map(variants.map(({ name }) => [name, new Timings()]));
+const peers = new Map(variants.map(({ name }) => [name, new Timings()]));
+for (let round = 1; round <= Number(options.rounds); round++) {
+  for (const { name, job, ours: mineArgs, theirs: theirArgs } of variants) {
+    mine.get(name)!.add(ours<Line>("job.ts", [job, ...shared, ...mineArgs])[0]);
+    if (torch) peers.get(name)!.add(theirs<Line>("pytorch_vqgan.py", [job, ...shared, ...theirArgs])[0]);
+    const times = [mine, peers].map((side) =>
+      side.get(name)!.seconds.slice(-Number(options.repeat)).join(" ")
+    );
+    console.log(`round ${round}  ${name}: ours ${times[0]} s${torch ? `, torch ${times[1]} s` : ""}`);
+  }
+}
+
+/** One line of the table: a variant of ours against one of theirs. */
+function compare(own: string, other: string): string[] {
+  const a = mine.get(own)!, b = peers.get(other)!;
+  const name = own === other ? own : `${own} / ${other.replace("step, ", "")}`;
+  if (!torch) return [name, a.median.toFixed(3), a.memory];
+  return [
+    name,
+    a.median.toFixed(3),
+    b.median.toFixed(3),
+    `${(a.median / b.median).toFixed(2)}x`,
+    a.memory,
+    b.memory,
+  ];
+}
+
+const rows = variants.map(({ name }) => compare(name, name));
+if (torch && mine.has("step, reused")) rows.push(compare("step, reused", "step, recomputed"));
+const header = torch
+  ? ["ours / PyTorch", "ours s", "torch s", "ratio", "ours GB", "torch GB"]
+  : ["job", "seconds", "GB"];
+console.log(`\n${table([header, ...rows])}\n${load(Number(options.threads))}`);
+
+// The same weights and pictures on both sides: results that differ would make the times meaningless.
+for (const { name } of variants) {
+  const [a, b] = [mine.get(name)!.value, peers.get(name)!.value];
+  if (a === undefined || b === undefined) continue;
+  if (Math.abs(a - b) > 2e-3 * Math.max(1, Math.abs(b))) {
+    console.log(`${name}: results differ, ${a} and ${b}`);
+  }
+}
