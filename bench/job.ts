@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { preset, VQGAN } from "../nn/index.ts";
 import { asyncScope, memory, type Tensor } from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
+import { median } from "./children.ts";
 import { drawnImage, drawnPicture, fillModel } from "./fill.ts";
 
 const JOBS = ["encode", "decode", "step"] as const;
@@ -72,17 +73,20 @@ if (!(JOBS as readonly string[]).includes(job)) {
 }
 process.env.TESSERA_THREADS = String(number("threads")); // read when the first tensor is made
 const run = prepare(number("size"), number("batch"));
-const seconds: number[] = [], values: number[] = [];
+const seconds: number[] = [], cpuSeconds: number[] = [], values: number[] = [];
 for (let i = 0; i < number("warmup") + number("repeat"); i++) {
-  const start = performance.now();
+  const start = performance.now(), before = process.cpuUsage();
   values.push(await run());
-  if (i >= number("warmup")) seconds.push(Math.round(performance.now() - start) / 1000);
+  if (i < number("warmup")) continue;
+  const { user, system } = process.cpuUsage(before);
+  seconds.push(Math.round(performance.now() - start) / 1000);
+  cpuSeconds.push(Math.round((user + system) / 1000) / 1000);
 }
-const sorted = seconds.toSorted((a, b) => a - b), middle = sorted.length >> 1;
 console.log(JSON.stringify({
   job,
   seconds,
-  median: sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2,
+  median: median(seconds),
+  cpuSeconds,
   peakBytes: peakBytes(),
   tensorPeakBytes: memory().peakBytes,
   runtime: process.versions.bun ? `bun ${process.versions.bun}` : `deno ${process.versions.deno}`,

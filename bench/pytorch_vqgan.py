@@ -2,9 +2,9 @@
 
     python bench/pytorch_vqgan.py step --size 256 --batch 1 --repeat 3 --threads 2 --recompute
 
-prints one JSON line: {job, seconds, median, cpuSeconds, peakBytes, torch, ...}. cpuSeconds is the processor time of
-all threads: with --threads 1 it stays meaningful on a busy machine. peakBytes is the process's high-water mark
-(VmHWM), interpreter and weights included. Jobs:
+prints one JSON line: {job, seconds, median, cpuSeconds, peakBytes, torch, value, ...}. cpuSeconds is the processor
+time of all threads, which a busy machine changes less; peakBytes the process's high-water mark (VmHWM), interpreter
+and weights included; value a number from the first run, to compare with bench/job.ts. Jobs:
   encode  picture -> token indices            decode  latents -> picture
   lpips   perceptual distance of two pictures and its gradient with respect to the second
   step    one whole iteration: generator update, then discriminator update. --recompute (default) runs the
@@ -382,15 +382,16 @@ def main():
     order.add_argument("--reuse", dest="recompute", action="store_false")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    run, seconds, busy = make_job(args), [], []
+    run, seconds, busy, values = make_job(args), [], [], []
     for i in range(args.warmup + args.repeat):
         start, start_busy = time.perf_counter(), time.process_time()
-        run()
+        values.append(run())
         if i >= args.warmup:
             seconds.append(round(time.perf_counter() - start, 4))
             busy.append(round(time.process_time() - start_busy, 4))
     result = dict(job=args.job, seconds=seconds, median=statistics.median(seconds), cpuSeconds=busy,
-                  peakBytes=peak_bytes(), torch=torch.__version__, threads=args.threads, size=args.size, batch=args.batch,
+                  peakBytes=peak_bytes(), torch=torch.__version__, threads=args.threads, size=args.size,
+                  batch=args.batch, value=values[0],
                   memoryFormat="channels_last" if args.channels_last else "contiguous")
     if args.job == "step":
         result["reconstruction"] = "recomputed" if args.recompute else "reused"

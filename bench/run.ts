@@ -1,7 +1,8 @@
 // Tessera beside PyTorch on the CPU, in turns, each run in a process of its own:
 //   PYTHON=venv/bin/python deno run -A bench/run.ts        or: bun bench/run.ts
 //   options: --jobs encode,decode,step  --size 256  --batch 1  --rounds 2  --repeat 2  --threads 2
-// Ends with a table of medians, ratios (ours / PyTorch, below 1 is quicker) and peak memory of the whole process.
+// Ends with a table of medians, ratios (ours / PyTorch, below 1 is quicker), also of the time that all threads used
+// (which a busy machine changes less), and peak memory of the whole process.
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { load, median, ours, table, theirs, torchVersion } from "./children.ts";
@@ -10,8 +11,9 @@ import { load, median, ours, table, theirs, torchVersion } from "./children.ts";
 interface Line {
   job: string;
   seconds: number[];
+  cpuSeconds: number[];
   peakBytes: number;
-  value?: number;
+  value: number;
 }
 
 const { values: options } = parseArgs({
@@ -46,17 +48,23 @@ if (variants.length === 0) throw new Error(`--jobs ${options.jobs}: none of enco
 /** All timings of one side of one variant. */
 class Timings {
   readonly seconds: number[] = [];
+  readonly cpuSeconds: number[] = [];
   peakBytes = 0;
   value: number | undefined;
 
-  add({ seconds, peakBytes, value }: Line): void {
+  add({ seconds, cpuSeconds, peakBytes, value }: Line): void {
     this.seconds.push(...seconds);
+    this.cpuSeconds.push(...cpuSeconds);
     this.peakBytes = Math.max(this.peakBytes, peakBytes);
     this.value = value;
   }
 
   get median(): number {
     return median(this.seconds);
+  }
+
+  get cpu(): number {
+    return median(this.cpuSeconds);
   }
 
   get memory(): string {
@@ -94,6 +102,7 @@ function compare(own: string, other: string): string[] {
     a.median.toFixed(3),
     b.median.toFixed(3),
     `${(a.median / b.median).toFixed(2)}x`,
+    `${(a.cpu / b.cpu).toFixed(2)}x`,
     a.memory,
     b.memory,
   ];
@@ -102,7 +111,7 @@ function compare(own: string, other: string): string[] {
 const rows = variants.map(({ name }) => compare(name, name));
 if (torch && mine.has("step, reused")) rows.push(compare("step, reused", "step, recomputed"));
 const header = torch
-  ? ["ours / PyTorch", "ours s", "torch s", "ratio", "ours GB", "torch GB"]
+  ? ["ours / PyTorch", "ours s", "torch s", "ratio", "CPU time", "ours GB", "torch GB"]
   : ["job", "seconds", "GB"];
 console.log(`\n${table([header, ...rows])}\n${load(Number(options.threads))}`);
 
