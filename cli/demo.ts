@@ -9,7 +9,7 @@ import { asyncScope, tensor } from "../src/index.ts";
 import { beginRun, defaultOptions, type NewRun, type Run } from "../train/index.ts";
 import { interruptedCode } from "./interrupt.ts";
 import { shippedModel } from "./model.ts";
-import { positiveNumber, wholeNumber } from "./options.ts";
+import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
 interface Flags {
@@ -18,6 +18,7 @@ interface Flags {
   readonly faces: number;
   readonly batch: number;
   readonly lr: number;
+  readonly discWeight: number;
   readonly seed: number;
   readonly out: string;
 }
@@ -39,6 +40,9 @@ export function demoCommand(): Command {
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
     .addOption(option("--batch <n>", "pictures at once", 8))
     .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(2e-4))
+    .addOption(
+      new Option("--disc-weight <factor>", "of the GAN loss").argParser(nonNegativeNumber).default(0.2),
+    )
     .addOption(new Option("--seed <n>", "which faces, and their order").argParser(wholeNumber(0)).default(23))
     .option("--out <folder>", "where the run folder goes", "runs")
     .addHelpText("after", examples)
@@ -60,7 +64,7 @@ async function demo(flags: Flags): Promise<void> {
     console.log("models/faces.safetensors is missing: a new model learns instead, and stays blurry");
   }
   const start: NewRun["start"] = hasModel
-    ? { from, overrides: { lossconfig: { discStart: 0 } } }
+    ? { from, overrides: { lossconfig: { discStart: 0, discWeight: flags.discWeight } } }
     : { scratch };
   const run = await beginRun({
     start,

@@ -13,6 +13,7 @@ import {
   checkpointOf,
   defaultOptions,
   DivergedError,
+  findPerceptual,
   initializeCodebook,
   learningRate,
   type Metrics,
@@ -247,6 +248,37 @@ describe("a run", () => {
     expect(again.notes.join("\n")).toContain("warning: no discriminator in the file");
     await expect(resumeRun(bare)).rejects.toThrow("holds weights but no run to resume");
     for (const m of [model, run.trainer.model, again.trainer.model]) m.dispose();
+  });
+
+  test("takes LPIPS from a checkpoint, keeps it in its own, and resumes its dropout", async () => {
+    const donor = new VQGAN(
+      preset("faces-64", { ...tiny, lossconfig: { ...tiny.lossconfig, perceptualWeight: 1 } }),
+      new Random(1),
+      { withLoss: true },
+    );
+    fillState(donor.loss!.perceptual_loss!.stateDict(), "loss.perceptual_loss.");
+    const file = join(folder, "with-lpips.safetensors");
+    await saveWeights(file, donor);
+    donor.dispose();
+    expect(await findPerceptual([file])).toEqual({ net: "squeeze", files: { whole: file } });
+
+    const options = { steps: 2, size: 32, lpipsDropout: true, val: 0 };
+    const straight = await finish(await beginRun({ ...newRun(options), perceptual: [file] }));
+    const half = await finish(await beginRun({ ...newRun({ ...options, steps: 1 }), perceptual: [file] }));
+    await finish(await resumeRun(half, { steps: 2 }));
+    const [a, b] = await Promise.all([straight, half].map(async (run) => {
+      return await tensorBytes(await checkpointOf(run));
+    }));
+    expect(Object.keys(a.header)).toContain("loss.perceptual_loss.lin6.model.1.weight");
+    expect(Buffer.compare(a.bytes, b.bytes)).toBe(0);
+    const logged = (await metricsOf(straight)).filter((metrics) => metrics.lr !== undefined);
+    for (const metrics of logged) expect(metrics["train/p_loss"]).toBeGreaterThan(0);
+
+    const { start: _, ...rest } = newRun({ ...options, steps: 1 });
+    const from = await checkpointOf(half);
+    const again = await beginRun({ ...rest, start: { from }, perceptual: "inside" });
+    expect(again.notes.join("\n")).toContain("LPIPS on SqueezeNet, from the file");
+    again.trainer.model.dispose();
   });
 
   test("stops at NaN and keeps the last good checkpoint", async () => {
