@@ -52,7 +52,7 @@ function measure(inChannels: number, outChannels: number, side: number): Rates {
   });
 }
 
-const mine = SHAPES.map((shape) => measure(...shape));
+const mine = SHAPES.map(([inChannels, outChannels, side]) => measure(inChannels, outChannels, side));
 const peers = torchVersion() ? theirs<Rates>("pytorch_conv.py", [threads]) : [];
 const kinds = ["forward", "dX", "dW"] as const;
 const rows = mine.flatMap((own) => {
