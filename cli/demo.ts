@@ -36,10 +36,10 @@ export function demoCommand(): Command {
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
   return new Command("demo").description("fine-tune the small faces model on cartoons, in about two minutes")
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
-    .addOption(option("--steps <n>", "steps", 150))
+    .addOption(option("--steps <n>", "steps", 200))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
-    .addOption(option("--batch <n>", "pictures at once", 8))
-    .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(2e-4))
+    .addOption(option("--batch <n>", "pictures at once", 4))
+    .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(5e-4))
     .addOption(
       new Option("--disc-weight <factor>", "of the GAN loss").argParser(nonNegativeNumber).default(0.2),
     )
