@@ -14,3 +14,6 @@ export function describe(name: string, group: () => void): void {
     }
   });
 }
+
+/** node:test sets no limit. */
+export function setDefaultTimeout(_milliseconds: number): void {}
