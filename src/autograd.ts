@@ -262,9 +262,13 @@ export function backward(outputs: Tensor | Tensor[], gradOutputs: readonly (Tens
   if (!list.some(tracked)) throw new Error("backward: no output depends on a tensor with requiresGrad");
   const before = accumulating;
   accumulating = true;
-  const sink = scope(() => withGrad(false, () => walk(list, gradOutputs, null, false)));
-  accumulating = before;
-  for (const [at, g] of sink) settle(at, g);
+  try {
+    for (const [at, g] of scope(() => withGrad(false, () => walk(list, gradOutputs, null, false)))) {
+      settle(at, g);
+    }
+  } finally {
+    accumulating = before; // also when an upstream gradient had the wrong shape
+  }
 }
 
 /** Moves a gradient from the sink to its leaf's `.grad`. */

@@ -192,16 +192,20 @@ describe("checkpoint", () => {
     expect(await take(w2)).not.toBe(null);
   });
 
-  scoped("grad through it leaves the parameters' .grad alone", async () => {
-    const input = x();
-    input.requiresGrad = true;
-    const [g] = t.grad([t.checkpoint(block, input).square().sum()], [input]);
-    expect(w1.grad).toBe(null);
-    t.backward(block(input).square().sum());
-    expect(await take(input)).toEqual(await list(g));
-    await take(w1);
-    await take(w2);
-  });
+  scoped(
+    "grad through it leaves the parameters' .grad alone, also after a backward that failed",
+    async () => {
+      const input = x();
+      input.requiresGrad = true;
+      expect(() => t.backward(input)).toThrow("give its gradient");
+      const [g] = t.grad([t.checkpoint(block, input).square().sum()], [input]);
+      expect(w1.grad).toBe(null);
+      t.backward(block(input).square().sum());
+      expect(await take(input)).toEqual(await list(g));
+      await take(w1);
+      await take(w2);
+    },
+  );
 
   scoped("keeps only its inputs", () => {
     const stack = (wrap: boolean) => {
