@@ -1,5 +1,6 @@
-// Runs benchmark jobs in child processes and reads their JSON lines.
+// What the benchmarks share: children and their JSON lines, medians, memory, tables.
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -51,6 +52,16 @@ export function load(threads: number): string {
   return `load average ${minute.toFixed(1)}${
     minute > threads + 0.5 ? ": BUSY, these timings are noisy" : ""
   }`;
+}
+
+/** The most memory that this process has ever held (Linux); elsewhere what it holds now. */
+export function peakBytes(): number {
+  try {
+    const line = readFileSync("/proc/self/status", "utf8").match(/^VmHWM:\s*(\d+) kB$/m);
+    return Number(line?.[1]) * 1024;
+  } catch {
+    return process.memoryUsage().rss;
+  }
 }
 
 /** The middle value. */

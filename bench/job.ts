@@ -1,13 +1,12 @@
 // One benchmark job in a process of its own, so that its peak memory is its own:
 //   deno run -A bench/job.ts step --size 256 --batch 1 --repeat 3 --threads 2
 // prints one JSON line in the form of bench/pytorch_vqgan.py, which does the same work on the same numbers.
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { preset, VQGAN } from "../nn/index.ts";
 import { asyncScope, memory, type Tensor } from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
-import { median } from "./children.ts";
+import { median, peakBytes } from "./children.ts";
 import { drawnImage, drawnPicture, fillModel } from "./fill.ts";
 
 const JOBS = ["encode", "decode", "step"] as const;
@@ -56,16 +55,6 @@ function prepare(size: number, batch: number): () => Promise<number> {
       const { logs } = await trainer.trainStep([images]);
       return logs["train/total_loss"].item();
     });
-}
-
-/** The most memory that this process has ever held (Linux); elsewhere what it holds now. */
-function peakBytes(): number {
-  try {
-    const line = readFileSync("/proc/self/status", "utf8").match(/^VmHWM:\s*(\d+) kB$/m);
-    return Number(line?.[1]) * 1024;
-  } catch {
-    return process.memoryUsage().rss;
-  }
 }
 
 if (!(JOBS as readonly string[]).includes(job)) {

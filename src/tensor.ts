@@ -1,11 +1,11 @@
 // Tensor: a shape and strides over reference-counted memory. Tensors made in a scope are freed with it (scope.ts);
 // what backward needs is retained by the tape alone (autograd.ts).
-import type { Backend, Buffer, DType, Shape, TypedArray, View } from "./backends/backend.ts";
+import type { Backend, Buffer, DType, Shape, TypedArray, Values, View } from "./backends/backend.ts";
 import { currentBackend } from "./device.ts";
 import type { Node } from "./autograd.ts";
 import { adopt, type Scope } from "./scope.ts";
 
-export type { DType, Shape, TypedArray };
+export type { DType, Shape, TypedArray, Values };
 
 let liveBytes = 0;
 let peakBytes = 0;
@@ -113,7 +113,7 @@ export class Tensor {
   }
 
   /** A copy of the values in row-major order. The only operation that waits for the device. */
-  async data(): Promise<TypedArray> {
+  async data(): Promise<Values> {
     const plain = this.isPlain ? this : materialize(this);
     const values = await plain.backend.read(plain.buffer, this.dtype, 0, this.size);
     if (plain !== this) plain.dispose();
@@ -121,14 +121,14 @@ export class Tensor {
   }
 
   /** `data()` of an f32 tensor. @throws if the tensor holds integers. */
-  async floats(): Promise<Float32Array> {
+  async floats(): Promise<Float32Array<ArrayBuffer>> {
     const values = await this.data();
     if (values instanceof Float32Array) return values;
     throw new Error(`floats: the tensor is ${this.dtype}, use ints()`);
   }
 
   /** `data()` of an i32 tensor. @throws if the tensor holds floats. */
-  async ints(): Promise<Int32Array> {
+  async ints(): Promise<Int32Array<ArrayBuffer>> {
     const values = await this.data();
     if (values instanceof Int32Array) return values;
     throw new Error(`ints: the tensor is ${this.dtype}, use floats()`);

@@ -49,4 +49,3 @@ export async function expectNoLeak(fn: () => Promise<void>): Promise<void> {
   expect(after.liveTensors - before.liveTensors).toBe(0);
   expect(after.liveBytes - before.liveBytes).toBe(0);
 }
-

@@ -9,6 +9,8 @@ export interface Buffer {
 export type DType = "f32" | "i32";
 export type Shape = readonly number[];
 export type TypedArray = Float32Array | Int32Array;
+/** A copy that was read back, in memory of its own. */
+export type Values = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 
 export type UnaryOp =
   | "neg"
@@ -110,7 +112,7 @@ export interface Backend {
   alloc(bytes: number): Buffer;
   free(buffer: Buffer): void;
   write(buffer: Buffer, values: TypedArray, offset: number): void;
-  read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<TypedArray>;
+  read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values>;
   fill(out: Buffer, length: number, value: number): void;
   memory(): { reservedBytes: number };
 

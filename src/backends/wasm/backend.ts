@@ -11,6 +11,7 @@ import type {
   Shape,
   TypedArray,
   UnaryOp,
+  Values,
   View,
   Walk,
 } from "../backend.ts";
@@ -57,7 +58,7 @@ export class WasmBackend implements Backend {
     this.#machine.look(dtype, at(buffer) + offset * 4, values.length).set(values);
   }
 
-  read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<TypedArray> {
+  read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values> {
     // slice() of a view on shared memory is a copy in memory of its own
     return Promise.resolve(this.#machine.look(dtype, at(buffer) + offset * 4, length).slice());
   }

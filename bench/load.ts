@@ -1,0 +1,34 @@
+// How quickly and in how much memory a checkpoint is loaded:
+//   /tmp/venv/bin/python bench/make_checkpoint.py last.ckpt && deno run -A bench/load.ts last.ckpt [--with-loss]
+// One JSON line. `overhead` is the growth of the process's peak over the bytes of the tensors kept. With a file by
+// make_checkpoint.py the loaded model must answer the golden tokens of tests/fixtures/full_f16_16384.json.
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { VQGAN } from "../nn/index.ts";
+import { memory, zeros } from "../src/index.ts";
+import { golden } from "../tests/fill.ts";
+import { peakBytes } from "./children.ts";
+import { drawnPicture } from "./fill.ts";
+
+const { positionals: [path], values: { "with-loss": withLoss } } = parseArgs({
+  allowPositionals: true,
+  options: { "with-loss": { type: "boolean", default: false } },
+});
+if (!path) throw new Error("give the path of a checkpoint");
+zeros([1]).dispose(); // the backend itself is not part of loading
+const before = peakBytes(), start = performance.now();
+const model = await VQGAN.load(path, { withLoss });
+const seconds = Math.round(performance.now() - start) / 1000, after = peakBytes();
+const tensorBytes = memory().liveBytes;
+
+const { cases: [{ indices: wanted }] } = golden<{ cases: { indices: number[] }[] }>("full_f16_16384");
+const tokens = await model.encode(drawnPicture("x0", 1, 256)).indices.ints();
+console.log(JSON.stringify({
+  seconds,
+  tensorBytes,
+  peakGrowth: after - before,
+  overhead: Number(((after - before) / tensorBytes).toFixed(3)),
+  goldenTokens: `${tokens.filter((token, i) => token === wanted[i]).length} of ${wanted.length}`,
+  runtime: process.versions.bun ? `bun ${process.versions.bun}` : `deno ${process.versions.deno}`,
+}));
+process.exit(0);
