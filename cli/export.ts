@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { loadVQGAN } from "../nn/index.ts";
-import { saveWeights, storedConfig } from "../train/index.ts";
+import { saveWeights } from "../train/index.ts";
 import { formatBytes } from "./options.ts";
 
 interface Flags {
@@ -36,7 +36,6 @@ export function exportCommand(): Command {
 async function run(path: string, { out, dtype, discriminator, lpips }: Flags): Promise<void> {
   const loaded = await loadVQGAN(path, {
     withLoss: discriminator || lpips,
-    config: await storedConfig(path),
   });
   if (discriminator && loaded.discriminator !== "file") {
     throw new Error(`${path} has no discriminator inside`);

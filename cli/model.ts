@@ -6,7 +6,6 @@ import { Option } from "commander";
 import { ImageError, listImages, type Picture, type PixelRange, readImage, toFloats } from "../data/index.ts";
 import { VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
-import { storedConfig } from "../train/index.ts";
 import { count, UsageError, wholeNumber } from "./options.ts";
 
 /** The small model of faces that comes with Tessera. */
@@ -53,7 +52,7 @@ export async function openModel({ model, range }: ModelFlags): Promise<{ model: 
   if (model === undefined && await stat(path).catch(() => null) === null) {
     throw new UsageError("no model is given: use --model FILE");
   }
-  return { model: (await VQGAN.load(path, { range, config: await storedConfig(path) })).eval(), path };
+  return { model: (await VQGAN.load(path, { range })).eval(), path };
 }
 
 /**

@@ -79,13 +79,8 @@ function* eachMoment(optimizer: Adam): Generator<[string, { t: Tensor; name: str
 
 function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f32") {
   return [...tensors].map(([name, t]) => {
-    return { name, shape: [...t.shape], dtype: t.ndim < 2 ? "f32" : dtype, data: () => copyOf(t) } as const;
+    return { name, shape: [...t.shape], dtype: t.ndim < 2 ? "f32" : dtype, data: () => t.floats() } as const;
   });
-}
-
-/** In memory that is not shared, as file writing wants it. */
-async function copyOf(t: Tensor): Promise<Float32Array<ArrayBuffer>> {
-  return new Float32Array(await t.floats());
 }
 
 /**

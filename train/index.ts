@@ -15,6 +15,6 @@ export {
   type RunOptions,
   type RunSettings,
 } from "./settings.ts";
-export { type PerceptualChoice, type StartedModel, startFrom, startNew, storedConfig } from "./start.ts";
+export { type PerceptualChoice, type StartedModel, startFrom, startNew } from "./start.ts";
 export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

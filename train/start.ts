@@ -24,8 +24,7 @@ export async function startFrom(
   overrides: VQModelOverrides,
   seed: number,
 ): Promise<StartedModel> {
-  const { config, hasPerceptual } = await describe(path);
-  if (perceptual === "inside" && !hasPerceptual) {
+  if (perceptual === "inside" && !await hasPerceptual(path)) {
     throw new Error(
       `${path} has no perceptual network inside: give its weights with --lpips FILES, or train without it ` +
         "(blurrier) with --no-lpips",
@@ -35,7 +34,7 @@ export async function startFrom(
   const loaded = await loadVQGAN(path, {
     withLoss: true,
     seed,
-    config: joined(joined(config, perceptualOverrides(source)), overrides),
+    config: joined(perceptualOverrides(source), overrides),
   });
   const { model } = loaded;
   const lpips = model.loss?.perceptual_loss;
@@ -75,19 +74,10 @@ export async function startNew(
   };
 }
 
-/** The config that Tessera wrote into a file beside the weights; empty for files by others. */
-export async function storedConfig(path: string): Promise<VQModelOverrides> {
-  return (await describe(path)).config;
-}
-
-async function describe(path: string): Promise<{ config: VQModelOverrides; hasPerceptual: boolean }> {
+async function hasPerceptual(path: string): Promise<boolean> {
   const file = await openCheckpoint(path);
   try {
-    const { config, format } = file.metadata;
-    return {
-      config: format === "tessera" && config !== undefined ? JSON.parse(config) as VQModelOverrides : {},
-      hasPerceptual: file.tensors.has("loss.perceptual_loss.lin0.model.1.weight"),
-    };
+    return file.tensors.has("loss.perceptual_loss.lin0.model.1.weight");
   } finally {
     await file.close();
   }
