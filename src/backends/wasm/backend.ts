@@ -41,6 +41,14 @@ export class WasmBackend implements Backend {
     return this.#machine.relaxedSimd;
   }
 
+  /** Whether convolutions are computed by their definition alone, without Winograd's shorter way. */
+  get exact(): boolean {
+    return this.#convolutions.exact;
+  }
+  set exact(on: boolean) {
+    this.#convolutions.exact = on;
+  }
+
   alloc(bytes: number): Buffer {
     return new WasmBuffer(this.#machine.allocator.alloc(bytes), bytes);
   }

@@ -77,6 +77,7 @@ export const CONV = {
   batch: 25,
   rowBlocks: 26,
   splits: 27,
+  patchArea: 28,
 } as const;
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
@@ -226,7 +227,7 @@ export function addConv(m: ModuleBuilder): void {
         f.call("micro", f.let(i32.add(at, INPUT_TABLE)), panel, runs, runBytes, rowBytes, scratch);
         for (let q = 0; q < PIXELS; q++) {
           const offset = f.let(i32.add(i32.load(at, OUTPUT_TABLE + 4 * q), i32.shl(channel, 2)));
-          storePixel(f, f.let(i32.add(scratch, q * PANEL * 4)), offset, channel, lanes, bias, residual, out);
+          storePixel(f, scratch, q * PANEL * 4, offset, channel, lanes, bias, residual, out);
         }
       });
       f.inc(channel, PANEL);
@@ -235,10 +236,11 @@ export function addConv(m: ModuleBuilder): void {
   });
 }
 
-/** Adds bias and residual to one pixel's 8 channels and stores those that exist. */
-function storePixel(
+/** Adds bias and residual to one pixel's 8 channels, found at `acc` + `at`, and stores those that exist. */
+export function storePixel(
   f: Fn,
   acc: Local<"i32">,
+  at: number,
   offset: Local<"i32">,
   channel: Local<"i32">,
   lanes: Local<"i32">,
@@ -246,7 +248,7 @@ function storePixel(
   residual: Local<"i32">,
   out: Local<"i32">,
 ): void {
-  const a = [0, 16].map((o) => f.let(v.load(acc, o)));
+  const a = [0, 16].map((o) => f.let(v.load(acc, at + o)));
   f.if(bias, () => {
     const at = f.let(i32.add(bias, i32.shl(channel, 2)));
     a.forEach((x, j) => f.set(x, v.add(x, v.load(at, 16 * j))));

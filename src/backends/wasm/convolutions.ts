@@ -2,18 +2,36 @@
 import type { ConvSpec, View } from "../backend.ts";
 import { CONV, CONV_SCRATCH, TABLE_PIXELS } from "./conv.ts";
 import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
-import { PANEL } from "./micro.ts";
+import { PANEL, PIXELS } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
 import { DEPTH, TILE_CHANNELS, TILE_ROWS, WEIGHT_SCRATCH } from "./weightgrad.ts";
+import { OUT, patchBytes, PRODUCTS, winogradScratch } from "./winograd.ts";
+import { winogradGradScratch, winogradSums } from "./winograd_grad.ts";
 
 /** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
 /** Tiles of a weight gradient at least, for the threads to share. */
 const WEIGHT_TILES = 32;
 
+/** Patches of a Winograd tile at most, and the scratch they may fill: beyond it the second-level cache overflows. */
+const WINOGRAD_PATCHES = 96;
+const WINOGRAD_SCRATCH = 1000 * 1024;
+/** The same for the weight gradient: enough patches to make loading and storing the sums cheap. */
+const WINOGRAD_GRAD_PATCHES = 32;
+/** Bytes of the weight gradient's sums, of which every part of the patches has its own. */
+const WINOGRAD_SUMS = 96 * 2 ** 20;
+
 /** Convolutions on a machine; buffers are addresses, and 0 stands for none. */
 export class Convolutions {
+  /** Leaves Winograd's way alone: every product is one that the definition has. */
+  exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
+
   constructor(readonly machine: Machine) {}
+
+  /** Whether Winograd's way is open for a convolution, and shorter. */
+  #isWinograd({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
+    return !this.exact && height === 3 && width === 3 && stride === 1 && inChannels % 4 === 0;
+  }
 
   matmul(a: View, b: View, out: View, m: number, k: number, n: number, transposeB: boolean): void {
     const [outStride, inStride] = transposeB ? [4 * k, 4] : [4, 4 * n];
@@ -55,8 +73,45 @@ export class Convolutions {
   forward(x: number, w: number, bias: number, residual: number, out: number, spec: ConvSpec): void {
     const [kh, kw] = spec.kernel;
     const strides = [spec.inChannels * kh * kw * 4, kh * kw * 4, kw * 4, 4];
+    if (this.#isWinograd(spec)) return this.#winograd(w, strides, x, bias, residual, out, spec);
     this.packed(w, kh, kw, spec.inChannels, spec.outChannels, strides, (weights) => {
       this.#conv(weights, x, bias, residual, out, spec);
+    });
+  }
+
+  /** `strides` are those of outputs, inputs, rows and columns of the filters at `w`, in bytes. */
+  #winograd(
+    w: number,
+    strides: readonly number[],
+    x: number,
+    bias: number,
+    residual: number,
+    out: number,
+    s: ConvSpec,
+  ): void {
+    const { machine } = this;
+    const panels = ceil(s.outChannels, PANEL);
+    machine.with(panels * PANEL * PRODUCTS * s.inChannels * 4, (weights) => {
+      machine.launch("winogradWeights", panels, [w, weights, 3, 3, s.inChannels, s.outChannels, ...strides]);
+      const args = this.#convArguments(x, weights, out, s);
+      const blocksDown = ceil(s.outHeight, OUT), blocksAcross = ceil(s.outWidth, OUT);
+      const patches = s.batch * blocksDown * blocksAcross;
+      let blockWidth = Math.min(WINOGRAD_PATCHES, ceil(patches, PIXELS) * PIXELS);
+      while (winogradScratch(blockWidth, s.inChannels) > WINOGRAD_SCRATCH && blockWidth > PIXELS) {
+        blockWidth -= PIXELS;
+      }
+      const blocks = ceil(patches, blockWidth);
+      const panelBlocks = Math.max(1, Math.min(panels, ceil(4 * machine.threads, blocks)));
+      const blockPanels = ceil(panels, panelBlocks);
+      const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
+      set("bias", bias);
+      set("residual", residual);
+      set("blockWidth", blockWidth);
+      set("blocksDown", blocksDown);
+      set("blocksAcross", blocksAcross);
+      set("blockPanels", blockPanels);
+      set("panelBlocks", ceil(panels, blockPanels));
+      machine.launch("winograd", blocks * ceil(panels, blockPanels), args);
     });
   }
 
@@ -81,18 +136,24 @@ export class Convolutions {
       upsample: 1,
     };
     const strides = [taps, spec.inChannels * taps, -kw * 4, -4];
-    this.packed(last, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
-      if (up === 1) return this.#conv(weights, g, 0, 0, out, full, spec.stride);
-      const size = full.batch * full.outHeight * full.outWidth * full.outChannels * 4;
-      this.machine.with(size, (large) => {
-        this.#conv(weights, g, 0, 0, large, full, spec.stride);
-        this.machine.launch("sumQuads", spec.batch * spec.height, [large, out, spec.width, spec.inChannels]);
+    const run = (to: number) => {
+      if (spec.stride === 1 && this.#isWinograd(full)) {
+        return this.#winograd(last, strides, g, 0, 0, to, full);
+      }
+      this.packed(last, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
+        this.#conv(weights, g, 0, 0, to, full, spec.stride);
       });
+    };
+    if (up === 1) return run(out);
+    const size = full.batch * full.outHeight * full.outWidth * full.outChannels * 4;
+    this.machine.with(size, (large) => {
+      run(large);
+      this.machine.launch("sumQuads", spec.batch * spec.height, [large, out, spec.width, spec.inChannels]);
     });
   }
 
   #convArguments(x: number, weights: number, out: number, s: ConvSpec, dilate = 1): Int32Array {
-    const args = new Int32Array(28);
+    const args = new Int32Array(29);
     const values: Partial<Record<keyof typeof CONV, number>> = {
       x,
       weights,
@@ -166,6 +227,7 @@ export class Convolutions {
   }
 
   weightGrad(x: number, g: number, out: number, spec: ConvSpec): void {
+    if (this.#isWinograd(spec)) return this.#winogradGrad(x, g, out, spec);
     const args = this.#convArguments(x, g, out, spec);
     const [kh, kw] = spec.kernel;
     let blockWidth = Math.min(DEPTH, spec.outWidth);
@@ -193,6 +255,35 @@ export class Convolutions {
       set("out", partial);
       this.machine.launch("convWeightGrad", tiles * splits, args);
       sumColumns(this.machine, partial, out, splits, size);
+    });
+  }
+
+  #winogradGrad(x: number, g: number, out: number, s: ConvSpec): void {
+    const args = this.#convArguments(x, g, out, s);
+    const blocksDown = ceil(s.outHeight, OUT), blocksAcross = ceil(s.outWidth, OUT);
+    const patches = s.batch * blocksDown * blocksAcross;
+    let blockWidth = Math.min(WINOGRAD_GRAD_PATCHES, patches);
+    while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
+    const panelBlocks = ceil(s.outChannels, TILE_CHANNELS);
+    const bytes = panelBlocks * winogradSums(s.inChannels);
+    // by shapes alone, so that the order of additions is the same on any machine
+    const splits = Math.max(
+      1,
+      Math.min(ceil(patches, blockWidth), ceil(16, panelBlocks), Math.floor(WINOGRAD_SUMS / bytes)),
+    );
+    const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
+    set("blockWidth", blockWidth);
+    set("blocksDown", blocksDown);
+    set("blocksAcross", blocksAcross);
+    set("panelBlocks", panelBlocks);
+    set("splits", splits);
+    set("patchArea", patchBytes(Math.max(s.inChannels, TILE_CHANNELS)));
+    this.machine.with(splits * bytes, (sums) => {
+      set("out", sums);
+      this.machine.launch("winogradGrad", splits * panelBlocks, args);
+      set("x", sums);
+      set("out", out);
+      this.machine.launch("winogradFilters", ceil(s.inChannels, PIXELS) * panelBlocks, args);
     });
   }
 }

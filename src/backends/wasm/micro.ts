@@ -43,24 +43,48 @@ export function addMicroKernels(m: ModuleBuilder): void {
     acc.forEach((row, p) => row.forEach((a, j) => f.store(out, a, p * PANEL * 4 + j * 16)));
   });
 
-  // outer(a, b, count, out): out[6][8] += sum over k of a[k][6] b[k][8], both packed
-  m.fn("outer", ["i32", "i32", "i32", "i32"], [], (f) => {
-    const [a, b, count, out] = [0, 1, 2, 3].map((n) => f.param(n, "i32"));
+  // rows(a, row bytes, panel, bytes, out): the same with 6 rows of `bytes` that lie `row bytes` apart
+  m.fn("rows", ["i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [a, rowBytes, panel, bytes, out] = [0, 1, 2, 3, 4].map((n) => f.param(n, "i32"));
+    const row = [a];
+    for (let p = 1; p < PIXELS; p++) row.push(f.let(i32.add(row[p - 1], rowBytes)));
+    const acc = accumulators(f);
+    const [b0, b1] = [f.local("v128"), f.local("v128")];
+    const k = f.local("i32");
+    f.doWhile(() => {
+      for (let u = 0; u < 4; u++) {
+        f.set(b0, v.load(panel, u * PANEL * 4));
+        f.set(b1, v.load(panel, u * PANEL * 4 + 16));
+        for (let p = 0; p < PIXELS; p++) {
+          const x = f.let(v.loadSplat(i32.add(row[p], k), u * 4));
+          f.set(acc[p][0], f.fma(x, b0, acc[p][0]));
+          f.set(acc[p][1], f.fma(x, b1, acc[p][1]));
+        }
+      }
+      f.inc(k, 16);
+      f.inc(panel, 4 * PANEL * 4);
+    }, () => i32.lt(k, bytes));
+    acc.forEach((sums, p) => sums.forEach((x, j) => f.store(out, x, p * PANEL * 4 + j * 16)));
+  });
+
+  // outer(a, a bytes, b, b bytes, count, out): out[6][8] += sum over k of a[k][6] b[k][8]; rows of a and b lie so far apart
+  m.fn("outer", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [a, aBytes, b, bBytes, count, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const acc = accumulators(f);
     acc.forEach((row, p) => row.forEach((x, j) => f.set(x, v.load(out, p * PANEL * 4 + j * 16))));
     const [b0, b1] = [f.local("v128"), f.local("v128")];
     const step = (unroll: number) => {
       for (let u = 0; u < unroll; u++) {
-        f.set(b0, v.load(b, u * PANEL * 4));
-        f.set(b1, v.load(b, u * PANEL * 4 + 16));
+        f.set(b0, v.load(b));
+        f.set(b1, v.load(b, 16));
         for (let p = 0; p < PIXELS; p++) {
-          const x = f.let(v.loadSplat(a, (u * PIXELS + p) * 4));
+          const x = f.let(v.loadSplat(a, p * 4));
           f.set(acc[p][0], f.fma(x, b0, acc[p][0]));
           f.set(acc[p][1], f.fma(x, b1, acc[p][1]));
         }
+        f.inc(a, aBytes);
+        f.inc(b, bBytes);
       }
-      f.inc(a, unroll * PIXELS * 4);
-      f.inc(b, unroll * PANEL * 4);
       f.inc(count, -unroll);
     };
     f.while(i32.ge(count, 4), () => step(4));

@@ -8,6 +8,8 @@ import { addScheduler } from "./pool.ts";
 import { addReductions } from "./reduce.ts";
 import { addVision } from "./vision.ts";
 import { addWeightGrad } from "./weightgrad.ts";
+import { addWinograd } from "./winograd.ts";
+import { addWinogradGrad } from "./winograd_grad.ts";
 
 /** 4 GiB: all that 32-bit addresses reach. */
 export const MAX_PAGES = 65536;
@@ -41,6 +43,8 @@ export function emitKernels(): {
       addConv,
       addSumQuads,
       addWeightGrad,
+      addWinograd,
+      addWinogradGrad,
       addNorm,
       addVision,
     ]

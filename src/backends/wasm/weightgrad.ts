@@ -88,11 +88,12 @@ export function addWeightGrad(m: ModuleBuilder): void {
           f.inc(depth, columns);
         });
         const sums = f.let(scratch);
+        const [aBytes, bBytes] = [PIXELS * 4, PANEL * 4].map((n) => f.let(i32.const(n)));
         const a = f.let(left);
         f.for(0, rowPanels, 1, () => {
           const b = f.let(right);
           f.for(0, channelPanels, 1, () => {
-            f.call("outer", a, b, depth, sums);
+            f.call("outer", a, aBytes, b, bBytes, depth, sums);
             f.inc(b, DEPTH * PANEL * 4);
             f.inc(sums, TILE_BYTES);
           });

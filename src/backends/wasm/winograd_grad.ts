@@ -1,0 +1,220 @@
+// The weight gradient of a 3x3 stride-1 convolution by Winograd's F(3x3, 4x4): the output gradient's 4x4 patches act as
+// the filter, and since the transforms are linear, the sum over all patches is taken before the way back.
+import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { CONV } from "./conv.ts";
+import { kernel } from "./elementwise.ts";
+import { PANEL, PIXELS } from "./micro.ts";
+import { argument } from "./pool.ts";
+import { TILE_CHANNELS } from "./weightgrad.ts";
+import {
+  filterTransform,
+  OUT,
+  outputTransform,
+  PATCH,
+  patchBytes,
+  patchPosition,
+  PRODUCTS,
+  transform2d,
+} from "./winograd.ts";
+
+const arg = (name: keyof typeof CONV) => argument(CONV[name]);
+const TILE_BYTES = PIXELS * PANEL * 4;
+
+/** Bytes of one part's sums: [product][6 inputs][8 outputs] for all inputs and a block of outputs. */
+export function winogradSums(inChannels: number): number {
+  return PRODUCTS * Math.ceil(inChannels / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
+}
+
+/** Scratch for `patches` patches: what borders need, then both sides' transforms. Loads of 6 lanes may run over. */
+export function winogradGradScratch(patches: number, inChannels: number): number {
+  return patchBytes(Math.max(inChannels, TILE_CHANNELS)) +
+    PRODUCTS * patches * (inChannels + TILE_CHANNELS) * 4 + 64;
+}
+
+/** Loads 6x6 or 4x4 vectors at a stride: addresses of rows plus offsets of columns. */
+function grid(f: Fn, from: Local<"i32">, side: number, row: Local<"i32">, column: Local<"i32">) {
+  const rows = [from];
+  const columns = [f.let(i32.const(0))];
+  for (let i = 1; i < side; i++) {
+    rows.push(f.let(i32.add(rows[i - 1], row)));
+    columns.push(f.let(i32.add(columns[i - 1], column)));
+  }
+  return (y: number, x: number) => v.load(i32.add(rows[y], columns[x]));
+}
+
+/**
+ * gradPatches(first, count, channel, channels, to, patch): 4x4 patches of the output gradient as filters at the six
+ * points, to[product][patch][128 channels from `channel` on]. What hangs over the border, and channels past the last, are 0.
+ */
+function addGradPatches(m: ModuleBuilder): void {
+  m.fn("gradPatches", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [first, count, channel, channels, to, patch] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
+    const pixelBytes = f.let(i32.shl(arg("outChannels"), 2));
+    const imageRow = f.let(i32.mul(arg("outWidth"), pixelBytes));
+    const blockBytes = f.let(i32.const(TILE_CHANNELS * 4));
+    const blockRow = f.let(i32.const(OUT * TILE_CHANNELS * 4));
+    const productBytes = f.let(i32.mul(arg("blockWidth"), TILE_CHANNELS * 4));
+    const temporary = f.let(i32.add(patch, PRODUCTS * TILE_CHANNELS * 4));
+    const bytes = f.let(i32.shl(channels, 2));
+    const whole = f.let(i32.eqz(i32.and(channels, 3)));
+    f.for(first, f.let(i32.add(first, count)), 1, (n) => {
+      const { sample, y: tileY, x: tileX } = patchPosition(f, n);
+      const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
+        f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, OUT))), f.let(i32.const(OUT))));
+      const [height, width] = [clip(tileY, "outHeight"), clip(tileX, "outWidth")];
+      const line = i32.add(i32.mul(sample, arg("outHeight")), i32.mul(tileY, OUT));
+      const start = i32.add(i32.mul(line, imageRow), i32.mul(i32.mul(tileX, OUT), pixelBytes));
+      const from = f.let(i32.add(arg("weights"), i32.add(start, i32.shl(channel, 2))));
+      const [row, column] = [f.let(imageRow), f.let(pixelBytes)];
+      f.if(i32.eqz(i32.and(whole, i32.eq(i32.add(height, width), 2 * OUT))), () => {
+        f.fillBytes(patch, 0, OUT * OUT * TILE_CHANNELS * 4);
+        f.for(0, height, 1, (r) => {
+          f.for(0, width, 1, (c) => {
+            const source = i32.add(from, i32.add(i32.mul(r, imageRow), i32.mul(c, pixelBytes)));
+            f.copyBytes(i32.add(patch, i32.add(i32.mul(r, blockRow), i32.mul(c, blockBytes))), source, bytes);
+          });
+        });
+        f.set(from, patch);
+        f.set(row, blockRow);
+        f.set(column, blockBytes);
+      });
+      f.for(0, bytes, 16, (c) => {
+        const at = f.let(i32.add(to, c));
+        const load = grid(f, f.let(i32.add(from, c)), OUT, row, column);
+        transform2d(f, OUT, filterTransform, load, temporary, (_, __, u) => {
+          f.store(at, u);
+          f.inc(at, productBytes);
+        });
+      });
+      f.inc(to, TILE_CHANNELS * 4);
+    });
+  });
+}
+
+/**
+ * Sums over patches. A tile is (part of the blocks of patches, block of 128 output channels); arguments as in "winograd",
+ * out: [part and block of outputs][product][6 inputs][8 outputs].
+ */
+export function addWinogradGrad(m: ModuleBuilder): void {
+  addGradPatches(m);
+  kernel(m, "winogradGrad", (f, tile, scratch) => {
+    const split = f.let(i32.div(tile, arg("panelBlocks")));
+    const channel = f.let(
+      i32.mul(i32.sub(tile, i32.mul(split, arg("panelBlocks"))), TILE_CHANNELS),
+    );
+    const channels = f.let(
+      i32.min(f.let(i32.sub(arg("outChannels"), channel)), f.let(i32.const(TILE_CHANNELS))),
+    );
+    const inBytes = f.let(i32.shl(arg("inChannels"), 2));
+    const capacity = f.let(arg("blockWidth"));
+    const leftBytes = f.let(i32.mul(capacity, inBytes));
+    const rightBytes = f.let(i32.mul(capacity, TILE_CHANNELS * 4));
+    const right = f.let(i32.add(scratch, arg("patchArea")));
+    const left = f.let(i32.add(right, i32.mul(rightBytes, PRODUCTS)));
+    const inPanels = f.let(i32.div(i32.add(arg("inChannels"), PIXELS - 1), PIXELS));
+    const outPanels = f.let(i32.div(i32.add(channels, PANEL - 1), PANEL));
+    const size = f.let(i32.mul(i32.mul(inPanels, TILE_CHANNELS / PANEL), PRODUCTS * TILE_BYTES));
+    const sumsStart = f.let(i32.add(arg("out"), i32.mul(tile, size)));
+    f.fillBytes(sumsStart, 0, size);
+    const all = f.let(i32.mul(arg("batch"), i32.mul(arg("blocksDown"), arg("blocksAcross"))));
+    const blocks = f.let(i32.div(i32.add(all, i32.sub(capacity, 1)), capacity));
+    const bound = (n: Local<"i32"> | ReturnType<typeof i32.add>) =>
+      f.let(i32.div(i32.mul(n, blocks), arg("splits")));
+    const [firstBlock, endBlock] = [bound(split), bound(i32.add(split, 1))];
+    const rightRow = f.let(i32.const(TILE_CHANNELS * 4));
+    f.for(firstBlock, endBlock, 1, (block) => {
+      const first = f.let(i32.mul(block, capacity));
+      const count = f.let(i32.min(f.let(i32.sub(all, first)), capacity));
+      f.call("gradPatches", first, count, channel, channels, right, scratch);
+      f.call("patches", first, count, left, scratch);
+      const [lefts, rights] = [f.let(left), f.let(right)];
+      const sums = f.let(sumsStart);
+      f.for(0, PRODUCTS, 1, () => {
+        const a = f.let(lefts);
+        f.for(0, inPanels, 1, () => {
+          const b = f.let(rights);
+          f.for(0, outPanels, 1, () => {
+            f.call("outer", a, inBytes, b, rightRow, count, sums);
+            f.inc(b, PANEL * 4);
+            f.inc(sums, TILE_BYTES);
+          });
+          f.inc(a, PIXELS * 4);
+        });
+        f.inc(lefts, leftBytes);
+        f.inc(rights, rightBytes);
+      });
+    });
+  });
+  addFilters(m);
+}
+
+/**
+ * dW in OIHW order from the sums of all parts, added in their order. Arguments as in "winogradGrad", with the sums in `x`.
+ * A tile is 6 input channels of a block of output channels.
+ */
+function addFilters(m: ModuleBuilder): void {
+  kernel(m, "winogradFilters", (f, tile, scratch) => {
+    const inPanels = f.let(i32.div(i32.add(arg("inChannels"), PIXELS - 1), PIXELS));
+    const outBlock = f.let(i32.div(tile, inPanels));
+    const inPanel = f.let(i32.sub(tile, i32.mul(outBlock, inPanels)));
+    const channel = f.let(i32.mul(outBlock, TILE_CHANNELS));
+    const channels = f.let(
+      i32.min(f.let(i32.sub(arg("outChannels"), channel)), f.let(i32.const(TILE_CHANNELS))),
+    );
+    const outPanels = f.let(i32.div(i32.add(channels, PANEL - 1), PANEL));
+    const rows = f.let(
+      i32.min(
+        f.let(i32.sub(arg("inChannels"), i32.mul(inPanel, PIXELS))),
+        f.let(i32.const(PIXELS)),
+      ),
+    );
+    const productBytes = f.let(i32.mul(i32.mul(inPanels, outPanels), TILE_BYTES));
+    const partBytes = f.let(i32.mul(i32.mul(inPanels, TILE_CHANNELS / PANEL), PRODUCTS * TILE_BYTES));
+    const stepBytes = f.let(i32.mul(partBytes, arg("panelBlocks")));
+    const start = f.let(
+      i32.add(
+        i32.add(arg("x"), i32.mul(outBlock, partBytes)),
+        i32.mul(i32.mul(inPanel, outPanels), TILE_BYTES),
+      ),
+    );
+    const sums = f.let(scratch); // 36 x 4 lanes
+    const filter = f.let(i32.add(scratch, PRODUCTS * 16)); // 9 x 4 lanes
+    const temporary = f.let(i32.add(filter, 9 * 16));
+    const filterBytes = f.let(i32.mul(arg("inChannels"), 36));
+    f.for(0, rows, 1, (row) => {
+      f.for(0, channels, 4, (lane) => {
+        const panel = i32.mul(i32.div(lane, PANEL), TILE_BYTES);
+        const place = i32.add(i32.mul(row, PANEL * 4), i32.shl(i32.and(lane, PANEL - 1), 2));
+        const at = f.let(i32.add(start, i32.add(panel, place)));
+        f.fillBytes(sums, 0, PRODUCTS * 16);
+        f.for(0, f.let(arg("splits")), 1, () => {
+          const from = f.let(at);
+          f.for(0, PRODUCTS * 16, 16, (p) => {
+            const to = f.let(i32.add(sums, p));
+            f.store(to, v.add(v.load(to), v.load(from)));
+            f.inc(from, productBytes);
+          });
+          f.inc(at, stepBytes);
+        });
+        transform2d(
+          f,
+          PATCH,
+          (f, x) => outputTransform(f, x, 3),
+          (y, x) => v.load(sums, (y * PATCH + x) * 16),
+          temporary,
+          (y, x, value) => f.store(filter, value, (y * 3 + x) * 16),
+        );
+        const input = i32.add(i32.mul(inPanel, PIXELS), row);
+        const output = i32.add(channel, lane);
+        const to = f.let(i32.add(i32.add(arg("out"), i32.mul(output, filterBytes)), i32.mul(input, 36)));
+        const left = f.let(i32.sub(channels, lane));
+        for (let l = 0; l < 4; l++) {
+          f.if(i32.gt(left, l), () => {
+            for (let tap = 0; tap < 9; tap++) f.storeF32(to, f32.load(filter, tap * 16 + l * 4), tap * 4);
+          });
+          f.inc(to, filterBytes);
+        }
+      });
+    });
+  });
+}

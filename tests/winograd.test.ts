@@ -1,0 +1,73 @@
+// Winograd's convolutions against the definition's, over shapes whose patches hang over every border, and how much
+// they err against float64.
+import { afterAll, describe, expect, test } from "bun:test";
+import { conv2d, device, grad, Random, scope, type Tensor } from "../src/index.ts";
+import { expectNoLeak } from "./helpers.ts";
+
+afterAll(async () => void await device("cpu", { exact: false }));
+
+interface Case {
+  readonly shape: [batch: number, height: number, width: number, inputs: number];
+  readonly outputs: number;
+  readonly padding?: number;
+  readonly upsample?: 2;
+}
+
+/** Output and gradients of input and weights, by one of the two ways. */
+async function results(
+  exact: boolean,
+  { shape, outputs, padding = 1, upsample }: Case,
+): Promise<Float32Array[]> {
+  await device("cpu", { exact });
+  const random = new Random(3);
+  const tensors = scope((): Tensor[] => {
+    const x = random.normal(shape), w = random.normal([outputs, shape[3], 3, 3]);
+    const bias = random.normal([outputs]);
+    for (const t of [x, w]) t.requiresGrad = true;
+    const y = conv2d(x, w, bias, { padding, upsample });
+    const g = random.normal(y.shape);
+    const residual = conv2d(x, w, bias, { padding, upsample, residual: g });
+    return [y.detach(), residual.detach(), ...grad([y], [x, w], { gradOutputs: [g] })];
+  });
+  const values = await Promise.all(tensors.map((t) => t.floats()));
+  for (const t of tensors) t.dispose();
+  return values;
+}
+
+/** Root mean square of the difference, relative to that of `b`: one wrong number in a million still shows. */
+function difference(a: Float32Array, b: Float32Array): number {
+  let error = 0, square = 0;
+  for (let i = 0; i < a.length; i++) {
+    error += (a[i] - b[i]) ** 2;
+    square += b[i] ** 2;
+  }
+  return Math.sqrt(error / square);
+}
+
+const cases: Case[] = [
+  { shape: [1, 1, 1, 4], outputs: 1 },
+  { shape: [1, 4, 4, 8], outputs: 8 },
+  { shape: [2, 5, 7, 12], outputs: 3 },
+  { shape: [1, 9, 6, 20], outputs: 9 },
+  { shape: [3, 8, 3, 4], outputs: 130 },
+  { shape: [1, 17, 33, 16], outputs: 136 },
+  { shape: [1, 6, 10, 36], outputs: 24, padding: 0 },
+  { shape: [1, 7, 5, 8], outputs: 8, padding: 2 },
+  { shape: [2, 5, 6, 8], outputs: 12, upsample: 2 },
+  { shape: [1, 40, 48, 68], outputs: 260 }, // several blocks, parts and panels
+];
+
+describe("Winograd", () => {
+  for (const one of cases) {
+    const { shape, outputs, padding = 1, upsample } = one;
+    const name = `[${shape}] -> ${outputs}, padding ${padding}${upsample ? ", upsampled" : ""}`;
+    test(`equals the definition: ${name}`, () =>
+      expectNoLeak(async () => {
+        const wanted = await results(true, one), got = await results(false, one);
+        for (const [i, values] of got.entries()) {
+          expect(difference(values, wanted[i])).toBeLessThan(2e-6);
+        }
+        expect(difference(got[0], wanted[0]) > 0 || shape[1] < 4).toBe(true); // two ways, not one
+      }));
+  }
+});
