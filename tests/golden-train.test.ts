@@ -5,9 +5,12 @@
 // with a gradient near 0 move by up to lr with f32's rounding deciding the sign, and one or two of the 128 tokens flip.
 // Adding noise of 3e-10 to the gradients here moves d_weight by 3e-5 and logits_fake by 0.012, which is how far the
 // second iteration is from the float64 reference. Tolerances are about ten times the errors seen before the first
-// update, and about three times those seen after it. Winograd's rounding is that of noise of 1e-5 in the gradients: it
-// is held to the first iteration, where nothing is amplified, and the definition's convolutions to both.
-import { afterAll, describe, expect, test } from "bun:test";
+// update, and about three times those seen after it.
+//
+// The definition's convolutions are held to this, not Winograd's: the reference stands at a kink of VGG. With the
+// definition and noise of 1e-6 in the picture, half the runs give 5.0e-5 more in the first d_weight, and Winograd may land
+// on either side. tests/winograd.test.ts compares the two ways on a loss without kinks.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, scope, Tensor, tensor } from "../src/index.ts";
 import { discriminatorStep, generatorStep, type Logs, validationStep } from "../nn/losses.ts";
 import { VQGAN } from "../nn/vqgan.ts";
@@ -106,14 +109,11 @@ async function normError(
   return worst;
 }
 
+beforeAll(async () => void await device("cpu", { exact: true }));
 afterAll(async () => void await device("cpu", { exact: false }));
 
 describe("two iterations", () => {
-  test("follow the reference", () => follow(expected.steps, true));
-  test("follow it with Winograd, up to the first update", () => follow(expected.steps.slice(0, 1), false));
-
-  async function follow(steps: readonly Step[], exact: boolean): Promise<void> {
-    await device("cpu", { exact });
+  test("follow the reference", async () => {
     const model = tinyModel();
     const optimizer = new PlainAdam(model.generatorParameters());
     const criticOptimizer = new PlainAdam(model.discriminatorParameters());
@@ -121,7 +121,7 @@ describe("two iterations", () => {
     const four = async (name: string) =>
       (await state.get(`loss.discriminator.main.3.${name}`)!.floats()).slice(0, 4);
 
-    for (const [i, step] of steps.entries()) {
+    for (const [i, step] of expected.steps.entries()) {
       const x = images(`x${i}`);
       const allowed = tolerances[i], allowedCritic = criticTolerances[i];
       const options = { globalStep: step.global_step };
@@ -167,7 +167,6 @@ describe("two iterations", () => {
       );
     }
 
-    if (steps.length < expected.steps.length) return model.dispose();
     const { avg, square } = optimizer.moments.get("decoder.conv_out.weight")!;
     const example = expected.adam_state_example;
     expect(maxError(avg.slice(0, 6), example.exp_avg_conv_out_first6)).toBeLessThan(2e-4);
@@ -177,7 +176,7 @@ describe("two iterations", () => {
     await compareLogs(validation.logs, expected.val_after.log, 3e-2);
     expect(model.training).toBe(true);
     model.dispose();
-  }
+  });
 
   test("the split backward is the gradient of the total loss", async () => {
     const model = tinyModel();

@@ -1,7 +1,9 @@
 // Winograd's convolutions against the definition's, over shapes whose patches hang over every border, and how much
 // they err against float64.
 import { afterAll, describe, expect, test } from "bun:test";
-import { conv2d, device, grad, Random, scope, type Tensor } from "../src/index.ts";
+import { VQGAN } from "../nn/index.ts";
+import { backward, conv2d, device, grad, Random, scope, type Tensor, tensor } from "../src/index.ts";
+import { fillState, picture, tinyConfig } from "./fill.ts";
 import { expectNoLeak } from "./helpers.ts";
 
 afterAll(async () => void await device("cpu", { exact: false }));
@@ -70,4 +72,35 @@ describe("Winograd", () => {
         expect(difference(got[0], wanted[0]) > 0 || shape[1] < 4).toBe(true); // two ways, not one
       }));
   }
+
+  test("gives a whole autoencoder the gradients that the definition gives", () =>
+    expectNoLeak(async () => {
+      const model = new VQGAN(tinyConfig, null);
+      fillState(model.stateDict());
+      const [wanted, got] = [await gradients(model, true), await gradients(model, false)];
+      for (const [key, g] of wanted) {
+        const small = g.every((value) => Math.abs(value) < 1e-7); // biases whose gradient is zero but for rounding
+        if (!small) {
+          expect({ key, error: difference(got.get(key)!, g) }).toEqual({ key, error: expect.any(Number) });
+        }
+        if (!small) {
+          expect(difference(got.get(key)!, g)).toBeLessThan(2e-5);
+        }
+      }
+      model.dispose();
+    }));
 });
+
+/** Of the mean square error of the reconstruction, which is smooth while the tokens stay, and of the codebook loss. */
+async function gradients(model: VQGAN, exact: boolean): Promise<Map<string, Float32Array>> {
+  await device("cpu", { exact });
+  scope(() => {
+    const x = tensor(picture("x0", [2, 3, 32, 32]), [2, 32, 32, 3]);
+    const { reconstruction, codebookLoss } = model.forward(x);
+    backward(x.sub(reconstruction).square().mean().add(codebookLoss));
+  });
+  const values = new Map<string, Float32Array>();
+  for (const [key, p] of model.namedParameters()) values.set(key, await p.grad!.floats());
+  model.zeroGrad();
+  return values;
+}
