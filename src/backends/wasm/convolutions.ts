@@ -73,7 +73,9 @@ export class Convolutions {
   forward(x: number, w: number, bias: number, residual: number, out: number, spec: ConvSpec): void {
     const [kh, kw] = spec.kernel;
     const strides = [spec.inChannels * kh * kw * 4, kh * kw * 4, kw * 4, 4];
-    if (this.#isWinograd(spec)) return this.#winograd(w, strides, x, bias, residual, out, spec);
+    if (this.#isWinograd(spec) && spec.outChannels >= PANEL) {
+      return this.#winograd(w, strides, x, bias, residual, out, spec);
+    }
     this.packed(w, kh, kw, spec.inChannels, spec.outChannels, strides, (weights) => {
       this.#conv(weights, x, bias, residual, out, spec);
     });
@@ -137,7 +139,7 @@ export class Convolutions {
     };
     const strides = [taps, spec.inChannels * taps, -kw * 4, -4];
     const run = (to: number) => {
-      if (spec.stride === 1 && this.#isWinograd(full)) {
+      if (spec.stride === 1 && this.#isWinograd(full) && full.outChannels >= PANEL) {
         return this.#winograd(last, strides, g, 0, 0, to, full);
       }
       this.packed(last, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
