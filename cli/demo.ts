@@ -1,16 +1,18 @@
 // tessera demo: the main job on what comes with Tessera; nothing is downloaded.
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
 import { Progress, readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../data/index.ts";
-import { preset } from "../nn/index.ts";
 import { asyncScope, tensor } from "../src/index.ts";
-import { beginRun, defaultOptions, type NewRun, type Run } from "../train/index.ts";
+import { beginRun, defaultOptions, type Run } from "../train/index.ts";
 import { interruptedCode } from "./interrupt.ts";
 import { shippedModel } from "./model.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
+
+/** The side of the pictures: that of the model's training. */
+const size = 128;
 
 interface Flags {
   readonly from?: string;
@@ -38,7 +40,7 @@ export function demoCommand(): Command {
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
     .addOption(option("--steps <n>", "steps", 200))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
-    .addOption(option("--batch <n>", "pictures at once", 4))
+    .addOption(option("--batch <n>", "pictures at once", 1))
     .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(5e-4))
     .addOption(
       new Option("--disc-weight <factor>", "of the GAN loss").argParser(nonNegativeNumber).default(0.2),
@@ -50,24 +52,17 @@ export function demoCommand(): Command {
 }
 
 async function demo(flags: Flags): Promise<void> {
-  const from = flags.from ?? shippedModel;
-  const hasModel = flags.from !== undefined || await stat(from).catch(() => null) !== null;
-  const size = 64;
   const faces = join(flags.out, `cartoons-${flags.seed}`);
   await mkdir(faces, { recursive: true });
   const drawing = new Progress({ total: flags.faces, label: "draw", unit: "face" });
   await writeCartoonFaces(faces, flags.faces, size, flags.seed, (done) => drawing.update(done));
   drawing.finish();
 
-  const scratch = preset("faces-64", { lossconfig: { discStart: Math.floor(flags.steps / 2) } });
-  if (!hasModel) {
-    console.log("models/faces.safetensors is missing: a new model learns instead, and stays blurry");
-  }
-  const start: NewRun["start"] = hasModel
-    ? { from, overrides: { lossconfig: { discStart: 0, discWeight: flags.discWeight } } }
-    : { scratch };
   const run = await beginRun({
-    start,
+    start: {
+      from: flags.from ?? shippedModel,
+      overrides: { lossconfig: { discStart: 0, discWeight: flags.discWeight } },
+    },
     perceptual: "none",
     out: flags.out,
     options: {

@@ -2,7 +2,7 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
-import { preset, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import { preset, type PresetName, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
 import {
   baseLearningRate,
   beginRun,
@@ -52,7 +52,7 @@ interface Flags {
   saveEvery: number;
   valEvery?: number;
   restartDeadCodes?: number;
-  preset?: "f16-16384" | "faces-64" | "faces-128";
+  preset?: PresetName;
   ch?: number;
   chMult?: number[];
   resBlocks?: number;
@@ -68,7 +68,7 @@ const examples = `
 Examples:
   $ tessera finetune --from last.ckpt --data faces/ --steps 2000 --batch 1 --val 0.05
   $ tessera finetune --from last.ckpt --data 'photos/**/*.jpg' --random-crop --flip --lr 1e-5
-  $ tessera finetune --scratch --data faces/ --size 64 --batch 8 --steps 5000 --lpips squeeze.pth lin.pth
+  $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
 
 The learning rate is batch x accumulate x base rate, as in taming; --lr sets it outright. Each run gets a folder
@@ -154,8 +154,8 @@ export function finetuneCommand(): Command {
   );
   group(
     "Model (with --scratch):",
-    new Option("--preset <name>", "default: by size, faces-64 up to 64 pixels, else faces-128")
-      .choices(["f16-16384", "faces-64", "faces-128"]),
+    new Option("--preset <name>", "where the other numbers come from (default: faces)")
+      .choices(["f16-16384", "faces"]),
     new Option("--ch <n>", "channels at full resolution, a multiple of 32").argParser(wholeNumber(1)),
     new Option("--ch-mult <list>", "their multiples level by level, such as 1,2,2,4").argParser(wholeNumbers),
     new Option("--res-blocks <n>", "residual blocks a level").argParser(wholeNumber(1)),
@@ -256,7 +256,7 @@ function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {
 }
 
 function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig {
-  const name = flags.preset ?? ((flags.size ?? 64) <= 64 ? "faces-64" : "faces-128");
+  const name = flags.preset ?? "faces";
   const base = preset(name, overrides);
   const size = flags.size ?? base.ddconfig.resolution;
   const given = <T extends object>(values: T) =>

@@ -79,46 +79,45 @@ const f16: VQModelConfig = {
   attentionOrder: "taming",
 };
 
-export type PresetName = "f16-16384" | "faces-64" | "faces-128";
+export type PresetName = "f16-16384" | "faces";
 
 /**
- * A named config, with changes: `f16-16384` is the published model, `faces-64` and `faces-128` are small f8 models
- * that train on a CPU.
+ * A named config, with changes: `f16-16384` is the published model, `faces` the small one that comes with Tessera and
+ * trains on a CPU.
  *
  * @example
- * preset("faces-64", { nEmbed: 256, lossconfig: { discStart: 2000 } })
+ * preset("faces", { nEmbed: 256, lossconfig: { discStart: 2000 } })
  * @throws if the result is not a valid config.
  */
 export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQModelConfig {
   switch (name) {
     case "f16-16384":
       return withOverrides(f16, overrides);
-    case "faces-64":
-      return withOverrides(facesConfig(64), overrides);
-    case "faces-128":
-      return withOverrides(facesConfig(128), overrides);
+    case "faces":
+      return withOverrides(withOverrides(f16, faces), overrides);
     default:
-      throw new Error(`preset: there is no "${name}", use f16-16384, faces-64 or faces-128`);
+      throw new Error(`preset: there is no "${name}", use f16-16384 or faces`);
   }
 }
 
-/** f8, attention on the token grid only, 1024 codes; the discriminator sees 34-pixel patches. */
-function facesConfig(resolution: number): VQModelConfig {
-  return withOverrides(f16, {
-    embedDim: 64,
-    nEmbed: 1024,
-    ddconfig: {
-      zChannels: 64,
-      resolution,
-      ch: 32,
-      chMult: [1, 2, 2, 4],
-      numResBlocks: 1,
-      attnResolutions: [resolution / 8],
-    },
-    lossconfig: { discStart: 4000, discNdf: 32, perceptualNet: "squeeze" },
-    legacyBeta: false,
-  });
-}
+/**
+ * f8 for 128x128: 256 tokens. 64 channels at full resolution, since group norm has 32 groups whatever the channels, and
+ * with 32 channels each would be normalised alone. The discriminator sees 34-pixel patches.
+ */
+const faces: VQModelOverrides = {
+  embedDim: 16,
+  nEmbed: 2048,
+  ddconfig: {
+    zChannels: 64,
+    resolution: 128,
+    ch: 64,
+    chMult: [1, 1, 1, 2],
+    numResBlocks: 1,
+    attnResolutions: [16],
+  },
+  lossconfig: { discStart: 4000, discWeight: 0.4, discNdf: 32, discNumLayers: 2, perceptualNet: "squeeze" },
+  legacyBeta: false,
+};
 
 /** @throws if the changed config is not valid. */
 export function withOverrides(config: VQModelConfig, overrides: VQModelOverrides): VQModelConfig {

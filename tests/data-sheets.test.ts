@@ -1,5 +1,5 @@
 // The curves, the cartoon faces and the progress line.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,6 +8,8 @@ import { cartoonFaceSvg, drawCartoonFace, writeCartoonFaces } from "../data/cart
 import { readImage, savePng } from "../data/images.ts";
 import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../data/plot.ts";
 import { formatDuration, formatRate, Progress, type ProgressOptions } from "../data/progress.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 let folder = "";
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 // Files that are damaged, are something else, or mean harm: one clear line, soon, and nothing from the file
 // ever runs.
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import process from "node:process";
@@ -24,6 +24,8 @@ import {
   torchZip,
   zip,
 } from "./torchfile.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 const fixtures = ["misc", "pl108", "pl140_omegaconf"].flatMap((name) =>
   ["zip", "legacy"].map((kind) => {

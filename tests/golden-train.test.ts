@@ -10,11 +10,13 @@
 // The definition's convolutions are held to this, not Winograd's: the reference stands at a kink of VGG. With the
 // definition and noise of 1e-6 in the picture, half the runs give 5.0e-5 more in the first d_weight, and Winograd may land
 // on either side. tests/winograd.test.ts compares the two ways on a loss without kinks.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { backward, device, memory, noGrad, scope, Tensor, tensor } from "../src/index.ts";
 import { discriminatorStep, generatorStep, type Logs, validationStep } from "../nn/losses.ts";
 import { VQGAN } from "../nn/vqgan.ts";
 import { fillState, golden, maxError, picture, tinyConfig } from "./fill.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 interface Step {
   global_step: number;

@@ -1,9 +1,11 @@
 // What can only be seen from outside a process: that results do not depend on the number of threads, that a process
 // which waits burns no CPU and ends by itself, and how much memory checkpoints save.
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 /** The JSON line of a job of child.ts; rejects if the child does not end by itself within a minute. */
 function child<T>(job: string, threads: number): Promise<T> {

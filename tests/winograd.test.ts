@@ -1,10 +1,12 @@
 // Winograd's convolutions against the definition's, over shapes whose patches hang over every border, and how much
 // they err against float64.
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { VQGAN } from "../nn/index.ts";
 import { backward, conv2d, device, grad, Random, scope, type Tensor, tensor } from "../src/index.ts";
 import { fillState, picture, tinyConfig } from "./fill.ts";
 import { expectNoLeak } from "./helpers.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 afterAll(async () => void await device("cpu", { exact: false }));
 

@@ -12,12 +12,9 @@ export const OUT = 4;
 export const PATCH = 6;
 export const PRODUCTS = PATCH * PATCH;
 
-/**
- * The transforms evaluate polynomials at 0, +-P, +-Q and infinity. Of many pairs this one errs least: half of what the
- * usual 1 and 2 do (docs/accuracy.md), and all its constants are exact in f32.
- */
-const P = 5 / 8;
-const Q = 3 / 2;
+/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: at these they err half as much as at the usual 1 and 2. */
+const P = Math.SQRT1_2;
+const Q = Math.SQRT2;
 const [P2, Q2] = [P * P, Q * Q];
 
 type Vectors = readonly V128[];
