@@ -90,12 +90,13 @@ export class Convolutions {
     residual: number,
     out: number,
     s: ConvSpec,
+    dilate = 1,
   ): void {
     const { machine } = this;
     const panels = ceil(s.outChannels, PANEL);
     machine.with(panels * PANEL * PRODUCTS * s.inChannels * 4, (weights) => {
       machine.launch("winogradWeights", panels, [w, weights, 3, 3, s.inChannels, s.outChannels, ...strides]);
-      const args = this.#convArguments(x, weights, out, s);
+      const args = this.#convArguments(x, weights, out, s, dilate);
       const blocksDown = ceil(s.outHeight, OUT), blocksAcross = ceil(s.outWidth, OUT);
       const patches = s.batch * blocksDown * blocksAcross;
       let blockWidth = Math.min(WINOGRAD_PATCHES, ceil(patches, PIXELS) * PIXELS);
@@ -139,8 +140,8 @@ export class Convolutions {
     };
     const strides = [taps, spec.inChannels * taps, -kw * 4, -4];
     const run = (to: number) => {
-      if (spec.stride === 1 && this.#isWinograd(full) && full.outChannels >= PANEL) {
-        return this.#winograd(last, strides, g, 0, 0, to, full);
+      if (this.#isWinograd(full) && full.outChannels >= PANEL) {
+        return this.#winograd(last, strides, g, 0, 0, to, full, spec.stride);
       }
       this.packed(last, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
         this.#conv(weights, g, 0, 0, to, full, spec.stride);

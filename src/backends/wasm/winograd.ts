@@ -151,7 +151,7 @@ function addPatches(m: ModuleBuilder): void {
     const imageRow = f.let(i32.mul(arg("width"), pixelBytes));
     const productBytes = f.let(i32.mul(arg("blockWidth"), pixelBytes));
     const temporary = f.let(i32.add(patch, i32.mul(pixelBytes, PRODUCTS)));
-    const plain = f.let(i32.eqz(arg("upShift")));
+    const plain = f.let(i32.and(i32.eqz(arg("upShift")), i32.eq(arg("dilate"), 1)));
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
       const { sample, y: tileY, x: tileX } = patchPosition(f, n);
       const y = f.let(i32.sub(i32.mul(tileY, OUT), arg("padTop")));
