@@ -202,15 +202,18 @@ class Loop {
     return outputs;
   }
 
-  /** One sheet: original, before, after. */
+  /** One sheet: original, before, after, two pictures' worth in a row. */
   async #compare(): Promise<string | null> {
     const { samples, trainer: { model }, folder } = this.#run;
     if (!this.#first) return null;
     const { inputs, outputs } = await reconstructAll(model, samples.batches(1, { epochs: 1 }));
     const path = join(folder.path, "before-after.png");
     const first = this.#first;
-    const rows = inputs.map((input, i) => [input, first[i], outputs[i]]);
-    await savePng(path, await sideBySide(rows, { labels: ["original", "before", "after"] }));
+    const across = inputs.length % 2 === 0 ? 2 : 1;
+    const rows: Picture[][] = Array.from({ length: inputs.length / across }, () => []);
+    inputs.forEach((input, i) => rows[Math.floor(i / across)].push(input, first[i], outputs[i]));
+    const labels = Array.from({ length: across }, () => ["original", "before", "after"]).flat();
+    await savePng(path, await sideBySide(rows, { labels }));
     return path;
   }
 }
