@@ -5,7 +5,7 @@ import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
 import { DEPTH, TILE_CHANNELS, TILE_ROWS, WEIGHT_SCRATCH } from "./weightgrad.ts";
-import { OUT, patchBytes, PRODUCTS, winogradScratch } from "./winograd.ts";
+import { filterBytes, OUT, patchBytes, winogradScratch } from "./winograd.ts";
 import { winogradGradScratch, winogradSums } from "./winograd_grad.ts";
 
 /** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
@@ -94,7 +94,7 @@ export class Convolutions {
   ): void {
     const { machine } = this;
     const panels = ceil(s.outChannels, PANEL);
-    machine.with(panels * PANEL * PRODUCTS * s.inChannels * 4, (weights) => {
+    machine.with(panels * filterBytes(s.inChannels), (weights) => {
       machine.launch("winogradWeights", panels, [w, weights, 3, 3, s.inChannels, s.outChannels, ...strides]);
       const args = this.#convArguments(x, weights, out, s, dilate);
       const blocksDown = ceil(s.outHeight, OUT), blocksAcross = ceil(s.outWidth, OUT);

@@ -11,6 +11,11 @@ import { argument } from "./pool.ts";
 export const OUT = 4;
 export const PATCH = 6;
 export const PRODUCTS = PATCH * PATCH;
+/**
+ * A cache line between the products of a block. Without it their addresses differ by multiples of 4096, and the 36 values
+ * of a transform fight for the 8 places of one cache set.
+ */
+export const GAP = 64;
 
 /** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: at these they err half as much as at the usual 1 and 2. */
 const P = Math.SQRT1_2;
@@ -98,7 +103,7 @@ function addWeights(m: ModuleBuilder): void {
     const [outStride, inStride, rowStride, columnStride] = [6, 7, 8, 9].map((n) => f.let(argument(n)));
     const first = f.let(i32.mul(tile, PANEL));
     const lanes = f.let(i32.min(f.let(i32.sub(argument(5), first)), f.let(i32.const(PANEL))));
-    const productBytes = f.let(i32.mul(inputs, PANEL * 4));
+    const productBytes = f.let(i32.add(i32.mul(inputs, PANEL * 4), GAP));
     const to = f.let(i32.add(argument(1), i32.mul(tile, i32.mul(productBytes, PRODUCTS))));
     const filters = f.let(i32.add(scratch, ACCUMULATORS)); // 3 x 3 x 8
     const temporary = f.let(i32.add(filters, 9 * PANEL * 4));
@@ -149,7 +154,7 @@ function addPatches(m: ModuleBuilder): void {
     const [first, count, to, patch] = [0, 1, 2, 3].map((n) => f.param(n, "i32"));
     const pixelBytes = f.let(i32.shl(arg("inChannels"), 2));
     const imageRow = f.let(i32.mul(arg("width"), pixelBytes));
-    const productBytes = f.let(i32.mul(arg("blockWidth"), pixelBytes));
+    const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), pixelBytes), GAP));
     const temporary = f.let(i32.add(patch, i32.mul(pixelBytes, PRODUCTS)));
     const plain = f.let(i32.and(i32.eqz(arg("upShift")), i32.eq(arg("dilate"), 1)));
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
@@ -201,6 +206,9 @@ export function patchPosition(f: Fn, n: Local<"i32">): Record<"sample" | "y" | "
   return { sample, y: f.let(i32.sub(row, i32.mul(sample, arg("blocksDown")))), x };
 }
 
+/** Bytes of a panel of 8 filters. */
+export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
+
 /** Bytes of a patch with its borders and of the columns of one transform. */
 export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + PRODUCTS * 16;
 
@@ -209,7 +217,7 @@ const OUTPUTS = TEMPORARY + OUT * PATCH * 16;
 const BLOCK = OUTPUTS + OUT * OUT * PANEL * 4;
 /** Scratch that a tile of "winograd" needs for `patches` patches of `channels` channels. */
 export function winogradScratch(patches: number, channels: number): number {
-  return BLOCK + PRODUCTS * patches * (channels + PANEL) * 4 + patchBytes(channels);
+  return BLOCK + PRODUCTS * (patches * (channels + PANEL) * 4 + 2 * GAP) + patchBytes(channels);
 }
 
 /** out = conv(x) + bias + residual. A tile is a block of patches times a block of panels. */
@@ -225,12 +233,12 @@ export function addWinograd(m: ModuleBuilder): void {
     const count = f.let(i32.min(f.let(i32.sub(all, first)), capacity));
     const channelBytes = f.let(i32.shl(arg("inChannels"), 2));
     const products = f.let(i32.add(scratch, BLOCK)); // [product][patch][8 outputs]
-    const productBytes = f.let(i32.mul(capacity, PANEL * 4));
+    const productBytes = f.let(i32.add(i32.mul(capacity, PANEL * 4), GAP));
     const inputs = f.let(i32.add(products, i32.mul(productBytes, PRODUCTS)));
-    const inputBytes = f.let(i32.mul(capacity, channelBytes));
+    const inputBytes = f.let(i32.add(i32.mul(capacity, channelBytes), GAP));
     f.call("patches", first, count, inputs, f.let(i32.add(inputs, i32.mul(inputBytes, PRODUCTS))));
 
-    const panelBytes = f.let(i32.mul(channelBytes, PANEL));
+    const panelBytes = f.let(i32.add(i32.mul(channelBytes, PANEL), GAP));
     const channel = f.let(i32.mul(panelBlock, i32.mul(arg("blockPanels"), PANEL)));
     const panelEnd = i32.add(channel, i32.mul(arg("blockPanels"), PANEL));
     const end = f.let(i32.min(f.let(panelEnd), f.let(arg("outChannels"))));

@@ -8,6 +8,7 @@ import { argument } from "./pool.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
 import {
   filterTransform,
+  GAP,
   OUT,
   outputTransform,
   PATCH,
@@ -28,7 +29,7 @@ export function winogradSums(inChannels: number): number {
 /** Scratch for `patches` patches: what borders need, then both sides' transforms. Loads of 6 lanes may run over. */
 export function winogradGradScratch(patches: number, inChannels: number): number {
   return patchBytes(Math.max(inChannels, TILE_CHANNELS)) +
-    PRODUCTS * patches * (inChannels + TILE_CHANNELS) * 4 + 64;
+    PRODUCTS * (patches * (inChannels + TILE_CHANNELS) * 4 + 2 * GAP) + 64;
 }
 
 /** Loads 6x6 or 4x4 vectors at a stride: addresses of rows plus offsets of columns. */
@@ -53,7 +54,7 @@ function addGradPatches(m: ModuleBuilder): void {
     const imageRow = f.let(i32.mul(arg("outWidth"), pixelBytes));
     const blockBytes = f.let(i32.const(TILE_CHANNELS * 4));
     const blockRow = f.let(i32.const(OUT * TILE_CHANNELS * 4));
-    const productBytes = f.let(i32.mul(arg("blockWidth"), TILE_CHANNELS * 4));
+    const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), TILE_CHANNELS * 4), GAP));
     const temporary = f.let(i32.add(patch, PRODUCTS * TILE_CHANNELS * 4));
     const bytes = f.let(i32.shl(channels, 2));
     const whole = f.let(i32.eqz(i32.and(channels, 3)));
@@ -107,8 +108,8 @@ export function addWinogradGrad(m: ModuleBuilder): void {
     );
     const inBytes = f.let(i32.shl(arg("inChannels"), 2));
     const capacity = f.let(arg("blockWidth"));
-    const leftBytes = f.let(i32.mul(capacity, inBytes));
-    const rightBytes = f.let(i32.mul(capacity, TILE_CHANNELS * 4));
+    const leftBytes = f.let(i32.add(i32.mul(capacity, inBytes), GAP));
+    const rightBytes = f.let(i32.add(i32.mul(capacity, TILE_CHANNELS * 4), GAP));
     const right = f.let(i32.add(scratch, arg("patchArea")));
     const left = f.let(i32.add(right, i32.mul(rightBytes, PRODUCTS)));
     const inPanels = f.let(i32.div(i32.add(arg("inChannels"), PIXELS - 1), PIXELS));
