@@ -60,6 +60,7 @@ const cases: Case[] = [
   { shape: [1, 7, 5, 8], outputs: 8, padding: 2 },
   { shape: [2, 5, 6, 8], outputs: 12, upsample: 2 },
   { shape: [1, 11, 8, 8], outputs: 16, stride: 2 }, // the input gradient alone
+  { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels there may be
   { shape: [1, 40, 48, 68], outputs: 260 }, // several blocks, parts and panels
 ];
 
@@ -72,8 +73,9 @@ describe("Winograd", () => {
     test(`equals the definition: ${name}`, () =>
       expectNoLeak(async () => {
         const wanted = await results(true, one), got = await results(false, one);
+        const terms = Math.max(16, shape[3], outputs); // errors grow with the root of how much is added
         for (const [i, values] of got.entries()) {
-          expect(difference(values, wanted[i])).toBeLessThan(2e-6);
+          expect(difference(values, wanted[i])).toBeLessThan(2e-7 * Math.sqrt(terms));
         }
         const other = stride === 2 ? 2 : outputs < 8 ? 3 : 0;
         expect(difference(got[other], wanted[other])).toBeGreaterThan(0); // two ways, not one

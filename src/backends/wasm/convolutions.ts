@@ -28,9 +28,10 @@ export class Convolutions {
 
   constructor(readonly machine: Machine) {}
 
-  /** Whether Winograd's way is open for a convolution, and shorter. */
+  /** Whether Winograd's way is open for a convolution. Beyond a thousand channels a tile would not fit its scratch. */
   #isWinograd({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
-    return !this.exact && height === 3 && width === 3 && stride === 1 && inChannels % 4 === 0;
+    return !this.exact && height === 3 && width === 3 && stride === 1 && inChannels % 4 === 0 &&
+      winogradScratch(PIXELS, inChannels) <= WINOGRAD_SCRATCH;
   }
 
   matmul(a: View, b: View, out: View, m: number, k: number, n: number, transposeB: boolean): void {
