@@ -38,7 +38,7 @@ export function demoCommand(): Command {
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
   return new Command("demo").description("fine-tune the small faces model on cartoons, in about two minutes")
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
-    .addOption(option("--steps <n>", "steps", 200))
+    .addOption(option("--steps <n>", "steps", 250))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
     .addOption(option("--batch <n>", "pictures at once", 1))
     .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(5e-4))
@@ -76,7 +76,7 @@ async function demo(flags: Flags): Promise<void> {
       decay: "cosine",
       val: 0.1,
       flip: true,
-      restartDeadCodes: 50,
+      restartDeadCodes: 15,
       imageEvery: 50,
       saveEvery: flags.steps,
       valEvery: flags.steps,
