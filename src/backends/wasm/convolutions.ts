@@ -1,7 +1,7 @@
 // Matrix products and convolutions: which blocks a launch is cut into, and the packing of weights around it.
 import type { ConvSpec, View } from "../backend.ts";
 import { CONV, CONV_SCRATCH, TABLE_PIXELS } from "./conv.ts";
-import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
+import { at, ceil, type Machine, SCRATCH_BYTES, type Work } from "./machine.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
 import { DEPTH, TILE_CHANNELS, TILE_ROWS, WEIGHT_SCRATCH } from "./weightgrad.ts";
@@ -115,7 +115,7 @@ export class Convolutions {
       set("blocksAcross", blocksAcross);
       set("blockPanels", blockPanels);
       set("panelBlocks", ceil(panels, blockPanels));
-      machine.launch("winograd", blocks * ceil(panels, blockPanels), args);
+      machine.launch("winograd", blocks * ceil(panels, blockPanels), args, [], () => workOf(s));
     });
   }
 
@@ -227,7 +227,7 @@ export class Convolutions {
     set("blockPanels", blockPanels);
     set("panelBlocks", ceil(panels, blockPanels));
     set("direct", direct ? 1 : 0);
-    this.machine.launch("conv", blocks * ceil(panels, blockPanels), args);
+    this.machine.launch("conv", blocks * ceil(panels, blockPanels), args, [], () => workOf(s));
   }
 
   weightGrad(x: number, g: number, out: number, spec: ConvSpec): void {
@@ -253,11 +253,12 @@ export class Convolutions {
     set("rowBlocks", rowBlocks);
     set("panelBlocks", panelBlocks);
     set("splits", splits);
-    if (splits === 1) return this.machine.launch("convWeightGrad", tiles, args);
+    const work = () => workOf(spec);
+    if (splits === 1) return this.machine.launch("convWeightGrad", tiles, args, [], work);
     const size = spec.outChannels * spec.inChannels * kh * kw;
     this.machine.with(splits * size * 4, (partial) => {
       set("out", partial);
-      this.machine.launch("convWeightGrad", tiles * splits, args);
+      this.machine.launch("convWeightGrad", tiles * splits, args, [], work);
       sumColumns(this.machine, partial, out, splits, size);
     });
   }
@@ -270,10 +271,10 @@ export class Convolutions {
     while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
     const panelBlocks = ceil(s.outChannels, TILE_CHANNELS);
     const bytes = panelBlocks * winogradSums(s.inChannels);
-    // by shapes alone, so that the order of additions is the same on any machine
+    // by shapes alone, so that the order of additions is the same on any machine; a part worth its sums has four blocks
     const splits = Math.max(
       1,
-      Math.min(ceil(patches, blockWidth), ceil(16, panelBlocks), Math.floor(WINOGRAD_SUMS / bytes)),
+      Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(WINOGRAD_SUMS / bytes)),
     );
     const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
     set("blockWidth", blockWidth);
@@ -284,12 +285,26 @@ export class Convolutions {
     set("patchArea", patchBytes(Math.max(s.inChannels, TILE_CHANNELS)));
     this.machine.with(splits * bytes, (sums) => {
       set("out", sums);
-      this.machine.launch("winogradGrad", splits * panelBlocks, args);
+      this.machine.launch("winogradGrad", splits * panelBlocks, args, [], () => workOf(s));
       set("x", sums);
       set("out", out);
       this.machine.launch("winogradFilters", ceil(s.inChannels, PIXELS) * panelBlocks, args);
     });
   }
+}
+
+/** Of a convolution or its gradients; a strided one's input gradient counts the zeros it multiplies. */
+function workOf(s: ConvSpec): Work {
+  const [height, width] = s.kernel;
+  const outputs = s.batch * s.outHeight * s.outWidth * s.outChannels;
+  const inputs = s.batch * s.height * s.width * s.inChannels;
+  const filters = height * width * s.inChannels * s.outChannels;
+  const batch = s.batch === 1 ? "" : `${s.batch} x `;
+  return {
+    what: `${height}x${width} ${s.inChannels}->${s.outChannels} to ${batch}${s.outHeight}x${s.outWidth}`,
+    flop: 2 * height * width * s.inChannels * outputs,
+    bytes: 4 * (inputs + outputs + filters),
+  };
 }
 
 /** The address of a view's first element. */

@@ -24,6 +24,21 @@ export function at(buffer: Buffer): number {
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
+/** What a launch does, for DEBUG=2: operations by the definition, and bytes that must move at least. */
+export interface Work {
+  readonly what: string;
+  readonly flop: number;
+  readonly bytes: number;
+}
+
+/** One line: kernel, work, time, and the rates that follow. */
+function describe(kernel: string, tiles: number, ms: number, work: Work | undefined): string {
+  const line = `cpu ${kernel} ${work ? `${work.what}, ` : ""}${tiles} tiles ${ms.toFixed(3)} ms`;
+  if (!work) return line;
+  const rate = (n: number) => (n / ms / 1e6).toFixed(1);
+  return `${line} ${rate(work.flop)} GFLOP/s ${rate(work.bytes)} GB/s`;
+}
+
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
 /**
@@ -92,7 +107,13 @@ export class Machine {
   }
 
   /** Runs a kernel on its tiles; arguments are words, except those whose place is in `floats`. */
-  launch(kernel: string, tiles: number, args: ArrayLike<number>, floats: readonly number[] = []): void {
+  launch(
+    kernel: string,
+    tiles: number,
+    args: ArrayLike<number>,
+    floats: readonly number[] = [],
+    work?: () => Work,
+  ): void {
     if (tiles <= 0) return;
     const index = this.#index.get(kernel);
     if (index === undefined) throw new Error(`cpu: no kernel ${kernel}`);
@@ -107,7 +128,7 @@ export class Machine {
     if (this.#ints[FAILED] !== 0) {
       throw new Error(`cpu: a worker thread failed in kernel ${kernel} (its error is printed above)`);
     }
-    if (debug) console.error(`cpu ${kernel} ${tiles} tiles ${(performance.now() - start).toFixed(3)} ms`);
+    if (debug) console.error(describe(kernel, tiles, performance.now() - start, work?.()));
   }
 
   #startWorkers(): void {
