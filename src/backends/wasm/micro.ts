@@ -1,6 +1,6 @@
-// The two micro-kernels in which nearly all time is spent, after Goto's GEMM: 6 rows x 8 columns of sums in twelve
+// The micro-kernels in which nearly all time is spent, after Goto's GEMM: 6 rows x 8 columns of sums in twelve
 // vector registers, two for the right side and one for the left, which is broadcast from memory. V8 keeps 15 registers.
-import { type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
 
 export const PIXELS = 6;
 export const PANEL = 8;
@@ -17,18 +17,12 @@ export function addMicroKernels(m: ModuleBuilder): void {
     const [table, panel, runs, runBytes, rowBytes, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const pixel = Array.from({ length: PIXELS }, (_, p) => f.let(i32.load(table, 4 * p)));
     const acc = accumulators(f);
-    const [b0, b1] = [f.local("v128"), f.local("v128")];
+    const b = [f.local("v128"), f.local("v128")];
     const k = f.local("i32");
     const bulk = f.let(i32.and(runBytes, -16));
     const step = (unroll: number) => {
       for (let u = 0; u < unroll; u++) {
-        f.set(b0, v.load(panel, u * PANEL * 4));
-        f.set(b1, v.load(panel, u * PANEL * 4 + 16));
-        for (let p = 0; p < PIXELS; p++) {
-          const a = f.let(v.loadSplat(i32.add(pixel[p], k), u * 4));
-          f.set(acc[p][0], f.fma(a, b0, acc[p][0]));
-          f.set(acc[p][1], f.fma(a, b1, acc[p][1]));
-        }
+        multiply(f, acc, b, panel, u * PANEL * 4, (p) => v.loadSplat(i32.add(pixel[p], k), u * 4));
       }
       f.inc(k, 4 * unroll);
       f.inc(panel, unroll * PANEL * 4);
@@ -49,17 +43,11 @@ export function addMicroKernels(m: ModuleBuilder): void {
     const row = [a];
     for (let p = 1; p < PIXELS; p++) row.push(f.let(i32.add(row[p - 1], rowBytes)));
     const acc = accumulators(f);
-    const [b0, b1] = [f.local("v128"), f.local("v128")];
+    const b = [f.local("v128"), f.local("v128")];
     const k = f.local("i32");
     f.doWhile(() => {
       for (let u = 0; u < 4; u++) {
-        f.set(b0, v.load(panel, u * PANEL * 4));
-        f.set(b1, v.load(panel, u * PANEL * 4 + 16));
-        for (let p = 0; p < PIXELS; p++) {
-          const x = f.let(v.loadSplat(i32.add(row[p], k), u * 4));
-          f.set(acc[p][0], f.fma(x, b0, acc[p][0]));
-          f.set(acc[p][1], f.fma(x, b1, acc[p][1]));
-        }
+        multiply(f, acc, b, panel, u * PANEL * 4, (p) => v.loadSplat(i32.add(row[p], k), u * 4));
       }
       f.inc(k, 16);
       f.inc(panel, 4 * PANEL * 4);
@@ -72,16 +60,10 @@ export function addMicroKernels(m: ModuleBuilder): void {
     const [a, aBytes, b, bBytes, count, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const acc = accumulators(f);
     acc.forEach((row, p) => row.forEach((x, j) => f.set(x, v.load(out, p * PANEL * 4 + j * 16))));
-    const [b0, b1] = [f.local("v128"), f.local("v128")];
+    const pair = [f.local("v128"), f.local("v128")];
     const step = (unroll: number) => {
       for (let u = 0; u < unroll; u++) {
-        f.set(b0, v.load(b));
-        f.set(b1, v.load(b, 16));
-        for (let p = 0; p < PIXELS; p++) {
-          const x = f.let(v.loadSplat(a, p * 4));
-          f.set(acc[p][0], f.fma(x, b0, acc[p][0]));
-          f.set(acc[p][1], f.fma(x, b1, acc[p][1]));
-        }
+        multiply(f, acc, pair, b, 0, (p) => v.loadSplat(a, p * 4));
         f.inc(a, aBytes);
         f.inc(b, bBytes);
       }
@@ -95,4 +77,20 @@ export function addMicroKernels(m: ModuleBuilder): void {
 
 function accumulators(f: Fn): Local<"v128">[][] {
   return Array.from({ length: PIXELS }, () => [f.local("v128"), f.local("v128")]);
+}
+
+/** acc[p] += left(p) * the 8 values at `right` + `offset`, which pass through the registers `pair`. */
+function multiply(
+  f: Fn,
+  acc: readonly Local<"v128">[][],
+  pair: readonly Local<"v128">[],
+  right: Local<"i32">,
+  offset: number,
+  left: (p: number) => V128,
+): void {
+  pair.forEach((b, j) => f.set(b, v.load(right, offset + 16 * j)));
+  acc.forEach((sums, p) => {
+    const a = f.let(left(p));
+    sums.forEach((sum, j) => f.set(sum, f.fma(a, pair[j], sum)));
+  });
 }
