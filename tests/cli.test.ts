@@ -157,6 +157,7 @@ describe("commands", () => {
     expect(out).toContain("VQGAN f2, 16 codes of 32");
     const report = JSON.parse((await tessera("inspect", "--json", model)).out);
     expect(report.architecture.ddconfig.chMult).toEqual([1, 1]);
+    expect(report.architecture.ddconfig).toMatchObject({ resolution: 16, attnResolutions: [8] });
   });
 
   test("encode, decode and reconstruct", async () => {

@@ -8,7 +8,7 @@ export interface ArchitectureGuess {
   readonly nEmbed: number;
   readonly ddconfig: {
     readonly zChannels: number;
-    /** 256 unless the hyper-parameters say otherwise; it only gives `attnResolutions` their unit. */
+    /** 256 unless hyper-parameters or Tessera's metadata say otherwise; it only gives `attnResolutions` their unit. */
     readonly resolution: number;
     readonly inChannels: number;
     readonly outCh: number;
@@ -45,10 +45,15 @@ const maxLevels = 16;
  * @throws Error naming the tensor that is missing, if these are not all tensors of a VQGAN.
  */
 export function guessConfig(
-  source: Shapes | { readonly tensors: Shapes; readonly root?: unknown },
+  source: Shapes | {
+    readonly tensors: Shapes;
+    readonly root?: unknown;
+    readonly metadata?: Readonly<Record<string, string>>;
+  },
 ): ArchitectureGuess {
   const tensors = source instanceof Map ? source : "tensors" in source ? source.tensors : source;
   const settings = "root" in source ? hyperParameters(source.root) : null;
+  const written = "metadata" in source ? writtenConfig(source.metadata as Record<string, string>) : null;
   const dimension = (key: string, axis: number): number => {
     const n = tensors.get(key)?.shape[axis];
     if (n === undefined) {
@@ -67,7 +72,7 @@ export function guessConfig(
   const chMult = Array.from({ length: levels }, (_, i) => {
     return dimension(`encoder.down.${i}.block.0.conv1.weight`, 0) / ch;
   });
-  const resolution = wholeNumber(record(settings?.ddconfig)?.resolution) ?? 256;
+  const resolution = wholeNumber(record((settings ?? written)?.ddconfig)?.resolution) ?? 256;
   const zChannels = dimension("decoder.conv_in.weight", 1);
   return {
     embedDim: dimension("quantize.embedding.weight", 1),
@@ -115,6 +120,16 @@ export function hyperParameters(root: unknown): Record<string, unknown> | null {
     if (plain && Object.keys(plain).length > 0) return plain;
   }
   return null;
+}
+
+/** What Tessera wrote beside weights of its own; null in files by others and where it cannot be read. */
+function writtenConfig(metadata: Readonly<Record<string, string>>): Record<string, unknown> | null {
+  if (metadata.config === undefined) return null;
+  try {
+    return record(JSON.parse(metadata.config));
+  } catch {
+    return null; // loading says what is wrong with it; the shapes are still worth telling
+  }
 }
 
 function lossSettings(settings: Record<string, unknown> | null): ArchitectureGuess["lossconfig"] {

@@ -24,7 +24,7 @@ const [P2, Q2] = [P * P, Q * Q];
 
 type Vectors = readonly V128[];
 
-/** B^T x: the values of a patch at the six points, divided so that the filter carries the denominators. */
+/** B^T x: a patch at the six points; the denominators are left to the filter. */
 function inputTransform(f: Fn, x: Vectors): V128[] {
   const even = (s: number) => f.let(f.fma(x[2], f.splat(-s), x[4]));
   const odd = (p: number, s: number) => f.let(v.mul(f.splat(p), f.fma(x[1], f.splat(-s), x[3])));
