@@ -13,6 +13,7 @@ afterAll(async () => void await device("cpu", { exact: false }));
 interface Case {
   readonly shape: [batch: number, height: number, width: number, inputs: number];
   readonly outputs: number;
+  readonly kernel?: 4;
   readonly padding?: number;
   readonly upsample?: 2;
   readonly stride?: 2;
@@ -21,12 +22,12 @@ interface Case {
 /** Output and gradients of input and weights, by one of the two ways. */
 async function results(
   exact: boolean,
-  { shape, outputs, padding = 1, upsample, stride }: Case,
+  { shape, outputs, kernel = 3, padding = 1, upsample, stride }: Case,
 ): Promise<Float32Array[]> {
   await device("cpu", { exact });
   const random = new Random(3);
   const tensors = scope((): Tensor[] => {
-    const x = random.normal(shape), w = random.normal([outputs, shape[3], 3, 3]);
+    const x = random.normal(shape), w = random.normal([outputs, shape[3], kernel, kernel]);
     const bias = random.normal([outputs]);
     for (const t of [x, w]) t.requiresGrad = true;
     const y = conv2d(x, w, bias, { padding, upsample, stride });
@@ -62,12 +63,16 @@ const cases: Case[] = [
   { shape: [1, 11, 8, 8], outputs: 16, stride: 2 }, // the input gradient alone
   { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels there may be
   { shape: [1, 40, 48, 68], outputs: 260 }, // several blocks, parts and panels
+  { shape: [1, 4, 4, 4], outputs: 1, kernel: 4 },
+  { shape: [2, 9, 7, 12], outputs: 20, kernel: 4 },
+  { shape: [1, 5, 8, 24], outputs: 9, kernel: 4, padding: 3 },
+  { shape: [1, 32, 41, 36], outputs: 132, kernel: 4 },
 ];
 
 describe("Winograd", () => {
   for (const one of cases) {
-    const { shape, outputs, padding = 1, upsample, stride = 1 } = one;
-    const name = `[${shape}] -> ${outputs}, padding ${padding}, stride ${stride}${
+    const { shape, outputs, kernel = 3, padding = 1, upsample, stride = 1 } = one;
+    const name = `${kernel}x${kernel} [${shape}] -> ${outputs}, padding ${padding}, stride ${stride}${
       upsample ? ", upsampled" : ""
     }`;
     test(`equals the definition: ${name}`, () =>

@@ -157,6 +157,14 @@ export const v = {
   select: (a: V128, b: V128, mask: V128): V128 =>
     new Ex("v128", [...a.code, ...b.code, ...mask.code, ...simd(0x52)]),
   zero: (): V128 => new Ex("v128", [...simd(0x0c), ...new Array<number>(16).fill(0)]),
+  /** Four of the eight lanes of a (0-3) and b (4-7). */
+  shuffle: (a: V128, b: V128, lanes: readonly number[]): V128 =>
+    new Ex("v128", [
+      ...a.code,
+      ...b.code,
+      ...simd(0x0d),
+      ...lanes.flatMap((l) => [0, 1, 2, 3].map((i) => 4 * l + i)),
+    ]),
   /** Sum of the four lanes: (0 + 2) + (1 + 3). */
   sum: (f: Fn, a: V128): Ex<"f32"> => {
     const t = f.let(a);

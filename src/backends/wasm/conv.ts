@@ -2,6 +2,7 @@
 // copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
 // and matrix products read in place.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { CONV } from "./conv_arguments.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
@@ -47,38 +48,6 @@ export function addPack(m: ModuleBuilder): void {
   });
 }
 
-/** Where the arguments of "conv" and "convWeightGrad" are. */
-export const CONV = {
-  x: 0,
-  weights: 1, // packed; in the weight gradient: the gradient of the output
-  out: 2,
-  bias: 3,
-  residual: 4,
-  height: 5,
-  width: 6,
-  inChannels: 7,
-  outHeight: 8,
-  outWidth: 9,
-  outChannels: 10,
-  kernelHeight: 11,
-  kernelWidth: 12,
-  stride: 13,
-  padTop: 14,
-  padLeft: 15,
-  upShift: 16, // 1: the input is enlarged by two
-  dilate: 17, // 2: zeros between the input's pixels (the input gradient of a strided convolution)
-  blockHeight: 18,
-  blockWidth: 19,
-  blocksDown: 20,
-  blocksAcross: 21,
-  blockPanels: 22,
-  panelBlocks: 23,
-  direct: 24, // 1: no border, no enlargement: read the input in place
-  batch: 25,
-  rowBlocks: 26,
-  splits: 27,
-  patchArea: 28,
-} as const;
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 /**

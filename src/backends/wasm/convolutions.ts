@@ -1,37 +1,27 @@
 // Matrix products and convolutions: which blocks a launch is cut into, and the packing of weights around it.
 import type { ConvSpec, View } from "../backend.ts";
-import { CONV, CONV_SCRATCH, TABLE_PIXELS } from "./conv.ts";
-import { at, ceil, type Machine, SCRATCH_BYTES, type Work } from "./machine.ts";
-import { PANEL, PIXELS } from "./micro.ts";
+import { CONV_SCRATCH, TABLE_PIXELS } from "./conv.ts";
+import { convArguments, workOf } from "./conv_arguments.ts";
+import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
+import { PANEL } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
 import { DEPTH, TILE_CHANNELS, TILE_ROWS, WEIGHT_SCRATCH } from "./weightgrad.ts";
-import { filterBytes, OUT, patchBytes, winogradScratch } from "./winograd.ts";
-import { winogradGradScratch, winogradSums } from "./winograd_grad.ts";
+import { takesForward, takesWeightGrad, Winograd } from "./winograd_convolutions.ts";
 
 /** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
 /** Tiles of a weight gradient at least, for the threads to share. */
 const WEIGHT_TILES = 32;
 
-/** Patches of a Winograd tile at most, and the scratch they may fill: beyond it the second-level cache overflows. */
-const WINOGRAD_PATCHES = 96;
-const WINOGRAD_SCRATCH = 1000 * 1024;
-/** The same for the weight gradient: enough patches to make loading and storing the sums cheap. */
-const WINOGRAD_GRAD_PATCHES = 32;
-/** Bytes of the weight gradient's sums, of which every part of the patches has its own. */
-const WINOGRAD_SUMS = 96 * 2 ** 20;
-
 /** Convolutions on a machine; buffers are addresses, and 0 stands for none. */
 export class Convolutions {
   /** Leaves Winograd's way alone: every product is one that the definition has. */
   exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
 
-  constructor(readonly machine: Machine) {}
+  readonly #winograd: Winograd;
 
-  /** Whether Winograd's way is open for a convolution. Beyond a thousand channels a tile would not fit its scratch. */
-  #isWinograd({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
-    return !this.exact && height === 3 && width === 3 && stride === 1 && inChannels % 4 === 0 &&
-      winogradScratch(PIXELS, inChannels) <= WINOGRAD_SCRATCH;
+  constructor(readonly machine: Machine) {
+    this.#winograd = new Winograd(machine);
   }
 
   matmul(a: View, b: View, out: View, m: number, k: number, n: number, transposeB: boolean): void {
@@ -73,49 +63,20 @@ export class Convolutions {
 
   forward(x: number, w: number, bias: number, residual: number, out: number, spec: ConvSpec): void {
     const [kh, kw] = spec.kernel;
-    const strides = [spec.inChannels * kh * kw * 4, kh * kw * 4, kw * 4, 4];
-    if (this.#isWinograd(spec) && spec.outChannels >= PANEL) {
-      return this.#winograd(w, strides, x, bias, residual, out, spec);
+    const taps = kh * kw * 4;
+    const outStride = spec.inChannels * taps;
+    if (!this.exact && takesForward(spec)) {
+      return this.#winograd.forward(
+        { at: w, outStride, inStride: taps, flipped: false },
+        x,
+        bias,
+        residual,
+        out,
+        spec,
+      );
     }
-    this.packed(w, kh, kw, spec.inChannels, spec.outChannels, strides, (weights) => {
+    this.packed(w, kh, kw, spec.inChannels, spec.outChannels, [outStride, taps, kw * 4, 4], (weights) => {
       this.#conv(weights, x, bias, residual, out, spec);
-    });
-  }
-
-  /** `strides` are those of outputs, inputs, rows and columns of the filters at `w`, in bytes. */
-  #winograd(
-    w: number,
-    strides: readonly number[],
-    x: number,
-    bias: number,
-    residual: number,
-    out: number,
-    s: ConvSpec,
-    dilate = 1,
-  ): void {
-    const { machine } = this;
-    const panels = ceil(s.outChannels, PANEL);
-    machine.with(panels * filterBytes(s.inChannels), (weights) => {
-      machine.launch("winogradWeights", panels, [w, weights, 3, 3, s.inChannels, s.outChannels, ...strides]);
-      const args = this.#convArguments(x, weights, out, s, dilate);
-      const blocksDown = ceil(s.outHeight, OUT), blocksAcross = ceil(s.outWidth, OUT);
-      const patches = s.batch * blocksDown * blocksAcross;
-      let blockWidth = Math.min(WINOGRAD_PATCHES, ceil(patches, PIXELS) * PIXELS);
-      while (winogradScratch(blockWidth, s.inChannels) > WINOGRAD_SCRATCH && blockWidth > PIXELS) {
-        blockWidth -= PIXELS;
-      }
-      const blocks = ceil(patches, blockWidth);
-      const panelBlocks = Math.max(1, Math.min(panels, ceil(4 * machine.threads, blocks)));
-      const blockPanels = ceil(panels, panelBlocks);
-      const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
-      set("bias", bias);
-      set("residual", residual);
-      set("blockWidth", blockWidth);
-      set("blocksDown", blocksDown);
-      set("blocksAcross", blocksAcross);
-      set("blockPanels", blockPanels);
-      set("panelBlocks", ceil(panels, blockPanels));
-      machine.launch("winograd", blocks * ceil(panels, blockPanels), args, [], () => workOf(s));
     });
   }
 
@@ -123,7 +84,6 @@ export class Convolutions {
   inputGrad(g: number, w: number, out: number, spec: ConvSpec): void {
     const [kh, kw] = spec.kernel;
     const taps = kh * kw * 4;
-    const last = w + taps - 4;
     const up = spec.upsample;
     const full: ConvSpec = {
       batch: spec.batch,
@@ -139,12 +99,21 @@ export class Convolutions {
       padLeft: kw - 1 - spec.padLeft,
       upsample: 1,
     };
-    const strides = [taps, spec.inChannels * taps, -kw * 4, -4];
+    const inStride = spec.inChannels * taps;
     const run = (to: number) => {
-      if (this.#isWinograd(full) && full.outChannels >= PANEL) {
-        return this.#winograd(last, strides, g, 0, 0, to, full, spec.stride);
+      if (!this.exact && takesForward(full)) {
+        return this.#winograd.forward(
+          { at: w, outStride: taps, inStride, flipped: true },
+          g,
+          0,
+          0,
+          to,
+          full,
+          spec.stride,
+        );
       }
-      this.packed(last, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
+      const strides = [taps, inStride, -kw * 4, -4];
+      this.packed(w + taps - 4, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
         this.#conv(weights, g, 0, 0, to, full, spec.stride);
       });
     };
@@ -156,31 +125,6 @@ export class Convolutions {
     });
   }
 
-  #convArguments(x: number, weights: number, out: number, s: ConvSpec, dilate = 1): Int32Array {
-    const args = new Int32Array(29);
-    const values: Partial<Record<keyof typeof CONV, number>> = {
-      x,
-      weights,
-      out,
-      height: s.height,
-      width: s.width,
-      inChannels: s.inChannels,
-      outHeight: s.outHeight,
-      outWidth: s.outWidth,
-      outChannels: s.outChannels,
-      kernelHeight: s.kernel[0],
-      kernelWidth: s.kernel[1],
-      stride: s.stride,
-      padTop: s.padTop,
-      padLeft: s.padLeft,
-      upShift: s.upsample - 1,
-      dilate,
-      batch: s.batch,
-    };
-    for (const [name, value] of Object.entries(values)) args[CONV[name as keyof typeof CONV]] = value;
-    return args;
-  }
-
   #conv(
     weights: number,
     x: number,
@@ -190,7 +134,6 @@ export class Convolutions {
     s: ConvSpec,
     dilate = 1,
   ): void {
-    const args = this.#convArguments(x, weights, out, s, dilate);
     const span = (n: number, k: number) => (n - 1) * s.stride + k;
     // square blocks: of all shapes they copy the least border
     let [blockHeight, blockWidth] = [
@@ -217,22 +160,23 @@ export class Convolutions {
     const blockPanels = ceil(panels, panelBlocks);
     const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 && dilate === 1 &&
       span(s.outHeight, s.kernel[0]) <= s.height && span(s.outWidth, s.kernel[1]) <= s.width;
-    const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
-    set("bias", bias);
-    set("residual", residual);
-    set("blockHeight", blockHeight);
-    set("blockWidth", blockWidth);
-    set("blocksDown", blocksDown);
-    set("blocksAcross", blocksAcross);
-    set("blockPanels", blockPanels);
-    set("panelBlocks", ceil(panels, blockPanels));
-    set("direct", direct ? 1 : 0);
+    const args = convArguments(x, weights, out, s, {
+      bias,
+      residual,
+      dilate,
+      blockHeight,
+      blockWidth,
+      blocksDown,
+      blocksAcross,
+      blockPanels,
+      panelBlocks: ceil(panels, blockPanels),
+      direct: direct ? 1 : 0,
+    });
     this.machine.launch("conv", blocks * ceil(panels, blockPanels), args, [], () => workOf(s));
   }
 
   weightGrad(x: number, g: number, out: number, spec: ConvSpec): void {
-    if (this.#isWinograd(spec)) return this.#winogradGrad(x, g, out, spec);
-    const args = this.#convArguments(x, g, out, spec);
+    if (!this.exact && takesWeightGrad(spec)) return this.#winograd.weightGrad(x, g, out, spec);
     const [kh, kw] = spec.kernel;
     let blockWidth = Math.min(DEPTH, spec.outWidth);
     const bytes = () => ((blockWidth - 1) * spec.stride + kw) * spec.inChannels * 4;
@@ -241,70 +185,27 @@ export class Convolutions {
     }
     const rowBlocks = ceil(kw * spec.inChannels, TILE_ROWS);
     const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
-    const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
     const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));
     const blocksDown = ceil(spec.outHeight, blockHeight);
     // few tiles: split the pixels too. By shapes alone, so that the order of additions is the same on any machine.
     const tiles = kh * rowBlocks * panelBlocks;
     const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
-    set("blockWidth", blockWidth);
-    set("blockHeight", blockHeight);
-    set("blocksDown", blocksDown);
-    set("rowBlocks", rowBlocks);
-    set("panelBlocks", panelBlocks);
-    set("splits", splits);
-    const work = () => workOf(spec);
-    if (splits === 1) return this.machine.launch("convWeightGrad", tiles, args, [], work);
+    const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };
+    const launch = (to: number) =>
+      this.machine.launch(
+        "convWeightGrad",
+        tiles * splits,
+        convArguments(x, g, to, spec, more),
+        [],
+        () => workOf(spec),
+      );
+    if (splits === 1) return launch(out);
     const size = spec.outChannels * spec.inChannels * kh * kw;
     this.machine.with(splits * size * 4, (partial) => {
-      set("out", partial);
-      this.machine.launch("convWeightGrad", tiles * splits, args, [], work);
+      launch(partial);
       sumColumns(this.machine, partial, out, splits, size);
     });
   }
-
-  #winogradGrad(x: number, g: number, out: number, s: ConvSpec): void {
-    const args = this.#convArguments(x, g, out, s);
-    const blocksDown = ceil(s.outHeight, OUT), blocksAcross = ceil(s.outWidth, OUT);
-    const patches = s.batch * blocksDown * blocksAcross;
-    let blockWidth = Math.min(WINOGRAD_GRAD_PATCHES, patches);
-    while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
-    const panelBlocks = ceil(s.outChannels, TILE_CHANNELS);
-    const bytes = panelBlocks * winogradSums(s.inChannels);
-    // by shapes alone, so that the order of additions is the same on any machine; a part worth its sums has four blocks
-    const splits = Math.max(
-      1,
-      Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(WINOGRAD_SUMS / bytes)),
-    );
-    const set = (name: keyof typeof CONV, value: number) => args[CONV[name]] = value;
-    set("blockWidth", blockWidth);
-    set("blocksDown", blocksDown);
-    set("blocksAcross", blocksAcross);
-    set("panelBlocks", panelBlocks);
-    set("splits", splits);
-    set("patchArea", patchBytes(Math.max(s.inChannels, TILE_CHANNELS)));
-    this.machine.with(splits * bytes, (sums) => {
-      set("out", sums);
-      this.machine.launch("winogradGrad", splits * panelBlocks, args, [], () => workOf(s));
-      set("x", sums);
-      set("out", out);
-      this.machine.launch("winogradFilters", ceil(s.inChannels, PIXELS) * panelBlocks, args);
-    });
-  }
-}
-
-/** Of a convolution or its gradients; a strided one's input gradient counts the zeros it multiplies. */
-function workOf(s: ConvSpec): Work {
-  const [height, width] = s.kernel;
-  const outputs = s.batch * s.outHeight * s.outWidth * s.outChannels;
-  const inputs = s.batch * s.height * s.width * s.inChannels;
-  const filters = height * width * s.inChannels * s.outChannels;
-  const batch = s.batch === 1 ? "" : `${s.batch} x `;
-  return {
-    what: `${height}x${width} ${s.inChannels}->${s.outChannels} to ${batch}${s.outHeight}x${s.outWidth}`,
-    flop: 2 * height * width * s.inChannels * outputs,
-    bytes: 4 * (inputs + outputs + filters),
-  };
 }
 
 /** The address of a view's first element. */

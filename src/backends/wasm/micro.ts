@@ -37,12 +37,17 @@ export function addMicroKernels(m: ModuleBuilder): void {
     acc.forEach((row, p) => row.forEach((a, j) => f.store(out, a, p * PANEL * 4 + j * 16)));
   });
 
-  // rows(a, row bytes, panel, bytes, out): the same with 6 rows of `bytes` that lie `row bytes` apart
-  m.fn("rows", ["i32", "i32", "i32", "i32", "i32"], [], (f) => {
-    const [a, rowBytes, panel, bytes, out] = [0, 1, 2, 3, 4].map((n) => f.param(n, "i32"));
+  // rows(a, row bytes, panel, bytes, out, more): the same with 6 rows of `bytes` that lie `row bytes` apart; added to what
+  // is in `out` if `more`
+  m.fn("rows", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [a, rowBytes, panel, bytes, out, more] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const row = [a];
     for (let p = 1; p < PIXELS; p++) row.push(f.let(i32.add(row[p - 1], rowBytes)));
     const acc = accumulators(f);
+    f.if(
+      more,
+      () => acc.forEach((row, p) => row.forEach((x, j) => f.set(x, v.load(out, p * PANEL * 4 + j * 16)))),
+    );
     const b = [f.local("v128"), f.local("v128")];
     const k = f.local("i32");
     f.doWhile(() => {

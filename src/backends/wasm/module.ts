@@ -10,6 +10,7 @@ import { addVision } from "./vision.ts";
 import { addWeightGrad } from "./weightgrad.ts";
 import { addWinograd } from "./winograd.ts";
 import { addWinogradGrad } from "./winograd_grad.ts";
+import { addWinogradSmall } from "./winograd_small.ts";
 
 /** 4 GiB: all that 32-bit addresses reach. */
 export const MAX_PAGES = 65536;
@@ -45,6 +46,7 @@ export function emitKernels(): {
       addWeightGrad,
       addWinograd,
       addWinogradGrad,
+      addWinogradSmall,
       addNorm,
       addVision,
     ]

@@ -2,7 +2,7 @@
 // A matrix product whose inner dimension is the pixels: both sides are packed a block of pixels at a time. No two tiles
 // add to the same number, and how the pixels are split depends on shapes alone: results repeat bit for bit.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
-import { CONV } from "./conv.ts";
+import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";

@@ -1,138 +1,85 @@
-// 3x3 stride-1 convolutions by Winograd's F(4x4, 3x3) (Lavin & Gray 2016): 36 multiplications where the definition has
-// 144. A 6x6 patch of the input becomes 36 numbers, each of the 36 a matrix product of its own over the channels, and
-// what comes out becomes 4x4 outputs.
-import { type Ex, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
-import { CONV, storePixel } from "./conv.ts";
+// Stride-1 convolutions by Winograd's F(4x4, 3x3) and F(3x3, 4x4): 36 multiplications where the definition has 144. A
+// 6x6 patch of the input becomes 36 numbers, each of the 36 a matrix product of its own over the channels, and what
+// comes out becomes 4x4 (3x3) outputs.
+import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { storePixel } from "./conv.ts";
+import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
-
-/** Outputs of a patch along one side, its inputs, and how many products it takes. */
-export const OUT = 4;
-export const PATCH = 6;
-export const PRODUCTS = PATCH * PATCH;
-/**
- * A cache line between the products of a block. Without it their addresses differ by multiples of 4096, and the 36 values
- * of a transform fight for the 8 places of one cache set.
- */
-export const GAP = 64;
-
-/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: at these they err half as much as at the usual 1 and 2. */
-const P = Math.SQRT1_2;
-const Q = Math.SQRT2;
-const [P2, Q2] = [P * P, Q * Q];
-
-type Vectors = readonly V128[];
-
-/** B^T x: a patch at the six points; the denominators are left to the filter. */
-function inputTransform(f: Fn, x: Vectors): V128[] {
-  const even = (s: number) => f.let(f.fma(x[2], f.splat(-s), x[4]));
-  const odd = (p: number, s: number) => f.let(v.mul(f.splat(p), f.fma(x[1], f.splat(-s), x[3])));
-  const [e1, o1, e2, o2] = [even(Q2), odd(P, Q2), even(P2), odd(Q, P2)];
-  const end = (a: V128, b: V128, c: V128) => f.fma(a, f.splat(P2 * Q2), f.fma(b, f.splat(-(P2 + Q2)), c));
-  return [
-    end(x[0], x[2], x[4]),
-    v.add(e1, o1),
-    v.sub(e1, o1),
-    v.add(e2, o2),
-    v.sub(e2, o2),
-    end(x[1], x[3], x[5]),
-  ];
-}
-
-/** The polynomial with coefficients x at the six points, with the denominators: G x, for 3 or 4 coefficients. */
-export function filterTransform(f: Fn, x: Vectors): V128[] {
-  const at = (p: number, norm: number) => {
-    const scale = (i: number) => f.splat(p ** i / norm);
-    const even = f.let(f.fma(x[2], scale(2), v.mul(x[0], scale(0))));
-    const first = v.mul(x[1], scale(1));
-    const odd = f.let(x.length === 4 ? f.fma(x[3], scale(3), first) : first);
-    return [v.add(even, odd), v.sub(even, odd)];
-  };
-  return [
-    v.mul(x[0], f.splat(1 / (P2 * Q2))),
-    ...at(P, 2 * P2 * (P2 - Q2)),
-    ...at(Q, 2 * Q2 * (Q2 - P2)),
-    x[x.length - 1],
-  ];
-}
-
-/** A^T m: `count` coefficients from the six products. */
-export function outputTransform(f: Fn, m: Vectors, count: number): V128[] {
-  const [s1, d1, s2, d2] = [v.add(m[1], m[2]), v.sub(m[1], m[2]), v.add(m[3], m[4]), v.sub(m[3], m[4])]
-    .map((x) => f.let(x));
-  return Array.from({ length: count }, (_, i) => {
-    const [a, b] = i % 2 === 0 ? [s1, s2] : [d1, d2];
-    const sum = i === 0 ? v.add(a, b) : f.fma(b, f.splat(Q ** i), v.mul(a, f.splat(P ** i)));
-    return i === 0 ? v.add(m[0], sum) : i === count - 1 ? v.add(m[5], sum) : sum;
-  });
-}
-
-/**
- * A two-dimensional transform of vectors in memory: columns into `temporary`, then rows.
- * `load(y, x)` and `store(y, x, value)` say where the vectors are.
- */
-export function transform2d(
-  f: Fn,
-  size: number,
-  transform: (f: Fn, x: Vectors) => V128[],
-  load: (y: number, x: number) => V128,
-  temporary: Ex<"i32">,
-  store: (y: number, x: number, value: V128) => void,
-): void {
-  let rows = 0;
-  for (let x = 0; x < size; x++) {
-    const out = transform(f, Array.from({ length: size }, (_, y) => f.let(load(y, x))));
-    rows = out.length;
-    out.forEach((value, y) => f.store(temporary, value, (y * size + x) * 16));
-  }
-  for (let y = 0; y < rows; y++) {
-    transform(f, Array.from({ length: size }, (_, x) => f.let(v.load(temporary, (y * size + x) * 16))))
-      .forEach((value, x) => store(y, x, value));
-  }
-}
+import {
+  filterTransform,
+  GAP,
+  inputTransform,
+  outputs,
+  outputTransform,
+  PATCH,
+  patchStride,
+  PRODUCTS,
+  TAPS,
+  type Taps,
+  transform2d,
+} from "./winograd_transforms.ts";
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
+/** Scratch of the functions below, before anything of the kernels: filters or outputs of 8 lanes, and half a transform. */
+const LANES = ACCUMULATORS;
+const TEMPORARY = LANES + 16 * PANEL * 4;
+export const WORK = TEMPORARY + 4 * PATCH * 16;
+
+/** Rows of four vectors become columns. */
+function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
+  const pairs = [[0, 4, 1, 5], [2, 6, 3, 7]].map((lanes) =>
+    [v.shuffle(a, b, lanes), v.shuffle(c, d, lanes)].map((x) => f.let(x))
+  );
+  return pairs.flatMap(([x, y]) => [[0, 1, 4, 5], [2, 3, 6, 7]].map((lanes) => v.shuffle(x, y, lanes)));
+}
+
 /**
- * Filters at the six points: to[panel][product][input][8 outputs]. Arguments as "pack" has them; a tile is a panel.
+ * filters<taps>(from, lanes, inputs, to, product bytes, scratch): `inputs` filters of each of `lanes` <= 8 outputs at the
+ * six points, to[product][input][8 outputs].
  */
-function addWeights(m: ModuleBuilder): void {
-  kernel(m, "winogradWeights", (f, tile, scratch) => {
-    const inputs = f.let(argument(4));
-    const [outStride, inStride, rowStride, columnStride] = [6, 7, 8, 9].map((n) => f.let(argument(n)));
-    const first = f.let(i32.mul(tile, PANEL));
-    const lanes = f.let(i32.min(f.let(i32.sub(argument(5), first)), f.let(i32.const(PANEL))));
-    const productBytes = f.let(i32.add(i32.mul(inputs, PANEL * 4), GAP));
-    const to = f.let(i32.add(argument(1), i32.mul(tile, i32.mul(productBytes, PRODUCTS))));
-    const filters = f.let(i32.add(scratch, ACCUMULATORS)); // 3 x 3 x 8
-    const temporary = f.let(i32.add(filters, 9 * PANEL * 4));
-    f.fillBytes(filters, 0, 9 * PANEL * 4);
-    const channel = f.let(i32.add(argument(0), i32.mul(first, outStride)));
+function addFilters(m: ModuleBuilder, taps: Taps): void {
+  m.fn(`filters${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [start, lanes, inputs, to, productBytes, scratch] = [0, 1, 2, 3, 4, 5].map((n) =>
+      f.param(n, "i32")
+    );
+    const [outStride, inStride, flipped] = (["outStride", "inStride", "flipped"] as const).map((n) =>
+      f.let(arg(n))
+    );
+    // lanes past the last repeat it: nobody looks at them
+    const filter = [start];
+    for (let l = 1; l < PANEL; l++) {
+      filter.push(f.let(i32.add(filter[l - 1], i32.select(outStride, 0, i32.gt(lanes, l)))));
+    }
+    const gathered = f.let(i32.add(scratch, LANES));
+    const firstTap = f.let(i32.add(gathered, i32.select((taps * taps - 1) * PANEL * 4, 0, flipped)));
+    const tapStep = f.let(i32.select(-PANEL * 4, PANEL * 4, flipped));
+    const at = f.local("i32");
+    const put = (value: V128, half: number) => {
+      f.store(at, value, half);
+      f.inc(at, tapStep);
+    };
     f.for(0, inputs, 1, () => {
-      const from = f.let(channel);
-      const lane = f.let(filters);
-      f.for(0, lanes, 1, () => {
-        const row = f.let(from);
-        for (let y = 0; y < 3; y++) {
-          const tap = f.let(row);
-          for (let x = 0; x < 3; x++) {
-            f.storeI32(lane, i32.load(tap), (y * 3 + x) * PANEL * 4);
-            if (x < 2) f.inc(tap, columnStride);
+      for (const half of [0, 16]) {
+        const four = filter.slice(half / 4, half / 4 + 4);
+        f.set(at, firstTap);
+        for (let tap = 0; tap + 4 <= taps * taps; tap += 4) {
+          for (const column of transpose(f, four.map((from) => f.let(v.load(from, tap * 4))))) {
+            put(column, half);
           }
-          if (y < 2) f.inc(row, rowStride);
         }
-        f.inc(lane, 4);
-        f.inc(from, outStride);
-      });
+        if (taps === 3) four.forEach((from, l) => f.storeF32(at, f32.load(from, 8 * 4), half + 4 * l));
+      }
       for (const half of [0, 16]) {
         const at = f.let(i32.add(to, half));
         transform2d(
           f,
-          3,
+          taps,
           filterTransform,
-          (y, x) => v.load(filters, (y * 3 + x) * PANEL * 4 + half),
-          temporary,
+          (y, x) => v.load(scratch, LANES + (y * taps + x) * PANEL * 4 + half),
+          f.let(i32.add(scratch, TEMPORARY)),
           (_, __, u) => {
             f.store(at, u);
             f.inc(at, productBytes);
@@ -140,8 +87,19 @@ function addWeights(m: ModuleBuilder): void {
         );
       }
       f.inc(to, PANEL * 4);
-      f.inc(channel, inStride);
+      for (const from of filter) f.inc(from, inStride);
     });
+  });
+
+  // all filters: to[panel][product][input][8 outputs]. A tile is a panel.
+  kernel(m, `winogradFilters${taps}`, (f, tile, scratch) => {
+    const inputs = f.let(arg("inChannels"));
+    const first = f.let(i32.mul(tile, PANEL));
+    const lanes = f.let(i32.min(f.let(i32.sub(arg("outChannels"), first)), f.let(i32.const(PANEL))));
+    const productBytes = f.let(i32.add(i32.mul(inputs, PANEL * 4), GAP));
+    const to = f.let(i32.add(arg("weights"), i32.mul(tile, i32.mul(productBytes, PRODUCTS))));
+    const from = f.let(i32.add(arg("filters"), i32.mul(first, arg("outStride"))));
+    f.call(`filters${taps}`, from, lanes, inputs, to, productBytes, scratch);
   });
 }
 
@@ -154,13 +112,15 @@ function addPatches(m: ModuleBuilder): void {
     const [first, count, to, patch] = [0, 1, 2, 3].map((n) => f.param(n, "i32"));
     const pixelBytes = f.let(i32.shl(arg("inChannels"), 2));
     const imageRow = f.let(i32.mul(arg("width"), pixelBytes));
-    const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), pixelBytes), GAP));
+    const stride = f.let(arg("patchStride"));
+    const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), stride), GAP));
     const temporary = f.let(i32.add(patch, i32.mul(pixelBytes, PRODUCTS)));
     const plain = f.let(i32.and(i32.eqz(arg("upShift")), i32.eq(arg("dilate"), 1)));
+    const step = f.let(arg("patchStep"));
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
       const { sample, y: tileY, x: tileX } = patchPosition(f, n);
-      const y = f.let(i32.sub(i32.mul(tileY, OUT), arg("padTop")));
-      const x = f.let(i32.sub(i32.mul(tileX, OUT), arg("padLeft")));
+      const y = f.let(i32.sub(i32.mul(tileY, step), arg("padTop")));
+      const x = f.let(i32.sub(i32.mul(tileX, step), arg("padLeft")));
       const [from, rowBytes] = [f.local("i32"), f.local("i32")];
       const within = (i: Local<"i32">, size: "height" | "width") =>
         i32.and(i32.ge(i, 0), i32.le(i32.add(i, PATCH), arg(size)));
@@ -193,7 +153,7 @@ function addPatches(m: ModuleBuilder): void {
           },
         );
       });
-      f.inc(to, pixelBytes);
+      f.inc(to, stride);
     });
   });
 }
@@ -206,36 +166,87 @@ export function patchPosition(f: Fn, n: Local<"i32">): Record<"sample" | "y" | "
   return { sample, y: f.let(i32.sub(row, i32.mul(sample, arg("blocksDown")))), x };
 }
 
+/**
+ * outputs<taps>(sums, product bytes, first, count, channel, scratch): sums[product][patch][8 outputs] of the patches
+ * first .. first + count become 8 channels of the output from `channel` on, with bias and residual.
+ */
+function addOutputs(m: ModuleBuilder, taps: Taps): void {
+  const side = outputs(taps);
+  m.fn(`outputs${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [sums, productBytes, first, count, channel, scratch] = [0, 1, 2, 3, 4, 5].map((n) =>
+      f.param(n, "i32")
+    );
+    const lanes = f.let(i32.sub(arg("outChannels"), channel));
+    const [bias, residual, out] = [arg("bias"), arg("residual"), arg("out")].map((a) => f.let(a));
+    const pixelBytes = f.let(i32.shl(arg("outChannels"), 2));
+    const rowBytes = f.let(i32.mul(arg("outWidth"), pixelBytes));
+    const temporary = f.let(i32.add(scratch, TEMPORARY));
+    f.for(0, count, 1, (t) => {
+      for (const half of [0, 16]) {
+        const column = Array.from({ length: PATCH }, () => f.local("i32"));
+        column.forEach((at, x) => f.set(at, x === 0 ? sums : i32.add(column[x - 1], productBytes)));
+        const productRow = f.let(i32.mul(productBytes, PATCH));
+        const row = Array.from({ length: PATCH }, () => f.local("i32"));
+        row.forEach((at, y) => f.set(at, y === 0 ? i32.const(0) : i32.add(row[y - 1], productRow)));
+        transform2d(
+          f,
+          PATCH,
+          (f, x) => outputTransform(f, x, side),
+          (y, x) => v.load(i32.add(row[y], column[x]), half),
+          temporary,
+          (y, x, value) => f.store(scratch, value, LANES + (y * side + x) * PANEL * 4 + half),
+        );
+      }
+      const { sample, y, x } = patchPosition(f, f.let(i32.add(first, t)));
+      const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
+        f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, side))), f.let(i32.const(side))));
+      const [height, width] = [clip(y, "outHeight"), clip(x, "outWidth")];
+      const line = i32.mul(i32.add(i32.mul(sample, arg("outHeight")), i32.mul(y, side)), rowBytes);
+      const offset = f.let(
+        i32.add(i32.add(line, i32.mul(i32.mul(x, side), pixelBytes)), i32.shl(channel, 2)),
+      );
+      f.for(0, height, 1, (r) => {
+        const pixel = f.let(i32.add(scratch, i32.mul(r, side * PANEL * 4)));
+        const at = f.let(i32.add(offset, i32.mul(r, rowBytes)));
+        f.for(0, width, 1, () => {
+          storePixel(f, pixel, LANES, at, channel, lanes, bias, residual, out);
+          f.inc(pixel, PANEL * 4);
+          f.inc(at, pixelBytes);
+        });
+      });
+      f.inc(sums, PANEL * 4);
+    });
+  });
+}
+
 /** Bytes of a panel of 8 filters. */
 export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
 
 /** Bytes of a patch with its borders and of the columns of one transform. */
 export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + PRODUCTS * 16;
 
-const TEMPORARY = ACCUMULATORS;
-const OUTPUTS = TEMPORARY + OUT * PATCH * 16;
-const BLOCK = OUTPUTS + OUT * OUT * PANEL * 4;
 /** Scratch that a tile of "winograd" needs for `patches` patches of `channels` channels. */
 export function winogradScratch(patches: number, channels: number): number {
-  return BLOCK + PRODUCTS * (patches * (channels + PANEL) * 4 + 2 * GAP) + patchBytes(channels);
+  return WORK + PRODUCTS * (patches * (patchStride(channels) + PANEL * 4) + 2 * GAP) + patchBytes(channels);
 }
 
+/** How many patches there are. */
+export const allPatches = () => i32.mul(arg("batch"), i32.mul(arg("blocksDown"), arg("blocksAcross")));
+
 /** out = conv(x) + bias + residual. A tile is a block of patches times a block of panels. */
-export function addWinograd(m: ModuleBuilder): void {
-  addWeights(m);
-  addPatches(m);
-  kernel(m, "winograd", (f, tile, scratch) => {
+function addTiles(m: ModuleBuilder, taps: Taps): void {
+  kernel(m, `winograd${taps}`, (f, tile, scratch) => {
     const block = f.let(i32.div(tile, arg("panelBlocks")));
     const panelBlock = f.let(i32.sub(tile, i32.mul(block, arg("panelBlocks"))));
     const capacity = f.let(arg("blockWidth"));
     const first = f.let(i32.mul(block, capacity));
-    const all = i32.mul(arg("batch"), i32.mul(arg("blocksDown"), arg("blocksAcross")));
-    const count = f.let(i32.min(f.let(i32.sub(all, first)), capacity));
+    const count = f.let(i32.min(f.let(i32.sub(allPatches(), first)), capacity));
     const channelBytes = f.let(i32.shl(arg("inChannels"), 2));
-    const products = f.let(i32.add(scratch, BLOCK)); // [product][patch][8 outputs]
+    const products = f.let(i32.add(scratch, WORK)); // [product][patch][8 outputs]
     const productBytes = f.let(i32.add(i32.mul(capacity, PANEL * 4), GAP));
     const inputs = f.let(i32.add(products, i32.mul(productBytes, PRODUCTS)));
-    const inputBytes = f.let(i32.add(i32.mul(capacity, channelBytes), GAP));
+    const stride = f.let(arg("patchStride"));
+    const inputBytes = f.let(i32.add(i32.mul(capacity, stride), GAP));
     f.call("patches", first, count, inputs, f.let(i32.add(inputs, i32.mul(inputBytes, PRODUCTS))));
 
     const panelBytes = f.let(i32.add(i32.mul(channelBytes, PANEL), GAP));
@@ -245,63 +256,32 @@ export function addWinograd(m: ModuleBuilder): void {
     const weights = f.let(
       i32.add(arg("weights"), i32.mul(i32.mul(i32.div(channel, PANEL), PRODUCTS), panelBytes)),
     );
-    const [bias, residual, out] = [arg("bias"), arg("residual"), arg("out")].map((a) => f.let(a));
-    const pixelBytes = f.let(i32.shl(arg("outChannels"), 2));
-    const rowBytes = f.let(i32.mul(arg("outWidth"), pixelBytes));
+    const fresh = f.let(i32.const(0));
     f.while(i32.lt(channel, end), () => {
-      const lanes = f.let(i32.sub(arg("outChannels"), channel));
       const from = f.let(inputs);
       const to = f.let(products);
       f.for(0, PRODUCTS, 1, () => {
         const [a, sums] = [f.let(from), f.let(to)];
         f.for(0, count, PIXELS, () => {
-          f.call("rows", a, channelBytes, weights, channelBytes, sums);
-          f.inc(a, i32.mul(channelBytes, PIXELS));
+          f.call("rows", a, stride, weights, channelBytes, sums, fresh);
+          f.inc(a, i32.mul(stride, PIXELS));
           f.inc(sums, PIXELS * PANEL * 4);
         });
         f.inc(from, inputBytes);
         f.inc(to, productBytes);
         f.inc(weights, panelBytes);
       });
-      const sums = f.let(products);
-      f.for(0, count, 1, (t) => {
-        for (const half of [0, 16]) {
-          const column = Array.from({ length: PATCH }, () => f.local("i32"));
-          column.forEach((at, x) => f.set(at, x === 0 ? sums : i32.add(column[x - 1], productBytes)));
-          const productRow = f.let(i32.mul(productBytes, PATCH));
-          const row = Array.from({ length: PATCH }, () => f.local("i32"));
-          row.forEach((at, y) => f.set(at, y === 0 ? i32.const(0) : i32.add(row[y - 1], productRow)));
-          transform2d(
-            f,
-            PATCH,
-            (f, x) => outputTransform(f, x, OUT),
-            (y, x) => v.load(i32.add(row[y], column[x]), half),
-            f.let(i32.add(scratch, TEMPORARY)),
-            (y, x, value) => f.store(scratch, value, OUTPUTS + (y * OUT + x) * PANEL * 4 + half),
-          );
-        }
-        const { sample, y, x } = patchPosition(f, f.let(i32.add(first, t)));
-        const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
-          f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, OUT))), f.let(i32.const(OUT))));
-        const [height, width] = [clip(y, "outHeight"), clip(x, "outWidth")];
-        const line = i32.mul(i32.add(i32.mul(sample, arg("outHeight")), i32.mul(y, OUT)), rowBytes);
-        const offset = f.let(
-          i32.add(i32.add(line, i32.mul(i32.mul(x, OUT), pixelBytes)), i32.shl(channel, 2)),
-        );
-        f.for(0, height, 1, (r) => {
-          const [pixel, at] = [
-            f.let(i32.add(scratch, i32.mul(r, OUT * PANEL * 4))),
-            f.let(i32.add(offset, i32.mul(r, rowBytes))),
-          ];
-          f.for(0, width, 1, () => {
-            storePixel(f, pixel, OUTPUTS, at, channel, lanes, bias, residual, out);
-            f.inc(pixel, PANEL * 4);
-            f.inc(at, pixelBytes);
-          });
-        });
-        f.inc(sums, PANEL * 4);
-      });
+      f.call(`outputs${taps}`, products, productBytes, first, count, channel, scratch);
       f.inc(channel, PANEL);
     });
   });
+}
+
+export function addWinograd(m: ModuleBuilder): void {
+  addPatches(m);
+  for (const taps of TAPS) {
+    addFilters(m, taps);
+    addOutputs(m, taps);
+    addTiles(m, taps);
+  }
 }

@@ -1,25 +1,27 @@
-// The weight gradient of a 3x3 stride-1 convolution by Winograd's F(3x3, 4x4): the output gradient's 4x4 patches act as
-// the filter, and since the transforms are linear, the sum over all patches is taken before the way back.
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
-import { CONV } from "./conv.ts";
+// The weight gradient of a stride-1 convolution by Winograd: the output gradient's 4x4 (3x3) patches act as the filter, and
+// since the transforms are linear, the sum over all patches is taken before the way back to 3x3 (4x4) taps.
+import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
+import { allPatches, patchBytes, patchPosition } from "./winograd.ts";
 import {
   filterTransform,
   GAP,
-  OUT,
+  outputs,
   outputTransform,
   PATCH,
-  patchBytes,
-  patchPosition,
+  patchStride,
   PRODUCTS,
+  TAPS,
+  type Taps,
   transform2d,
-} from "./winograd.ts";
+} from "./winograd_transforms.ts";
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
-const TILE_BYTES = PIXELS * PANEL * 4;
+export const TILE_BYTES = PIXELS * PANEL * 4;
 
 /** Bytes of one part's sums: [product][6 inputs][8 outputs] for all inputs and a block of outputs. */
 export function winogradSums(inChannels: number): number {
@@ -29,7 +31,7 @@ export function winogradSums(inChannels: number): number {
 /** Scratch for `patches` patches: what borders need, then both sides' transforms. Loads of 6 lanes may run over. */
 export function winogradGradScratch(patches: number, inChannels: number): number {
   return patchBytes(Math.max(inChannels, TILE_CHANNELS)) +
-    PRODUCTS * (patches * (inChannels + TILE_CHANNELS) * 4 + 2 * GAP) + 64;
+    PRODUCTS * (patches * (patchStride(inChannels) + TILE_CHANNELS * 4) + 2 * GAP) + 64;
 }
 
 /** Loads 6x6 or 4x4 vectors at a stride: addresses of rows plus offsets of columns. */
@@ -44,16 +46,17 @@ function grid(f: Fn, from: Local<"i32">, side: number, row: Local<"i32">, column
 }
 
 /**
- * gradPatches(first, count, channel, channels, to, patch): 4x4 patches of the output gradient as filters at the six
+ * gradPatches<taps>(first, count, channel, channels, to, patch): patches of the output gradient as filters at the six
  * points, to[product][patch][128 channels from `channel` on]. What hangs over the border, and channels past the last, are 0.
  */
-function addGradPatches(m: ModuleBuilder): void {
-  m.fn("gradPatches", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+function addGradPatches(m: ModuleBuilder, taps: Taps): void {
+  const side = outputs(taps);
+  m.fn(`gradPatches${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [first, count, channel, channels, to, patch] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const pixelBytes = f.let(i32.shl(arg("outChannels"), 2));
     const imageRow = f.let(i32.mul(arg("outWidth"), pixelBytes));
     const blockBytes = f.let(i32.const(TILE_CHANNELS * 4));
-    const blockRow = f.let(i32.const(OUT * TILE_CHANNELS * 4));
+    const blockRow = f.let(i32.const(side * TILE_CHANNELS * 4));
     const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), TILE_CHANNELS * 4), GAP));
     const temporary = f.let(i32.add(patch, PRODUCTS * TILE_CHANNELS * 4));
     const bytes = f.let(i32.shl(channels, 2));
@@ -61,14 +64,14 @@ function addGradPatches(m: ModuleBuilder): void {
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
       const { sample, y: tileY, x: tileX } = patchPosition(f, n);
       const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
-        f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, OUT))), f.let(i32.const(OUT))));
+        f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, side))), f.let(i32.const(side))));
       const [height, width] = [clip(tileY, "outHeight"), clip(tileX, "outWidth")];
-      const line = i32.add(i32.mul(sample, arg("outHeight")), i32.mul(tileY, OUT));
-      const start = i32.add(i32.mul(line, imageRow), i32.mul(i32.mul(tileX, OUT), pixelBytes));
+      const line = i32.add(i32.mul(sample, arg("outHeight")), i32.mul(tileY, side));
+      const start = i32.add(i32.mul(line, imageRow), i32.mul(i32.mul(tileX, side), pixelBytes));
       const from = f.let(i32.add(arg("weights"), i32.add(start, i32.shl(channel, 2))));
       const [row, column] = [f.let(imageRow), f.let(pixelBytes)];
-      f.if(i32.eqz(i32.and(whole, i32.eq(i32.add(height, width), 2 * OUT))), () => {
-        f.fillBytes(patch, 0, OUT * OUT * TILE_CHANNELS * 4);
+      f.if(i32.eqz(i32.and(whole, i32.eq(i32.add(height, width), 2 * side))), () => {
+        f.fillBytes(patch, 0, side * side * TILE_CHANNELS * 4);
         f.for(0, height, 1, (r) => {
           f.for(0, width, 1, (c) => {
             const source = i32.add(from, i32.add(i32.mul(r, imageRow), i32.mul(c, pixelBytes)));
@@ -81,8 +84,8 @@ function addGradPatches(m: ModuleBuilder): void {
       });
       f.for(0, bytes, 16, (c) => {
         const at = f.let(i32.add(to, c));
-        const load = grid(f, f.let(i32.add(from, c)), OUT, row, column);
-        transform2d(f, OUT, filterTransform, load, temporary, (_, __, u) => {
+        const load = grid(f, f.let(i32.add(from, c)), side, row, column);
+        transform2d(f, side, filterTransform, load, temporary, (_, __, u) => {
           f.store(at, u);
           f.inc(at, productBytes);
         });
@@ -96,9 +99,8 @@ function addGradPatches(m: ModuleBuilder): void {
  * Sums over patches. A tile is (part of the blocks of patches, block of 128 output channels); arguments as in "winograd",
  * out: [part and block of outputs][product][6 inputs][8 outputs].
  */
-export function addWinogradGrad(m: ModuleBuilder): void {
-  addGradPatches(m);
-  kernel(m, "winogradGrad", (f, tile, scratch) => {
+function addTiles(m: ModuleBuilder, taps: Taps): void {
+  kernel(m, `winogradGrad${taps}`, (f, tile, scratch) => {
     const split = f.let(i32.div(tile, arg("panelBlocks")));
     const channel = f.let(
       i32.mul(i32.sub(tile, i32.mul(split, arg("panelBlocks"))), TILE_CHANNELS),
@@ -106,7 +108,7 @@ export function addWinogradGrad(m: ModuleBuilder): void {
     const channels = f.let(
       i32.min(f.let(i32.sub(arg("outChannels"), channel)), f.let(i32.const(TILE_CHANNELS))),
     );
-    const inBytes = f.let(i32.shl(arg("inChannels"), 2));
+    const inBytes = f.let(arg("patchStride"));
     const capacity = f.let(arg("blockWidth"));
     const leftBytes = f.let(i32.add(i32.mul(capacity, inBytes), GAP));
     const rightBytes = f.let(i32.add(i32.mul(capacity, TILE_CHANNELS * 4), GAP));
@@ -117,7 +119,7 @@ export function addWinogradGrad(m: ModuleBuilder): void {
     const size = f.let(i32.mul(i32.mul(inPanels, TILE_CHANNELS / PANEL), PRODUCTS * TILE_BYTES));
     const sumsStart = f.let(i32.add(arg("out"), i32.mul(tile, size)));
     f.fillBytes(sumsStart, 0, size);
-    const all = f.let(i32.mul(arg("batch"), i32.mul(arg("blocksDown"), arg("blocksAcross"))));
+    const all = f.let(allPatches());
     const blocks = f.let(i32.div(i32.add(all, i32.sub(capacity, 1)), capacity));
     const bound = (n: Local<"i32"> | ReturnType<typeof i32.add>) =>
       f.let(i32.div(i32.mul(n, blocks), arg("splits")));
@@ -126,7 +128,7 @@ export function addWinogradGrad(m: ModuleBuilder): void {
     f.for(firstBlock, endBlock, 1, (block) => {
       const first = f.let(i32.mul(block, capacity));
       const count = f.let(i32.min(f.let(i32.sub(all, first)), capacity));
-      f.call("gradPatches", first, count, channel, channels, right, scratch);
+      f.call(`gradPatches${taps}`, first, count, channel, channels, right, scratch);
       f.call("patches", first, count, left, scratch);
       const [lefts, rights] = [f.let(left), f.let(right)];
       const sums = f.let(sumsStart);
@@ -146,76 +148,109 @@ export function addWinogradGrad(m: ModuleBuilder): void {
       });
     });
   });
-  addFilters(m);
 }
 
 /**
- * dW in OIHW order from the sums of all parts, added in their order. Arguments as in "winogradGrad", with the sums in `x`.
- * A tile is 6 input channels of a block of output channels.
+ * gradFilters<taps>(sums, product bytes, parts, part bytes, to, lanes, scratch): 36 sums of 4 outputs, those of all parts
+ * added in their order, become the gradients of up to 4 filters in OIHW order, at `to` and its successors.
  */
-function addFilters(m: ModuleBuilder): void {
-  kernel(m, "winogradFilters", (f, tile, scratch) => {
+function addGradFilters(m: ModuleBuilder, taps: Taps): void {
+  m.fn(`gradFilters${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
+    const [at, productBytes, parts, partBytes, to, lanes, scratch] = [0, 1, 2, 3, 4, 5, 6]
+      .map((n) => f.param(n, "i32"));
+    const filter = f.let(i32.add(scratch, PRODUCTS * 16)); // taps x taps x 4 lanes
+    const temporary = f.let(i32.add(filter, taps * taps * 16));
+    f.if(i32.gt(parts, 1), () => {
+      f.fillBytes(scratch, 0, PRODUCTS * 16);
+      f.for(0, parts, 1, () => {
+        const from = f.let(at);
+        f.for(0, PRODUCTS * 16, 16, (p) => {
+          const sum = f.let(i32.add(scratch, p));
+          f.store(sum, v.add(v.load(sum), v.load(from)));
+          f.inc(from, productBytes);
+        });
+        f.inc(at, partBytes);
+      });
+      f.set(at, scratch);
+      f.set(productBytes, 16);
+    });
+    const load = grid(f, at, PATCH, f.let(i32.mul(productBytes, PATCH)), productBytes);
+    const store = (y: number, x: number, value: V128) => f.store(filter, value, (y * taps + x) * 16);
+    transform2d(f, PATCH, (f, x) => outputTransform(f, x, taps), load, temporary, store);
+    const filterBytes = f.let(i32.mul(arg("inChannels"), taps * taps * 4));
+    for (let l = 0; l < 4; l++) {
+      f.if(i32.gt(lanes, l), () => {
+        for (let tap = 0; tap < taps * taps; tap++) {
+          f.storeF32(to, f32.load(filter, tap * 16 + l * 4), tap * 4);
+        }
+      });
+      f.inc(to, filterBytes);
+    }
+  });
+}
+/** Scratch of gradFilters. */
+export const GRAD_FILTERS = (PRODUCTS + 16 + 4 * PATCH) * 16;
+
+/** Where the filter from input `input` to output `output` is in dW. */
+export const filterAt = (taps: Taps, output: Ex<"i32">, input: Ex<"i32">) =>
+  i32.add(
+    i32.mul(output, i32.mul(arg("inChannels"), taps * taps * 4)),
+    i32.add(arg("out"), i32.mul(input, taps * taps * 4)),
+  );
+
+/**
+ * dW from the sums of all parts. Arguments as in "winogradGrad", with the sums in `x`. A tile is 6 input channels of a
+ * block of output channels.
+ */
+function addWayBack(m: ModuleBuilder, taps: Taps): void {
+  kernel(m, `winogradWayBack${taps}`, (f, tile, scratch) => {
     const inPanels = f.let(i32.div(i32.add(arg("inChannels"), PIXELS - 1), PIXELS));
     const outBlock = f.let(i32.div(tile, inPanels));
     const inPanel = f.let(i32.sub(tile, i32.mul(outBlock, inPanels)));
     const channel = f.let(i32.mul(outBlock, TILE_CHANNELS));
-    const channels = f.let(
-      i32.min(f.let(i32.sub(arg("outChannels"), channel)), f.let(i32.const(TILE_CHANNELS))),
-    );
+    const channels = atMost(f, TILE_CHANNELS, i32.sub(arg("outChannels"), channel));
     const outPanels = f.let(i32.div(i32.add(channels, PANEL - 1), PANEL));
-    const rows = f.let(
-      i32.min(
-        f.let(i32.sub(arg("inChannels"), i32.mul(inPanel, PIXELS))),
-        f.let(i32.const(PIXELS)),
-      ),
-    );
+    const input = f.let(i32.mul(inPanel, PIXELS));
+    const rows = atMost(f, PIXELS, i32.sub(arg("inChannels"), input));
     const productBytes = f.let(i32.mul(i32.mul(inPanels, outPanels), TILE_BYTES));
-    const partBytes = f.let(i32.mul(i32.mul(inPanels, TILE_CHANNELS / PANEL), PRODUCTS * TILE_BYTES));
-    const stepBytes = f.let(i32.mul(partBytes, arg("panelBlocks")));
+    const sumsBytes = f.let(i32.mul(i32.mul(inPanels, TILE_CHANNELS / PANEL), PRODUCTS * TILE_BYTES));
+    const partBytes = f.let(i32.mul(sumsBytes, arg("panelBlocks")));
     const start = f.let(
       i32.add(
-        i32.add(arg("x"), i32.mul(outBlock, partBytes)),
+        i32.add(arg("x"), i32.mul(outBlock, sumsBytes)),
         i32.mul(i32.mul(inPanel, outPanels), TILE_BYTES),
       ),
     );
-    const sums = f.let(scratch); // 36 x 4 lanes
-    const filter = f.let(i32.add(scratch, PRODUCTS * 16)); // 9 x 4 lanes
-    const temporary = f.let(i32.add(filter, 9 * 16));
-    const filterBytes = f.let(i32.mul(arg("inChannels"), 36));
+    const parts = f.let(arg("splits"));
     f.for(0, rows, 1, (row) => {
       f.for(0, channels, 4, (lane) => {
         const panel = i32.mul(i32.div(lane, PANEL), TILE_BYTES);
         const place = i32.add(i32.mul(row, PANEL * 4), i32.shl(i32.and(lane, PANEL - 1), 2));
         const at = f.let(i32.add(start, i32.add(panel, place)));
-        f.fillBytes(sums, 0, PRODUCTS * 16);
-        f.for(0, f.let(arg("splits")), 1, () => {
-          const from = f.let(at);
-          f.for(0, PRODUCTS * 16, 16, (p) => {
-            const to = f.let(i32.add(sums, p));
-            f.store(to, v.add(v.load(to), v.load(from)));
-            f.inc(from, productBytes);
-          });
-          f.inc(at, stepBytes);
-        });
-        transform2d(
-          f,
-          PATCH,
-          (f, x) => outputTransform(f, x, 3),
-          (y, x) => v.load(sums, (y * PATCH + x) * 16),
-          temporary,
-          (y, x, value) => f.store(filter, value, (y * 3 + x) * 16),
+        const to = f.let(filterAt(taps, i32.add(channel, lane), i32.add(input, row)));
+        f.call(
+          `gradFilters${taps}`,
+          at,
+          productBytes,
+          parts,
+          partBytes,
+          to,
+          f.let(i32.sub(channels, lane)),
+          scratch,
         );
-        const input = i32.add(i32.mul(inPanel, PIXELS), row);
-        const output = i32.add(channel, lane);
-        const to = f.let(i32.add(i32.add(arg("out"), i32.mul(output, filterBytes)), i32.mul(input, 36)));
-        const left = f.let(i32.sub(channels, lane));
-        for (let l = 0; l < 4; l++) {
-          f.if(i32.gt(left, l), () => {
-            for (let tap = 0; tap < 9; tap++) f.storeF32(to, f32.load(filter, tap * 16 + l * 4), tap * 4);
-          });
-          f.inc(to, filterBytes);
-        }
       });
     });
   });
+}
+
+export const atMost = (f: Fn, limit: number, left: Ex<"i32">) =>
+  f.let(i32.min(f.let(left), f.let(i32.const(limit))));
+
+export function addWinogradGrad(m: ModuleBuilder): void {
+  for (const taps of TAPS) {
+    addGradPatches(m, taps);
+    addTiles(m, taps);
+    addGradFilters(m, taps);
+    addWayBack(m, taps);
+  }
 }

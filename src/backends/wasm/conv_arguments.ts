@@ -1,0 +1,94 @@
+// The arguments of the convolution kernels, and what a convolution costs.
+import type { ConvSpec } from "../backend.ts";
+import type { Work } from "./machine.ts";
+
+/** Which word each argument of the convolution kernels is. */
+export const CONV = {
+  x: 0,
+  weights: 1, // packed; in the weight gradient: the gradient of the output
+  out: 2,
+  bias: 3,
+  residual: 4,
+  height: 5,
+  width: 6,
+  inChannels: 7,
+  outHeight: 8,
+  outWidth: 9,
+  outChannels: 10,
+  kernelHeight: 11,
+  kernelWidth: 12,
+  stride: 13,
+  padTop: 14,
+  padLeft: 15,
+  upShift: 16, // 1: the input is enlarged by two
+  dilate: 17, // 2: zeros between the input's pixels (the input gradient of a strided convolution)
+  blockHeight: 18,
+  blockWidth: 19,
+  blocksDown: 20,
+  blocksAcross: 21,
+  blockPanels: 22,
+  panelBlocks: 23,
+  direct: 24, // 1: no border, no enlargement: read the input in place
+  batch: 25,
+  rowBlocks: 26,
+  splits: 27,
+  patchArea: 28,
+  filters: 29, // not packed, with the byte strides of output and input
+  outStride: 30,
+  inStride: 31,
+  flipped: 32, // 1: turned by half a turn
+  patchStep: 33, // Winograd: outputs of a patch along one side,
+  patchStride: 34, // and bytes from one transformed patch to the next
+  transformed: 35, // Winograd on small maps: the input's patches
+  gradients: 36, // those of the output's gradient
+  chunk: 37, // bytes of a pixel taken at a time
+} as const;
+
+export type ConvArguments = Partial<Record<keyof typeof CONV, number>>;
+
+/** The words of a launch. */
+export function convArguments(
+  x: number,
+  weights: number,
+  out: number,
+  s: ConvSpec,
+  more: ConvArguments,
+): Int32Array {
+  const values: ConvArguments = {
+    x,
+    weights,
+    out,
+    height: s.height,
+    width: s.width,
+    inChannels: s.inChannels,
+    outHeight: s.outHeight,
+    outWidth: s.outWidth,
+    outChannels: s.outChannels,
+    kernelHeight: s.kernel[0],
+    kernelWidth: s.kernel[1],
+    stride: s.stride,
+    padTop: s.padTop,
+    padLeft: s.padLeft,
+    upShift: s.upsample - 1,
+    dilate: 1,
+    batch: s.batch,
+    ...more,
+  };
+  const args = new Int32Array(Object.keys(CONV).length);
+  for (const [name, value] of Object.entries(values)) args[CONV[name as keyof typeof CONV]] = value;
+  return args;
+}
+
+/** What a convolution or one of its gradients does; a strided one's input gradient counts the zeros it multiplies. */
+export function workOf(s: ConvSpec): Work {
+  const [height, width] = s.kernel;
+  const outputs = s.batch * s.outHeight * s.outWidth * s.outChannels;
+  const inputs = s.batch * s.height * s.width * s.inChannels;
+  const filters = height * width * s.inChannels * s.outChannels;
+  const batch = s.batch === 1 ? "" : `${s.batch} x `;
+  return {
+    what: `${height}x${width} ${s.inChannels}->${s.outChannels} to ${batch}${s.outHeight}x${s.outWidth}`,
+    flop: 2 * height * width * s.inChannels * outputs,
+    bytes: 4 * (inputs + outputs + filters),
+  };
+}

@@ -1,0 +1,159 @@
+// Which convolutions go Winograd's way, and how they are cut into tiles.
+import type { ConvSpec } from "../backend.ts";
+import { convArguments, workOf } from "./conv_arguments.ts";
+import { ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
+import { PANEL, PIXELS } from "./micro.ts";
+import { TILE_CHANNELS } from "./weightgrad.ts";
+import { filterBytes, patchBytes, winogradScratch } from "./winograd.ts";
+import { winogradGradScratch, winogradSums } from "./winograd_grad.ts";
+import {
+  GRAD_PATCHES,
+  INPUT_PATCHES,
+  SMALL_IN,
+  SMALL_OUT,
+  smallScratch,
+  transformedBytes,
+} from "./winograd_small.ts";
+import { outputs, patchStride, type Taps } from "./winograd_transforms.ts";
+
+/** Patches of a tile at most, and the scratch they may fill: beyond it the second-level cache overflows. */
+const PATCHES = 96;
+const SCRATCH = 1000 * 1024;
+/** The same for the weight gradient: enough patches to make loading and storing the sums cheap. */
+const GRAD_BLOCK = 32;
+/** Bytes of the weight gradient's sums, of which every part of the patches has its own. */
+const SUMS = 96 * 2 ** 20;
+/** Up to so many patches a map is small: to store transformed filters would cost more than to use them. */
+const SMALL = 72;
+/** Patches times channels of a small map's patches that are read together. */
+const SMALL_CHUNK = 4096;
+
+/** Beyond a thousand channels a tile would not fit its scratch. */
+function takes({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
+  return height === width && (height === 3 || height === 4) && stride === 1 && inChannels % 4 === 0 &&
+    winogradScratch(PIXELS, inChannels) <= SCRATCH;
+}
+/** To a few channels the transforms cost more than they save. */
+export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= PANEL;
+export const takesWeightGrad = takes;
+
+/** Filters as they lie in memory, with the byte strides of outputs and inputs; `flipped` by half a turn or not. */
+export interface Filters {
+  readonly at: number;
+  readonly outStride: number;
+  readonly inStride: number;
+  readonly flipped: boolean;
+}
+
+/** Launches of Winograd's convolutions; buffers are addresses, and 0 stands for none. */
+export class Winograd {
+  constructor(readonly machine: Machine) {}
+
+  forward(
+    filters: Filters,
+    x: number,
+    bias: number,
+    residual: number,
+    out: number,
+    s: ConvSpec,
+    dilate = 1,
+  ): void {
+    const { at, outStride, inStride, flipped } = filters;
+    const common = {
+      filters: at,
+      outStride,
+      inStride,
+      flipped: flipped ? 1 : 0,
+      bias,
+      residual,
+      dilate,
+      ...patchGrid(s),
+    };
+    if (patchCount(s) <= SMALL) return this.#small(x, out, s, common);
+    const { machine } = this;
+    const taps = s.kernel[0];
+    const panels = ceil(s.outChannels, PANEL);
+    machine.with(panels * filterBytes(s.inChannels), (weights) => {
+      const patches = patchCount(s);
+      let blockWidth = Math.min(PATCHES, ceil(patches, PIXELS) * PIXELS);
+      while (winogradScratch(blockWidth, s.inChannels) > SCRATCH && blockWidth > PIXELS) blockWidth -= PIXELS;
+      const blocks = ceil(patches, blockWidth);
+      const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(4 * machine.threads, blocks))));
+      const panelBlocks = ceil(panels, blockPanels);
+      const args = convArguments(x, weights, out, s, { ...common, blockWidth, blockPanels, panelBlocks });
+      machine.launch(`winogradFilters${taps}`, panels, args);
+      machine.launch(`winograd${taps}`, blocks * panelBlocks, args, [], () => workOf(s));
+    });
+  }
+
+  #small(x: number, out: number, s: ConvSpec, common: Record<string, number>): void {
+    const { machine } = this;
+    const patches = patchCount(s);
+    const blockWidth = ceil(patches, PIXELS) * PIXELS;
+    const panels = ceil(s.outChannels, PANEL);
+    const chunk = Math.min(s.inChannels, Math.max(32, Math.floor(SMALL_CHUNK / blockWidth / 4) * 4));
+    let blockPanels = ceil(panels, 4 * machine.threads);
+    while (blockPanels > 1 && smallScratch(chunk, blockPanels, blockWidth) > SCRATCH) blockPanels--;
+    machine.with(transformedBytes(blockWidth, s.inChannels), (transformed) => {
+      const more = { ...common, transformed, blockWidth, blockPanels, chunk: chunk * 4 };
+      const args = convArguments(x, 0, out, s, more);
+      machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
+      machine.launch(`winogradSmall${s.kernel[0]}`, ceil(panels, blockPanels), args, [], () => workOf(s));
+    });
+  }
+
+  weightGrad(x: number, g: number, out: number, s: ConvSpec): void {
+    const taps = s.kernel[0];
+    const patches = patchCount(s);
+    const panelBlocks = ceil(s.outChannels, TILE_CHANNELS);
+    const common = { ...patchGrid(s), panelBlocks };
+    if (patches <= SMALL) return this.#smallGrad(x, g, out, s, common);
+    let blockWidth = Math.min(GRAD_BLOCK, patches);
+    while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
+    const bytes = panelBlocks * winogradSums(s.inChannels);
+    // by shapes alone, so that the order of additions is the same on any machine; a part worth its sums has four blocks
+    const splits = Math.max(
+      1,
+      Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(SUMS / bytes)),
+    );
+    const patchArea = patchBytes(Math.max(s.inChannels, TILE_CHANNELS));
+    this.machine.with(splits * bytes, (sums) => {
+      const more = { ...common, blockWidth, splits, patchArea };
+      const args = convArguments(x, g, sums, s, more);
+      this.machine.launch(`winogradGrad${taps}`, splits * panelBlocks, args, [], () => workOf(s));
+      const back = convArguments(sums, g, out, s, more);
+      this.machine.launch(`winogradWayBack${taps}`, ceil(s.inChannels, PIXELS) * panelBlocks, back);
+    });
+  }
+
+  #smallGrad(x: number, g: number, out: number, s: ConvSpec, common: Record<string, number>): void {
+    const { machine } = this;
+    const taps = s.kernel[0];
+    const patches = patchCount(s);
+    const bytes = transformedBytes(patches, s.inChannels);
+    machine.with(bytes + common.panelBlocks * transformedBytes(patches, TILE_CHANNELS), (transformed) => {
+      const more = { ...common, transformed, gradients: transformed + bytes, blockWidth: patches };
+      const args = convArguments(x, g, out, s, more);
+      machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
+      machine.launch(`winogradGrads${taps}`, ceil(patches, GRAD_PATCHES) * common.panelBlocks, args);
+      const tiles = ceil(s.inChannels, SMALL_IN) * ceil(s.outChannels, SMALL_OUT);
+      machine.launch(`winogradGradSmall${taps}`, tiles, args, [], () => workOf(s));
+    });
+  }
+}
+
+/** How the outputs are covered by patches. */
+function patchGrid(s: ConvSpec) {
+  const patchStep = outputs(s.kernel[0] as Taps);
+  return {
+    patchStep,
+    patchStride: patchStride(s.inChannels),
+    blocksDown: ceil(s.outHeight, patchStep),
+    blocksAcross: ceil(s.outWidth, patchStep),
+  };
+}
+
+function patchCount(s: ConvSpec): number {
+  const { blocksDown, blocksAcross } = patchGrid(s);
+  return s.batch * blocksDown * blocksAcross;
+}

@@ -1,0 +1,94 @@
+// Winograd's transforms (Lavin & Gray 2016), as Toom and Cook have them: polynomials are evaluated at six points, multiplied
+// there and interpolated. At six points 4 outputs of 3 taps are found, or 3 outputs of 4 taps.
+import { type Ex, type Fn, v, type V128 } from "./assembler.ts";
+
+/** Inputs of a patch along one side, and how many products it takes. */
+export const PATCH = 6;
+export const PRODUCTS = PATCH * PATCH;
+/** Taps along one side of the filters that go this way. */
+export type Taps = 3 | 4;
+export const TAPS: readonly Taps[] = [3, 4];
+/** Outputs of a patch along one side. */
+export const outputs = (taps: Taps): Taps => taps === 3 ? 4 : 3;
+/**
+ * A cache line between the products of a block. Without it their addresses differ by multiples of 4096, and the 36 values
+ * of a transform fight for the 8 places of one cache set.
+ */
+export const GAP = 64;
+/** Bytes from one transformed patch to the next, for the same reason. */
+export const patchStride = (channels: number): number => channels * 4 + (channels % 512 === 0 ? GAP : 0);
+
+/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: at these they err half as much as at the usual 1 and 2. */
+const P = Math.SQRT1_2;
+const Q = Math.SQRT2;
+const [P2, Q2] = [P * P, Q * Q];
+
+type Vectors = readonly V128[];
+
+/** B^T x: a patch at the six points; the denominators are left to the filter. */
+export function inputTransform(f: Fn, x: Vectors): V128[] {
+  const even = (s: number) => f.let(f.fma(x[2], f.splat(-s), x[4]));
+  const odd = (p: number, s: number) => f.let(v.mul(f.splat(p), f.fma(x[1], f.splat(-s), x[3])));
+  const [e1, o1, e2, o2] = [even(Q2), odd(P, Q2), even(P2), odd(Q, P2)];
+  const end = (a: V128, b: V128, c: V128) => f.fma(a, f.splat(P2 * Q2), f.fma(b, f.splat(-(P2 + Q2)), c));
+  return [
+    end(x[0], x[2], x[4]),
+    v.add(e1, o1),
+    v.sub(e1, o1),
+    v.add(e2, o2),
+    v.sub(e2, o2),
+    end(x[1], x[3], x[5]),
+  ];
+}
+
+/** The polynomial with coefficients x at the six points, with the denominators: G x, for 3 or 4 coefficients. */
+export function filterTransform(f: Fn, x: Vectors): V128[] {
+  const at = (p: number, norm: number) => {
+    const scale = (i: number) => f.splat(p ** i / norm);
+    const even = f.let(f.fma(x[2], scale(2), v.mul(x[0], scale(0))));
+    const first = v.mul(x[1], scale(1));
+    const odd = f.let(x.length === 4 ? f.fma(x[3], scale(3), first) : first);
+    return [v.add(even, odd), v.sub(even, odd)];
+  };
+  return [
+    v.mul(x[0], f.splat(1 / (P2 * Q2))),
+    ...at(P, 2 * P2 * (P2 - Q2)),
+    ...at(Q, 2 * Q2 * (Q2 - P2)),
+    x[x.length - 1],
+  ];
+}
+
+/** A^T m: `count` coefficients from the six products. */
+export function outputTransform(f: Fn, m: Vectors, count: number): V128[] {
+  const [s1, d1, s2, d2] = [v.add(m[1], m[2]), v.sub(m[1], m[2]), v.add(m[3], m[4]), v.sub(m[3], m[4])]
+    .map((x) => f.let(x));
+  return Array.from({ length: count }, (_, i) => {
+    const [a, b] = i % 2 === 0 ? [s1, s2] : [d1, d2];
+    const sum = i === 0 ? v.add(a, b) : f.fma(b, f.splat(Q ** i), v.mul(a, f.splat(P ** i)));
+    return i === 0 ? v.add(m[0], sum) : i === count - 1 ? v.add(m[5], sum) : sum;
+  });
+}
+
+/**
+ * A two-dimensional transform of vectors in memory: columns into `temporary`, then rows.
+ * `load(y, x)` and `store(y, x, value)` say where the vectors are.
+ */
+export function transform2d(
+  f: Fn,
+  size: number,
+  transform: (f: Fn, x: Vectors) => V128[],
+  load: (y: number, x: number) => V128,
+  temporary: Ex<"i32">,
+  store: (y: number, x: number, value: V128) => void,
+): void {
+  let rows = 0;
+  for (let x = 0; x < size; x++) {
+    const out = transform(f, Array.from({ length: size }, (_, y) => f.let(load(y, x))));
+    rows = out.length;
+    out.forEach((value, y) => f.store(temporary, value, (y * size + x) * 16));
+  }
+  for (let y = 0; y < rows; y++) {
+    transform(f, Array.from({ length: size }, (_, x) => f.let(v.load(temporary, (y * size + x) * 16))))
+      .forEach((value, x) => store(y, x, value));
+  }
+}
