@@ -84,6 +84,16 @@ const cases: Case[] = [
     run: (x, w) => t.conv2d(x, w, null, { stride: 2, padding: 1 }),
   },
   {
+    name: "conv2d 4x4 stride 2, wide border",
+    inputs: [[2, 4, 5, 3], [5, 3, 4, 4]],
+    run: (x, w) => t.conv2d(x, w, null, { stride: 2, padding: 3 }),
+  },
+  {
+    name: "conv2d 2x1 stride 3: some pixels are never read",
+    inputs: [[2, 8, 7, 4], [5, 4, 2, 1]],
+    run: (x, w) => t.conv2d(x, w, null, { stride: 3 }),
+  },
+  {
     name: "conv2d 4x4",
     inputs: [[1, 5, 5, 3], [1, 3, 4, 4]],
     run: (x, w) => t.conv2d(x, w, null, { padding: 1 }),

@@ -51,28 +51,23 @@ export function addPack(m: ModuleBuilder): void {
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 /**
- * copyInput(sample, y, x, rows, columns, to): the block of the padded, enlarged or dilated input whose corner is at
+ * copyInput(sample, y, x, rows, columns, to): the block of the padded or enlarged input whose corner is at
  * (y, x) of the virtual input; zeros outside.
  */
 export function addCopyInput(m: ModuleBuilder): void {
   m.fn("copyInput", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [sample, top, left, rows, columns, to] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const up = f.let(arg("upShift"));
-    const dilate = f.let(arg("dilate"));
-    const virtual = (n: "height" | "width") =>
-      f.let(i32.add(i32.mul(i32.sub(i32.shl(arg(n), up), 1), dilate), 1));
-    const [height, width] = [virtual("height"), virtual("width")];
+    const [height, width] = (["height", "width"] as const).map((n) => f.let(i32.shl(arg(n), up)));
     const pixelBytes = f.let(i32.shl(arg("inChannels"), 2));
     const rowBytes = f.let(i32.mul(arg("width"), pixelBytes));
     const base = f.let(i32.add(arg("x"), i32.mul(sample, i32.mul(arg("height"), rowBytes))));
-    const plain = f.let(i32.and(i32.eqz(up), i32.eq(dilate, 1)));
     const outRow = f.let(i32.mul(columns, pixelBytes));
-    const source = (i: Local<"i32">) => i32.shrU(i32.div(i, dilate), up);
     f.for(0, rows, 1, (r) => {
       const y = f.let(i32.add(top, r));
-      f.if(i32.and(i32.ltU(y, height), i32.eqz(i32.rem(y, dilate))), () => {
-        const row = f.let(i32.add(base, i32.mul(source(y), rowBytes)));
-        f.if(plain, () => {
+      f.if(i32.ltU(y, height), () => {
+        const row = f.let(i32.add(base, i32.mul(i32.shrU(y, up), rowBytes)));
+        f.if(i32.eqz(up), () => {
           // zeros, then one run, then zeros
           const from = f.let(i32.select(left, 0, i32.gt(left, 0)));
           const right = f.let(i32.add(left, columns));
@@ -89,8 +84,8 @@ export function addCopyInput(m: ModuleBuilder): void {
             const x = f.let(i32.add(left, c));
             const at = f.let(i32.add(to, i32.mul(c, pixelBytes)));
             f.if(
-              i32.and(i32.ltU(x, width), i32.eqz(i32.rem(x, dilate))),
-              () => f.copyBytes(at, i32.add(row, i32.mul(source(x), pixelBytes)), pixelBytes),
+              i32.ltU(x, width),
+              () => f.copyBytes(at, i32.add(row, i32.mul(i32.shrU(x, up), pixelBytes)), pixelBytes),
               () => f.fillBytes(at, 0, pixelBytes),
             );
           });
@@ -122,7 +117,7 @@ export function addConv(m: ModuleBuilder): void {
     const sample = index;
     const stride = f.let(arg("stride"));
     const pixelBytes = f.let(i32.shl(arg("inChannels"), 2));
-    const outBytes = f.let(i32.shl(arg("outChannels"), 2));
+    const [outPixel, outRow] = (["outPixel", "outRow"] as const).map((n) => f.let(arg(n)));
     const clip = (block: Local<"i32">, size: "blockHeight" | "blockWidth", all: "outHeight" | "outWidth") => {
       const start = f.let(i32.mul(block, arg(size)));
       return [start, f.let(i32.min(f.let(arg(size)), f.let(i32.sub(arg(all), start))))];
@@ -157,9 +152,8 @@ export function addConv(m: ModuleBuilder): void {
     // the pixel table; the last pixel is repeated until the count is a multiple of 6
     const count = f.let(i32.mul(rows, columns));
     const padded = f.let(i32.mul(i32.div(i32.add(count, PIXELS - 1), PIXELS), PIXELS));
-    const outRow = f.let(i32.mul(arg("outWidth"), outBytes));
     const outStart = f.let(
-      i32.add(i32.mul(i32.add(i32.mul(sample, arg("outHeight")), y0), outRow), i32.mul(x0, outBytes)),
+      i32.add(i32.mul(sample, arg("outImage")), i32.add(i32.mul(y0, outRow), i32.mul(x0, outPixel))),
     );
     const entry = f.let(scratch);
     const addEntry = (from: Local<"i32">, to: Local<"i32">) => {
@@ -175,11 +169,11 @@ export function addConv(m: ModuleBuilder): void {
       f.for(0, columns, 1, () => {
         addEntry(from, to);
         f.inc(from, step);
-        f.inc(to, outBytes);
+        f.inc(to, outPixel);
       });
     });
     f.set(from, i32.sub(from, step));
-    f.set(to, i32.sub(to, outBytes));
+    f.set(to, i32.sub(to, outPixel));
     f.for(count, padded, 1, () => addEntry(from, to));
     const runBytes = f.let(i32.mul(arg("kernelWidth"), pixelBytes));
     const runs = f.let(arg("kernelHeight"));

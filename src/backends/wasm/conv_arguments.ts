@@ -21,27 +21,29 @@ export const CONV = {
   padTop: 14,
   padLeft: 15,
   upShift: 16, // 1: the input is enlarged by two
-  dilate: 17, // 2: zeros between the input's pixels (the input gradient of a strided convolution)
-  blockHeight: 18,
-  blockWidth: 19,
-  blocksDown: 20,
-  blocksAcross: 21,
-  blockPanels: 22,
-  panelBlocks: 23,
-  direct: 24, // 1: no border, no enlargement: read the input in place
-  batch: 25,
-  rowBlocks: 26,
-  splits: 27,
-  patchArea: 28,
-  filters: 29, // not packed, with the byte strides of output and input
-  outStride: 30,
-  inStride: 31,
-  flipped: 32, // 1: turned by half a turn
-  patchStep: 33, // Winograd: outputs of a patch along one side,
-  patchStride: 34, // and bytes from one transformed patch to the next
-  transformed: 35, // Winograd on small maps: the input's patches
-  gradients: 36, // those of the output's gradient
-  chunk: 37, // bytes of a pixel taken at a time
+  outPixel: 17, // bytes from one output pixel, row and image to the next
+  outRow: 18,
+  outImage: 19,
+  blockHeight: 20,
+  blockWidth: 21,
+  blocksDown: 22,
+  blocksAcross: 23,
+  blockPanels: 24,
+  panelBlocks: 25,
+  direct: 26, // 1: no border, no enlargement: read the input in place
+  batch: 27,
+  rowBlocks: 28,
+  splits: 29,
+  patchArea: 30,
+  filters: 31, // not packed, with the byte strides of output and input
+  outStride: 32,
+  inStride: 33,
+  flipped: 34, // 1: turned by half a turn
+  patchStep: 35, // Winograd: outputs of a patch along one side,
+  patchStride: 36, // and bytes from one transformed patch to the next
+  transformed: 37, // Winograd on small maps: the input's patches
+  gradients: 38, // those of the output's gradient
+  chunk: 39, // bytes of a pixel taken at a time
 } as const;
 
 export type ConvArguments = Partial<Record<keyof typeof CONV, number>>;
@@ -70,7 +72,9 @@ export function convArguments(
     padTop: s.padTop,
     padLeft: s.padLeft,
     upShift: s.upsample - 1,
-    dilate: 1,
+    outPixel: s.outChannels * 4,
+    outRow: s.outWidth * s.outChannels * 4,
+    outImage: s.outHeight * s.outWidth * s.outChannels * 4,
     batch: s.batch,
     ...more,
   };
@@ -79,7 +83,7 @@ export function convArguments(
   return args;
 }
 
-/** What a convolution or one of its gradients does; a strided one's input gradient counts the zeros it multiplies. */
+/** What a convolution or one of its gradients does. */
 export function workOf(s: ConvSpec): Work {
   const [height, width] = s.kernel;
   const outputs = s.batch * s.outHeight * s.outWidth * s.outChannels;

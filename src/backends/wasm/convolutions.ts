@@ -1,7 +1,7 @@
 // Matrix products and convolutions: which blocks a launch is cut into, and the packing of weights around it.
 import type { ConvSpec, View } from "../backend.ts";
 import { CONV_SCRATCH, TABLE_PIXELS } from "./conv.ts";
-import { convArguments, workOf } from "./conv_arguments.ts";
+import { type ConvArguments, convArguments, workOf } from "./conv_arguments.ts";
 import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
 import { PANEL } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
@@ -80,49 +80,66 @@ export class Convolutions {
     });
   }
 
-  /** The input gradient is a convolution of the output gradient with the filters turned round. */
   inputGrad(g: number, w: number, out: number, spec: ConvSpec): void {
-    const [kh, kw] = spec.kernel;
-    const taps = kh * kw * 4;
-    const up = spec.upsample;
-    const full: ConvSpec = {
-      batch: spec.batch,
-      height: spec.outHeight,
-      width: spec.outWidth,
-      inChannels: spec.outChannels,
-      outHeight: spec.height * up,
-      outWidth: spec.width * up,
-      outChannels: spec.inChannels,
-      kernel: spec.kernel,
-      stride: 1,
-      padTop: kh - 1 - spec.padTop,
-      padLeft: kw - 1 - spec.padLeft,
-      upsample: 1,
-    };
-    const inStride = spec.inChannels * taps;
-    const run = (to: number) => {
-      if (!this.exact && takesForward(full)) {
-        return this.#winograd.forward(
-          { at: w, outStride: taps, inStride, flipped: true },
-          g,
-          0,
-          0,
-          to,
-          full,
-          spec.stride,
-        );
-      }
-      const strides = [taps, inStride, -kw * 4, -4];
-      this.packed(w + taps - 4, kh, kw, spec.outChannels, spec.inChannels, strides, (weights) => {
-        this.#conv(weights, g, 0, 0, to, full, spec.stride);
-      });
-    };
-    if (up === 1) return run(out);
-    const size = full.batch * full.outHeight * full.outWidth * full.outChannels * 4;
-    this.machine.with(size, (large) => {
-      run(large);
-      this.machine.launch("sumQuads", spec.batch * spec.height, [large, out, spec.width, spec.inChannels]);
+    const { upsample, height, width, ...rest } = spec;
+    if (upsample === 1) return this.#inputGrad(g, w, out, spec);
+    const large: ConvSpec = { ...rest, upsample: 1, height: height * upsample, width: width * upsample };
+    this.machine.with(large.batch * large.height * large.width * large.inChannels * 4, (enlarged) => {
+      this.#inputGrad(g, w, enlarged, large);
+      this.machine.launch("sumQuads", spec.batch * height, [enlarged, out, width, spec.inChannels]);
     });
+  }
+
+  /**
+   * The input gradient is a convolution of the output gradient with the filters turned round. With a stride s there are
+   * s x s of them, one for each place (y mod s, x mod s) of the input, with every s-th tap.
+   */
+  #inputGrad(g: number, w: number, out: number, s: ConvSpec): void {
+    const [kh, kw] = s.kernel;
+    const tap = 4, taps = kh * kw * tap, inStride = s.inChannels * taps;
+    const pixel = s.inChannels * 4;
+    if (Math.min(kh, kw) < s.stride) {
+      this.machine.look("f32", out, s.batch * s.height * s.width * s.inChannels).fill(0); // some places have no tap
+    }
+    for (let y = 0; y < s.stride; y++) {
+      for (let x = 0; x < s.stride; x++) {
+        const [down, across] = [phase(y, s.padTop, kh, s.stride), phase(x, s.padLeft, kw, s.stride)];
+        const full: ConvSpec = {
+          batch: s.batch,
+          height: s.outHeight,
+          width: s.outWidth,
+          inChannels: s.outChannels,
+          outHeight: ceil(s.height - y, s.stride),
+          outWidth: ceil(s.width - x, s.stride),
+          outChannels: s.inChannels,
+          kernel: [down.taps, across.taps],
+          stride: 1,
+          padTop: down.pad,
+          padLeft: across.pad,
+          upsample: 1,
+        };
+        if (full.outHeight * full.outWidth * down.taps * across.taps === 0) continue;
+        const to = out + (y * s.width + x) * pixel;
+        if (s.stride === 1 && !this.exact && takesForward(full)) {
+          return this.#winograd.forward(
+            { at: w, outStride: taps, inStride, flipped: true },
+            g,
+            0,
+            0,
+            to,
+            full,
+          );
+        }
+        const from = w + (down.last * kw + across.last) * tap;
+        const strides = [taps, inStride, -s.stride * kw * tap, -s.stride * tap];
+        this.packed(from, ...full.kernel, s.outChannels, s.inChannels, strides, (weights) => {
+          const outPixel = s.stride * pixel,
+            outRow = outPixel * s.width,
+            outImage = pixel * s.width * s.height;
+          this.#conv(weights, g, 0, 0, to, full, { outPixel, outRow, outImage });
+        });
+      }
+    }
   }
 
   #conv(
@@ -132,7 +149,7 @@ export class Convolutions {
     residual: number,
     out: number,
     s: ConvSpec,
-    dilate = 1,
+    place: ConvArguments = {},
   ): void {
     const span = (n: number, k: number) => (n - 1) * s.stride + k;
     // square blocks: of all shapes they copy the least border
@@ -158,12 +175,12 @@ export class Convolutions {
     // few blocks: cut the channels too, so that every thread has several tiles
     const panelBlocks = Math.max(1, Math.min(panels, ceil(8 * this.machine.threads, blocks)));
     const blockPanels = ceil(panels, panelBlocks);
-    const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 && dilate === 1 &&
+    const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
       span(s.outHeight, s.kernel[0]) <= s.height && span(s.outWidth, s.kernel[1]) <= s.width;
     const args = convArguments(x, weights, out, s, {
       bias,
       residual,
-      dilate,
+      ...place,
       blockHeight,
       blockWidth,
       blocksDown,
@@ -206,6 +223,18 @@ export class Convolutions {
       sumColumns(this.machine, partial, out, splits, size);
     });
   }
+}
+
+/** Of the taps k of a side of `size`, those that reach input place `at` mod stride: how many, the last, the padding. */
+function phase(
+  at: number,
+  pad: number,
+  size: number,
+  stride: number,
+): { taps: number; last: number; pad: number } {
+  const first = (at + pad) % stride;
+  const taps = Math.max(0, ceil(size - first, stride));
+  return { taps, last: first + stride * (taps - 1), pad: taps - 1 - (at + pad - first) / stride };
 }
 
 /** The address of a view's first element. */

@@ -115,7 +115,7 @@ function addPatches(m: ModuleBuilder): void {
     const stride = f.let(arg("patchStride"));
     const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), stride), GAP));
     const temporary = f.let(i32.add(patch, i32.mul(pixelBytes, PRODUCTS)));
-    const plain = f.let(i32.and(i32.eqz(arg("upShift")), i32.eq(arg("dilate"), 1)));
+    const plain = f.let(i32.eqz(arg("upShift")));
     const step = f.let(arg("patchStep"));
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
       const { sample, y: tileY, x: tileX } = patchPosition(f, n);

@@ -56,7 +56,6 @@ export class Winograd {
     residual: number,
     out: number,
     s: ConvSpec,
-    dilate = 1,
   ): void {
     const { at, outStride, inStride, flipped } = filters;
     const common = {
@@ -66,7 +65,6 @@ export class Winograd {
       flipped: flipped ? 1 : 0,
       bias,
       residual,
-      dilate,
       ...patchGrid(s),
     };
     if (patchCount(s) <= SMALL) return this.#small(x, out, s, common);
