@@ -137,10 +137,12 @@ export const v = {
   div: v2(0xe7),
   min: v2(0xe8),
   max: v2(0xe9),
+  /** One instruction where `min` and `max` take six: a NaN in `a` stays, one in `b` does not. */
+  pmin: v2(0xea),
+  pmax: v2(0xeb),
   abs: v1(0xe0),
   neg: v1(0xe1),
   sqrt: v1(0xe3),
-  nearest: v1(0x6a),
   eq: v2(0x41),
   ne: v2(0x42),
   lt: v2(0x43),
@@ -151,7 +153,6 @@ export const v = {
   addI32: v2(0xae),
   shlI32: (a: V128, bits: number): V128 => new Ex("v128", [...a.code, ...asI32(bits).code, ...simd(0xab)]),
   shrI32: (a: V128, bits: number): V128 => new Ex("v128", [...a.code, ...asI32(bits).code, ...simd(0xac)]),
-  toI32: v1(0xf8),
   fromI32: v1(0xfa),
   /** Lanes of `a` where the mask is set, of `b` elsewhere. */
   select: (a: V128, b: V128, mask: V128): V128 =>

@@ -43,13 +43,13 @@ const unaryOps: Record<UnaryOp, Unary> = {
   sqrt: (_, x) => v.sqrt(x),
   square: (_, x) => v.mul(x, x),
   reciprocal: (f, x) => v.div(f.splat(1), x),
-  relu: (f, x) => v.max(x, f.splat(0)),
+  relu: (f, x) => v.pmax(x, f.splat(0)),
   leakyRelu: (f, x, slope) => v.select(x, v.mul(x, slope), v.gt(x, f.splat(0))),
   sigmoid: (f, x) => sigmoid(f, x),
   swish: (f, x) => v.mul(x, sigmoid(f, x)),
   tanh: (f, x) => tanh(f, x),
   softplus: (f, x) => softplus(f, x),
-  clamp: (_, x, low, high) => v.min(v.max(x, low), high),
+  clamp: (_, x, low, high) => v.pmin(v.pmax(x, low), high),
   affine: (f, x, scale, shift) => f.fma(x, scale, shift),
 };
 

@@ -7,10 +7,14 @@ function polynomial(f: Fn, x: V128, coefficients: readonly number[]): V128 {
   return coefficients.slice(1).reduce<V128>((sum, c) => f.fma(sum, x, f.splat(c)), f.splat(coefficients[0]));
 }
 
+const ROUND = 1.5 * 2 ** 23 + 127;
+
 /** e^x. Infinite from 88.38 on (f32 ends at 88.72); NaN stays NaN. */
 export function exp(f: Fn, x: V128): V128 {
-  const bounded = f.let(v.max(v.min(x, f.splat(88.8)), f.splat(-87.3)));
-  const n = f.let(v.nearest(v.mul(bounded, f.splat(Math.LOG2E))));
+  const bounded = f.let(v.pmax(v.pmin(x, f.splat(88.8)), f.splat(-87.3)));
+  // beyond 2^23 floats are whole numbers: the sum is rounded, and its low bits are the exponent of 2^n
+  const shifted = f.let(f.fma(bounded, f.splat(Math.LOG2E), f.splat(ROUND)));
+  const n = f.let(v.sub(shifted, f.splat(ROUND)));
   // ln 2 in two parts, so that n * ln 2 loses no bits
   const r = f.let(f.fma(n, f.splat(2.12194440e-4), f.fma(n, f.splat(-0.693359375), bounded)));
   const p = polynomial(f, r, [
@@ -22,8 +26,7 @@ export function exp(f: Fn, x: V128): V128 {
     5.0000001201e-1,
   ]);
   const mantissa = f.fma(v.mul(r, r), p, v.add(r, f.splat(1)));
-  const power = v.shlI32(v.toI32(v.add(n, f.splat(127))), 23);
-  return v.mul(mantissa, power);
+  return v.mul(mantissa, v.shlI32(shifted, 23));
 }
 
 /** 1 / (1 + e^-x) */

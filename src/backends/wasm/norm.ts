@@ -55,6 +55,30 @@ function eachPixel(
   });
 }
 
+/** body(at, c, left) for each vector of a chunk, row by row: its byte offset, that within the row, and channels left. */
+function eachVector(
+  f: Fn,
+  pixels: Local<"i32">,
+  channels: Local<"i32">,
+  rowBytes: Local<"i32">,
+  body: (at: Local<"i32">, c: Local<"i32">, left: Local<"i32">) => void,
+): void {
+  eachPixel(f, pixels, rowBytes, (row) => {
+    const at = f.let(row);
+    const left = f.let(channels);
+    f.for(0, rowBytes, 16, (c) => {
+      body(at, c, left);
+      f.inc(at, 16);
+      f.inc(left, -4);
+    });
+  });
+}
+
+/** The body twice: the choice is made once, not for each vector. */
+function withOrWithoutSwish(f: Fn, body: (swish: boolean) => void): void {
+  f.if(arg("swish"), () => body(true), () => body(false));
+}
+
 function addStatistics(m: ModuleBuilder): void {
   kernel(m, "norm.chunk", (f, tile) => {
     const { pixels, channels, rowBytes, offset } = chunkOf(f, tile);
@@ -183,21 +207,13 @@ function addApply(m: ModuleBuilder): void {
     const row = channelRows(f, sample, scratch, false);
     const x = f.let(i32.add(arg("x"), offset));
     const out = f.let(i32.add(arg("out"), offset));
-    const pass = (activate: (t: Local<"v128">) => V128) => {
-      eachPixel(f, pixels, rowBytes, (at) => {
-        const from = f.let(i32.add(x, at));
-        const to = f.let(i32.add(out, at));
-        const table = f.let(scratch);
-        const left = f.let(channels);
-        f.while(i32.gt(left, 0), () => {
-          const t = f.let(f.fma(v.load(from), v.load(table), v.load(i32.add(table, row))));
-          storeLanes(f, to, activate(t), left);
-          for (const p of [from, to, table]) f.inc(p, 16);
-          f.inc(left, -4);
-        });
+    withOrWithoutSwish(f, (swish) => {
+      eachVector(f, pixels, channels, rowBytes, (at, c, left) => {
+        const table = f.let(i32.add(scratch, c));
+        const t = f.let(f.fma(v.load(i32.add(x, at)), v.load(table), v.load(i32.add(table, row))));
+        storeLanes(f, f.let(i32.add(out, at)), swish ? v.mul(t, sigmoid(f, t)) : t, left);
       });
-    };
-    f.if(arg("swish"), () => pass((t) => v.mul(t, sigmoid(f, t))), () => pass((t) => t));
+    });
   });
 }
 
@@ -213,28 +229,19 @@ function addGradient(m: ModuleBuilder): void {
     const x = f.let(i32.add(arg("x"), offset));
     const g = f.let(i32.add(arg("g"), offset));
     const out = f.let(i32.add(arg("partial"), i32.mul(tile, i32.shl(arg("stride"), 3))));
-    const table = f.let(scratch);
-    const columns = (swish: boolean) => {
-      const rows = [0, 1, 2, 3].map((n) => f.let(v.load(i32.add(table, i32.mul(row, n)))));
-      const [scale, shift, inverse, offsets] = rows;
-      const sum = f.let(v.zero());
-      const dot = f.let(v.zero());
-      eachPixel(f, pixels, rowBytes, (at) => {
+    const rows = [0, 1, 2, 3].map((n) => f.let(i32.add(scratch, i32.mul(row, n))));
+    f.fillBytes(out, 0, i32.shl(row, 1));
+    const dots = f.let(i32.add(out, row));
+    withOrWithoutSwish(f, (swish) => {
+      eachVector(f, pixels, channels, rowBytes, (at, c) => {
+        const [scale, shift, inverse, offsets] = rows.map((r) => v.load(i32.add(r, c)));
         const xs = f.let(v.load(i32.add(x, at)));
         const dt = beforeSwish(f, xs, v.load(i32.add(g, at)), scale, shift, swish);
-        f.set(sum, v.add(sum, dt));
-        f.set(dot, f.fma(dt, f.fma(xs, inverse, offsets), dot));
+        const [sum, dot] = [out, dots].map((to) => f.let(i32.add(to, c)));
+        f.store(sum, v.add(v.load(sum), dt));
+        f.store(dot, f.fma(dt, f.fma(xs, inverse, offsets), v.load(dot)));
       });
-      f.store(out, sum);
-      f.store(i32.add(out, row), dot);
-      for (const p of [x, g, out, table]) f.inc(p, 16);
-      f.inc(channels, -4);
-    };
-    f.if(
-      arg("swish"),
-      () => f.while(i32.gt(channels, 0), () => columns(true)),
-      () => f.while(i32.gt(channels, 0), () => columns(false)),
-    );
+    });
   });
 
   // a tile is (sample, group): sums over chunks, and their weighted means over the group
@@ -275,25 +282,17 @@ function addGradient(m: ModuleBuilder): void {
     const { sample, pixels, channels, rowBytes, offset } = chunkOf(f, tile);
     const row = channelRows(f, sample, scratch, true);
     const [x, g, out] = (["x", "g", "out"] as const).map((n) => f.let(i32.add(arg(n), offset)));
-    const table = f.let(scratch);
-    const columns = (swish: boolean) => {
-      const rows = [0, 1, 2, 3, 4, 5].map((n) => f.let(v.load(i32.add(table, i32.mul(row, n)))));
-      const [scale, shift, inverse, offsets, mean, dot] = rows;
-      eachPixel(f, pixels, rowBytes, (at) => {
+    const rows = [0, 1, 2, 3, 4, 5].map((n) => f.let(i32.add(scratch, i32.mul(row, n))));
+    withOrWithoutSwish(f, (swish) => {
+      eachVector(f, pixels, channels, rowBytes, (at, c, left) => {
+        const [scale, shift, inverse, offsets, mean, dot] = rows.map((r) => v.load(i32.add(r, c)));
         const xs = f.let(v.load(i32.add(x, at)));
         const dt = beforeSwish(f, xs, v.load(i32.add(g, at)), scale, shift, swish);
-        const normalised = f.fma(xs, inverse, offsets);
-        const rest = v.mul(inverse, f.fma(normalised, dot, mean));
-        storeLanes(f, f.let(i32.add(out, at)), v.sub(v.mul(scale, dt), rest), channels);
+        const sigma = f.let(inverse);
+        const rest = v.mul(sigma, f.fma(f.fma(xs, sigma, offsets), dot, mean));
+        storeLanes(f, f.let(i32.add(out, at)), v.sub(v.mul(scale, dt), rest), left);
       });
-      for (const p of [x, g, out, table]) f.inc(p, 16);
-      f.inc(channels, -4);
-    };
-    f.if(
-      arg("swish"),
-      () => f.while(i32.gt(channels, 0), () => columns(true)),
-      () => f.while(i32.gt(channels, 0), () => columns(false)),
-    );
+    });
   });
 }
 
