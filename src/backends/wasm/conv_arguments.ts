@@ -1,6 +1,5 @@
-// The arguments of the convolution kernels, and what a convolution costs.
+// The arguments of the convolution kernels.
 import type { ConvSpec } from "../backend.ts";
-import type { Work } from "./machine.ts";
 
 /** Which word each argument of the convolution kernels is. */
 export const CONV = {
@@ -81,18 +80,4 @@ export function convArguments(
   const args = new Int32Array(Object.keys(CONV).length);
   for (const [name, value] of Object.entries(values)) args[CONV[name as keyof typeof CONV]] = value;
   return args;
-}
-
-/** What a convolution or one of its gradients does. */
-export function workOf(s: ConvSpec): Work {
-  const [height, width] = s.kernel;
-  const outputs = s.batch * s.outHeight * s.outWidth * s.outChannels;
-  const inputs = s.batch * s.height * s.width * s.inChannels;
-  const filters = height * width * s.inChannels * s.outChannels;
-  const batch = s.batch === 1 ? "" : `${s.batch} x `;
-  return {
-    what: `${height}x${width} ${s.inChannels}->${s.outChannels} to ${batch}${s.outHeight}x${s.outWidth}`,
-    flop: 2 * height * width * s.inChannels * outputs,
-    bytes: 4 * (inputs + outputs + filters),
-  };
 }

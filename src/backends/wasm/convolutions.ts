@@ -1,7 +1,7 @@
 // Matrix products and convolutions: which blocks a launch is cut into, and the packing of weights around it.
 import type { ConvSpec, View } from "../backend.ts";
 import { CONV_SCRATCH, TABLE_PIXELS } from "./conv.ts";
-import { type ConvArguments, convArguments, workOf } from "./conv_arguments.ts";
+import { type ConvArguments, convArguments } from "./conv_arguments.ts";
 import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
 import { PANEL } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
@@ -189,7 +189,7 @@ export class Convolutions {
       panelBlocks: ceil(panels, blockPanels),
       direct: direct ? 1 : 0,
     });
-    this.machine.launch("conv", blocks * ceil(panels, blockPanels), args, [], () => workOf(s));
+    this.machine.launch("conv", blocks * ceil(panels, blockPanels), args);
   }
 
   weightGrad(x: number, g: number, out: number, spec: ConvSpec): void {
@@ -209,13 +209,7 @@ export class Convolutions {
     const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
     const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };
     const launch = (to: number) =>
-      this.machine.launch(
-        "convWeightGrad",
-        tiles * splits,
-        convArguments(x, g, to, spec, more),
-        [],
-        () => workOf(spec),
-      );
+      this.machine.launch("convWeightGrad", tiles * splits, convArguments(x, g, to, spec, more));
     if (splits === 1) return launch(out);
     const size = spec.outChannels * spec.inChannels * kh * kw;
     this.machine.with(splits * size * 4, (partial) => {

@@ -3,6 +3,7 @@ import type { Buffer, DType, TypedArray } from "../backend.ts";
 import { Allocator } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./module.ts";
 import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./pool.ts";
+import { workOf } from "./work.ts";
 
 const PAGE = 65536;
 /** What each thread has to itself. */
@@ -24,19 +25,13 @@ export function at(buffer: Buffer): number {
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
-/** What a launch does, for DEBUG=2: operations by the definition, and bytes that must move at least. */
-export interface Work {
-  readonly what: string;
-  readonly flop: number;
-  readonly bytes: number;
-}
-
 /** One line: kernel, work, time, and the rates that follow. */
-function describe(kernel: string, tiles: number, ms: number, work: Work | undefined): string {
-  const line = `cpu ${kernel} ${work ? `${work.what}, ` : ""}${tiles} tiles ${ms.toFixed(3)} ms`;
-  if (!work) return line;
+function describe(kernel: string, tiles: number, args: ArrayLike<number>, ms: number): string {
+  const { what, flop, bytes } = workOf(kernel, tiles, args);
   const rate = (n: number) => (n / ms / 1e6).toFixed(1);
-  return `${line} ${rate(work.flop)} GFLOP/s ${rate(work.bytes)} GB/s`;
+  return `cpu ${kernel} ${what}, ${tiles} tiles ${ms.toFixed(3)} ms ${rate(flop)} GFLOP/s ${
+    rate(bytes)
+  } GB/s`;
 }
 
 type Run = (kernel: number, tiles: number, scratch: number) => void;
@@ -107,13 +102,7 @@ export class Machine {
   }
 
   /** Runs a kernel on its tiles; arguments are words, except those whose place is in `floats`. */
-  launch(
-    kernel: string,
-    tiles: number,
-    args: ArrayLike<number>,
-    floats: readonly number[] = [],
-    work?: () => Work,
-  ): void {
+  launch(kernel: string, tiles: number, args: ArrayLike<number>, floats: readonly number[] = []): void {
     if (tiles <= 0) return;
     const index = this.#index.get(kernel);
     if (index === undefined) throw new Error(`cpu: no kernel ${kernel}`);
@@ -128,7 +117,7 @@ export class Machine {
     if (this.#ints[FAILED] !== 0) {
       throw new Error(`cpu: a worker thread failed in kernel ${kernel} (its error is printed above)`);
     }
-    if (debug) console.error(describe(kernel, tiles, performance.now() - start, work?.()));
+    if (debug) console.error(describe(kernel, tiles, args, performance.now() - start));
   }
 
   #startWorkers(): void {

@@ -1,6 +1,6 @@
 // Which convolutions go Winograd's way, and how they are cut into tiles.
 import type { ConvSpec } from "../backend.ts";
-import { convArguments, workOf } from "./conv_arguments.ts";
+import { convArguments } from "./conv_arguments.ts";
 import { ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
@@ -80,7 +80,7 @@ export class Winograd {
       const panelBlocks = ceil(panels, blockPanels);
       const args = convArguments(x, weights, out, s, { ...common, blockWidth, blockPanels, panelBlocks });
       machine.launch(`winogradFilters${taps}`, panels, args);
-      machine.launch(`winograd${taps}`, blocks * panelBlocks, args, [], () => workOf(s));
+      machine.launch(`winograd${taps}`, blocks * panelBlocks, args);
     });
   }
 
@@ -96,7 +96,7 @@ export class Winograd {
       const more = { ...common, transformed, blockWidth, blockPanels, chunk: chunk * 4 };
       const args = convArguments(x, 0, out, s, more);
       machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
-      machine.launch(`winogradSmall${s.kernel[0]}`, ceil(panels, blockPanels), args, [], () => workOf(s));
+      machine.launch(`winogradSmall${s.kernel[0]}`, ceil(panels, blockPanels), args);
     });
   }
 
@@ -118,7 +118,7 @@ export class Winograd {
     this.machine.with(splits * bytes, (sums) => {
       const more = { ...common, blockWidth, splits, patchArea };
       const args = convArguments(x, g, sums, s, more);
-      this.machine.launch(`winogradGrad${taps}`, splits * panelBlocks, args, [], () => workOf(s));
+      this.machine.launch(`winogradGrad${taps}`, splits * panelBlocks, args);
       const back = convArguments(sums, g, out, s, more);
       this.machine.launch(`winogradWayBack${taps}`, ceil(s.inChannels, PIXELS) * panelBlocks, back);
     });
@@ -135,7 +135,7 @@ export class Winograd {
       machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
       machine.launch(`winogradGrads${taps}`, ceil(patches, GRAD_PATCHES) * common.panelBlocks, args);
       const tiles = ceil(s.inChannels, SMALL_IN) * ceil(s.outChannels, SMALL_OUT);
-      machine.launch(`winogradGradSmall${taps}`, tiles, args, [], () => workOf(s));
+      machine.launch(`winogradGradSmall${taps}`, tiles, args);
     });
   }
 }
