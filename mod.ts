@@ -144,7 +144,7 @@ export {
   validationStep,
 } from "./nn/index.ts";
 
-/** Checkpoint files: torch and safetensors, opened without executing or loading anything. */
+/** Checkpoint files: torch, safetensors and Flax, opened without executing or loading anything. */
 export {
   type CheckpointFile,
   FormatError,
@@ -156,6 +156,7 @@ export {
   type StoredDType,
   type StoredTensor,
   type TensorToWrite,
+  writeFlax,
   writeSafetensors,
 } from "./data/formats/index.ts";
 

@@ -88,7 +88,7 @@ export function finetuneCommand(): Command {
   };
   group(
     "Where to start (one of):",
-    new Option("--from <file>", "weights to start from: .ckpt, .pt or .safetensors"),
+    new Option("--from <file>", "weights to start from: .ckpt, .pt, .safetensors or a Flax folder"),
     new Option("--scratch", "a new model (see Model)"),
     new Option("--resume <run>", "a run folder or a checkpoint to go on from, exactly").conflicts([
       "from",

@@ -8,7 +8,7 @@ Examples:
   $ tessera inspect runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors
   $ tessera inspect --json last.ckpt
 
-Reads torch files (zip and legacy) and safetensors. Nothing in the file is executed, and the tensors are not read.`;
+Reads torch files (zip and legacy), safetensors and Flax. Nothing in the file is executed, and the tensors are not read.`;
 
 export function inspectCommand(): Command {
   return new Command("inspect").description("what a checkpoint holds, without loading it")

@@ -112,7 +112,7 @@ describe("wrong use is told in one line", () => {
     [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "found no file with the heads"],
     [["inspect"], 2, "missing required argument 'file'"],
     [["inspect", "no.ckpt"], 1, "no.ckpt: there is no such file"],
-    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch nor a safetensors file"],
+    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch, a safetensors nor a Flax file"],
     [["reconstruct", "--model", model, "/nowhere"], 1, "there is no file or folder /nowhere"],
     [["encode"], 2, "missing required argument 'pictures'"],
     [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],

@@ -119,14 +119,14 @@ describe("damaged files", () => {
 describe("other files", () => {
   const cases: [string, Uint8Array, string][] = [
     ["empty", ascii(""), "the file is empty"],
-    ["one byte", ascii("P"), "neither a torch nor a safetensors file"],
+    ["one byte", ascii("P"), "neither a torch, a safetensors nor a Flax file"],
     ["a web page", ascii("\n<!DOCTYPE html><html>login</html>"), "this is a web page (HTML)"],
     ["git-lfs", ascii("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"],
     ["gzip", ascii("\x1f\x8b\x08xxxxxxxxxxxxx"), "packed by gzip"],
     ["tar", ascii("sys_info".padEnd(257, "\0") + "ustar\0".padEnd(300, "\0")), "a tar archive"],
     ["bare pickle", pickle(new Map([["a", 1]])), "a bare Python pickle"],
     ["other zip", zip([{ name: "word/document.xml", bytes: ascii("<a/>") }]), "no data.pkl"],
-    ["empty zip", zip([]), "neither a torch nor"],
+    ["empty zip", zip([]), "neither a torch, a safetensors nor"],
     ["text", ascii("hello, this is no checkpoint at all"), "68 65 6c 6c 6f"],
   ];
   for (const [name, bytes, message] of cases) {

@@ -126,7 +126,11 @@ describe("safetensors", () => {
     ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E4M3" } }, 4), "has the type F8_E4M3"],
     ["not JSON", made("{]", 4), "its header is not JSON"],
     ["long header", made({ a: f32([1], 0, 4) }, 4, 90_000_000), "the header needs 90000000 bytes"],
-    ["absurd header", made({ a: f32([1], 0, 4) }, 4, 2 ** 50), "neither a torch nor a safetensors file"],
+    [
+      "absurd header",
+      made({ a: f32([1], 0, 4) }, 4, 2 ** 50),
+      "neither a torch, a safetensors nor a Flax file",
+    ],
   ];
   for (const [name, bytes, message] of hostile) {
     test(`hostile: ${name}`, async () => {

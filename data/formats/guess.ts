@@ -72,7 +72,9 @@ export function guessConfig(
   const chMult = Array.from({ length: levels }, (_, i) => {
     return dimension(`encoder.down.${i}.block.0.conv1.weight`, 0) / ch;
   });
-  const resolution = wholeNumber(record((settings ?? written)?.ddconfig)?.resolution) ?? 256;
+  const told = settings ?? written;
+  // Flax keeps all settings on one level
+  const resolution = wholeNumber((record(told?.ddconfig) ?? told)?.resolution) ?? 256;
   const zChannels = dimension("decoder.conv_in.weight", 1);
   return {
     embedDim: dimension("quantize.embedding.weight", 1),

@@ -89,7 +89,13 @@ export async function openFile(path: string): Promise<RandomAccess> {
   }
   try {
     const stat = await file.stat();
-    if (!stat.isFile()) throw new FormatError(path, "this is not a file", "name the checkpoint inside it");
+    if (!stat.isFile()) {
+      throw new FormatError(
+        path,
+        "this is not a file",
+        "name the checkpoint inside it (of a folder, only a Flax model's can be opened)",
+      );
+    }
     return new FileSource(path, stat.size, file);
   } catch (error) {
     await file.close();
