@@ -144,20 +144,28 @@ export {
   validationStep,
 } from "./nn/index.ts";
 
-/** Checkpoint files: torch, safetensors and Flax, opened without executing or loading anything. */
+/** Checkpoint files: torch, safetensors and Flax, opened without executing or loading anything; written; converted. */
 export {
   type CheckpointFile,
+  convertCheckpoint,
+  type ConvertOptions,
   FormatError,
   formatReport,
   guessConfig,
   inspect,
   type InspectReport,
   openCheckpoint,
+  OrderedDict,
+  type Pickleable,
   type StoredDType,
   type StoredTensor,
   type TensorToWrite,
+  type TrainingState,
+  trainingState,
+  Tuple,
   writeFlax,
   writeSafetensors,
+  writeTorch,
 } from "./data/formats/index.ts";
 
 /** Pictures in and out, sheets of them, and curves. */

@@ -6,10 +6,13 @@ import { preset, type PresetName, type VQModelConfig, type VQModelOverrides } fr
 import {
   baseLearningRate,
   beginRun,
+  checkpointOf,
   defaultOptions,
   type PerceptualChoice,
+  readProgress,
   type ResumeChanges,
   resumeRun,
+  type Run,
   type RunOptions,
 } from "../train/index.ts";
 import { interruptedCode } from "./interrupt.ts";
@@ -70,6 +73,7 @@ Examples:
   $ tessera finetune --from last.ckpt --data 'photos/**/*.jpg' --random-crop --flip --lr 1e-5
   $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
+  $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan/checkpoints/last.ckpt --data faces/
 
 The learning rate is batch x accumulate x base rate, as in taming; --lr sets it outright. Each run gets a folder
 with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss), and
@@ -90,7 +94,10 @@ export function finetuneCommand(): Command {
     "Where to start (one of):",
     new Option("--from <file>", "weights to start from: .ckpt, .pt, .safetensors or a Flax folder"),
     new Option("--scratch", "a new model (see Model)"),
-    new Option("--resume <run>", "a run folder or a checkpoint to go on from, exactly").conflicts([
+    new Option(
+      "--resume <run>",
+      "a run folder or a checkpoint to go on from, exactly; or a .ckpt by Lightning",
+    ).conflicts([
       "from",
       "scratch",
     ]),
@@ -177,13 +184,30 @@ function number(flags: string, text: string, least: number, standard: number): O
 
 async function run(command: Command): Promise<void> {
   const flags = command.opts<Flags>();
-  const started = flags.resume !== undefined
-    ? await resumeRun(flags.resume, resumeChanges(command))
-    : await beginRun(newRun(flags));
+  const started = flags.resume === undefined
+    ? await beginRun(newRun(flags))
+    : await goOn(flags.resume, flags, command);
   for (const note of started.notes) console.log(note);
   const outcome = await trainWithProgress(started, "fine-tune");
   if (outcome.interrupted) process.exitCode = interruptedCode;
   else console.log(describeOutcome(outcome));
+}
+
+/** A run of Tessera's goes on exactly; with a checkpoint by Lightning a run begins that has its optimizers. */
+async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
+  const path = await checkpointOf(runOrFile);
+  const progress = await readProgress(path);
+  if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command));
+  const steps = flags.steps ?? progress.step + defaultOptions.steps;
+  if (steps <= progress.step) {
+    throw new UsageError(`${path} stands at step ${progress.step}: --steps, counted in all, must be more`);
+  }
+  const lr = flags.lr ?? (flags.baseLr === undefined ? progress.lr : undefined);
+  const { start, ...run } = newRun({ ...flags, from: path, steps, lr });
+  return await beginRun({
+    ...run,
+    start: { ...start, from: path, overrides: lossOverrides(flags), goOn: true },
+  });
 }
 
 /** The only options that make sense again when a run goes on. */
@@ -220,14 +244,20 @@ function newRun(flags: Flags): Parameters<typeof beginRun>[0] {
     ? flags.lpips
     : "inside";
   const steps = flags.steps ?? defaultOptions.steps;
-  const loss = {
-    ...(flags.discStart === undefined ? {} : { discStart: flags.discStart }),
-    ...(flags.discWeight === undefined ? {} : { discWeight: flags.discWeight }),
-  };
+  const { lossconfig: loss } = lossOverrides(flags);
   const start = flags.from
     ? { from: flags.from, overrides: { lossconfig: { discStart: 0, ...loss } } }
     : { scratch: scratchConfig(flags, { lossconfig: { discStart: Math.floor(steps / 2), ...loss } }) };
   return { start, perceptual, options: { ...runOptions(flags, steps), size: flags.size }, out: flags.out };
+}
+
+function lossOverrides({ discStart, discWeight }: Flags): VQModelOverrides {
+  return {
+    lossconfig: {
+      ...(discStart === undefined ? {} : { discStart }),
+      ...(discWeight === undefined ? {} : { discWeight }),
+    },
+  };
 }
 
 function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {

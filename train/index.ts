@@ -1,6 +1,15 @@
 // Training in one import: a run is begun or resumed (prepare.ts) and then trained (loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
-export { readRunState, restoreTrainer, type RunState, saveCheckpoint, saveWeights } from "./checkpoint.ts";
+export {
+  continueTrainer,
+  type Progress as TrainingProgress,
+  readProgress,
+  readRunState,
+  restoreTrainer,
+  type RunState,
+  saveCheckpoint,
+  saveWeights,
+} from "./checkpoint.ts";
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";

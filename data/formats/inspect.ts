@@ -1,8 +1,9 @@
 // What a checkpoint holds, told without reading its tensors: `tessera inspect FILE`.
-import { type ArchitectureGuess, guessConfig, guessLoss, hyperParameters, record } from "./guess.ts";
+import { type ArchitectureGuess, guessConfig, guessLoss, hyperParametersOf, record } from "./guess.ts";
 import { type CheckpointFile, openCheckpoint } from "./open.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
 import { sizeOf, type StoredDType } from "./tensor.ts";
+import { stepOf } from "./training.ts";
 
 export interface PartReport {
   /** Top-level module, such as "encoder" or "loss.discriminator". */
@@ -75,7 +76,7 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     dtypes,
     epoch: numberIn(root, "epoch") ?? stateNumber(file, "epoch"),
     globalStep: numberIn(root, "global_step") ?? stateNumber(file, "step"),
-    hyperParameters: hyperParameters(root),
+    hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
     optimizers: await optimizerReports(root, file),
     architecture: guess ? { ...guess, factor: 2 ** (guess.ddconfig.chMult.length - 1) } : null,
@@ -147,14 +148,8 @@ async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promis
     bytes: [...flattenTensors(entries).values()].reduce((sum, t) => sum + t.byteLength, 0),
     lr: typeof lr === "number" ? lr : null,
     betas: Array.isArray(betas) && betas.every((n) => typeof n === "number") ? betas : null,
-    step: await stepOf(entries[0]?.get("step")),
+    step: entries[0] ? await stepOf(entries[0].get("step")) : null,
   };
-}
-
-/** Torch before 1.12 counts in a plain integer, later in a tensor without dimensions. */
-async function stepOf(step: unknown): Promise<number | null> {
-  if (typeof step === "number") return step;
-  return isStoredTensor(step) && step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : null;
 }
 
 /** Those that Tessera writes: optimizer.<i>.<moment>.<key>. */

@@ -3,6 +3,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { flaxWeights, isFlax, readFlax, readFlaxConfig } from "./flax.ts";
+import { metadataKey } from "./lightning.ts";
 import { stateDictOf } from "./plain.ts";
 import { isSafetensors, readSafetensors } from "./safetensors.ts";
 import { FormatError, openFile, type RandomAccess, readRange } from "./source.ts";
@@ -20,7 +21,7 @@ export interface CheckpointFile {
    * Flax: `config`, from the config.json beside the weights.
    */
   readonly root: unknown;
-  /** safetensors only, else empty. */
+  /** What the writer put beside the tensors: of safetensors, and of torch files by Tessera; else empty. */
   readonly metadata: Record<string, string>;
   /** After this no tensor can be read any more. */
   close(): Promise<void>;
@@ -57,11 +58,19 @@ export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFi
       return { ...common, tensors: await readFlax(source), root: new Map(), metadata: {} };
     }
     const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
-    return { ...common, tensors: stateDictOf(root), root, metadata: {} };
+    return { ...common, tensors: stateDictOf(root), root, metadata: metadataIn(root) };
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+function metadataIn(root: unknown): Record<string, string> {
+  const kept = root instanceof Map ? root.get(metadataKey) : null;
+  if (!(kept instanceof Map)) return {};
+  return Object.fromEntries(
+    [...kept].filter(([key, text]) => typeof key === "string" && typeof text === "string"),
+  );
 }
 
 async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
