@@ -26,11 +26,11 @@ Examples:
   $ tessera convert last.ckpt flax_model/
   $ tessera convert flax_model/ model.ckpt
 
-The ending of OUT says what is written: .ckpt, .pt or .pth for torch and Lightning, .safetensors, and a folder without
-ending (or a .msgpack file) for Flax. Everything is kept that the format has a place for: torch and safetensors keep
-both optimizers, so that training goes on in taming or here (finetune --resume OUT); Flax holds the autoencoder alone.
---strip keeps the autoencoder only, which serves to encode and decode: 31 % of the published file. --dtype rounds
-tensors of two dimensions and more; it can change a few tokens.`;
+The ending of OUT says what is written: .ckpt, .pt or .pth for torch and Lightning, .safetensors, and a folder
+without ending (or a .msgpack file) for Flax. Everything is kept that the format has a place for: torch and
+safetensors keep both optimizers, so that training goes on in taming or here (finetune --resume OUT); Flax holds
+the autoencoder alone. --strip keeps the autoencoder only, which serves to encode and decode: 31 % of the
+published file. --dtype rounds tensors of two dimensions and more; it can change a few tokens.`;
 
 export function convertCommand(): Command {
   return new Command("convert").description(

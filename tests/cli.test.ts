@@ -97,7 +97,6 @@ describe("wrong use is told in one line", () => {
     [["finetune"], 2, "say where to start: --from FILE, --scratch or --resume RUN"],
     [["finetune", "--scratch", "--from", "x"], 2, "--from and --scratch exclude each other"],
     [["finetune", "--scratch"], 2, "--data is missing: a folder, a glob or a list of pictures"],
-    [["finetune", "--resume", "x", "--lr", "1"], 2, "--lr is fixed when a run is resumed"],
     [["finetune", "--resume", join(folder, "x")], 1, "there is no such file or folder to resume from"],
     [["finetune", "--resume", folder], 1, "this folder has no checkpoints/last.safetensors"],
     [["finetune", "--resume", model], 1, "holds weights but no run to resume"],
@@ -288,6 +287,11 @@ describe("as a process", () => {
     const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
     expect(resumed.code).toBe(0);
     expect(resumed.out).toContain(`at step ${step} of ${Number(step) + 1}`);
+    const changed = await tessera("finetune", "--resume", run, "--lr", "1");
+    expect([changed.code, changed.err]).toEqual([
+      2,
+      expect.stringContaining("--lr is fixed when a run is resumed"),
+    ]);
 
     const again = start("finetune", "--resume", run, "--steps", "100000");
     const end = ended(again);
