@@ -1,6 +1,7 @@
 // Between all formats: what torch files by Tessera hold, whole checkpoints there and back, and training that goes
 // on from either side.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,6 +12,10 @@ import {
   type CheckpointFile,
   convertCheckpoint,
   type ConvertOptions,
+  formatReport,
+  formatTensors,
+  hashFile,
+  inspect,
   openCheckpoint,
   OrderedDict,
   tamingOrder,
@@ -23,7 +28,15 @@ import { writeCartoonFaces } from "../data/index.ts";
 import { preset, VQGAN } from "../nn/index.ts";
 import { configOf } from "../nn/load.ts";
 import { asyncScope, tensor } from "../src/index.ts";
-import { beginRun, defaultOptions, readProgress, resumeRun, type Run, train } from "../train/index.ts";
+import {
+  beginRun,
+  defaultOptions,
+  readProgress,
+  resumeRun,
+  type Run,
+  saveWeights,
+  train,
+} from "../train/index.ts";
 import { draws } from "./helpers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -266,6 +279,45 @@ describe("a whole checkpoint", () => {
     await expect(withFile(from, (file) => convertCheckpoint(file, join(folder, "no"), { config: null })))
       .rejects
       .toThrow("is not a VQGAN");
+  });
+});
+
+describe("inspect", () => {
+  test("tells the optimizers of both worlds alike, and every tensor", async () => {
+    const [own, lightning] = [await inspect(original), await inspect(await asLightning("seen.ckpt"))];
+    expect(own.optimizers).toEqual(lightning.optimizers);
+    expect(own.optimizers[0]).toMatchObject({ lr: 1e-3, betas: [0.5, 0.9], step: 3 });
+    expect([lightning.globalStep, lightning.epoch]).toEqual([3, 1]);
+    const codes = { name: "quantize.embedding.weight", shape: [16, 32], dtype: "f32", bytes: 2048 };
+    expect(lightning.list).toContainEqual(codes as (typeof lightning.list)[0]);
+    expect(formatTensors(lightning)).toMatch(/quantize\.embedding\.weight +\[16,32\] +f32 +2\.0 kB/);
+    expect(formatReport(lightning)).toContain('lossconfig: {"target":"taming.modules.losses');
+  });
+
+  test("warns of a discriminator that taming would not build by default, or that differs from the published", async () => {
+    const warnings = async (discNumLayers: number) => {
+      const model = new VQGAN(
+        preset("faces", { ...tiny, lossconfig: { ...tiny.lossconfig, discNumLayers } }),
+        null,
+        {
+          withLoss: true,
+        },
+      );
+      await saveWeights(join(folder, "layers.safetensors"), model);
+      model.dispose();
+      return (await inspect(join(folder, "layers.safetensors"))).warnings.join("\n");
+    };
+    expect(await warnings(2)).toContain("set disc_num_layers: 2 in its lossconfig");
+    expect(await warnings(3)).toContain("3 layers, taming's default; that of the published f16-16384 has 2");
+    expect(await warnings(2)).toContain("no perceptual network inside");
+  });
+
+  test("the SHA-256, with progress", async () => {
+    const seen: number[] = [];
+    const { sha256, published } = await hashFile(original, (bytes, total) => seen.push(bytes, total));
+    const bytes = await readFile(original);
+    expect([sha256, published]).toEqual([createHash("sha256").update(bytes).digest("hex"), null]);
+    expect(seen.slice(-2)).toEqual([bytes.length, bytes.length]);
   });
 });
 

@@ -2,7 +2,8 @@
 export { convertCheckpoint, type ConvertOptions, formatByName, type WrittenFormat } from "./convert.ts";
 export { writeFlax } from "./flax.ts";
 export { type ArchitectureGuess, guessConfig } from "./guess.ts";
-export { formatReport, inspect, type InspectReport } from "./inspect.ts";
+export { hashFile } from "./hash.ts";
+export { formatReport, formatTensors, inspect, type InspectReport } from "./inspect.ts";
 export { isPickleClass, type PickleClass, PickleObject } from "./pickle_globals.ts";
 export { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
 export { writeSafetensors } from "./safetensors.ts";

@@ -3,13 +3,20 @@ import { type ArchitectureGuess, guessConfig, guessLoss, hyperParametersOf, reco
 import { type CheckpointFile, openCheckpoint } from "./open.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
 import { sizeOf, type StoredDType } from "./tensor.ts";
-import { stepOf } from "./training.ts";
+import { stepOf, trainingState } from "./training.ts";
 
 export interface PartReport {
   /** Top-level module, such as "encoder" or "loss.discriminator". */
   readonly name: string;
   readonly tensors: number;
   readonly values: number;
+  readonly bytes: number;
+}
+
+export interface TensorReport {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: StoredDType;
   readonly bytes: number;
 }
 
@@ -27,6 +34,8 @@ export interface InspectReport {
   readonly format: CheckpointFile["format"];
   readonly bytes: number;
   readonly parts: readonly PartReport[];
+  /** Every tensor, in the file's order. */
+  readonly list: readonly TensorReport[];
   readonly tensors: number;
   readonly values: number;
   /** Tensors by type. */
@@ -71,11 +80,14 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     format: file.format,
     bytes: file.byteLength,
     parts,
+    list: [...file.tensors].map(([name, { shape, dtype, byteLength }]) => {
+      return { name, shape, dtype, bytes: byteLength };
+    }),
     tensors: file.tensors.size,
     values: parts.reduce((sum, part) => sum + part.values, 0),
     dtypes,
-    epoch: numberIn(root, "epoch") ?? stateNumber(file, "epoch"),
-    globalStep: numberIn(root, "global_step") ?? stateNumber(file, "step"),
+    epoch: numberIn(root, "epoch") ?? told(file, "epoch"),
+    globalStep: numberIn(root, "global_step") ?? told(file, "step"),
     hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
     optimizers: await optimizerReports(root, file),
@@ -112,10 +124,10 @@ function numberIn(map: ReadonlyMap<unknown, unknown>, key: string): number | nul
   return typeof value === "number" ? value : null;
 }
 
-/** Tessera's own checkpoints keep their state as JSON in the metadata. */
-function stateNumber(file: CheckpointFile, key: string): number | null {
+/** Files by Tessera keep the state of training as JSON in their metadata. */
+function told({ metadata }: CheckpointFile, key: string): number | null {
   try {
-    const value = record(JSON.parse(file.metadata.state ?? "null"))?.[key];
+    const value = record(JSON.parse(metadata.training ?? metadata.state ?? "null"))?.[key];
     return typeof value === "number" ? value : null;
   } catch {
     return null;
@@ -134,7 +146,7 @@ async function optimizerReports(
   for (const candidate of candidates) {
     if (candidate instanceof Map) reports.push(await optimizerReport(candidate));
   }
-  return reports.length > 0 ? reports : ownOptimizers(file);
+  return reports.length > 0 ? reports : await namedOptimizers(file);
 }
 
 async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promise<OptimizerReport> {
@@ -152,18 +164,19 @@ async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promis
   };
 }
 
-/** Those that Tessera writes: optimizer.<i>.<moment>.<key>. */
-function ownOptimizers(file: CheckpointFile): OptimizerReport[] {
-  const reports: { parameters: number; bytes: number; lr: null; betas: null; step: number | null }[] = [];
-  for (const [key, { byteLength }] of file.tensors) {
-    const match = /^optimizer\.(\d)\.(exp_avg|exp_avg_sq)\./.exec(key);
-    if (!match) continue;
-    const one = reports[Number(match[1])] ??= { parameters: 0, bytes: 0, lr: null, betas: null, step: null };
-    if (match[2] === "exp_avg") one.parameters++;
-    one.bytes += byteLength;
-    one.step = stateNumber(file, "step");
-  }
-  return reports.filter((one) => one !== undefined);
+/** Those of a file that names its moments; none where they do not fit its weights. */
+async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]> {
+  const training = await trainingState(file).catch(() => null);
+  return (training?.optimizers ?? []).filter(({ moments }) => moments.size > 0).map(
+    ({ lr, betas, moments }) => {
+      const all = [...moments.values()];
+      const bytes = all.reduce(
+        (sum, { expAvg, expAvgSq }) => sum + expAvg.byteLength + expAvgSq.byteLength,
+        0,
+      );
+      return { parameters: moments.size, bytes, lr, betas, step: all[0]!.step };
+    },
+  );
 }
 
 function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): string[] {
@@ -173,9 +186,14 @@ function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): str
     const { discNumLayers, perceptualNet } = guessLoss(file.tensors);
     if (discNumLayers === undefined) {
       warnings.push("no discriminator inside: fine-tuning starts with a new one");
-    } else if (discNumLayers !== 2) {
+    } else if (discNumLayers !== 3) {
       warnings.push(
-        `the discriminator has ${discNumLayers} layers; the published f16-16384 has 2, taming's default is 3`,
+        `the discriminator has ${discNumLayers} layers and taming builds 3 by default: set disc_num_layers: ` +
+          `${discNumLayers} in its lossconfig, or loading stops at a size mismatch`,
+      );
+    } else {
+      warnings.push(
+        "the discriminator has 3 layers, taming's default; that of the published f16-16384 has 2",
       );
     }
     if (perceptualNet === undefined) {
@@ -220,6 +238,12 @@ function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
 /** At most this many parts: a file of something else may have one for every tensor. */
 const maxRows = 40;
 
+/** Every tensor as text for a terminal: name, shape, type, size. */
+export function formatTensors({ list }: InspectReport): string {
+  const rows = list.map(({ name, shape, dtype, bytes }) => [name, `[${shape}]`, dtype, formatBytes(bytes)]);
+  return formatTable(rows).map(printable).join("\n");
+}
+
 /** The report as text for a terminal, lines joined by "\n". */
 export function formatReport(r: InspectReport): string {
   const types = Object.entries(r.dtypes).map(([dtype, n]) => `${n} ${dtype}`).join(", ");
@@ -255,7 +279,8 @@ export function formatReport(r: InspectReport): string {
   if (r.architecture) lines.push(...formatArchitecture(r.architecture));
   else lines.push(`architecture: ${r.notVQGAN}`);
   if (r.hyperParameters) lines.push("hyper-parameters:", ...formatSettings(r.hyperParameters));
-  if (Object.keys(r.metadata).length > 0) lines.push("metadata:", ...formatSettings(r.metadata));
+  const { hyper_parameters: _shown, ...metadata } = r.metadata;
+  if (Object.keys(metadata).length > 0) lines.push("metadata:", ...formatSettings(metadata));
   lines.push(...r.warnings.map((warning) => `warning: ${warning}`));
   return lines.map(printable).join("\n");
 }
