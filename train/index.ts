@@ -25,5 +25,6 @@ export {
   type RunSettings,
 } from "./settings.ts";
 export { type PerceptualChoice, type StartedModel, startFrom, startNew } from "./start.ts";
+export { readTamingConfig, type TamingConfig } from "./taming.ts";
 export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";
