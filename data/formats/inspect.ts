@@ -2,6 +2,7 @@
 import { type ArchitectureGuess, guessConfig, guessLoss, hyperParametersOf, record } from "./guess.ts";
 import { type CheckpointFile, openCheckpoint } from "./open.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
+import { printable } from "./source.ts";
 import { sizeOf, type StoredDType } from "./tensor.ts";
 import { stepOf, trainingState } from "./training.ts";
 
@@ -221,11 +222,6 @@ function formatTable(rows: readonly (readonly string[])[]): string[] {
   return rows.map((row) =>
     "  " + row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
   );
-}
-
-/** Names come from the file, so nothing in them may move the terminal's cursor. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, "?");
 }
 
 function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
