@@ -85,11 +85,19 @@ async function fromLightning(file: CheckpointFile, states: readonly unknown[]): 
     }
     optimizers.push(await adamState(file, i, state, learntKeys(file.tensors.keys(), learner)));
   }
-  // since version 1.6 Lightning counts every optimizer's step, not every batch
+  return { step: stepsDone(root, optimizers), epoch: wholeNumber(root.get("epoch")), optimizers };
+}
+
+/**
+ * Lightning's global_step counts batches. Since version 1.6 it counts every optimizer's step, and goes on from the
+ * batches of older files: then the autoencoder's Adam knows better.
+ */
+function stepsDone(root: ReadonlyMap<unknown, unknown>, optimizers: readonly AdamState[]): number {
   const [major = 0, minor = 0] = String(root.get("pytorch-lightning_version") ?? "").split(".").map(Number);
-  const each = major > 1 || major === 1 && minor >= 6 ? optimizers.length : 1;
-  const step = Math.floor(wholeNumber(root.get("global_step")) / each);
-  return { step, epoch: wholeNumber(root.get("epoch")), optimizers };
+  const counted = wholeNumber(root.get("global_step"));
+  if (major < 1 || major === 1 && minor < 6) return counted;
+  const steps = [...optimizers[0]?.moments.values() ?? []].map(({ step }) => step);
+  return steps.length > 0 ? Math.max(...steps) : counted;
 }
 
 async function adamState(
