@@ -19,6 +19,7 @@ import {
   openCheckpoint,
   OrderedDict,
   tamingOrder,
+  toWrite,
   trainingState,
   Tuple,
   unwrapOmegaconf,
@@ -185,7 +186,7 @@ async function asLightning(
   await withFile(original, async (file) => {
     const config = configOf(file);
     const tensors = [...file.tensors].filter(([key]) => !key.startsWith("optimizer."))
-      .map(([name, t]) => ({ name, shape: t.shape, dtype: t.dtype, data: () => t.read() }));
+      .map(([name, t]) => toWrite(name, t));
     const training = await trainingState(file);
     const hyperParameters = vqModelArguments(config);
     const root = lightningRoot({ tensors, training, hyperParameters, metadata: {} });
@@ -375,6 +376,10 @@ describe("training goes on", () => {
       (root.get("optimizer_states") as State[])[0].get("param_groups")![0];
     const betas = await asLightning("betas.ckpt", (root) => group(root).set("betas", new Tuple([0.9, 0.95])));
     await expect(readProgress(betas)).rejects.toThrow(/Adam has betas 0\.9, 0\.95 .*--from/);
+    const decay = await asLightning("decay.ckpt", (root) => group(root).set("weight_decay", 0.01));
+    await expect(readProgress(decay)).rejects.toThrow(
+      "optimizer 0 has weight_decay 0.01, which taming's Adam",
+    );
     const few = await asLightning("few.ckpt", (root) => group(root).set("params", [0, 1]));
     await expect(readProgress(few)).rejects.toThrow(
       /optimizer 0 has 2 parameters, the weights beside it \d+/,

@@ -13,6 +13,7 @@ import {
   openCheckpoint,
   readCheckpoint,
   type TensorToWrite,
+  toWrite,
   writeFlax,
 } from "../data/formats/index.ts";
 import { VQGAN } from "../nn/vqgan.ts";
@@ -72,9 +73,7 @@ describe("there and back", () => {
     const original = fixture("micro_flax_new.msgpack");
     const file = await openCheckpoint(original);
     const path = join(folder, "again.msgpack");
-    const tensors = [...file.tensors].map(([name, t]): TensorToWrite => {
-      return { name, shape: t.shape, dtype: t.dtype, data: () => t.read() };
-    });
+    const tensors = [...file.tensors].map(([name, t]) => toWrite(name, t));
     await writeFlax(path, tensors, guessConfig(tinyGuess()));
     await file.close();
     expect(await readFile(path)).toEqual(await readFile(original));

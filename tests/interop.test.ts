@@ -13,6 +13,7 @@ import {
   type ConvertOptions,
   openCheckpoint,
   type StoredTensor,
+  toWrite,
   trainingState,
   writeTorch,
 } from "../data/formats/index.ts";
@@ -43,7 +44,7 @@ async function described(tensors: Iterable<[string, StoredTensor]>): Promise<Des
   for (const [name, t] of tensors) {
     const { shape, dtype } = t;
     const hash = createHash("sha256");
-    for (const bytes of storedBytes({ name, shape, dtype }, await t.read())) hash.update(bytes);
+    for (const bytes of storedBytes(toWrite(name, t), await t.read())) hash.update(bytes);
     result[name] = { shape: [...shape], dtype, sha256: hash.digest("hex") };
   }
   return result;
@@ -136,6 +137,15 @@ if (missing.length > 0) {
           ...await tensorsOf(at("theirs_bf16.msgpack"), (key) => rounded[key].shape.length < 2),
         })),
       );
+    });
+
+    test("floats of 8 bits have torch's values, all 256 of them", async () => {
+      const { tensors, close } = await openCheckpoint(at("theirs_f8.safetensors"));
+      for (const name of ["e4m3", "e5m2"]) {
+        expect(tensors.get(name)!.dtype).toBe(`f8${name}` as StoredTensor["dtype"]);
+        expect(await tensors.get(name)!.read()).toEqual(await tensors.get(`${name} as f32`)!.read());
+      }
+      await close();
     });
 
     test("torch.optim.Adam takes Tessera's states, and its step is Tessera's; Tessera goes on from there", async () => {

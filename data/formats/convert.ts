@@ -7,10 +7,10 @@ import { lightningRoot, vqModelArguments } from "./lightning.ts";
 import type { CheckpointFile } from "./open.ts";
 import { isAutoencoder, tamingOrder } from "./order.ts";
 import { writeSafetensors } from "./safetensors.ts";
-import type { StoredDType, StoredTensor } from "./tensor.ts";
+import type { StoredTensor } from "./tensor.ts";
 import { writeTorch } from "./torch_write.ts";
 import { describeTraining, isMoment, momentName, type TrainingState, trainingState } from "./training.ts";
-import type { TensorToWrite } from "./values.ts";
+import { type TensorToWrite, toWrite } from "./values.ts";
 
 export type WrittenFormat = "torch" | "safetensors" | "flax";
 
@@ -122,18 +122,13 @@ function told(name: string, value: object | null): Record<string, string> {
 }
 
 function asWritten(name: string, tensor: StoredTensor, wanted: ConvertOptions["dtype"]): TensorToWrite {
-  const { shape } = tensor;
-  const isReal = ["f32", "f16", "bf16", "f64"].includes(tensor.dtype);
-  const dtype: StoredDType = wanted === undefined || !isReal
-    ? tensor.dtype
-    : shape.length < 2
-    ? "f32"
-    : wanted;
+  const own = toWrite(name, tensor);
+  if (wanted === undefined || !["f32", "f16", "bf16", "f64"].includes(own.dtype)) return own;
   const data = async () => {
     const values = await tensor.read();
-    return dtype !== "f64" && values instanceof Float64Array ? Float32Array.from(values) : values;
+    return values instanceof Float64Array ? Float32Array.from(values) : values;
   };
-  return { name, shape, dtype, data };
+  return { ...own, dtype: own.shape.length < 2 ? "f32" : wanted, data };
 }
 
 type Watch = (tensor: StoredTensor) => StoredTensor;
@@ -174,8 +169,8 @@ function watched(training: TrainingState, watch: Watch): TrainingState {
 function momentEntries(training: TrainingState | null): TensorToWrite[] {
   return (training?.optimizers ?? []).flatMap(({ moments }, i) =>
     [...moments].flatMap(([key, { expAvg, expAvgSq }]) => [
-      asWritten(momentName(i, "exp_avg", key), expAvg, undefined),
-      asWritten(momentName(i, "exp_avg_sq", key), expAvgSq, undefined),
+      toWrite(momentName(i, "exp_avg", key), expAvg),
+      toWrite(momentName(i, "exp_avg_sq", key), expAvgSq),
     ])
   );
 }

@@ -21,5 +21,5 @@ export { isAutoencoder, tamingOrder } from "./order.ts";
 export { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
 export { writeTorch } from "./torch_write.ts";
 export { FormatError, memorySource, type RandomAccess } from "./source.ts";
-export type { TensorToWrite } from "./values.ts";
+export { type TensorToWrite, toWrite } from "./values.ts";
 export type { StoredDType, StoredTensor, StoredValues } from "./tensor.ts";

@@ -4,7 +4,7 @@ import { type ArchitectureGuess, record } from "./guess.ts";
 import { learntKeys, tamingOrder } from "./order.ts";
 import { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
 import type { TrainingState } from "./training.ts";
-import type { TensorToWrite } from "./values.ts";
+import { type TensorToWrite, toWrite } from "./values.ts";
 
 export interface LightningContents {
   /** The model's tensors under taming's keys. */
@@ -62,20 +62,12 @@ function optimizerStates(
     for (const [number, key] of keys.entries()) {
       const known = moments.get(key);
       if (!known) continue;
-      const moment = (name: string, stored: typeof known.expAvg): TensorToWrite => {
-        return {
-          name: `${name} of ${key}`,
-          shape: stored.shape,
-          dtype: stored.dtype,
-          data: () => stored.read(),
-        };
-      };
       state.set(
         number,
         new Map<string, Pickleable>([
           ["step", known.step],
-          ["exp_avg", moment("exp_avg", known.expAvg)],
-          ["exp_avg_sq", moment("exp_avg_sq", known.expAvgSq)],
+          ["exp_avg", toWrite(`exp_avg of ${key}`, known.expAvg)],
+          ["exp_avg_sq", toWrite(`exp_avg_sq of ${key}`, known.expAvgSq)],
         ]),
       );
     }

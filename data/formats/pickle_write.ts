@@ -1,7 +1,7 @@
 // Python pickles of protocol 2, as torch.save writes them: plain values, and tensors by reference to storages
 // that lie beside the pickle.
-import { contiguousStride, sizeOf, type StoredDType } from "./tensor.ts";
-import type { TensorToWrite } from "./values.ts";
+import { contiguousStride, sizeOf } from "./tensor.ts";
+import type { TensorToWrite, WrittenDType } from "./values.ts";
 
 /** A Python tuple; arrays are lists. */
 export class Tuple {
@@ -21,7 +21,8 @@ export type Pickleable =
   | ReadonlyMap<string | number, Pickleable>
   | TensorToWrite;
 
-const storageClasses: Readonly<Record<StoredDType, string>> = {
+/** torch has no storages of wider unsigned integers. */
+const storageClasses: Readonly<Partial<Record<WrittenDType, string>>> = {
   f32: "FloatStorage",
   f16: "HalfStorage",
   bf16: "BFloat16Storage",
@@ -132,12 +133,16 @@ class Writer {
 
   /** torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks). */
   #tensor(tensor: TensorToWrite): void {
-    const { shape, dtype } = tensor;
+    const { name, shape, dtype } = tensor;
+    const storage = storageClasses[dtype];
+    if (storage === undefined) {
+      throw new Error(`tensor ${name} has the type ${dtype}, which torch has no storage for`);
+    }
     const key = String(this.tensors.push(tensor) - 1);
     this.#global("torch._utils", "_rebuild_tensor_v2");
     this.#put(op.mark, op.mark);
     this.#text("storage");
-    this.#global("torch", storageClasses[dtype]);
+    this.#global("torch", storage);
     for (const part of [key, "cpu", sizeOf(shape)]) this.value(part);
     this.#put(op.tuple, op.persistent);
     this.#number(0);

@@ -1,15 +1,36 @@
 // A tensor that still lies in its file: shape and strides are known, values are read by range when asked for.
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
-export type StoredDType = "f32" | "f16" | "bf16" | "f64" | "i64" | "i32" | "i16" | "i8" | "u8" | "bool";
+/** The arrays that `read` gives: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
+export const valueArrays = {
+  f32: Float32Array,
+  f16: Float32Array,
+  bf16: Float32Array,
+  f8e4m3: Float32Array,
+  f8e5m2: Float32Array,
+  f64: Float64Array,
+  i64: BigInt64Array,
+  u64: BigUint64Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  i16: Int16Array,
+  u16: Uint16Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  bool: Uint8Array,
+} as const;
 
-/** What `read` gives: f16 and bf16 become f32, bool becomes bytes of 0 and 1. */
+export type StoredDType = keyof typeof valueArrays;
+
 export type StoredValues =
   | Float32Array<ArrayBuffer>
   | Float64Array<ArrayBuffer>
   | BigInt64Array<ArrayBuffer>
+  | BigUint64Array<ArrayBuffer>
   | Int32Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
   | Int16Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
   | Int8Array<ArrayBuffer>
   | Uint8Array<ArrayBuffer>;
 
@@ -17,10 +38,15 @@ export const itemSize: Readonly<Record<StoredDType, number>> = {
   f32: 4,
   f16: 2,
   bf16: 2,
+  f8e4m3: 1,
+  f8e5m2: 1,
   f64: 8,
   i64: 8,
+  u64: 8,
   i32: 4,
+  u32: 4,
   i16: 2,
+  u16: 2,
   i8: 1,
   u8: 1,
   bool: 1,
@@ -131,7 +157,7 @@ class FileTensor implements StoredTensor {
   }
 
   async read(): Promise<StoredValues> {
-    const all = emptyValues(this.dtype, sizeOf(this.shape));
+    const all = new valueArrays[this.dtype](sizeOf(this.shape));
     for await (const { values, at } of this.#chunks()) copyInto(all, values, at);
     return all;
   }
@@ -171,7 +197,7 @@ class FileTensor implements StoredTensor {
     const stretch = toValues(bytes, this.dtype);
     const index = this.shape.map(() => 0);
     for (let at = 0; at < size; at += chunkLength) {
-      const values = emptyValues(this.dtype, Math.min(chunkLength, size - at));
+      const values = new valueArrays[this.dtype](Math.min(chunkLength, size - at));
       this.#gather(stretch, values, index);
       yield { values, at };
     }
@@ -192,35 +218,11 @@ class FileTensor implements StoredTensor {
   }
 }
 
-function emptyValues(dtype: StoredDType, length: number): StoredValues {
-  switch (dtype) {
-    case "f32":
-    case "f16":
-    case "bf16":
-      return new Float32Array(length);
-    case "f64":
-      return new Float64Array(length);
-    case "i64":
-      return new BigInt64Array(length);
-    case "i32":
-      return new Int32Array(length);
-    case "i16":
-      return new Int16Array(length);
-    case "i8":
-      return new Int8Array(length);
-    case "u8":
-    case "bool":
-      return new Uint8Array(length);
-  }
-}
-
 /** Little-endian bytes from the start of their buffer as numbers; a view where the type allows it. */
 function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredValues {
   const { buffer } = bytes;
   const length = bytes.length / itemSize[dtype];
   switch (dtype) {
-    case "f32":
-      return new Float32Array(buffer, 0, length);
     case "f16":
       return new Float32Array(new Float16Array(buffer, 0, length));
     case "bf16": {
@@ -230,32 +232,39 @@ function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredVal
       for (let i = 0; i < length; i++) bits[i] = upper[i]! << 16;
       return new Float32Array(bits.buffer);
     }
-    case "f64":
-      return new Float64Array(buffer, 0, length);
-    case "i64":
-      return new BigInt64Array(buffer, 0, length);
-    case "i32":
-      return new Int32Array(buffer, 0, length);
-    case "i16":
-      return new Int16Array(buffer, 0, length);
-    case "i8":
-      return new Int8Array(buffer, 0, length);
-    case "u8":
-    case "bool":
-      return bytes;
+    case "f8e4m3":
+      return Float32Array.from(bytes, (byte) => eighths[byte]!);
+    case "f8e5m2": // the upper half of an f16
+      return new Float32Array(new Float16Array(Uint16Array.from(bytes, (byte) => byte << 8).buffer));
+    default:
+      return new valueArrays[dtype](buffer, 0, length);
   }
+}
+
+/**
+ * The 256 values of f8e4m3 (Micikevicius et al. 2022, "FP8 formats for deep learning"): four bits of exponent, three of
+ * mantissa, no infinities.
+ */
+const eighths = Float32Array.from({ length: 256 }, (_, byte) => {
+  const exponent = byte >> 3 & 15, mantissa = (byte & 7) / 8;
+  const size = exponent === 0 ? mantissa * 2 ** -6 : (1 + mantissa) * 2 ** (exponent - 7);
+  return (byte & 0x7f) === 0x7f ? NaN : byte < 0x80 ? size : -size;
+});
+
+function isBig(values: StoredValues): values is BigInt64Array<ArrayBuffer> | BigUint64Array<ArrayBuffer> {
+  return values instanceof BigInt64Array || values instanceof BigUint64Array;
 }
 
 function toFloats(values: StoredValues): Float32Array {
   if (values instanceof Float32Array) return values;
-  if (values instanceof BigInt64Array) return Float32Array.from(values, Number);
+  if (isBig(values)) return Float32Array.from(values, Number);
   return new Float32Array(values);
 }
 
 function copyInto(all: StoredValues, part: StoredValues, at: number): void {
-  if (all instanceof BigInt64Array) {
-    if (part instanceof BigInt64Array) all.set(part, at);
-  } else if (!(part instanceof BigInt64Array)) {
+  if (isBig(all)) {
+    if (isBig(part)) all.set(part, at);
+  } else if (!isBig(part)) {
     all.set(part, at);
   }
 }

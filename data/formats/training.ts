@@ -116,6 +116,8 @@ async function adamState(
   if (group.params.length !== keys.length) {
     throw corrupt(`has ${group.params.length} parameters, the weights beside it ${keys.length}`);
   }
+  const other = ["weight_decay", "amsgrad", "maximize"].find((name) => Boolean(group[name]));
+  if (other) throw corrupt(`has ${other} ${group[other]}, which taming's Adam does not`);
   const moments = new Map<string, StoredMoments>();
   for (const [place, number] of group.params.entries()) {
     const entry = state.get(number), key = keys[place]!;

@@ -1,30 +1,27 @@
 // Tensors on their way into a file, whatever its format: asked for one at a time, checked, rounded where the
 // file is narrower.
-import { sizeOf, type StoredDType, type StoredValues } from "./tensor.ts";
+import { sizeOf, type StoredDType, type StoredTensor, type StoredValues, valueArrays } from "./tensor.ts";
+
+/** What is written; floats of 8 bits are only read. */
+export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;
 
 /** A tensor to be written: its values are asked for when its turn comes, so that one is held at a time. */
 export interface TensorToWrite {
   readonly name: string;
   readonly shape: readonly number[];
   /** As stored. f16 and bf16 take f32 values and round them to nearest even. */
-  readonly dtype: StoredDType;
+  readonly dtype: WrittenDType;
   readonly data: () => StoredValues | Promise<StoredValues>;
 }
 
-const chunkLength = 2 ** 20;
+/** A stored tensor, to be written in its own type; floats of 8 bits become f32. */
+export function toWrite(name: string, tensor: StoredTensor): TensorToWrite {
+  const { shape, dtype } = tensor;
+  const written = dtype === "f8e4m3" || dtype === "f8e5m2" ? "f32" : dtype;
+  return { name, shape, dtype: written, data: () => tensor.read() };
+}
 
-const naturalArray = {
-  f32: Float32Array,
-  f16: Float32Array,
-  bf16: Float32Array,
-  f64: Float64Array,
-  i64: BigInt64Array,
-  i32: Int32Array,
-  i16: Int16Array,
-  i8: Int8Array,
-  u8: Uint8Array,
-  bool: Uint8Array,
-} as const;
+const chunkLength = 2 ** 20;
 
 /**
  * The values in the little-endian bytes of the tensor's type: views where the types agree, rounded copies for
@@ -35,7 +32,7 @@ export function* storedBytes(
   { name, shape, dtype }: Pick<TensorToWrite, "name" | "shape" | "dtype">,
   values: StoredValues,
 ): Generator<Uint8Array> {
-  const Natural = naturalArray[dtype];
+  const Natural = valueArrays[dtype];
   if (!(values instanceof Natural)) {
     throw new Error(`tensor ${name} of type ${dtype} needs a ${Natural.name}`);
   }

@@ -100,6 +100,11 @@ def write(folder):
     torch.save(state, folder / "theirs.pth")
     save_file({key: t.contiguous() for key, t in state.items()}, folder / "theirs.safetensors")
 
+    codes = torch.arange(256, dtype=torch.uint8)
+    eighths = {"e4m3": codes.clone().view(torch.float8_e4m3fn), "e5m2": codes.clone().view(torch.float8_e5m2)}
+    save_file({**eighths, **{f"{name} as f32": t.float() for name, t in eighths.items()}},
+              folder / "theirs_f8.safetensors")
+
     def tree(change):
         root = {}
         for key, t in state.items():
