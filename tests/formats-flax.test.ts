@@ -125,6 +125,21 @@ describe("there and back", () => {
     model.dispose();
   });
 
+  test("in chunks", async () => {
+    const { model, tensors } = tinyModel();
+    const [whole, cut] = [join(folder, "whole.msgpack"), join(folder, "cut.msgpack")];
+    await writeFlax(whole, tensors(), { ...tinyConfig, lossconfig: {} });
+    await writeFlax(cut, tensors(), { ...tinyConfig, lossconfig: {} }, 1000);
+    const [a, b] = [await openCheckpoint(whole), await openCheckpoint(cut)];
+    expect(b.byteLength).toBeGreaterThan(a.byteLength + 1000);
+    for (const [key, t] of a.tensors) {
+      expect([key, await b.tensors.get(key)!.read()]).toEqual([key, await t.read()]);
+    }
+    await a.close();
+    await b.close();
+    model.dispose();
+  });
+
   test("bfloat16", async () => {
     const { model, tensors } = tinyModel();
     const path = join(folder, "brain.msgpack");

@@ -1,7 +1,8 @@
 // From any checkpoint into any other format, one tensor in memory at a time.
 import { mkdir } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
-import { flaxWeights, writeFlax } from "./flax.ts";
+import { flaxWeights } from "./flax.ts";
+import { writeFlax } from "./flax_write.ts";
 import { type ArchitectureGuess, hyperParametersOf } from "./guess.ts";
 import { lightningRoot, vqModelArguments } from "./lightning.ts";
 import type { CheckpointFile } from "./open.ts";
