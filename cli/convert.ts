@@ -4,6 +4,8 @@ import { Command, Option } from "commander";
 import {
   type CheckpointFile,
   convertCheckpoint,
+  formatByName,
+  guessLoss,
   isAutoencoder,
   openCheckpoint,
 } from "../data/formats/index.ts";
@@ -62,15 +64,14 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
   try {
     const keep = strip ? keptBy(file, flags) : undefined;
     const progress = bytesProgress("convert");
-    const options = {
-      keep,
-      optimizers: !strip,
-      dtype,
-      config: configOrNull(file),
-      onProgress: progress.report,
-    };
+    const config = configOrNull(file), optimizers = config !== null && !strip;
+    if (!config) {
+      console.log("this is no VQGAN: its tensors are converted, and nothing else that is in the file");
+    }
+    const options = { keep, optimizers, dtype, config, onProgress: progress.report };
     const written = await convertCheckpoint(file, out, options).finally(() => progress.finish());
     console.log(`${written}: ${formatBytes((await stat(written)).size)}`);
+    if (optimizers && formatByName(out) === "torch") warnOfTaming(file);
   } finally {
     await file.close();
   }
@@ -85,6 +86,19 @@ function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
     if (![...file.tensors.keys()].some(isPart)) throw new Error(`${file.path} has no ${name} inside`);
   }
   return (key) => kept.some(([, isPart]) => isPart(key));
+}
+
+/** taming builds LPIPS on VGG16, and its --resume wants every tensor to fit. */
+function warnOfTaming(file: CheckpointFile): void {
+  const { perceptualNet } = guessLoss(file.tensors);
+  if (perceptualNet === "vgg") return;
+  const found = perceptualNet === "squeeze"
+    ? "the perceptual network inside is SqueezeNet"
+    : "no perceptual network inside";
+  console.log(
+    `warning: ${found}, and taming's is VGG16: it can start from the weights (ckpt_path) of a file converted with ` +
+      "--strip --discriminator, but not resume this one",
+  );
 }
 
 /** null for files of something else, whose tensors can be converted all the same. */

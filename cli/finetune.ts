@@ -229,7 +229,9 @@ async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<
   if (steps <= progress.step) {
     throw new UsageError(`${path} stands at step ${progress.step}: --steps, counted in all, must be more`);
   }
-  const lr = flags.lr ?? (flags.baseLr === undefined ? progress.lr : undefined);
+  // as Lightning does: the optimizers' rate, whatever a config says
+  const isAsked = command.getOptionValueSource("baseLr") === "cli";
+  const lr = flags.lr ?? (isAsked ? undefined : progress.lr);
   const { start, ...run } = newRun({ ...flags, from: path, steps, lr });
   return await beginRun({
     ...run,

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { runCommandLine } from "../cli/program.ts";
 import { lightningRoot, vqModelArguments } from "../data/formats/lightning.ts";
 import {
@@ -271,6 +272,33 @@ describe("a whole checkpoint", () => {
     });
     await expect(failing).rejects.toThrow();
     expect((await stat(path)).size).toBe(size);
+  });
+
+  test("of an older Tessera, whose batch norm counted in floats, counts in integers", async () => {
+    const ckpt = await convert(
+      fileURLToPath(new URL("../models/faces.safetensors", import.meta.url)),
+      "faces.ckpt",
+    );
+    const key = "loss.discriminator.main.3.num_batches_tracked";
+    await withFile(ckpt, async ({ tensors }) => {
+      const [count] = await tensors.get(key)!.read();
+      expect([tensors.get(key)!.dtype, typeof count, Number(count) > 0]).toEqual(["i64", "bigint", true]);
+    });
+  });
+
+  test("by Lightning of something else is converted by its tensors", async () => {
+    const from = fileURLToPath(new URL("fixtures/micro_pl140_omegaconf_legacy.ckpt", import.meta.url));
+    const to = join(folder, "other.ckpt");
+    expect(await runCommandLine(["convert", from, to])).toBe(0);
+    await withFile(to, async ({ tensors, root }) => {
+      await withFile(from, async (original) => {
+        expect([...tensors.keys()].sort()).toEqual([...original.tensors.keys()].sort());
+        const key = "loss.discriminator.main.3.num_batches_tracked";
+        expect(await tensors.get(key)!.read()).toEqual(await original.tensors.get(key)!.read());
+      });
+      const told = unwrapOmegaconf((root as Map<string, unknown>).get("hyper_parameters"));
+      expect(told).toMatchObject({ n_embed: 64, ddconfig: { ch_mult: [1, 2, 2] } });
+    });
   });
 
   test("of something else is converted by its tensors, but not to Flax", async () => {

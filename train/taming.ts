@@ -164,13 +164,18 @@ function readTrainer(
   const trainer = lightning?.group("trainer") ?? null;
   const read = {
     accumulate: trainer?.number("accumulate_grad_batches") ?? null,
-    steps: trainer?.number("max_steps") ?? null,
-    epochs: trainer?.number("max_epochs") ?? null,
+    steps: limit(trainer?.number("max_steps")),
+    epochs: limit(trainer?.number("max_epochs")),
   };
   for (const group of [trainer, lightning]) {
     for (const key of group?.rest() ?? []) notes.push(`${group!.path}.${key} has no effect here`);
   }
   return read;
+}
+
+/** Lightning's -1 is no limit. */
+function limit(n: number | null | undefined): number | null {
+  return n === undefined || n === -1 ? null : n;
 }
 
 /** A part of a config that knows where it stands, and which of its settings have been asked for. */

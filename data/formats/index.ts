@@ -1,7 +1,7 @@
 // Checkpoint files: what the rest of Tessera uses of the readers and writers here.
 export { convertCheckpoint, type ConvertOptions, formatByName, type WrittenFormat } from "./convert.ts";
 export { writeFlax } from "./flax_write.ts";
-export { type ArchitectureGuess, guessConfig } from "./guess.ts";
+export { type ArchitectureGuess, guessConfig, guessLoss } from "./guess.ts";
 export { hashFile } from "./hash.ts";
 export { formatReport, formatTensors, inspect, type InspectReport } from "./inspect.ts";
 export { isPickleClass, type PickleClass, PickleObject } from "./pickle_globals.ts";

@@ -39,15 +39,6 @@ export const tamingAdam: AdamSettings = { lr: 4.5e-6, betas: [0.5, 0.9], eps: 1e
 /** What each of taming's optimizers learns. */
 const learners = ["autoencoder", "loss.discriminator."] as const;
 
-/** What Tessera keeps in a file's metadata: of a run of its own `state`, of one by Lightning `training`. */
-interface Told {
-  readonly step?: number;
-  readonly epoch?: number;
-  readonly adamSteps?: readonly Record<string, number>[];
-  readonly adam?: readonly AdamSettings[];
-  readonly settings?: { readonly lr?: number };
-}
-
 /**
  * The state of training in a file; null if it holds weights alone.
  * @throws FormatError if optimizers do not fit the weights beside them.
@@ -60,15 +51,14 @@ export async function trainingState(file: CheckpointFile): Promise<TrainingState
 
 /** The metadata that `trainingState` needs beside the moments of a file that is not Lightning's. */
 export function describeTraining({ step, epoch, optimizers }: TrainingState): string {
-  const told: Told = {
+  return JSON.stringify({
     step,
     epoch,
     adam: optimizers.map(({ lr, betas, eps }) => ({ lr, betas, eps })),
     adamSteps: optimizers.map(({ moments }) =>
       Object.fromEntries([...moments].map(([key, { step }]) => [key, step]))
     ),
-  };
-  return JSON.stringify(told);
+  });
 }
 
 async function fromLightning(file: CheckpointFile, states: readonly unknown[]): Promise<TrainingState> {
@@ -126,19 +116,30 @@ async function adamState(
     if (!isStoredTensor(expAvg) || !isStoredTensor(expAvgSq)) {
       throw corrupt("is not an Adam's: it has no moments");
     }
-    const { shape } = file.tensors.get(key)!;
-    if (`${expAvg.shape}` !== `${shape}` || `${expAvgSq.shape}` !== `${shape}`) {
-      throw corrupt(`has moments of shape [${expAvg.shape}] for ${key} of shape [${shape}]`);
-    }
-    moments.set(key, { step: await stepOf(entry.get("step")), expAvg, expAvgSq });
+    moments.set(key, fitting(file, key, { step: await stepOf(entry.get("step")), expAvg, expAvgSq }));
   }
-  const { lr, betas, eps } = group;
-  const pair = Array.isArray(betas) && betas.length === 2 && betas.every((n) => typeof n === "number");
+  return { ...adamSettings(group), moments };
+}
+
+/** @throws FormatError if moments have another shape than the parameter that they are of. */
+function fitting(file: CheckpointFile, key: string, moments: StoredMoments): StoredMoments {
+  const shape = file.tensors.get(key)?.shape;
+  const wrong = [moments.expAvg, moments.expAvgSq].find((moment) => `${moment.shape}` !== `${shape}`);
+  if (!wrong) return moments;
+  throw new FormatError(
+    file.path,
+    `an optimizer has moments of shape [${wrong.shape}] for ${key} of shape [${shape}]`,
+    "convert it with --strip",
+  );
+}
+
+/** taming's where they are not told, or not as they should be. */
+function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): AdamSettings {
+  const isPair = Array.isArray(betas) && betas.length === 2 && betas.every((n) => typeof n === "number");
   return {
     lr: typeof lr === "number" ? lr : tamingAdam.lr,
-    betas: pair ? [betas[0], betas[1]] : tamingAdam.betas,
+    betas: isPair ? [betas[0], betas[1]] : tamingAdam.betas,
     eps: typeof eps === "number" ? eps : tamingAdam.eps,
-    moments,
   };
 }
 
@@ -161,34 +162,32 @@ export function isMoment(name: string): boolean {
   return name.startsWith("optimizer.");
 }
 
+/** Of metadata by Tessera: `state` is that of a run of its own, `training` that of one by Lightning. */
 function fromNames(file: CheckpointFile): TrainingState | null {
-  const { state, training } = file.metadata;
-  const told = parse(training ?? state);
+  const told = parse(file.metadata.training ?? file.metadata.state);
   if (!told) return null;
+  const { step, epoch, adam, adamSteps, settings } = told;
   const optimizers = learners.map((_, i): AdamState => {
     const moments = new Map<string, StoredMoments>();
-    for (const [key, step] of Object.entries(told.adamSteps?.[i] ?? {})) {
+    for (const [key, step] of Object.entries(record(Array.isArray(adamSteps) ? adamSteps[i] : null) ?? {})) {
       const [expAvg, expAvgSq] = (["exp_avg", "exp_avg_sq"] as const).map((moment) => {
         const name = momentName(i, moment, key), stored = file.tensors.get(name);
         if (stored) return stored;
         throw new FormatError(file.path, `${name} is missing`, "convert it with --strip");
       });
-      moments.set(key, { step, expAvg: expAvg!, expAvgSq: expAvgSq! });
+      const found = { step: wholeNumber(step), expAvg: expAvg!, expAvgSq: expAvgSq! };
+      moments.set(key, fitting(file, key, found));
     }
-    return {
-      ...tamingAdam,
-      ...(told.settings?.lr ? { lr: told.settings.lr } : {}),
-      ...told.adam?.[i],
-      moments,
-    };
+    // a run of Tessera's has one rate for both
+    return { ...adamSettings(record(Array.isArray(adam) ? adam[i] : settings) ?? {}), moments };
   });
   if (optimizers.every(({ moments }) => moments.size === 0)) return null;
-  return { step: wholeNumber(told.step), epoch: wholeNumber(told.epoch), optimizers };
+  return { step: wholeNumber(step), epoch: wholeNumber(epoch), optimizers };
 }
 
-function parse(text: string | undefined): Told | null {
+function parse(text: string | undefined): Record<string, unknown> | null {
   try {
-    return record(JSON.parse(text ?? "null")) as Told | null;
+    return record(JSON.parse(text ?? "null"));
   } catch {
     return null;
   }
