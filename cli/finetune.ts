@@ -84,7 +84,7 @@ Examples:
   $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
   $ tessera finetune --base configs/custom_vqgan.yaml --lpips squeeze.pth lin.pth data.params.batch_size=1
-  $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan/checkpoints/last.ckpt --data faces/
+  $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan --data faces/
 
 The learning rate is batch x accumulate x base rate, as in taming; --lr sets it outright. Each run gets a folder
 with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss), and
@@ -111,7 +111,7 @@ export function finetuneCommand(): Command {
     new Option("--scratch", "a new model (see Model)"),
     new Option(
       "--resume <run>",
-      "a run folder or a checkpoint to go on from, exactly; or a .ckpt by Lightning",
+      "a run folder or a checkpoint to go on from, exactly; or taming's, or a .ckpt by Lightning",
     ).conflicts([
       "from",
       "scratch",

@@ -18,6 +18,7 @@ import {
   writeSafetensors,
   writeTorch,
 } from "../data/formats/index.ts";
+import { mulberry32 } from "./fill.ts";
 
 const mutations = Number(process.env.TESSERA_FUZZ ?? 150);
 setDefaultTimeout(60_000 + 60 * mutations);
@@ -61,15 +62,10 @@ const files: [string, Uint8Array][] = [
   ["torch zip by Tessera", new Uint8Array(await readFile(written.torch))],
 ];
 
-/** 32 random bits a call (mulberry32). */
+/** 32 random bits a call. */
 function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = state + 0x6d2b79f5 | 0;
-    let t = Math.imul(state ^ state >>> 15, 1 | state);
-    t ^= t + Math.imul(t ^ t >>> 7, 61 | t);
-    return (t ^ t >>> 14) >>> 0;
-  };
+  const next = mulberry32(seed);
+  return () => next() * 2 ** 32;
 }
 
 /** Numbers that readers stumble over. */
