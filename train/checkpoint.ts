@@ -138,7 +138,7 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
 }
 
 /** What can be gone on with in a checkpoint by Lightning, or converted from one. */
-export interface Progress {
+export interface TrainingProgress {
   readonly step: number;
   readonly epoch: number;
   readonly lr: number;
@@ -148,7 +148,7 @@ export interface Progress {
  * How far the training in a file has come, unless it is a run of Tessera's own, which holds more.
  * @throws if the file has no optimizers, or other ones than Tessera trains with.
  */
-export async function readProgress(path: string): Promise<Progress | "own run"> {
+export async function readProgress(path: string): Promise<TrainingProgress | "own run"> {
   const file = await openCheckpoint(path);
   try {
     if (file.metadata.state !== undefined) return "own run";
@@ -160,7 +160,7 @@ export async function readProgress(path: string): Promise<Progress | "own run"> 
 }
 
 /** Gives a trainer the optimizers, step and epoch of such a file; its model has the weights already. */
-export async function continueTrainer(path: string, trainer: Trainer): Promise<Progress> {
+export async function continueTrainer(path: string, trainer: Trainer): Promise<TrainingProgress> {
   const file = await openCheckpoint(path);
   try {
     const training = checkAdams(path, await trainingState(file));

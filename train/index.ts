@@ -2,13 +2,13 @@
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export {
   continueTrainer,
-  type Progress as TrainingProgress,
   readProgress,
   readRunState,
   restoreTrainer,
   type RunState,
   saveCheckpoint,
   saveWeights,
+  type TrainingProgress,
 } from "./checkpoint.ts";
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";

@@ -82,10 +82,24 @@ export interface Storage {
 /** Chunks of 256 Ki elements: long enough that a read costs little, small beside the tensors. */
 const chunkLength = 2 ** 18;
 /**
- * Buffers of a chunk that nobody uses now. A new one for each tensor would be collected too late: loading a
- * full-size model left 60 to 100 MB of them lying about.
+ * Buffers that nobody uses now. A new one for each tensor would be collected too late: loading a full-size model left
+ * 60 to 100 MB of them lying about.
  */
 const spare: Uint8Array<ArrayBuffer>[] = [];
+const maxSpare = 4, maxSpareLength = 2 ** 24;
+
+function takeBuffer(length: number): Uint8Array<ArrayBuffer> {
+  const found = spare.findIndex((bytes) => bytes.length >= length);
+  return found < 0 ? new Uint8Array(Math.max(length, chunkLength * 8)) : spare.splice(found, 1)[0]!;
+}
+
+/** The largest are kept, as far as that is reasonable. */
+function giveBack(bytes: Uint8Array<ArrayBuffer>): void {
+  if (bytes.length > maxSpareLength) return;
+  spare.push(bytes);
+  if (spare.length > maxSpare) spare.sort((a, b) => a.length - b.length).shift();
+}
+
 /** How long a tensor with repeated elements (stride 0, from `expand`) may be where its storage is shorter. */
 const maxExpanded = 2 ** 26;
 const maxRank = 64;
@@ -176,7 +190,7 @@ class FileTensor implements StoredTensor {
     );
     if (isContiguous) {
       checkRange(this.#source, from, this.byteLength, `a tensor of shape [${this.shape}]`);
-      const bytes = spare.pop() ?? new Uint8Array(chunkLength * 8);
+      const bytes = takeBuffer(chunkLength * 8);
       try {
         for (let at = 0; at < size; at += chunkLength) {
           const part = bytes.subarray(0, Math.min(chunkLength, size - at) * bytesEach);
@@ -184,7 +198,7 @@ class FileTensor implements StoredTensor {
           yield { values: toValues(part, this.dtype), at };
         }
       } finally {
-        if (spare.length < 4) spare.push(bytes);
+        giveBack(bytes);
       }
       return;
     }
@@ -192,14 +206,50 @@ class FileTensor implements StoredTensor {
     // row-major order
     const reach = this.shape.reduce((sum, n, i) => sum + (n - 1) * this.stride[i]!, 1);
     checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
-    const bytes = new Uint8Array(reach * bytesEach);
-    await this.#source.readInto(bytes, from);
-    const stretch = toValues(bytes, this.dtype);
-    const index = this.shape.map(() => 0);
-    for (let at = 0; at < size; at += chunkLength) {
-      const values = new valueArrays[this.dtype](Math.min(chunkLength, size - at));
-      this.#gather(stretch, values, index);
+    const bytes = takeBuffer(reach * bytesEach), out = takeBuffer(chunkLength * 8);
+    try {
+      const part = bytes.subarray(0, reach * bytesEach);
+      await this.#source.readInto(part, from);
+      yield* this.#gathered(toValues(part, this.dtype), out.buffer);
+    } finally {
+      giveBack(bytes);
+      giveBack(out);
+    }
+  }
+
+  /** The elements in row-major order, in chunks that lie in `buffer`; whole rows of the first axis where they fit. */
+  *#gathered(stretch: StoredValues, buffer: ArrayBuffer): Generator<{ values: StoredValues; at: number }> {
+    const { shape } = this, size = sizeOf(shape), rowSize = sizeOf(shape.slice(1));
+    const rows = Math.floor(chunkLength / rowSize);
+    const index = shape.map(() => 0);
+    for (let at = 0; at < size;) {
+      const length = Math.min(rows > 0 ? rows * rowSize : chunkLength, size - at);
+      const values = new valueArrays[this.dtype](buffer, 0, length);
+      if (rows > 0) this.#gatherRows(stretch, values, at / rowSize, length / rowSize);
+      else this.#gather(stretch, values, index);
       yield { values, at };
+      at += length;
+    }
+  }
+
+  /**
+   * Fills `target` with rows of the first axis, an element of each row after the other: in a transposed kernel those lie
+   * side by side, so that memory is read along its lines.
+   */
+  #gatherRows(stretch: StoredValues, target: StoredValues, first: number, rows: number): void {
+    const [step = 0, ...strides] = this.stride, inner = this.shape.slice(1);
+    const rowSize = sizeOf(inner), index = inner.map(() => 0);
+    let position = first * step;
+    for (let k = 0; k < rowSize; k++) {
+      for (let row = 0, from = position, at = k; row < rows; row++, from += step, at += rowSize) {
+        target[at] = stretch[from]!;
+      }
+      for (let axis = inner.length - 1; axis >= 0; axis--) {
+        position += strides[axis]!;
+        if (++index[axis]! < inner[axis]!) break;
+        position -= index[axis]! * strides[axis]!;
+        index[axis] = 0;
+      }
     }
   }
 
