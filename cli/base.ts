@@ -10,12 +10,19 @@ export async function withConfigs(
   command: Command,
   assignments: readonly string[],
 ): Promise<{ flags: Flags; notes: readonly string[] }> {
-  const { base = [] } = flags;
-  const config = await readTamingConfig(base, assignments);
+  const all = [...assignments];
+  // --data and --lpips take what stands behind them, though it be an assignment at the end of the line
+  const own = <T>(words: T | string[]) => {
+    if (!Array.isArray(words)) return words;
+    all.push(...words.filter(isAssignment));
+    return words.filter((word) => !isAssignment(word));
+  };
+  const given: Flags = { ...flags, data: own(flags.data), lpips: own(flags.lpips) };
+  const config = await readTamingConfig(given.base ?? [], all);
   const isGiven = (key: keyof Flags) => command.getOptionValueSource(key) === "cli";
   const startsOtherwise = (["from", "scratch", "resume"] as const).some(isGiven);
   const said: Flags = {
-    ...flags,
+    ...given,
     ...(startsOtherwise ? {} : config.from === null ? { scratch: true } : { from: config.from }),
     model: config.model,
     ...(isGiven("preset") ? {} : { preset: config.preset }),
@@ -28,6 +35,10 @@ export async function withConfigs(
     restartDeadCodes: flags.restartDeadCodes ?? 0,
   };
   return { flags: { ...said, steps: flags.steps ?? await stepsOf(said, config) }, notes: config.notes };
+}
+
+function isAssignment(word: string): boolean {
+  return /^[A-Za-z_]\w*(\.\w+)+=/.test(word);
 }
 
 /** Lightning counts epochs where it has no steps. */

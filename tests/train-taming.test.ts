@@ -248,6 +248,25 @@ describe("finetune --base", () => {
       lossconfig: { discNumLayers: 1, discNdf: 8, discStart: 1, discWeight: 0.8 },
     });
 
+    // --data takes all that follows, and gives back what is an assignment
+    const data = [
+      "finetune",
+      "--base",
+      base,
+      "--no-lpips",
+      "--out",
+      out,
+      "--name",
+      "end",
+      "--steps",
+      "1",
+      "--data",
+    ];
+    expect(await runCommandLine([...data, faces, ...tiny, ...lists])).toBe(0);
+    const end = (await readdir(out)).find((name) => name.endsWith("_end"))!;
+    const ending = JSON.parse(await readFile(join(out, end, "config.json"), "utf8"));
+    expect([ending.data, ending.model.embedDim]).toEqual([[faces], 32]);
+
     const checkpoint = join(out, run, "checkpoints", "last.safetensors");
     const from = [
       ...words,
