@@ -383,6 +383,20 @@ describe("training goes on", () => {
     }
   });
 
+  test("with a new discriminator, of another depth, and its new optimizer", async () => {
+    const path = await asLightning("deeper.ckpt");
+    const { trainer, notes } = await beginRun({
+      start: { from: path, goOn: true, overrides: { lossconfig: { discNumLayers: 2 } } },
+      perceptual: "none",
+      options: { ...options, steps: 9, name: "deeper" },
+      out: join(folder, "deeper"),
+    });
+    expect(notes.join("\n")).toContain("no discriminator that fits in the file");
+    expect([trainer.generator.state().size > 0, trainer.critic.state().size]).toEqual([true, 0]);
+    trainer.dispose();
+    trainer.model.dispose();
+  });
+
   test("by the command line, which asks for pictures and more steps", async () => {
     const path = await asLightning("line.ckpt");
     const words = ["finetune", "--resume", path, "--no-lpips", "--size", "16", "--out", join(folder, "line")];

@@ -66,15 +66,11 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
 export interface WeightsOptions {
   /** f16 halves the file: tensors of two dimensions and more are rounded, statistics and biases stay f32. */
   readonly dtype?: "f32" | "f16";
-  /** Which tensors to write; default all. */
-  readonly filter?: (key: string) => boolean;
 }
 
 /** Writes weights alone: for using a model, and for starting from it. */
 export async function saveWeights(path: string, model: VQGAN, options: WeightsOptions = {}): Promise<void> {
-  const { dtype, filter = () => true } = options;
-  const chosen = new Map([...model.stateDict()].filter(([key]) => filter(key)));
-  await writeSafetensors(path, entries(chosen, dtype), {
+  await writeSafetensors(path, entries(model.stateDict(), options.dtype), {
     format: "tessera",
     version: String(stateVersion),
     config: JSON.stringify(model.config),
@@ -110,9 +106,7 @@ function weightsAlone(path: string): Error {
 }
 
 function parseState(path: string, metadata: Record<string, string>): StoredState {
-  if (metadata.state === undefined) {
-    throw weightsAlone(path);
-  }
+  if (metadata.state === undefined) throw weightsAlone(path);
   if (metadata.version !== String(stateVersion)) {
     throw new Error(
       `${path} was written in version ${metadata.version} of the format; this Tessera reads version ${stateVersion}`,
@@ -192,16 +186,16 @@ async function fillMoments(
 ): Promise<void> {
   const own = new Map<string, Tensor>(), stored = new Map<string, StoredTensor>();
   for (const [i, optimizer] of [trainer.generator, trainer.critic].entries()) {
-    for (const [key, found] of training?.optimizers[i]?.moments ?? []) {
-      if (!optimizer.parameters.has(key)) continue; // of a discriminator that was begun anew
+    const all = [...training?.optimizers[i]?.moments ?? []];
+    const shapeOf = (key: string) => optimizer.parameters.get(key)?.shape;
+    // a discriminator that was begun anew has a new optimizer too
+    if (!all.every(([key, { expAvg }]) => `${shapeOf(key)}` === `${expAvg.shape}`)) continue;
+    for (const [key, { step, expAvg, expAvgSq }] of all) {
       const moments = optimizer.moments(key);
-      moments.step = found.step;
-      own.set(momentName(i, "exp_avg", key), moments.expAvg).set(
-        momentName(i, "exp_avg_sq", key),
-        moments.expAvgSq,
-      );
-      stored.set(momentName(i, "exp_avg", key), found.expAvg)
-        .set(momentName(i, "exp_avg_sq", key), found.expAvgSq);
+      moments.step = step;
+      const [first, second] = [momentName(i, "exp_avg", key), momentName(i, "exp_avg_sq", key)];
+      own.set(first, moments.expAvg).set(second, moments.expAvgSq);
+      stored.set(first, expAvg).set(second, expAvgSq);
     }
   }
   await fill(file.path, own, stored);

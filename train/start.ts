@@ -45,7 +45,7 @@ export async function startFrom(
       `autoencoder: ${describeConfig(model.config)}, from ${path}`,
       loaded.discriminator === "file"
         ? "discriminator: from the file"
-        : "warning: no discriminator in the file; it begins anew, and the first hundred steps may look worse",
+        : "warning: no discriminator that fits in the file; it begins anew, and the first hundred steps may look worse",
       describePerceptual(source, perceptual),
     ],
   };
