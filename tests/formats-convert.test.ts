@@ -158,6 +158,9 @@ test("taming's order of the published model's 392 tensors, from any order", () =
   const keys = text.trim().split("\n").map((line) => line.split("\t")[0]);
   expect(tamingOrder(keys.toSorted())).toEqual(keys);
   expect(tamingOrder(keys.toReversed())).toEqual(keys);
+  // other models keep theirs
+  const other = ["stem.weight", "b.bias", "b.gamma", "a.10.x", "a.2.x", "head"];
+  expect(tamingOrder(other)).toEqual(other.with(3, "a.2.x").with(4, "a.10.x"));
 });
 
 const tiny = preset("faces", {

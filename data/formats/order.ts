@@ -13,28 +13,24 @@ const names = [
 const places = new Map(names.map((name, place) => [name, place]));
 
 /**
- * State_dict keys as taming orders them; names that it does not have keep their order, after those that it has.
+ * State_dict keys as taming orders them. Names that it does not have come after those that it has, as they were; those
+ * that differ in a number at their end, and places in lists, by that number.
  * @example tamingOrder(["decoder.conv_in.bias", "encoder.conv_in.weight"]) // the encoder's first
  */
 export function tamingOrder(keys: Iterable<string>): string[] {
-  return [...keys].map((key) => key.split(".")).sort((a, b) => {
-    for (let i = 0; i < Math.min(a.length, b.length); i++) {
-      const difference = compare(a[i]!, b[i]!);
-      if (difference !== 0) return difference;
-    }
-    return a.length - b.length;
-  }).map((path) => path.join("."));
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  // positions in lists, and the numbered slice1, lin0 of the perceptual network
-  const [, nameA = "", numberA] = /^(\D*)(\d+)$/.exec(a) ?? [],
-    [, nameB = "", numberB] = /^(\D*)(\d+)$/.exec(b) ?? [];
-  if (!places.has(a) && !places.has(b) && numberA !== undefined && nameA === nameB) {
-    return Number(numberA) - Number(numberB);
-  }
-  return (places.get(a) ?? names.length) - (places.get(b) ?? names.length);
+  const stems = new Map(places);
+  const rank = (name: string): [place: number, number: number] => {
+    const known = places.get(name);
+    if (known !== undefined) return [known, 0];
+    const digits = /\d*$/.exec(name)![0], stem = name.slice(0, name.length - digits.length);
+    if (!stems.has(stem)) stems.set(stem, stems.size);
+    return [stems.get(stem)!, Number(digits)];
+  };
+  const ranked = [...keys].map((key) => ({ key, ranks: key.split(".").flatMap(rank) }));
+  return ranked.sort((a, b) => {
+    const at = a.ranks.findIndex((n, i) => n !== b.ranks[i]);
+    return at < 0 ? a.ranks.length - b.ranks.length : a.ranks[at]! - (b.ranks[at] ?? -1);
+  }).map(({ key }) => key);
 }
 
 /** What an optimizer learns among these keys: everything but statistics that are only kept. */
