@@ -8,6 +8,7 @@ import {
   guessLoss,
   isAutoencoder,
   openCheckpoint,
+  trainingState,
 } from "../data/formats/index.ts";
 import { configOf } from "../nn/load.ts";
 import { bytesProgress } from "./bytes.ts";
@@ -71,7 +72,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
     const options = { keep, optimizers, dtype, config, onProgress: progress.report };
     const written = await convertCheckpoint(file, out, options).finally(() => progress.finish());
     console.log(`${written}: ${formatBytes((await stat(written)).size)}`);
-    if (optimizers && formatByName(out) === "torch") warnOfTaming(file);
+    if (optimizers && formatByName(out) === "torch" && await trainingState(file)) warnOfTaming(file);
   } finally {
     await file.close();
   }

@@ -111,7 +111,7 @@ export function finetuneCommand(): Command {
     new Option("--scratch", "a new model (see Model)"),
     new Option(
       "--resume <run>",
-      "a run folder or a checkpoint to go on from, exactly; or taming's, or a .ckpt by Lightning",
+      "a run to go on with, exactly: its folder or a checkpoint; or Lightning's, with its optimizers",
     ).conflicts([
       "from",
       "scratch",
