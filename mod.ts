@@ -144,19 +144,30 @@ export {
   validationStep,
 } from "./nn/index.ts";
 
-/** Checkpoint files: torch and safetensors, opened without executing or loading anything. */
+/** Checkpoint files: torch, safetensors and Flax, opened without executing or loading anything; written; converted. */
 export {
   type CheckpointFile,
+  convertCheckpoint,
+  type ConvertOptions,
   FormatError,
   formatReport,
+  formatTensors,
   guessConfig,
+  hashFile,
   inspect,
   type InspectReport,
   openCheckpoint,
+  OrderedDict,
+  type Pickleable,
   type StoredDType,
   type StoredTensor,
   type TensorToWrite,
+  type TrainingState,
+  trainingState,
+  Tuple,
+  writeFlax,
   writeSafetensors,
+  writeTorch,
 } from "./data/formats/index.ts";
 
 /** Pictures in and out, sheets of them, and curves. */

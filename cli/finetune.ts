@@ -2,16 +2,26 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
-import { preset, type PresetName, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import {
+  preset,
+  type PresetName,
+  type VQModelConfig,
+  type VQModelOverrides,
+  withOverrides,
+} from "../nn/index.ts";
 import {
   baseLearningRate,
   beginRun,
+  checkpointOf,
   defaultOptions,
   type PerceptualChoice,
+  readProgress,
   type ResumeChanges,
   resumeRun,
+  type Run,
   type RunOptions,
 } from "../train/index.ts";
+import { withConfigs } from "./base.ts";
 import { interruptedCode } from "./interrupt.ts";
 import {
   fractionOrPath,
@@ -23,7 +33,10 @@ import {
 } from "./options.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
-interface Flags {
+/** The options' values; `model` is what a config says of the model. */
+export interface Flags {
+  base?: string[];
+  model?: VQModelOverrides;
   data?: string[];
   from?: string;
   scratch?: boolean;
@@ -70,6 +83,8 @@ Examples:
   $ tessera finetune --from last.ckpt --data 'photos/**/*.jpg' --random-crop --flip --lr 1e-5
   $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
+  $ tessera finetune --base configs/custom_vqgan.yaml --lpips squeeze.pth lin.pth data.params.batch_size=1
+  $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan --data faces/
 
 The learning rate is batch x accumulate x base rate, as in taming; --lr sets it outright. Each run gets a folder
 with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss), and
@@ -77,23 +92,35 @@ at the end loss.png and before-after.png. Ctrl-C saves and leaves; a second one 
 
 A new model (--scratch) gets a codebook of k-means centres of the encoder's first vectors, since taming's start
 lets most codes die, and codes that nobody chose for 100 steps move to vectors of the day
-(--restart-dead-codes; 0 turns it off). Its discriminator begins half way unless --disc-start says else.`;
+(--restart-dead-codes; 0 turns it off). Its discriminator begins half way unless --disc-start says else.
+
+--base takes taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
+and options win over them. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
+--lpips.`;
 
 export function finetuneCommand(): Command {
   const command = new Command("finetune").description(
     "learn from pictures: fine-tune, train anew, or resume",
-  );
+  ).argument("[settings...]", "changes to --base, such as model.params.n_embed=1024");
   const group = (title: string, ...options: Option[]) => {
     for (const option of options) command.addOption(option.helpGroup(title));
   };
   group(
     "Where to start (one of):",
-    new Option("--from <file>", "weights to start from: .ckpt, .pt or .safetensors"),
+    new Option("--from <file>", "weights to start from: .ckpt, .pt, .safetensors or a Flax folder"),
     new Option("--scratch", "a new model (see Model)"),
-    new Option("--resume <run>", "a run folder or a checkpoint to go on from, exactly").conflicts([
+    new Option(
+      "--resume <run>",
+      "a run to go on with, exactly: its folder or a checkpoint; or Lightning's, with its optimizers",
+    ).conflicts([
       "from",
       "scratch",
     ]),
+  );
+  group(
+    "A config of taming's:",
+    new Option("--base <file>", "a YAML file that says all of this; may be given again, later ones win")
+      .argParser((file: string, before: string[] | undefined) => [...before ?? [], file]),
   );
   group(
     "Pictures:",
@@ -166,8 +193,8 @@ export function finetuneCommand(): Command {
     new Option("--disc-ndf <n>", "channels of the discriminator's first layer").argParser(wholeNumber(1)),
     new Option("--disc-layers <n>", "normalised layers of the discriminator").argParser(wholeNumber(1)),
   );
-  return command.addHelpText("after", examples).action(async (_flags, command: Command) =>
-    await run(command)
+  return command.addHelpText("after", examples).action(
+    async (settings: string[], _flags, command: Command) => await run(settings, command),
   );
 }
 
@@ -175,15 +202,41 @@ function number(flags: string, text: string, least: number, standard: number): O
   return new Option(flags, text).argParser(wholeNumber(least)).default(standard);
 }
 
-async function run(command: Command): Promise<void> {
-  const flags = command.opts<Flags>();
-  const started = flags.resume !== undefined
-    ? await resumeRun(flags.resume, resumeChanges(command))
-    : await beginRun(newRun(flags));
+async function run(settings: readonly string[], command: Command): Promise<void> {
+  const given = command.opts<Flags>();
+  if (settings.length > 0 && !given.base) {
+    throw new UsageError(`"${settings[0]}" belongs to no option; settings such as it change a --base config`);
+  }
+  const { flags, notes } = given.base
+    ? await withConfigs(given, command, settings)
+    : { flags: given, notes: [] };
+  for (const note of notes) console.log(note);
+  const started = flags.resume === undefined
+    ? await beginRun(newRun(flags))
+    : await goOn(flags.resume, flags, command);
   for (const note of started.notes) console.log(note);
   const outcome = await trainWithProgress(started, "fine-tune");
   if (outcome.interrupted) process.exitCode = interruptedCode;
   else console.log(describeOutcome(outcome));
+}
+
+/** A run of Tessera's goes on exactly; with a checkpoint by Lightning a run begins that has its optimizers. */
+async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
+  const path = await checkpointOf(runOrFile);
+  const progress = await readProgress(path);
+  if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command));
+  const steps = flags.steps ?? progress.step + defaultOptions.steps;
+  if (steps <= progress.step) {
+    throw new UsageError(`${path} stands at step ${progress.step}: --steps, counted in all, must be more`);
+  }
+  // as Lightning does: the optimizers' rate, whatever a config says
+  const isAsked = command.getOptionValueSource("baseLr") === "cli";
+  const lr = flags.lr ?? (isAsked ? undefined : progress.lr);
+  const { start, ...run } = newRun({ ...flags, from: path, steps, lr });
+  return await beginRun({
+    ...run,
+    start: { ...start, from: path, overrides: overridesOf(flags), goOn: true },
+  });
 }
 
 /** The only options that make sense again when a run goes on. */
@@ -214,20 +267,32 @@ function newRun(flags: Flags): Parameters<typeof beginRun>[0] {
   }
   if (flags.from && flags.scratch) throw new UsageError("--from and --scratch exclude each other");
   if (!flags.data) throw new UsageError("--data is missing: a folder, a glob or a list of pictures");
-  const perceptual: PerceptualChoice = flags.lpips === false
-    ? "none"
-    : Array.isArray(flags.lpips)
-    ? flags.lpips
-    : "inside";
+  const perceptual: PerceptualChoice =
+    flags.lpips === false || flags.model?.lossconfig?.perceptualWeight === 0
+      ? "none"
+      : Array.isArray(flags.lpips)
+      ? flags.lpips
+      : "inside";
   const steps = flags.steps ?? defaultOptions.steps;
-  const loss = {
-    ...(flags.discStart === undefined ? {} : { discStart: flags.discStart }),
-    ...(flags.discWeight === undefined ? {} : { discWeight: flags.discWeight }),
-  };
+  const { lossconfig: loss, ...model } = overridesOf(flags);
   const start = flags.from
-    ? { from: flags.from, overrides: { lossconfig: { discStart: 0, ...loss } } }
-    : { scratch: scratchConfig(flags, { lossconfig: { discStart: Math.floor(steps / 2), ...loss } }) };
+    ? { from: flags.from, overrides: { ...model, lossconfig: { discStart: 0, ...loss } } }
+    : {
+      scratch: scratchConfig(flags, { ...model, lossconfig: { discStart: Math.floor(steps / 2), ...loss } }),
+    };
   return { start, perceptual, options: { ...runOptions(flags, steps), size: flags.size }, out: flags.out };
+}
+
+/** What a config and the options for losses say of the model. */
+function overridesOf({ model, discStart, discWeight }: Flags): VQModelOverrides {
+  return {
+    ...model,
+    lossconfig: {
+      ...model?.lossconfig,
+      ...(discStart === undefined ? {} : { discStart }),
+      ...(discWeight === undefined ? {} : { discWeight }),
+    },
+  };
 }
 
 function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {
@@ -256,17 +321,18 @@ function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {
 }
 
 function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig {
-  const name = flags.preset ?? "faces";
-  const base = preset(name, overrides);
-  const size = flags.size ?? base.ddconfig.resolution;
+  const base = preset(flags.preset ?? "faces", overrides);
+  const isTold = flags.model !== undefined; // by a config, attention too
+  const size = isTold ? base.ddconfig.resolution : flags.size ?? base.ddconfig.resolution;
   const given = <T extends object>(values: T) =>
     Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
   const chMult = flags.chMult ?? base.ddconfig.chMult;
-  return preset(name, {
+  const lowest = isTold ? base.ddconfig.attnResolutions : [size / 2 ** (chMult.length - 1)];
+  return withOverrides(base, {
     ...given({ embedDim: flags.embedDim ?? flags.zChannels, nEmbed: flags.codes }),
     ddconfig: {
       resolution: size,
-      attnResolutions: flags.attn ?? [size / 2 ** (chMult.length - 1)],
+      attnResolutions: flags.attn ?? lowest,
       ...given({
         ch: flags.ch,
         chMult: flags.chMult,
@@ -274,9 +340,6 @@ function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig
         zChannels: flags.zChannels,
       }),
     },
-    lossconfig: {
-      ...overrides.lossconfig,
-      ...given({ discNdf: flags.discNdf, discNumLayers: flags.discLayers }),
-    },
+    lossconfig: given({ discNdf: flags.discNdf, discNumLayers: flags.discLayers }),
   });
 }

@@ -1,22 +1,37 @@
 // tessera inspect: what a checkpoint holds.
 import { Command } from "commander";
-import { formatReport, inspect } from "../data/formats/index.ts";
+import { formatReport, formatTensors, hashFile, inspect } from "../data/formats/index.ts";
+import { bytesProgress } from "./bytes.ts";
 
 const examples = `
 Examples:
   $ tessera inspect last.ckpt
-  $ tessera inspect runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors
-  $ tessera inspect --json last.ckpt
+  $ tessera inspect --tensors runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors
+  $ tessera inspect --json flax_model/
 
-Reads torch files (zip and legacy) and safetensors. Nothing in the file is executed, and the tensors are not read.`;
+Reads torch files (zip and legacy), safetensors and Flax. Nothing in the file is executed; the tensors are read for
+the SHA-256 alone.`;
 
 export function inspectCommand(): Command {
   return new Command("inspect").description("what a checkpoint holds, without loading it")
-    .argument("<file>", "a checkpoint")
-    .option("--json", "as JSON")
+    .argument("<file>", "a checkpoint, or a folder with a Flax model")
+    .option("--tensors", "list every tensor")
+    .option("--json", "as JSON, with every tensor")
     .addHelpText("after", examples)
-    .action(async (file: string, { json }: { json?: boolean }) => {
-      const report = await inspect(file);
-      console.log(json ? JSON.stringify(report, null, 2) : formatReport(report));
-    });
+    .action(run);
+}
+
+async function run(path: string, { tensors, json }: { tensors?: boolean; json?: boolean }): Promise<void> {
+  const report = await inspect(path);
+  if (!json) {
+    if (tensors) console.log(formatTensors(report));
+    console.log(formatReport(report));
+  }
+  const progress = bytesProgress("SHA-256");
+  const hash = await hashFile(report.path, progress.report).finally(() => progress.finish());
+  if (json) console.log(JSON.stringify({ ...report, ...hash }, null, 2));
+  else {
+    console.log(`SHA-256: ${hash.sha256}`);
+    if (hash.published) console.log(`published as ${hash.published}`);
+  }
 }

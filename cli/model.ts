@@ -25,7 +25,7 @@ export function modelOptions(): Option[] {
   return [
     new Option(
       "-m, --model <file>",
-      "checkpoint: .ckpt, .pt or .safetensors (default: the small faces model)",
+      "checkpoint: .ckpt, .pt, .safetensors or Flax (default: the small faces model)",
     ),
     new Option(
       "--range <kind>",

@@ -5,7 +5,7 @@ import { decodeCommand } from "./decode.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { encodeCommand } from "./encode.ts";
-import { exportCommand } from "./export.ts";
+import { convertCommand } from "./convert.ts";
 import { finetuneCommand } from "./finetune.ts";
 import { inspectCommand } from "./inspect.ts";
 import { UsageError } from "./options.ts";
@@ -34,7 +34,7 @@ function buildProgram(): Command {
     encodeCommand(),
     decodeCommand(),
     finetuneCommand(),
-    exportCommand(),
+    convertCommand(),
   ];
   for (const command of commands) program.addCommand(command);
   program.helpCommand(false);

@@ -6,6 +6,17 @@ import process from "node:process";
 
 let counter = 0;
 
+/** What the system's errors mean to whoever waits for the file. */
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full; make room and try again",
+  EDQUOT: "the disk quota is used up; make room and try again",
+  EFBIG: "it is larger than the system lets a file be; raise the limit (ulimit -f) or write elsewhere",
+  ENOENT: "its folder does not exist; make it first",
+  ENOTDIR: "its folder is a file; choose another path",
+  EACCES: "the folder may not be written to; change its permissions or choose another",
+  EROFS: "the disk is read-only; choose another folder",
+};
+
 /**
  * Creates or replaces the file `path` with what `write` puts into the handle. Readers see the old file or the
  * new one, never a part, even after a power cut. If `write` throws, the old file stays and the temporary one
@@ -13,13 +24,13 @@ let counter = 0;
  *
  * @example
  * await writeAtomic("run/config.json", (file) => file.writeFile("{}"));
- * @throws what `write` throws, or the system's error if the folder is missing or full.
+ * @throws what `write` throws, or one line where the disk is full, or the folder missing or closed.
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${process.pid}-${counter++}.tmp`);
-  const file = await open(temporary, "w");
   try {
+    const file = await open(temporary, "w");
     try {
       await write(file);
       await file.sync();
@@ -29,9 +40,17 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => {});
-    throw error;
+    throw explained(path, error);
   }
   await syncFolder(folder);
+}
+
+function explained(path: string, error: unknown): unknown {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const reason = reasons[code];
+  return reason === undefined
+    ? error
+    : new Error(`${path} was not written (${code}): ${reason}`, { cause: error });
 }
 
 /**

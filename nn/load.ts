@@ -55,8 +55,11 @@ export async function loadVQGAN(path: string, options: LoadOptions = {}): Promis
   }
 }
 
-/** The config that Tessera wrote beside the weights, or what the shapes tell. */
-function configOf(file: CheckpointFile): VQModelConfig {
+/**
+ * The config that Tessera wrote beside the weights, or what the shapes tell.
+ * @throws if it cannot be used, or these are not all tensors of a VQGAN.
+ */
+export function configOf(file: CheckpointFile): VQModelConfig {
   const written = file.metadata.config;
   if (written === undefined) return withOverrides(preset("f16-16384"), guessConfig(file));
   try {

@@ -72,7 +72,8 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Reads a checkpoint: torch (.ckpt, .pt), or safetensors. The config is guessed from the tensors' shapes.
+   * Reads a checkpoint: torch (.ckpt, .pt), safetensors, or Flax (its folder, or the .msgpack inside). The config is
+   * guessed from the tensors' shapes.
    * @throws if the file cannot be read or lacks a tensor of the autoencoder.
    */
   static async load(path: string, options: LoadOptions = {}): Promise<VQGAN> {

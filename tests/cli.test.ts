@@ -97,7 +97,6 @@ describe("wrong use is told in one line", () => {
     [["finetune"], 2, "say where to start: --from FILE, --scratch or --resume RUN"],
     [["finetune", "--scratch", "--from", "x"], 2, "--from and --scratch exclude each other"],
     [["finetune", "--scratch"], 2, "--data is missing: a folder, a glob or a list of pictures"],
-    [["finetune", "--resume", "x", "--lr", "1"], 2, "--lr is fixed when a run is resumed"],
     [["finetune", "--resume", join(folder, "x")], 1, "there is no such file or folder to resume from"],
     [["finetune", "--resume", folder], 1, "this folder has no checkpoints/last.safetensors"],
     [["finetune", "--resume", model], 1, "holds weights but no run to resume"],
@@ -112,12 +111,16 @@ describe("wrong use is told in one line", () => {
     [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "found no file with the heads"],
     [["inspect"], 2, "missing required argument 'file'"],
     [["inspect", "no.ckpt"], 1, "no.ckpt: there is no such file"],
-    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch nor a safetensors file"],
+    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch, a safetensors nor a Flax file"],
     [["reconstruct", "--model", model, "/nowhere"], 1, "there is no file or folder /nowhere"],
     [["encode"], 2, "missing required argument 'pictures'"],
     [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
     [["decode", "--model", model, model], 1, "line 1: this is not a JSON object"],
-    [["export", model], 2, "required option '-o, --out <file>' not specified"],
+    [["convert", model], 2, "missing required argument 'out'"],
+    [["convert", model, join(folder, "x.gguf")], 1, "the ending says what to write: .ckpt, .pt, .pth"],
+    [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips says what --strip leaves"],
+    [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network inside"],
+    [["convert", "no.ckpt", join(folder, "x.ckpt")], 1, "no.ckpt: there is no such file"],
     [["demo", "--steps", "0"], 2, "expected a whole number >= 1"],
   ];
   for (const [words, code, message] of cases) {
@@ -132,7 +135,7 @@ describe("wrong use is told in one line", () => {
 });
 
 test("every command explains itself with examples", async () => {
-  const commands = ["demo", "doctor", "inspect", "reconstruct", "encode", "decode", "finetune", "export"];
+  const commands = ["demo", "doctor", "inspect", "reconstruct", "encode", "decode", "finetune", "convert"];
   for (const words of [["--help"], [], ...commands.map((command) => [command, "--help"])]) {
     const { code, out, err } = await tessera(...words);
     expect([code, err]).toEqual([0, ""]);
@@ -211,14 +214,14 @@ describe("commands", () => {
     expect((await tessera("decode", "-m", model, path)).err).toContain("token 99 at 1 is not in 0..15");
   });
 
-  test("export writes weights that load, at half the size in f16", async () => {
+  test("convert writes weights that load, at half the size in f16", async () => {
     const whole = join(folder, "whole.safetensors"), half = join(folder, "half.safetensors");
-    await tessera("export", model, "-o", whole, "--discriminator");
-    const { code } = await tessera("export", model, "-o", half, "--dtype", "f16");
+    expect((await tessera("convert", model, whole, "--strip", "--discriminator")).code).toBe(0);
+    const { code } = await tessera("convert", model, half, "--strip", "--dtype", "f16");
     expect(code).toBe(0);
     expect((await stat(half)).size).toBeLessThan(0.6 * (await stat(whole)).size);
     expect((await tessera("encode", "-m", half, "-o", join(folder, "t.jsonl"), faces)).code).toBe(0);
-    expect((await tessera("export", half, "-o", whole, "--discriminator")).err).toContain(
+    expect((await tessera("convert", half, whole, "--strip", "--discriminator")).err).toContain(
       "has no discriminator",
     );
   });
@@ -284,6 +287,11 @@ describe("as a process", () => {
     const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
     expect(resumed.code).toBe(0);
     expect(resumed.out).toContain(`at step ${step} of ${Number(step) + 1}`);
+    const changed = await tessera("finetune", "--resume", run, "--lr", "1");
+    expect([changed.code, changed.err]).toEqual([
+      2,
+      expect.stringContaining("--lr is fixed when a run is resumed"),
+    ]);
 
     const again = start("finetune", "--resume", run, "--steps", "100000");
     const end = ended(again);

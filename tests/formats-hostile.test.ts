@@ -1,5 +1,5 @@
 // Files that are damaged, are something else, or mean harm: one clear line, soon, and nothing from the file
-// ever runs.
+// ever runs. Mutations of whole files are in formats-fuzz.test.ts.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -72,17 +72,6 @@ describe("damaged files", () => {
         expect(await attempt(bytes.slice(0, length))).not.toBe(null);
       }
     });
-
-    test(`${name}, with bytes changed at random, is refused or read`, async () => {
-      const next = generator(bytes.length);
-      let refused = 0;
-      for (let i = 0; i < 250; i++) {
-        const copy = bytes.slice();
-        for (let k = next() % 6; k >= 0; k--) copy[next() % copy.length] = next() & 255;
-        if (await attempt(copy) !== null) refused++;
-      }
-      expect(refused).toBeGreaterThan(10);
-    });
   }
 
   test("pickles with bytes changed at random, in a sound archive", async () => {
@@ -119,14 +108,14 @@ describe("damaged files", () => {
 describe("other files", () => {
   const cases: [string, Uint8Array, string][] = [
     ["empty", ascii(""), "the file is empty"],
-    ["one byte", ascii("P"), "neither a torch nor a safetensors file"],
+    ["one byte", ascii("P"), "neither a torch, a safetensors nor a Flax file"],
     ["a web page", ascii("\n<!DOCTYPE html><html>login</html>"), "this is a web page (HTML)"],
     ["git-lfs", ascii("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"],
     ["gzip", ascii("\x1f\x8b\x08xxxxxxxxxxxxx"), "packed by gzip"],
     ["tar", ascii("sys_info".padEnd(257, "\0") + "ustar\0".padEnd(300, "\0")), "a tar archive"],
     ["bare pickle", pickle(new Map([["a", 1]])), "a bare Python pickle"],
     ["other zip", zip([{ name: "word/document.xml", bytes: ascii("<a/>") }]), "no data.pkl"],
-    ["empty zip", zip([]), "neither a torch nor"],
+    ["empty zip", zip([]), "neither a torch, a safetensors nor"],
     ["text", ascii("hello, this is no checkpoint at all"), "68 65 6c 6c 6f"],
   ];
   for (const [name, bytes, message] of cases) {

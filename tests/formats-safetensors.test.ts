@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeAtomic } from "../data/atomic.ts";
 import {
+  convertCheckpoint,
   formatReport,
   guessConfig,
   inspect,
@@ -46,6 +47,9 @@ describe("safetensors", () => {
       entry("short", "i16", [1], new Int16Array([-300])),
       entry("int", "i32", [1], new Int32Array([-70000])),
       entry("flag", "bool", [2], new Uint8Array([0, 1])),
+      entry("long", "u64", [1], new BigUint64Array([2n ** 64n - 1n])),
+      entry("word", "u32", [1], new Uint32Array([2 ** 32 - 1])),
+      entry("halfword", "u16", [1], new Uint16Array([2 ** 16 - 1])),
       entry("empty", "f32", [0, 3], new Float32Array(0)),
     ];
     await writeSafetensors(path, tensors, { config: '{"ch":32}', note: "é" });
@@ -64,6 +68,29 @@ describe("safetensors", () => {
     expect(Array.from(await file.tensors.get("brain")!.read(), Number))
       .toEqual([1, -2.5, 0.10009765625, 65536, near(1.0011717677116394e-8), Infinity, NaN, -0]);
     await file.close();
+  });
+
+  test("floats of 8 bits are read, and widened where they are written", async () => {
+    const header = {
+      a: { dtype: "F8_E4M3", shape: [6], data_offsets: [0, 6] },
+      b: { dtype: "F8_E5M2", shape: [4], data_offsets: [6, 10] },
+    };
+    const text = new TextEncoder().encode(JSON.stringify(header).padEnd(160));
+    const codes = [0x38, 0x7e, 0x01, 0x88, 0x80, 0xff, 0x3c, 0x7b, 0xfc, 0x01];
+    const bytes = Uint8Array.from([160, 0, 0, 0, 0, 0, 0, 0, ...text, ...codes]);
+    const file = await readCheckpoint(memorySource("x", bytes));
+    const wanted = [[1, 448, 2 ** -9, -(2 ** -6), -0, NaN], [1, 57344, -Infinity, 2 ** -16]];
+    for (const [i, name] of ["a", "b"].entries()) {
+      expect(Array.from(await file.tensors.get(name)!.read(), Number)).toEqual(wanted[i]);
+    }
+    const path = join(folder, "wide.safetensors");
+    await convertCheckpoint(file, path, { config: null });
+    const wide = await openCheckpoint(path);
+    expect([wide.tensors.get("a")!.dtype, await wide.tensors.get("b")!.read()]).toEqual([
+      "f32",
+      Float32Array.from(wanted[1]),
+    ]);
+    await wide.close();
   });
 
   test("long tensors are written and read in pieces", async () => {
@@ -123,10 +150,14 @@ describe("safetensors", () => {
     ["negative offset", made({ a: f32([2], -8, 0) }, 8), "cannot lie at"],
     ["no numbers", made({ a: f32(["2"], 0, 8) }, 8), "no valid shape"],
     ["no shape", made({ a: { dtype: "F32" } }, 8), "tensor a has no shape or offsets"],
-    ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E4M3" } }, 4), "has the type F8_E4M3"],
+    ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E8M0" } }, 4), "has the type F8_E8M0"],
     ["not JSON", made("{]", 4), "its header is not JSON"],
     ["long header", made({ a: f32([1], 0, 4) }, 4, 90_000_000), "the header needs 90000000 bytes"],
-    ["absurd header", made({ a: f32([1], 0, 4) }, 4, 2 ** 50), "neither a torch nor a safetensors file"],
+    [
+      "absurd header",
+      made({ a: f32([1], 0, 4) }, 4, 2 ** 50),
+      "neither a torch, a safetensors nor a Flax file",
+    ],
   ];
   for (const [name, bytes, message] of hostile) {
     test(`hostile: ${name}`, async () => {

@@ -1,7 +1,7 @@
 // The optimizer against numbers, schedules, metrics, the codebook, and runs that stop, diverge and go on.
 import { Buffer } from "node:buffer";
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Picture, savePng } from "../data/index.ts";
@@ -247,7 +247,7 @@ describe("a run", () => {
     const model = new VQGAN(tiny, new Random(1));
     await saveWeights(bare, model, { dtype: "f16" });
     const again = await beginRun({ ...rest, start: { from: bare } });
-    expect(again.notes.join("\n")).toContain("warning: no discriminator in the file");
+    expect(again.notes.join("\n")).toContain("warning: no discriminator that fits in the file");
     await expect(resumeRun(bare)).rejects.toThrow("holds weights but no run to resume");
     for (const m of [model, run.trainer.model, again.trainer.model]) m.dispose();
   });
@@ -299,6 +299,20 @@ describe("a run", () => {
     expect(Buffer.compare(before, await readFile(await checkpointOf(kept)))).toBe(0);
   });
 
+  test("clears away what a killed process left, and takes taming's folders", async () => {
+    const path = await finish(await beginRun(newRun({ steps: 1, name: "killed" })));
+    const checkpoints = join(path, "checkpoints"), left = join(checkpoints, ".last.safetensors.12-0.tmp");
+    await writeFile(left, "half of a checkp");
+    await finish(await resumeRun(path, { steps: 2 }));
+    expect((await readdir(checkpoints)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+
+    const log = join(folder, "logs", "2021-07-09T15-33-11_dalle_vqgan");
+    await mkdir(join(log, "checkpoints"), { recursive: true });
+    await expect(checkpointOf(log)).rejects.toThrow("no checkpoints/last.safetensors (or last.ckpt)");
+    await writeFile(join(log, "checkpoints", "last.ckpt"), "");
+    expect(await checkpointOf(log)).toBe(join(log, "checkpoints", "last.ckpt"));
+  });
+
   test("refuses what cannot be", async () => {
     const refusals: [Partial<NewRun["options"]>, string][] = [
       [{ size: 15 }, "size 15 is not a multiple of 2, the pixels of a token; nearest: 14 or 16"],
@@ -312,7 +326,7 @@ describe("a run", () => {
     }
     const changes: ResumeChanges = {};
     await expect(resumeRun(folder, changes)).rejects.toThrow(
-      "no checkpoints/last.safetensors to resume from",
+      "no checkpoints/last.safetensors (or last.ckpt) to resume from",
     );
     const run = await finish(await beginRun(newRun({ steps: 1, val: 0 })));
     await savePng(join(faces, "new.png"), blob(9, 32));

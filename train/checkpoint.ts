@@ -1,12 +1,21 @@
 // One safetensors file holds a whole run: all weights under taming's keys (discriminator and perceptual network too),
 // both Adams' moments as optimizer.<0|1>.<exp_avg|exp_avg_sq>.<key>, and in its metadata what is not a tensor.
 // Its size is about 12 bytes a learnt parameter plus 4 a frozen one: 921 MB for f16-16384, 980 MB with VGG inside.
-import { openCheckpoint, writeSafetensors } from "../data/formats/index.ts";
+import {
+  type CheckpointFile,
+  momentName,
+  openCheckpoint,
+  type StoredTensor,
+  tamingAdam,
+  type TensorToWrite,
+  type TrainingState,
+  trainingState,
+  writeSafetensors,
+} from "../data/formats/index.ts";
 import type { SamplerState } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { readTensors } from "../nn/load.ts";
 import type { RandomState, Tensor } from "../src/index.ts";
-import type { Adam } from "./adam.ts";
 import type { RunSettings } from "./settings.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -29,14 +38,16 @@ interface StoredState extends RunState {
 }
 
 const stateVersion = 1;
-const momentNames = { expAvg: "exp_avg", expAvgSq: "exp_avg_sq" } as const;
 
 /** Writes everything atomically: readers see the old file or the new one. */
 export async function saveCheckpoint(path: string, trainer: Trainer, state: RunState): Promise<void> {
   const optimizers = [trainer.generator, trainer.critic];
   const tensors = new Map<string, Tensor>(trainer.model.stateDict());
   optimizers.forEach((optimizer, i) => {
-    for (const [key, { t, name }] of eachMoment(optimizer)) tensors.set(`optimizer.${i}.${name}.${key}`, t);
+    for (const [key, { expAvg, expAvgSq }] of optimizer.state()) {
+      tensors.set(momentName(i, "exp_avg", key), expAvg);
+      tensors.set(momentName(i, "exp_avg_sq", key), expAvgSq);
+    }
   });
   const stored: StoredState = {
     ...state,
@@ -55,31 +66,25 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
 export interface WeightsOptions {
   /** f16 halves the file: tensors of two dimensions and more are rounded, statistics and biases stay f32. */
   readonly dtype?: "f32" | "f16";
-  /** Which tensors to write; default all. */
-  readonly filter?: (key: string) => boolean;
 }
 
 /** Writes weights alone: for using a model, and for starting from it. */
 export async function saveWeights(path: string, model: VQGAN, options: WeightsOptions = {}): Promise<void> {
-  const { dtype, filter = () => true } = options;
-  const chosen = new Map([...model.stateDict()].filter(([key]) => filter(key)));
-  await writeSafetensors(path, entries(chosen, dtype), {
+  await writeSafetensors(path, entries(model.stateDict(), options.dtype), {
     format: "tessera",
     version: String(stateVersion),
     config: JSON.stringify(model.config),
   });
 }
 
-function* eachMoment(optimizer: Adam): Generator<[string, { t: Tensor; name: string }]> {
-  for (const [key, moments] of optimizer.state()) {
-    yield [key, { t: moments.expAvg, name: momentNames.expAvg }];
-    yield [key, { t: moments.expAvgSq, name: momentNames.expAvgSq }];
-  }
-}
-
-function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f32") {
+function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f32"): TensorToWrite[] {
   return [...tensors].map(([name, t]) => {
-    return { name, shape: [...t.shape], dtype: t.ndim < 2 ? "f32" : dtype, data: () => t.floats() } as const;
+    // batch norm's count, which torch keeps as an integer
+    if (name.endsWith("num_batches_tracked")) {
+      const data = async () => new BigInt64Array([BigInt(await t.item())]);
+      return { name, shape: [...t.shape], dtype: "i64", data };
+    }
+    return { name, shape: [...t.shape], dtype: t.ndim < 2 ? "f32" : dtype, data: () => t.floats() };
   });
 }
 
@@ -96,10 +101,12 @@ export async function readRunState(path: string): Promise<RunState> {
   }
 }
 
+function weightsAlone(path: string): Error {
+  return new Error(`${path} holds weights but no run to resume: start a new one with --from ${path}`);
+}
+
 function parseState(path: string, metadata: Record<string, string>): StoredState {
-  if (metadata.state === undefined) {
-    throw new Error(`${path} holds weights but no run to resume: start a new one with --from ${path}`);
-  }
+  if (metadata.state === undefined) throw weightsAlone(path);
   if (metadata.version !== String(stateVersion)) {
     throw new Error(
       `${path} was written in version ${metadata.version} of the format; this Tessera reads version ${stateVersion}`,
@@ -113,19 +120,8 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
   const file = await openCheckpoint(path);
   try {
     const state = parseState(path, file.metadata);
-    const wanted = new Map<string, Tensor>(trainer.model.stateDict());
-    [trainer.generator, trainer.critic].forEach((optimizer, i) => {
-      for (const [key, step] of Object.entries(state.adamSteps[i])) optimizer.moments(key).step = step;
-      for (const [key, { t, name }] of eachMoment(optimizer)) wanted.set(`optimizer.${i}.${name}.${key}`, t);
-    });
-    for (const [key, t] of wanted) {
-      const found = file.tensors.get(key);
-      if (!found || `${found.shape}` !== `${t.shape}`) {
-        const what = found ? `has shape [${found.shape}], expected [${t.shape}]` : "is missing";
-        throw new Error(`${path}: ${key} ${what}; the file is not a complete checkpoint`);
-      }
-    }
-    await readTensors(wanted, file.tensors, [...wanted.keys()]);
+    await fill(path, trainer.model.stateDict(), file.tensors);
+    await fillMoments(file, await trainingState(file), trainer);
     const lpips = trainer.model.loss?.perceptual_loss;
     if (lpips) lpips.ready = true;
     trainer.step = state.step;
@@ -133,4 +129,90 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
   } finally {
     await file.close();
   }
+}
+
+/** What can be gone on with in a checkpoint by Lightning, or converted from one. */
+export interface TrainingProgress {
+  readonly step: number;
+  readonly epoch: number;
+  readonly lr: number;
+}
+
+/**
+ * How far the training in a file has come, unless it is a run of Tessera's own, which holds more.
+ * @throws if the file has no optimizers, or other ones than Tessera trains with.
+ */
+export async function readProgress(path: string): Promise<TrainingProgress | "own run"> {
+  const file = await openCheckpoint(path);
+  try {
+    if (file.metadata.state !== undefined) return "own run";
+    const { step, epoch, optimizers } = checkAdams(path, await trainingState(file));
+    return { step, epoch, lr: optimizers[0].lr };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Gives a trainer the optimizers, step and epoch of such a file; its model has the weights already. */
+export async function continueTrainer(path: string, trainer: Trainer): Promise<TrainingProgress> {
+  const file = await openCheckpoint(path);
+  try {
+    const training = checkAdams(path, await trainingState(file));
+    await fillMoments(file, training, trainer);
+    trainer.step = training.step;
+    return { step: training.step, epoch: training.epoch, lr: training.optimizers[0].lr };
+  } finally {
+    await file.close();
+  }
+}
+
+function checkAdams(path: string, training: TrainingState | null): TrainingState {
+  if (!training) throw weightsAlone(path);
+  for (const { betas, eps } of training.optimizers) {
+    if (`${betas}` !== `${tamingAdam.betas}` || eps !== tamingAdam.eps) {
+      throw new Error(
+        `${path}: its Adam has betas ${betas.join(", ")} and eps ${eps}; Tessera goes on with taming's, ` +
+          `${tamingAdam.betas.join(", ")} and ${tamingAdam.eps}. Start with fresh optimizers: --from ${path}`,
+      );
+    }
+  }
+  return training;
+}
+
+async function fillMoments(
+  file: CheckpointFile,
+  training: TrainingState | null,
+  trainer: Trainer,
+): Promise<void> {
+  const own = new Map<string, Tensor>(), stored = new Map<string, StoredTensor>();
+  for (const [i, optimizer] of [trainer.generator, trainer.critic].entries()) {
+    const all = [...training?.optimizers[i]?.moments ?? []];
+    const shapeOf = (key: string) => optimizer.parameters.get(key)?.shape;
+    // a discriminator that was begun anew has a new optimizer too
+    if (!all.every(([key, { expAvg }]) => `${shapeOf(key)}` === `${expAvg.shape}`)) continue;
+    for (const [key, { step, expAvg, expAvgSq }] of all) {
+      const moments = optimizer.moments(key);
+      moments.step = step;
+      const [first, second] = [momentName(i, "exp_avg", key), momentName(i, "exp_avg_sq", key)];
+      own.set(first, moments.expAvg).set(second, moments.expAvgSq);
+      stored.set(first, expAvg).set(second, expAvgSq);
+    }
+  }
+  await fill(file.path, own, stored);
+}
+
+/** Reads every one of these tensors. @throws if the file lacks one, or has it in another shape. */
+async function fill(
+  path: string,
+  wanted: ReadonlyMap<string, Tensor>,
+  stored: ReadonlyMap<string, StoredTensor>,
+): Promise<void> {
+  for (const [key, t] of wanted) {
+    const found = stored.get(key);
+    if (!found || `${found.shape}` !== `${t.shape}`) {
+      const what = found ? `has shape [${found.shape}], expected [${t.shape}]` : "is missing";
+      throw new Error(`${path}: ${key} ${what}; the file is not a complete checkpoint`);
+    }
+  }
+  await readTensors(wanted, stored, [...wanted.keys()]);
 }

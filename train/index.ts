@@ -1,6 +1,15 @@
 // Training in one import: a run is begun or resumed (prepare.ts) and then trained (loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
-export { readRunState, restoreTrainer, type RunState, saveCheckpoint, saveWeights } from "./checkpoint.ts";
+export {
+  continueTrainer,
+  readProgress,
+  readRunState,
+  restoreTrainer,
+  type RunState,
+  saveCheckpoint,
+  saveWeights,
+  type TrainingProgress,
+} from "./checkpoint.ts";
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";
@@ -16,5 +25,6 @@ export {
   type RunSettings,
 } from "./settings.ts";
 export { type PerceptualChoice, type StartedModel, startFrom, startNew } from "./start.ts";
+export { readTamingConfig, type TamingConfig } from "./taming.ts";
 export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

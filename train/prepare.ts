@@ -2,7 +2,7 @@
 import { ImageDataset, listImages } from "../data/index.ts";
 import { VQGAN, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
 import { Random } from "../src/index.ts";
-import { readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
+import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";
 import { checkpointOf, RunFolder } from "./run.ts";
 import { learningRate } from "./schedule.ts";
@@ -31,10 +31,13 @@ export interface Run {
 }
 
 export interface NewRun {
-  /** A checkpoint to start from, or the config of a new model. */
-  readonly start: { readonly from: string; readonly overrides?: VQModelOverrides } | {
-    readonly scratch: VQModelConfig;
-  };
+  /**
+   * A checkpoint to start from, or the config of a new model. `goOn` also takes the checkpoint's optimizers, step and
+   * epoch, as Lightning keeps them.
+   */
+  readonly start:
+    | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
+    | { readonly scratch: VQModelConfig };
   readonly perceptual: PerceptualChoice;
   /** `size` defaults to the model's resolution. */
   readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
@@ -45,7 +48,7 @@ export interface NewRun {
 const sampleCount = 8;
 
 /**
- * A new run with fresh optimizers.
+ * A new run, with fresh optimizers unless it is to go on with those of a checkpoint by Lightning.
  * @throws if options, checkpoint or pictures cannot be used; nothing is written then.
  */
 export async function beginRun({ start, perceptual, options, out }: NewRun): Promise<Run> {
@@ -64,10 +67,18 @@ export async function beginRun({ start, perceptual, options, out }: NewRun): Pro
   const pictures = openPictures(paths, settings);
   const seed = new Random(options.seed);
   const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
+  const parts = assemble(model, settings, random);
+  const goesOn = "from" in start && start.goOn ? await continueTrainer(start.from, parts.trainer) : null;
+  const epoch = goesOn?.epoch ?? 0;
   const folder = await RunFolder.create(out, options.name);
   await folder.writeConfig(settings);
-  const parts = assemble(model, settings, random);
-  return { settings, ...parts, ...pictures, folder, random, best: null, epoch: 0, isNew: true, notes };
+  const optimizers = goesOn
+    ? [`optimizers: both Adams from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
+    : [];
+  return {
+    ...{ settings, ...parts, ...pictures, folder, random, best: null, epoch, isNew: true },
+    notes: [...notes, ...optimizers],
+  };
 }
 
 /** What may change when a run goes on. */

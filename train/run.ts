@@ -1,5 +1,5 @@
 // A run's folder: runs/2026-05-01T12-30-00_faces/ with config.json, metrics.jsonl, images/, checkpoints/ and curves.
-import { appendFile, copyFile, link, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { appendFile, copyFile, link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../data/index.ts";
 import { writeAtomic } from "../data/atomic.ts";
@@ -54,7 +54,12 @@ export class RunFolder {
 
   async #prepare(): Promise<this> {
     await mkdir(join(this.path, "images"), { recursive: true });
-    await mkdir(join(this.path, "checkpoints"), { recursive: true });
+    const checkpoints = join(this.path, "checkpoints");
+    await mkdir(checkpoints, { recursive: true });
+    // what a process that was killed had not finished
+    for (const name of await readdir(checkpoints)) {
+      if (/^\..*\.tmp$/.test(name)) await rm(join(checkpoints, name), { force: true });
+    }
     return this;
   }
 
@@ -144,12 +149,19 @@ function pad(step: number): string {
   return String(step).padStart(6, "0");
 }
 
-/** The checkpoint that `--resume` means: a file, or the last one of a run folder. @throws if there is none. */
+/**
+ * The checkpoint that `--resume` means: a file, or the last one of a run folder, taming's too.
+ * @throws if there is none.
+ */
 export async function checkpointOf(runOrFile: string): Promise<string> {
   const info = await stat(runOrFile).catch(() => null);
   if (info === null) throw new Error(`${runOrFile}: there is no such file or folder to resume from`);
   if (!info.isDirectory()) return runOrFile;
-  const path = new RunFolder(runOrFile).lastCheckpoint;
-  if (await stat(path).catch(() => null)) return path;
-  throw new Error(`${runOrFile}: this folder has no checkpoints/last.safetensors to resume from`);
+  const { lastCheckpoint } = new RunFolder(runOrFile);
+  for (const path of [lastCheckpoint, join(dirname(lastCheckpoint), "last.ckpt")]) {
+    if (await stat(path).catch(() => null)) return path;
+  }
+  throw new Error(
+    `${runOrFile}: this folder has no checkpoints/last.safetensors (or last.ckpt) to resume from`,
+  );
 }

@@ -34,7 +34,7 @@ export async function startFrom(
   const loaded = await loadVQGAN(path, {
     withLoss: true,
     seed,
-    config: joined(perceptualOverrides(source), overrides),
+    config: joined(overrides, perceptualOverrides(source, overrides.lossconfig?.perceptualWeight)),
   });
   const { model } = loaded;
   const lpips = model.loss?.perceptual_loss;
@@ -45,7 +45,7 @@ export async function startFrom(
       `autoencoder: ${describeConfig(model.config)}, from ${path}`,
       loaded.discriminator === "file"
         ? "discriminator: from the file"
-        : "warning: no discriminator in the file; it begins anew, and the first hundred steps may look worse",
+        : "warning: no discriminator that fits in the file; it begins anew, and the first hundred steps may look worse",
       describePerceptual(source, perceptual),
     ],
   };
@@ -64,7 +64,7 @@ export async function startNew(
     );
   }
   const source = await sourceOf(perceptual);
-  const changed = withOverrides(config, perceptualOverrides(source));
+  const changed = withOverrides(config, perceptualOverrides(source, config.lossconfig.perceptualWeight));
   const model = new VQGAN(changed, new Random(seed).fork("weights"), { withLoss: true });
   const lpips = model.loss?.perceptual_loss;
   if (lpips && source) await fillPerceptual(lpips, source);
@@ -87,9 +87,12 @@ async function sourceOf(perceptual: "none" | readonly string[]): Promise<Percept
   return perceptual === "none" ? null : await findPerceptual(perceptual);
 }
 
-function perceptualOverrides(source: PerceptualSource | null): VQModelOverrides {
+/** The network that was found, with the weight that was asked for; where none was found, none. */
+function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
   return {
-    lossconfig: source ? { perceptualNet: source.net, perceptualWeight: 1 } : { perceptualWeight: 0 },
+    lossconfig: source
+      ? { perceptualNet: source.net, perceptualWeight: weight === 0 ? 1 : weight }
+      : { perceptualWeight: 0 },
   };
 }
 

@@ -72,7 +72,9 @@ export function guessConfig(
   const chMult = Array.from({ length: levels }, (_, i) => {
     return dimension(`encoder.down.${i}.block.0.conv1.weight`, 0) / ch;
   });
-  const resolution = wholeNumber(record((settings ?? written)?.ddconfig)?.resolution) ?? 256;
+  const told = settings ?? written;
+  // Flax keeps all settings on one level
+  const resolution = wholeNumber((record(told?.ddconfig) ?? told)?.resolution) ?? 256;
   const zChannels = dimension("decoder.conv_in.weight", 1);
   return {
     embedDim: dimension("quantize.embedding.weight", 1),
@@ -122,13 +124,24 @@ export function hyperParameters(root: unknown): Record<string, unknown> | null {
   return null;
 }
 
+/** Those of a file, also where converting has put them into its metadata; null without. */
+export function hyperParametersOf(
+  file: { readonly root: unknown; readonly metadata: Readonly<Record<string, string>> },
+): Record<string, unknown> | null {
+  return hyperParameters(file.root) ?? jsonRecord(file.metadata.hyper_parameters);
+}
+
 /** What Tessera wrote beside weights of its own; null in files by others and where it cannot be read. */
 function writtenConfig(metadata: Readonly<Record<string, string>>): Record<string, unknown> | null {
-  if (metadata.config === undefined) return null;
+  return jsonRecord(metadata.config);
+}
+
+/** null where it cannot be read: loading says what is wrong with it; the shapes are still worth telling. */
+function jsonRecord(text: string | undefined): Record<string, unknown> | null {
   try {
-    return record(JSON.parse(metadata.config));
+    return record(JSON.parse(text ?? "null"));
   } catch {
-    return null; // loading says what is wrong with it; the shapes are still worth telling
+    return null;
   }
 }
 

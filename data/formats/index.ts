@@ -1,9 +1,25 @@
 // Checkpoint files: what the rest of Tessera uses of the readers and writers here.
-export { type ArchitectureGuess, guessConfig } from "./guess.ts";
-export { formatReport, inspect, type InspectReport } from "./inspect.ts";
+export { convertCheckpoint, type ConvertOptions, formatByName, type WrittenFormat } from "./convert.ts";
+export { writeFlax } from "./flax_write.ts";
+export { type ArchitectureGuess, guessConfig, guessLoss } from "./guess.ts";
+export { hashFile } from "./hash.ts";
+export { formatReport, formatTensors, inspect, type InspectReport } from "./inspect.ts";
 export { isPickleClass, type PickleClass, PickleObject } from "./pickle_globals.ts";
 export { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
-export { type TensorToWrite, writeSafetensors } from "./safetensors.ts";
+export { writeSafetensors } from "./safetensors.ts";
 export { type CheckpointFile, openCheckpoint, readCheckpoint } from "./open.ts";
+export {
+  type AdamSettings,
+  type AdamState,
+  momentName,
+  type StoredMoments,
+  tamingAdam,
+  type TrainingState,
+  trainingState,
+} from "./training.ts";
+export { isAutoencoder, tamingOrder } from "./order.ts";
+export { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
+export { writeTorch } from "./torch_write.ts";
 export { FormatError, memorySource, type RandomAccess } from "./source.ts";
+export { type TensorToWrite, toWrite } from "./values.ts";
 export type { StoredDType, StoredTensor, StoredValues } from "./tensor.ts";

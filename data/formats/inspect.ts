@@ -1,14 +1,23 @@
 // What a checkpoint holds, told without reading its tensors: `tessera inspect FILE`.
-import { type ArchitectureGuess, guessConfig, guessLoss, hyperParameters, record } from "./guess.ts";
+import { type ArchitectureGuess, guessConfig, guessLoss, hyperParametersOf, record } from "./guess.ts";
 import { type CheckpointFile, openCheckpoint } from "./open.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
+import { printable } from "./source.ts";
 import { sizeOf, type StoredDType } from "./tensor.ts";
+import { stepOf, trainingState } from "./training.ts";
 
 export interface PartReport {
   /** Top-level module, such as "encoder" or "loss.discriminator". */
   readonly name: string;
   readonly tensors: number;
   readonly values: number;
+  readonly bytes: number;
+}
+
+export interface TensorReport {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: StoredDType;
   readonly bytes: number;
 }
 
@@ -26,6 +35,8 @@ export interface InspectReport {
   readonly format: CheckpointFile["format"];
   readonly bytes: number;
   readonly parts: readonly PartReport[];
+  /** Every tensor, in the file's order. */
+  readonly list: readonly TensorReport[];
   readonly tensors: number;
   readonly values: number;
   /** Tensors by type. */
@@ -70,12 +81,15 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     format: file.format,
     bytes: file.byteLength,
     parts,
+    list: [...file.tensors].map(([name, { shape, dtype, byteLength }]) => {
+      return { name, shape, dtype, bytes: byteLength };
+    }),
     tensors: file.tensors.size,
     values: parts.reduce((sum, part) => sum + part.values, 0),
     dtypes,
-    epoch: numberIn(root, "epoch") ?? stateNumber(file, "epoch"),
-    globalStep: numberIn(root, "global_step") ?? stateNumber(file, "step"),
-    hyperParameters: hyperParameters(root),
+    epoch: numberIn(root, "epoch") ?? told(file, "epoch"),
+    globalStep: numberIn(root, "global_step") ?? told(file, "step"),
+    hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
     optimizers: await optimizerReports(root, file),
     architecture: guess ? { ...guess, factor: 2 ** (guess.ddconfig.chMult.length - 1) } : null,
@@ -111,10 +125,10 @@ function numberIn(map: ReadonlyMap<unknown, unknown>, key: string): number | nul
   return typeof value === "number" ? value : null;
 }
 
-/** Tessera's own checkpoints keep their state as JSON in the metadata. */
-function stateNumber(file: CheckpointFile, key: string): number | null {
+/** Files by Tessera keep the state of training as JSON in their metadata. */
+function told({ metadata }: CheckpointFile, key: string): number | null {
   try {
-    const value = record(JSON.parse(file.metadata.state ?? "null"))?.[key];
+    const value = record(JSON.parse(metadata.training ?? metadata.state ?? "null"))?.[key];
     return typeof value === "number" ? value : null;
   } catch {
     return null;
@@ -133,7 +147,7 @@ async function optimizerReports(
   for (const candidate of candidates) {
     if (candidate instanceof Map) reports.push(await optimizerReport(candidate));
   }
-  return reports.length > 0 ? reports : ownOptimizers(file);
+  return reports.length > 0 ? reports : await namedOptimizers(file);
 }
 
 async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promise<OptimizerReport> {
@@ -147,28 +161,23 @@ async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promis
     bytes: [...flattenTensors(entries).values()].reduce((sum, t) => sum + t.byteLength, 0),
     lr: typeof lr === "number" ? lr : null,
     betas: Array.isArray(betas) && betas.every((n) => typeof n === "number") ? betas : null,
-    step: await stepOf(entries[0]?.get("step")),
+    step: entries[0] ? await stepOf(entries[0].get("step")) : null,
   };
 }
 
-/** Torch before 1.12 counts in a plain integer, later in a tensor without dimensions. */
-async function stepOf(step: unknown): Promise<number | null> {
-  if (typeof step === "number") return step;
-  return isStoredTensor(step) && step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : null;
-}
-
-/** Those that Tessera writes: optimizer.<i>.<moment>.<key>. */
-function ownOptimizers(file: CheckpointFile): OptimizerReport[] {
-  const reports: { parameters: number; bytes: number; lr: null; betas: null; step: number | null }[] = [];
-  for (const [key, { byteLength }] of file.tensors) {
-    const match = /^optimizer\.(\d)\.(exp_avg|exp_avg_sq)\./.exec(key);
-    if (!match) continue;
-    const one = reports[Number(match[1])] ??= { parameters: 0, bytes: 0, lr: null, betas: null, step: null };
-    if (match[2] === "exp_avg") one.parameters++;
-    one.bytes += byteLength;
-    one.step = stateNumber(file, "step");
-  }
-  return reports.filter((one) => one !== undefined);
+/** Those of a file that names its moments; none where they do not fit its weights. */
+async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]> {
+  const training = await trainingState(file).catch(() => null);
+  return (training?.optimizers ?? []).filter(({ moments }) => moments.size > 0).map(
+    ({ lr, betas, moments }) => {
+      const all = [...moments.values()];
+      const bytes = all.reduce(
+        (sum, { expAvg, expAvgSq }) => sum + expAvg.byteLength + expAvgSq.byteLength,
+        0,
+      );
+      return { parameters: moments.size, bytes, lr, betas, step: all[0]!.step };
+    },
+  );
 }
 
 function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): string[] {
@@ -178,9 +187,14 @@ function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): str
     const { discNumLayers, perceptualNet } = guessLoss(file.tensors);
     if (discNumLayers === undefined) {
       warnings.push("no discriminator inside: fine-tuning starts with a new one");
-    } else if (discNumLayers !== 2) {
+    } else if (discNumLayers !== 3) {
       warnings.push(
-        `the discriminator has ${discNumLayers} layers; the published f16-16384 has 2, taming's default is 3`,
+        `the discriminator has ${discNumLayers} layers and taming builds 3 by default: set disc_num_layers: ` +
+          `${discNumLayers} in its lossconfig, or loading stops at a size mismatch`,
+      );
+    } else {
+      warnings.push(
+        "the discriminator has 3 layers, taming's default; that of the published f16-16384 has 2",
       );
     }
     if (perceptualNet === undefined) {
@@ -210,11 +224,6 @@ function formatTable(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** Names come from the file, so nothing in them may move the terminal's cursor. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, "?");
-}
-
 function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(settings).map(([key, value]) => {
     const text = typeof value === "string" ? value : JSON.stringify(value);
@@ -224,6 +233,12 @@ function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
 
 /** At most this many parts: a file of something else may have one for every tensor. */
 const maxRows = 40;
+
+/** Every tensor as text for a terminal: name, shape, type, size. */
+export function formatTensors({ list }: InspectReport): string {
+  const rows = list.map(({ name, shape, dtype, bytes }) => [name, `[${shape}]`, dtype, formatBytes(bytes)]);
+  return formatTable(rows).map(printable).join("\n");
+}
 
 /** The report as text for a terminal, lines joined by "\n". */
 export function formatReport(r: InspectReport): string {
@@ -260,7 +275,8 @@ export function formatReport(r: InspectReport): string {
   if (r.architecture) lines.push(...formatArchitecture(r.architecture));
   else lines.push(`architecture: ${r.notVQGAN}`);
   if (r.hyperParameters) lines.push("hyper-parameters:", ...formatSettings(r.hyperParameters));
-  if (Object.keys(r.metadata).length > 0) lines.push("metadata:", ...formatSettings(r.metadata));
+  const { hyper_parameters: _shown, ...metadata } = r.metadata;
+  if (Object.keys(metadata).length > 0) lines.push("metadata:", ...formatSettings(metadata));
   lines.push(...r.warnings.map((warning) => `warning: ${warning}`));
   return lines.map(printable).join("\n");
 }

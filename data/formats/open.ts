@@ -1,5 +1,9 @@
-// Checkpoint files: torch (both layouts) and safetensors, told apart by their first bytes and never by their
-// name.
+// Checkpoint files: torch (both layouts), safetensors and Flax, told apart by their first bytes and never by
+// their name.
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { flaxWeights, isFlax, readFlax, readFlaxConfig } from "./flax.ts";
+import { metadataKey } from "./lightning.ts";
 import { stateDictOf } from "./plain.ts";
 import { isSafetensors, readSafetensors } from "./safetensors.ts";
 import { FormatError, openFile, type RandomAccess, readRange } from "./source.ts";
@@ -7,14 +11,17 @@ import type { StoredTensor } from "./tensor.ts";
 import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch.ts";
 
 export interface CheckpointFile {
-  readonly format: "torch-zip" | "torch-legacy" | "safetensors";
+  readonly format: "torch-zip" | "torch-legacy" | "safetensors" | "flax";
   readonly path: string;
   readonly byteLength: number;
   /** The model's tensors by state_dict key, in the file's order. */
   readonly tensors: Map<string, StoredTensor>;
-  /** All that the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. */
+  /**
+   * All that the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. Of
+   * Flax: `config`, from the config.json beside the weights.
+   */
   readonly root: unknown;
-  /** safetensors only, else empty. */
+  /** What the writer put beside the tensors: of safetensors, and of torch files by Tessera; else empty. */
   readonly metadata: Record<string, string>;
   /** After this no tensor can be read any more. */
   close(): Promise<void>;
@@ -23,6 +30,7 @@ export interface CheckpointFile {
 /**
  * Opens a checkpoint: its structure is read, its tensors are not, until they are asked for.
  *
+ * @param path a file, or a folder with a Flax model
  * @example
  * const file = await openCheckpoint("last.ckpt");
  * const codes = await file.tensors.get("quantize.embedding.weight")?.read();
@@ -30,7 +38,11 @@ export interface CheckpointFile {
  * @throws FormatError in one line if the file is missing, cut off, damaged, or something else.
  */
 export async function openCheckpoint(path: string): Promise<CheckpointFile> {
-  return await readCheckpoint(await openFile(path));
+  const within = join(path, flaxWeights);
+  const isFolder = await stat(within).then(() => true, () => false);
+  const file = await readCheckpoint(await openFile(isFolder ? within : path));
+  const config = file.format === "flax" ? await readFlaxConfig(file.path) : null;
+  return config ? { ...file, root: new Map([["config", config]]) } : file;
 }
 
 /** As `openCheckpoint`, from bytes wherever they are. Closes the source if it throws. */
@@ -42,12 +54,23 @@ export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFi
       const { tensors, metadata } = await readSafetensors(source);
       return { ...common, tensors, root: tensors, metadata };
     }
+    if (format === "flax") {
+      return { ...common, tensors: await readFlax(source), root: new Map(), metadata: {} };
+    }
     const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
-    return { ...common, tensors: stateDictOf(root), root, metadata: {} };
+    return { ...common, tensors: stateDictOf(root), root, metadata: metadataIn(root) };
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+function metadataIn(root: unknown): Record<string, string> {
+  const kept = root instanceof Map ? root.get(metadataKey) : null;
+  if (!(kept instanceof Map)) return {};
+  return Object.fromEntries(
+    [...kept].filter(([key, text]) => typeof key === "string" && typeof text === "string"),
+  );
 }
 
 async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
@@ -58,6 +81,7 @@ async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
   if (text.startsWith("PK\x03\x04")) return "torch-zip";
   if (isTorchLegacy(head)) return "torch-legacy";
   if (isSafetensors(head, byteLength)) return "safetensors";
+  if (isFlax(head)) return "flax";
   if (/^\s*(<!doctype|<html|<\?xml|<head)/i.test(text)) {
     throw new FormatError(
       path,
@@ -87,7 +111,7 @@ async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
   }
   throw new FormatError(
     path,
-    `this is neither a torch nor a safetensors file (it starts with the bytes ${
+    `this is neither a torch, a safetensors nor a Flax file (it starts with the bytes ${
       [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
     })`,
     "check that it is the right file and was downloaded whole",

@@ -9,8 +9,8 @@ import {
   type StoredDType,
   type StoredTensor,
   storedTensor,
-  type StoredValues,
 } from "./tensor.ts";
+import { storedBytes, type TensorToWrite } from "./values.ts";
 
 /** The limit of the format's own reader, 100 MB. */
 const maxHeader = 100_000_000;
@@ -19,10 +19,15 @@ const names: Readonly<Record<StoredDType, string>> = {
   f32: "F32",
   f16: "F16",
   bf16: "BF16",
+  f8e4m3: "F8_E4M3",
+  f8e5m2: "F8_E5M2",
   f64: "F64",
   i64: "I64",
+  u64: "U64",
   i32: "I32",
+  u32: "U32",
   i16: "I16",
+  u16: "U16",
   i8: "I8",
   u8: "U8",
   bool: "BOOL",
@@ -123,15 +128,6 @@ function checkCoverage(
   }
 }
 
-/** A tensor to be written: its values are asked for when its turn comes, so that one is held at a time. */
-export interface TensorToWrite {
-  readonly name: string;
-  readonly shape: readonly number[];
-  /** As stored. f16 and bf16 take f32 values and round them to nearest even. */
-  readonly dtype: StoredDType;
-  readonly data: () => StoredValues | Promise<StoredValues>;
-}
-
 /**
  * Writes a safetensors file, whole or not at all.
  *
@@ -174,56 +170,7 @@ export async function writeSafetensors(
   await writeAtomic(path, async (file) => {
     await file.writeFile(prefix);
     for (const { name, shape, dtype, data } of order) {
-      const values = await data();
-      if (values.length !== sizeOf(shape)) {
-        throw new Error(
-          `safetensors: tensor ${name} has ${values.length} values, its shape [${shape}] needs ` +
-            `${sizeOf(shape)}`,
-        );
-      }
-      for (const bytes of storedBytes(name, values, dtype)) await file.writeFile(bytes);
+      for (const bytes of storedBytes({ name, shape, dtype }, await data())) await file.writeFile(bytes);
     }
   });
-}
-
-const chunkLength = 2 ** 20;
-
-/** The values in the bytes of `dtype`: views where the types agree, rounded copies for f16 and bf16. */
-function* storedBytes(name: string, values: StoredValues, dtype: StoredDType): Generator<Uint8Array> {
-  const isHalf = dtype === "f16" || dtype === "bf16";
-  const Natural = naturalArray[dtype];
-  if (!(values instanceof Natural)) {
-    throw new Error(`safetensors: tensor ${name} of type ${dtype} needs a ${Natural.name}`);
-  }
-  for (let at = 0; at < values.length; at += chunkLength) {
-    const part = values.subarray(at, at + chunkLength);
-    const stored = isHalf && part instanceof Float32Array ? roundToHalf(part, dtype) : part;
-    yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
-  }
-}
-
-const naturalArray = {
-  f32: Float32Array,
-  f16: Float32Array,
-  bf16: Float32Array,
-  f64: Float64Array,
-  i64: BigInt64Array,
-  i32: Int32Array,
-  i16: Int16Array,
-  i8: Int8Array,
-  u8: Uint8Array,
-  bool: Uint8Array,
-} as const;
-
-function roundToHalf(values: Float32Array<ArrayBuffer>, dtype: "f16" | "bf16"): Float16Array | Uint16Array {
-  if (dtype === "f16") return new Float16Array(values);
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const upper = new Uint16Array(bits.length);
-  for (let i = 0; i < bits.length; i++) {
-    const b = bits[i]!;
-    // to nearest, ties to even; a NaN keeps a bit that survives
-    const isNan = (b & 0x7fffffff) > 0x7f800000;
-    upper[i] = isNan ? b >>> 16 | 0x40 : b + 0x7fff + (b >>> 16 & 1) >>> 16;
-  }
-  return upper;
 }

@@ -4,11 +4,20 @@ import type { FileHandle } from "node:fs/promises";
 
 const again = "copy or download the file again";
 
+/** Names come from the file, so nothing in them may move a terminal's cursor or break the line. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}|\p{Zl}|\p{Zp}/gu, "?");
+}
+
+/** Longer ones are cut: a damaged name can be as long as the file. */
+const maxProblem = 300;
+
 /** A file that cannot be used, in one line: which file, what is wrong and where, and what to do. */
 export class FormatError extends Error {
   override readonly name = "FormatError";
   constructor(readonly path: string, problem: string, wayOut: string = again) {
-    super(`${path}: ${problem}; ${wayOut}`);
+    const short = problem.length > maxProblem ? `${problem.slice(0, maxProblem)}...` : problem;
+    super(`${path}: ${printable(short)}; ${printable(wayOut)}`);
   }
 }
 
@@ -89,7 +98,13 @@ export async function openFile(path: string): Promise<RandomAccess> {
   }
   try {
     const stat = await file.stat();
-    if (!stat.isFile()) throw new FormatError(path, "this is not a file", "name the checkpoint inside it");
+    if (!stat.isFile()) {
+      throw new FormatError(
+        path,
+        "this is not a file",
+        "name the checkpoint inside it (of a folder, only a Flax model's can be opened)",
+      );
+    }
     return new FileSource(path, stat.size, file);
   } catch (error) {
     await file.close();

@@ -1,15 +1,36 @@
 // A tensor that still lies in its file: shape and strides are known, values are read by range when asked for.
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
-export type StoredDType = "f32" | "f16" | "bf16" | "f64" | "i64" | "i32" | "i16" | "i8" | "u8" | "bool";
+/** The arrays that `read` gives: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
+export const valueArrays = {
+  f32: Float32Array,
+  f16: Float32Array,
+  bf16: Float32Array,
+  f8e4m3: Float32Array,
+  f8e5m2: Float32Array,
+  f64: Float64Array,
+  i64: BigInt64Array,
+  u64: BigUint64Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  i16: Int16Array,
+  u16: Uint16Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  bool: Uint8Array,
+} as const;
 
-/** What `read` gives: f16 and bf16 become f32, bool becomes bytes of 0 and 1. */
+export type StoredDType = keyof typeof valueArrays;
+
 export type StoredValues =
   | Float32Array<ArrayBuffer>
   | Float64Array<ArrayBuffer>
   | BigInt64Array<ArrayBuffer>
+  | BigUint64Array<ArrayBuffer>
   | Int32Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
   | Int16Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
   | Int8Array<ArrayBuffer>
   | Uint8Array<ArrayBuffer>;
 
@@ -17,10 +38,15 @@ export const itemSize: Readonly<Record<StoredDType, number>> = {
   f32: 4,
   f16: 2,
   bf16: 2,
+  f8e4m3: 1,
+  f8e5m2: 1,
   f64: 8,
   i64: 8,
+  u64: 8,
   i32: 4,
+  u32: 4,
   i16: 2,
+  u16: 2,
   i8: 1,
   u8: 1,
   bool: 1,
@@ -56,10 +82,24 @@ export interface Storage {
 /** Chunks of 256 Ki elements: long enough that a read costs little, small beside the tensors. */
 const chunkLength = 2 ** 18;
 /**
- * Buffers of a chunk that nobody uses now. A new one for each tensor would be collected too late: loading a
- * full-size model left 60 to 100 MB of them lying about.
+ * Buffers that nobody uses now. A new one for each tensor would be collected too late: loading a full-size model left
+ * 60 to 100 MB of them lying about.
  */
 const spare: Uint8Array<ArrayBuffer>[] = [];
+const maxSpare = 4, maxSpareLength = 2 ** 24;
+
+function takeBuffer(length: number): Uint8Array<ArrayBuffer> {
+  const found = spare.findIndex((bytes) => bytes.length >= length);
+  return found < 0 ? new Uint8Array(Math.max(length, chunkLength * 8)) : spare.splice(found, 1)[0]!;
+}
+
+/** The largest are kept, as far as that is reasonable. */
+function giveBack(bytes: Uint8Array<ArrayBuffer>): void {
+  if (bytes.length > maxSpareLength) return;
+  spare.push(bytes);
+  if (spare.length > maxSpare) spare.sort((a, b) => a.length - b.length).shift();
+}
+
 /** How long a tensor with repeated elements (stride 0, from `expand`) may be where its storage is shorter. */
 const maxExpanded = 2 ** 26;
 const maxRank = 64;
@@ -131,7 +171,7 @@ class FileTensor implements StoredTensor {
   }
 
   async read(): Promise<StoredValues> {
-    const all = emptyValues(this.dtype, sizeOf(this.shape));
+    const all = new valueArrays[this.dtype](sizeOf(this.shape));
     for await (const { values, at } of this.#chunks()) copyInto(all, values, at);
     return all;
   }
@@ -150,7 +190,7 @@ class FileTensor implements StoredTensor {
     );
     if (isContiguous) {
       checkRange(this.#source, from, this.byteLength, `a tensor of shape [${this.shape}]`);
-      const bytes = spare.pop() ?? new Uint8Array(chunkLength * 8);
+      const bytes = takeBuffer(chunkLength * 8);
       try {
         for (let at = 0; at < size; at += chunkLength) {
           const part = bytes.subarray(0, Math.min(chunkLength, size - at) * bytesEach);
@@ -158,7 +198,7 @@ class FileTensor implements StoredTensor {
           yield { values: toValues(part, this.dtype), at };
         }
       } finally {
-        if (spare.length < 4) spare.push(bytes);
+        giveBack(bytes);
       }
       return;
     }
@@ -166,14 +206,50 @@ class FileTensor implements StoredTensor {
     // row-major order
     const reach = this.shape.reduce((sum, n, i) => sum + (n - 1) * this.stride[i]!, 1);
     checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
-    const bytes = new Uint8Array(reach * bytesEach);
-    await this.#source.readInto(bytes, from);
-    const stretch = toValues(bytes, this.dtype);
-    const index = this.shape.map(() => 0);
-    for (let at = 0; at < size; at += chunkLength) {
-      const values = emptyValues(this.dtype, Math.min(chunkLength, size - at));
-      this.#gather(stretch, values, index);
+    const bytes = takeBuffer(reach * bytesEach), out = takeBuffer(chunkLength * 8);
+    try {
+      const part = bytes.subarray(0, reach * bytesEach);
+      await this.#source.readInto(part, from);
+      yield* this.#gathered(toValues(part, this.dtype), out.buffer);
+    } finally {
+      giveBack(bytes);
+      giveBack(out);
+    }
+  }
+
+  /** The elements in row-major order, in chunks that lie in `buffer`; whole rows of the first axis where they fit. */
+  *#gathered(stretch: StoredValues, buffer: ArrayBuffer): Generator<{ values: StoredValues; at: number }> {
+    const { shape } = this, size = sizeOf(shape), rowSize = sizeOf(shape.slice(1));
+    const rows = Math.floor(chunkLength / rowSize);
+    const index = shape.map(() => 0);
+    for (let at = 0; at < size;) {
+      const length = Math.min(rows > 0 ? rows * rowSize : chunkLength, size - at);
+      const values = new valueArrays[this.dtype](buffer, 0, length);
+      if (rows > 0) this.#gatherRows(stretch, values, at / rowSize, length / rowSize);
+      else this.#gather(stretch, values, index);
       yield { values, at };
+      at += length;
+    }
+  }
+
+  /**
+   * Fills `target` with rows of the first axis, an element of each row after the other: in a transposed kernel those lie
+   * side by side, so that memory is read along its lines.
+   */
+  #gatherRows(stretch: StoredValues, target: StoredValues, first: number, rows: number): void {
+    const [step = 0, ...strides] = this.stride, inner = this.shape.slice(1);
+    const rowSize = sizeOf(inner), index = inner.map(() => 0);
+    let position = first * step;
+    for (let k = 0; k < rowSize; k++) {
+      for (let row = 0, from = position, at = k; row < rows; row++, from += step, at += rowSize) {
+        target[at] = stretch[from]!;
+      }
+      for (let axis = inner.length - 1; axis >= 0; axis--) {
+        position += strides[axis]!;
+        if (++index[axis]! < inner[axis]!) break;
+        position -= index[axis]! * strides[axis]!;
+        index[axis] = 0;
+      }
     }
   }
 
@@ -192,35 +268,11 @@ class FileTensor implements StoredTensor {
   }
 }
 
-function emptyValues(dtype: StoredDType, length: number): StoredValues {
-  switch (dtype) {
-    case "f32":
-    case "f16":
-    case "bf16":
-      return new Float32Array(length);
-    case "f64":
-      return new Float64Array(length);
-    case "i64":
-      return new BigInt64Array(length);
-    case "i32":
-      return new Int32Array(length);
-    case "i16":
-      return new Int16Array(length);
-    case "i8":
-      return new Int8Array(length);
-    case "u8":
-    case "bool":
-      return new Uint8Array(length);
-  }
-}
-
 /** Little-endian bytes from the start of their buffer as numbers; a view where the type allows it. */
 function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredValues {
   const { buffer } = bytes;
   const length = bytes.length / itemSize[dtype];
   switch (dtype) {
-    case "f32":
-      return new Float32Array(buffer, 0, length);
     case "f16":
       return new Float32Array(new Float16Array(buffer, 0, length));
     case "bf16": {
@@ -230,32 +282,39 @@ function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredVal
       for (let i = 0; i < length; i++) bits[i] = upper[i]! << 16;
       return new Float32Array(bits.buffer);
     }
-    case "f64":
-      return new Float64Array(buffer, 0, length);
-    case "i64":
-      return new BigInt64Array(buffer, 0, length);
-    case "i32":
-      return new Int32Array(buffer, 0, length);
-    case "i16":
-      return new Int16Array(buffer, 0, length);
-    case "i8":
-      return new Int8Array(buffer, 0, length);
-    case "u8":
-    case "bool":
-      return bytes;
+    case "f8e4m3":
+      return Float32Array.from(bytes, (byte) => eighths[byte]!);
+    case "f8e5m2": // the upper half of an f16
+      return new Float32Array(new Float16Array(Uint16Array.from(bytes, (byte) => byte << 8).buffer));
+    default:
+      return new valueArrays[dtype](buffer, 0, length);
   }
+}
+
+/**
+ * The 256 values of f8e4m3 (Micikevicius et al. 2022, "FP8 formats for deep learning"): four bits of exponent, three of
+ * mantissa, no infinities.
+ */
+const eighths = Float32Array.from({ length: 256 }, (_, byte) => {
+  const exponent = byte >> 3 & 15, mantissa = (byte & 7) / 8;
+  const size = exponent === 0 ? mantissa * 2 ** -6 : (1 + mantissa) * 2 ** (exponent - 7);
+  return (byte & 0x7f) === 0x7f ? NaN : byte < 0x80 ? size : -size;
+});
+
+function isBig(values: StoredValues): values is BigInt64Array<ArrayBuffer> | BigUint64Array<ArrayBuffer> {
+  return values instanceof BigInt64Array || values instanceof BigUint64Array;
 }
 
 function toFloats(values: StoredValues): Float32Array {
   if (values instanceof Float32Array) return values;
-  if (values instanceof BigInt64Array) return Float32Array.from(values, Number);
+  if (isBig(values)) return Float32Array.from(values, Number);
   return new Float32Array(values);
 }
 
 function copyInto(all: StoredValues, part: StoredValues, at: number): void {
-  if (all instanceof BigInt64Array) {
-    if (part instanceof BigInt64Array) all.set(part, at);
-  } else if (!(part instanceof BigInt64Array)) {
+  if (isBig(all)) {
+    if (isBig(part)) all.set(part, at);
+  } else if (!isBig(part)) {
     all.set(part, at);
   }
 }

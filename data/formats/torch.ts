@@ -42,7 +42,8 @@ function parseStorageId(path: string, id: unknown): StorageId | null {
   if (dtype === undefined || !module?.startsWith("torch")) return null;
   const [, , key, , length, view] = id;
   if (!Number.isSafeInteger(length) || length < 0 || !["string", "number"].includes(typeof key)) {
-    throw new FormatError(path, `corrupt: storage ${String(key)} claims ${String(length)} elements`);
+    const count = typeof length === "number" ? length : `a ${typeof length} of`;
+    throw new FormatError(path, `corrupt: a storage claims ${count} elements`);
   }
   return { key: String(key), dtype, length, view };
 }

@@ -1,0 +1,194 @@
+// How far training has come, read alike from Lightning's checkpoints and from Tessera's: step, epoch, and the
+// moments of both Adams by parameter. Lightning's optimizers name parameters by their number only.
+import { record } from "./guess.ts";
+import type { CheckpointFile } from "./open.ts";
+import { learntKeys } from "./order.ts";
+import { isStoredTensor, unwrapOmegaconf } from "./plain.ts";
+import { FormatError } from "./source.ts";
+import type { StoredTensor } from "./tensor.ts";
+
+export interface StoredMoments {
+  /** Gradients that this parameter has had. */
+  readonly step: number;
+  readonly expAvg: StoredTensor;
+  readonly expAvgSq: StoredTensor;
+}
+
+export interface AdamSettings {
+  readonly lr: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+}
+
+export interface AdamState extends AdamSettings {
+  /** By state_dict key; parameters that never had a gradient are not there. */
+  readonly moments: ReadonlyMap<string, StoredMoments>;
+}
+
+export interface TrainingState {
+  /** Updates of each network. */
+  readonly step: number;
+  readonly epoch: number;
+  /** Of the autoencoder, then of the discriminator. */
+  readonly optimizers: readonly AdamState[];
+}
+
+/** taming's, where a file does not say. */
+export const tamingAdam: AdamSettings = { lr: 4.5e-6, betas: [0.5, 0.9], eps: 1e-8 };
+
+/** What each of taming's optimizers learns. */
+const learners = ["autoencoder", "loss.discriminator."] as const;
+
+/**
+ * The state of training in a file; null if it holds weights alone.
+ * @throws FormatError if optimizers do not fit the weights beside them.
+ */
+export async function trainingState(file: CheckpointFile): Promise<TrainingState | null> {
+  const states = file.root instanceof Map ? file.root.get("optimizer_states") : undefined;
+  if (Array.isArray(states) && states.length > 0) return await fromLightning(file, states);
+  return fromNames(file);
+}
+
+/** The metadata that `trainingState` needs beside the moments of a file that is not Lightning's. */
+export function describeTraining({ step, epoch, optimizers }: TrainingState): string {
+  return JSON.stringify({
+    step,
+    epoch,
+    adam: optimizers.map(({ lr, betas, eps }) => ({ lr, betas, eps })),
+    adamSteps: optimizers.map(({ moments }) =>
+      Object.fromEntries([...moments].map(([key, { step }]) => [key, step]))
+    ),
+  });
+}
+
+async function fromLightning(file: CheckpointFile, states: readonly unknown[]): Promise<TrainingState> {
+  const root = file.root as ReadonlyMap<unknown, unknown>;
+  const optimizers: AdamState[] = [];
+  for (const [i, state] of states.entries()) {
+    const learner = learners[i];
+    if (!learner || !(state instanceof Map)) {
+      throw new FormatError(
+        file.path,
+        `${states.length} optimizers inside, a VQGAN has 2`,
+        "convert it with --strip",
+      );
+    }
+    optimizers.push(await adamState(file, i, state, learntKeys(file.tensors.keys(), learner)));
+  }
+  return { step: stepsDone(root, optimizers), epoch: wholeNumber(root.get("epoch")), optimizers };
+}
+
+/**
+ * Lightning's global_step counts batches. Since version 1.6 it counts every optimizer's step, and goes on from the
+ * batches of older files: then the autoencoder's Adam knows better.
+ */
+function stepsDone(root: ReadonlyMap<unknown, unknown>, optimizers: readonly AdamState[]): number {
+  const [major = 0, minor = 0] = String(root.get("pytorch-lightning_version") ?? "").split(".").map(Number);
+  const counted = wholeNumber(root.get("global_step"));
+  if (major < 1 || major === 1 && minor < 6) return counted;
+  const steps = [...optimizers[0]?.moments.values() ?? []].map(({ step }) => step);
+  return steps.length > 0 ? Math.max(...steps) : counted;
+}
+
+async function adamState(
+  file: CheckpointFile,
+  i: number,
+  optimizer: ReadonlyMap<unknown, unknown>,
+  keys: readonly string[],
+): Promise<AdamState> {
+  const corrupt = (what: string) =>
+    new FormatError(file.path, `optimizer ${i} ${what}`, "convert it with --strip");
+  const groups = optimizer.get("param_groups"), state = optimizer.get("state");
+  const group = record(unwrapOmegaconf(Array.isArray(groups) ? groups[0] : null));
+  if (!group || !Array.isArray(group.params) || !(state instanceof Map)) {
+    throw corrupt("is not a torch Adam's");
+  }
+  if (group.params.length !== keys.length) {
+    throw corrupt(`has ${group.params.length} parameters, the weights beside it ${keys.length}`);
+  }
+  const other = ["weight_decay", "amsgrad", "maximize"].find((name) => Boolean(group[name]));
+  if (other) throw corrupt(`has ${other} ${group[other]}, which taming's Adam does not`);
+  const moments = new Map<string, StoredMoments>();
+  for (const [place, number] of group.params.entries()) {
+    const entry = state.get(number), key = keys[place]!;
+    if (!(entry instanceof Map)) continue;
+    const expAvg = entry.get("exp_avg"), expAvgSq = entry.get("exp_avg_sq");
+    if (!isStoredTensor(expAvg) || !isStoredTensor(expAvgSq)) {
+      throw corrupt("is not an Adam's: it has no moments");
+    }
+    moments.set(key, fitting(file, key, { step: await stepOf(entry.get("step")), expAvg, expAvgSq }));
+  }
+  return { ...adamSettings(group), moments };
+}
+
+/** @throws FormatError if moments have another shape than the parameter that they are of. */
+function fitting(file: CheckpointFile, key: string, moments: StoredMoments): StoredMoments {
+  const shape = file.tensors.get(key)?.shape;
+  const wrong = [moments.expAvg, moments.expAvgSq].find((moment) => `${moment.shape}` !== `${shape}`);
+  if (!wrong) return moments;
+  throw new FormatError(
+    file.path,
+    `an optimizer has moments of shape [${wrong.shape}] for ${key} of shape [${shape}]`,
+    "convert it with --strip",
+  );
+}
+
+/** taming's where they are not told, or not as they should be. */
+function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): AdamSettings {
+  const isPair = Array.isArray(betas) && betas.length === 2 && betas.every((n) => typeof n === "number");
+  return {
+    lr: typeof lr === "number" ? lr : tamingAdam.lr,
+    betas: isPair ? [betas[0], betas[1]] : tamingAdam.betas,
+    eps: typeof eps === "number" ? eps : tamingAdam.eps,
+  };
+}
+
+/** Torch before 1.12 counts in a plain integer, later in a tensor without dimensions. */
+export async function stepOf(step: unknown): Promise<number> {
+  if (isStoredTensor(step)) return step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : 0;
+  return wholeNumber(step);
+}
+
+function wholeNumber(value: unknown): number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+}
+
+/** The file's name of a moment, where it has names: optimizer.0.exp_avg.encoder.conv_in.weight. */
+export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", key: string): string {
+  return `optimizer.${optimizer}.${moment}.${key}`;
+}
+
+export function isMoment(name: string): boolean {
+  return name.startsWith("optimizer.");
+}
+
+/** Of metadata by Tessera: `state` is that of a run of its own, `training` that of one by Lightning. */
+function fromNames(file: CheckpointFile): TrainingState | null {
+  const told = parse(file.metadata.training ?? file.metadata.state);
+  if (!told) return null;
+  const { step, epoch, adam, adamSteps, settings } = told;
+  const optimizers = learners.map((_, i): AdamState => {
+    const moments = new Map<string, StoredMoments>();
+    for (const [key, step] of Object.entries(record(Array.isArray(adamSteps) ? adamSteps[i] : null) ?? {})) {
+      const [expAvg, expAvgSq] = (["exp_avg", "exp_avg_sq"] as const).map((moment) => {
+        const name = momentName(i, moment, key), stored = file.tensors.get(name);
+        if (stored) return stored;
+        throw new FormatError(file.path, `${name} is missing`, "convert it with --strip");
+      });
+      const found = { step: wholeNumber(step), expAvg: expAvg!, expAvgSq: expAvgSq! };
+      moments.set(key, fitting(file, key, found));
+    }
+    // a run of Tessera's has one rate for both
+    return { ...adamSettings(record(Array.isArray(adam) ? adam[i] : settings) ?? {}), moments };
+  });
+  if (optimizers.every(({ moments }) => moments.size === 0)) return null;
+  return { step: wholeNumber(step), epoch: wholeNumber(epoch), optimizers };
+}
+
+function parse(text: string | undefined): Record<string, unknown> | null {
+  try {
+    return record(JSON.parse(text ?? "null"));
+  } catch {
+    return null;
+  }
+}

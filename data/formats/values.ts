@@ -1,0 +1,63 @@
+// Tensors on their way into a file, whatever its format: asked for one at a time, checked, rounded where the
+// file is narrower.
+import { sizeOf, type StoredDType, type StoredTensor, type StoredValues, valueArrays } from "./tensor.ts";
+
+/** What is written; floats of 8 bits are only read. */
+export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;
+
+/** A tensor to be written: its values are asked for when its turn comes, so that one is held at a time. */
+export interface TensorToWrite {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** As stored. f16 and bf16 take f32 values and round them to nearest even. */
+  readonly dtype: WrittenDType;
+  readonly data: () => StoredValues | Promise<StoredValues>;
+}
+
+/** A stored tensor, to be written in its own type; floats of 8 bits become f32. */
+export function toWrite(name: string, tensor: StoredTensor): TensorToWrite {
+  const { shape, dtype } = tensor;
+  const written = dtype === "f8e4m3" || dtype === "f8e5m2" ? "f32" : dtype;
+  return { name, shape, dtype: written, data: () => tensor.read() };
+}
+
+const chunkLength = 2 ** 20;
+
+/**
+ * The values in the little-endian bytes of the tensor's type: views where the types agree, rounded copies for
+ * f16 and bf16.
+ * @throws if the values do not match shape and type.
+ */
+export function* storedBytes(
+  { name, shape, dtype }: Pick<TensorToWrite, "name" | "shape" | "dtype">,
+  values: StoredValues,
+): Generator<Uint8Array> {
+  const Natural = valueArrays[dtype];
+  if (!(values instanceof Natural)) {
+    throw new Error(`tensor ${name} of type ${dtype} needs a ${Natural.name}`);
+  }
+  if (values.length !== sizeOf(shape)) {
+    throw new Error(
+      `tensor ${name} has ${values.length} values, its shape [${shape}] needs ${sizeOf(shape)}`,
+    );
+  }
+  const isHalf = dtype === "f16" || dtype === "bf16";
+  for (let at = 0; at < values.length; at += chunkLength) {
+    const part = values.subarray(at, at + chunkLength);
+    const stored = isHalf && part instanceof Float32Array ? roundToHalf(part, dtype) : part;
+    yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+  }
+}
+
+function roundToHalf(values: Float32Array<ArrayBuffer>, dtype: "f16" | "bf16"): Float16Array | Uint16Array {
+  if (dtype === "f16") return new Float16Array(values);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const upper = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i]!;
+    // to nearest, ties to even; a NaN keeps a bit that survives
+    const isNan = (b & 0x7fffffff) > 0x7f800000;
+    upper[i] = isNan ? b >>> 16 | 0x40 : b + 0x7fff + (b >>> 16 & 1) >>> 16;
+  }
+  return upper;
+}
