@@ -46,6 +46,11 @@ export function torchVersion(): string | null {
   return null;
 }
 
+/** Whether the Python has all of these modules. */
+export function hasModule(...names: string[]): boolean {
+  return spawnSync(python, ["-c", `import ${names.join(", ")}`]).status === 0;
+}
+
 /** One line on how busy the machine is: ratios taken under load mean little. */
 export function load(threads: number): string {
   const [minute] = loadavg();

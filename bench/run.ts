@@ -1,13 +1,13 @@
-// Tessera beside PyTorch on the CPU, in turns, each run in a process of its own:
+// Tessera beside PyTorch (and onnxruntime, for inference) on the CPU, in turns, each run in a process of its own:
 //   PYTHON=venv/bin/python deno run -A bench/run.ts        or: bun bench/run.ts
 //   options: --jobs encode,decode,step  --size 256  --batch 1  --rounds 2  --repeat 2  --threads 2
 // Ends with a table of medians, ratios (ours / PyTorch, below 1 is quicker), also of the time that all threads used
 // (which a busy machine changes less), and peak memory of the whole process.
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { load, median, ours, table, theirs, torchVersion } from "./children.ts";
+import { hasModule, load, median, ours, table, theirs, torchVersion } from "./children.ts";
 
-/** What bench/job.ts and bench/pytorch_vqgan.py print. */
+/** What bench/job.ts, pytorch_vqgan.py and onnx_vqgan.py print. */
 interface Line {
   job: string;
   seconds: number[];
@@ -73,6 +73,7 @@ class Timings {
 }
 
 const torch = torchVersion();
+const withOnnx = torch !== null && hasModule("onnxruntime", "onnx");
 const runtime = process.versions.bun ? `Bun ${process.versions.bun}` : `Deno ${process.versions.deno}`;
 console.log(
   `${runtime}${torch ? ` beside torch ${torch}` : ""}, ${options.threads} threads, ` +
@@ -81,21 +82,35 @@ console.log(
 
 const mine = new Map(variants.map(({ name }) => [name, new Timings()]));
 const peers = new Map(variants.map(({ name }) => [name, new Timings()]));
+const onnx = new Map(
+  variants.filter(({ job }) => withOnnx && job !== "step").map(({ name }) => [name, new Timings()]),
+);
 for (let round = 1; round <= Number(options.rounds); round++) {
   for (const { name, job, ours: mineArgs, theirs: theirArgs } of variants) {
     mine.get(name)!.add(ours<Line>("job.ts", [job, ...shared, ...mineArgs])[0]);
     if (torch) peers.get(name)!.add(theirs<Line>("pytorch_vqgan.py", [job, ...shared, ...theirArgs])[0]);
-    const times = [mine, peers].map((side) =>
-      side.get(name)!.seconds.slice(-Number(options.repeat)).join(" ")
-    );
-    console.log(`round ${round}  ${name}: ours ${times[0]} s${torch ? `, torch ${times[1]} s` : ""}`);
+    onnx.get(name)?.add(theirs<Line>("onnx_vqgan.py", [job, ...shared])[0]);
+    const sides = Object.entries({
+      ours: mine,
+      torch: torch ? peers : new Map<string, Timings>(),
+      onnxruntime: onnx,
+    });
+    const times = sides.flatMap(([side, timings]) => {
+      const seconds = timings.get(name)?.seconds.slice(-Number(options.repeat)).join(" ");
+      return seconds === undefined ? [] : [`${side} ${seconds} s`];
+    });
+    console.log(`round ${round}  ${name}: ${times.join(", ")}`);
   }
 }
 
 /** One line of the table: a variant of ours against one of theirs. */
-function compare(own: string, other: string): string[] {
-  const a = mine.get(own)!, b = peers.get(other)!;
-  const name = own === other ? own : `${own} / ${other.replace("step, ", "")}`;
+function compare(own: string, other: string, theirs = peers): string[] {
+  const a = mine.get(own)!, b = theirs.get(other)!;
+  const name = theirs === onnx
+    ? `${own} / onnxruntime`
+    : own === other
+    ? own
+    : `${own} / ${other.replace("step, ", "")}`;
   if (!torch) return [name, a.median.toFixed(3), a.memory];
   return [
     name,
@@ -109,9 +124,10 @@ function compare(own: string, other: string): string[] {
 }
 
 const rows = variants.map(({ name }) => compare(name, name));
+for (const name of onnx.keys()) rows.push(compare(name, name, onnx));
 if (torch && mine.has("step, reused")) rows.push(compare("step, reused", "step, recomputed"));
 const header = torch
-  ? ["ours / PyTorch", "ours s", "torch s", "ratio", "CPU time", "ours GB", "torch GB"]
+  ? ["ours / PyTorch", "ours s", "theirs s", "ratio", "CPU time", "ours GB", "theirs GB"]
   : ["job", "seconds", "GB"];
 console.log(`\n${table([header, ...rows])}\n${load(Number(options.threads))}`);
 

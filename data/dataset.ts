@@ -129,19 +129,24 @@ export class ImageDataset {
     const ahead = Math.max(1, this.options.prefetch ?? 2 * batchSize);
     const queue: Reading[] = [];
     let taken: { reading: Reading; picture: Picture }[] = [];
-    while (true) {
-      while (queue.length < ahead && sampler.epoch < lastEpoch) queue.push(this.#startReading(sampler));
-      const reading = queue.shift();
-      if (reading === undefined) break;
-      const result = await reading.result;
-      if (result instanceof ImageError) this.#skip(result);
-      else taken.push({ reading, picture: result });
-      if (taken.length === batchSize) {
-        yield this.#batch(taken);
-        taken = [];
+    try {
+      while (true) {
+        while (queue.length < ahead && sampler.epoch < lastEpoch) queue.push(this.#startReading(sampler));
+        const reading = queue.shift();
+        if (reading === undefined) break;
+        const result = await reading.result;
+        if (result instanceof ImageError) this.#skip(result);
+        else taken.push({ reading, picture: result });
+        if (taken.length === batchSize) {
+          yield this.#batch(taken);
+          taken = [];
+        }
       }
+      if (taken.length > 0) yield this.#batch(taken);
+    } finally {
+      // Deno crashes where a native reader answers a program that has ended
+      await Promise.all(queue.map(({ result }) => result));
     }
-    if (taken.length > 0) yield this.#batch(taken);
   }
 
   #startReading(sampler: Sampler): Reading {

@@ -191,11 +191,11 @@ describe("ImageDataset", () => {
 
   test("reads ahead while the caller is busy", async () => {
     const set = await open("good", { prefetch: 6 });
-    let started = 0;
+    let started = 0, ended = 0;
     const read = set.read.bind(set);
     set.read = (index, epoch) => {
       started++;
-      return read(index, epoch);
+      return read(index, epoch).finally(() => ended++);
     };
     const batches = set.batches(1);
     await batches.next();
@@ -203,5 +203,6 @@ describe("ImageDataset", () => {
     await batches.next();
     expect(started).toBe(7);
     await batches.return(undefined);
+    expect(ended).toBe(7); // nothing goes on behind the caller's back
   });
 });
