@@ -209,5 +209,17 @@ export {
   writeCartoonFaces,
 } from "./data/index.ts";
 
+/** Pictures with captions from folders and tar archives, and files of tokens (.parquet, .jsonl, .tsv). */
+export {
+  eachSample,
+  openTokens,
+  readAhead,
+  type Sample,
+  type TokenFile,
+  type TokenHeader,
+  type TokenRecord,
+  TokenWriter,
+} from "./data/index.ts";
+
 /** Training: runs that begin, resume and end; and what they are made of. */
 export * from "./train/index.ts";

@@ -1,11 +1,12 @@
 // tessera decode: tokens to pictures.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
-import { Progress, savePng, toPictures } from "../data/index.ts";
+import { openTokens, type Picture, Progress, savePng, type TokenRecord, toPictures } from "../data/index.ts";
+import type { VQGAN } from "../nn/index.ts";
 import { asyncScope } from "../src/index.ts";
 import { type ModelFlags, modelOptions, namer, openModel } from "./model.ts";
 import { count } from "./options.ts";
-import { headerOf, readTokens } from "./tokens.ts";
+import { checkTokens, dalleMiniBos, dalleMiniOption, mismatches, modelFacts } from "./tokens.ts";
 
 interface Flags extends ModelFlags {
   readonly out: string;
@@ -13,43 +14,58 @@ interface Flags extends ModelFlags {
 
 const examples = `
 Examples:
-  $ tessera decode --model last.ckpt tokens.jsonl
+  $ tessera decode --model last.ckpt tokens.parquet
   $ tessera decode --model last.ckpt --out pictures tokens.jsonl
+  $ tessera decode --model last.ckpt --dalle-mini generated.parquet
 
-Any grid works: 16x16 tokens of an f16 model become 256x256 pixels. A line may come from elsewhere, as long as it is
-{"grid": [rows, columns], "indices": [...]}.`;
+Any grid works: 16x16 tokens of an f16 model become 256x256 pixels. A file may come from elsewhere, if its rows have
+encoding, a list of tokens, and grid, [rows, columns], unless the tokens fill a square. Nothing is written before all
+tokens are known to be in the model's vocabulary.`;
 
 export function decodeCommand(): Command {
   const command = new Command("decode").description("tokens to pictures")
-    .argument("<tokens>", "a file by tessera encode, .jsonl or .json");
+    .argument("<tokens>", "token file: .parquet, .jsonl or .tsv");
   for (const option of modelOptions()) command.addOption(option);
-  return command.option("-o, --out <folder>", "where the PNGs go", "decoded").addHelpText("after", examples)
-    .action(decode);
+  return command.option("-o, --out <folder>", "where the PNGs go", "decoded")
+    .addOption(
+      dalleMiniOption("tokens as DALL-E mini has them: pixels in [0, 1], a first token 16384 is taken away"),
+    )
+    .addHelpText("after", examples).action(decode);
 }
 
-async function decode(tokens: string, flags: Flags): Promise<void> {
-  const { header, pictures } = await readTokens(tokens);
-  const { model, path } = await openModel(flags);
-  const own = await headerOf(model, path);
-  if (header.codebook !== undefined && header.codebook !== own.codebook) {
-    console.warn(
-      `warning: ${tokens} was made with another codebook (${header.model}); pictures may make no sense`,
-    );
+async function decode(path: string, flags: Flags): Promise<void> {
+  const { header, records } = await openTokens(path, flags.dalleMini ? { bos: dalleMiniBos } : {});
+  const { model, path: modelPath } = await openModel(flags);
+  let total = 0;
+  for await (const record of records()) {
+    checkTokens(path, record, model.config.nEmbed);
+    total++;
   }
-  if (header.range !== undefined && header.range !== own.range) {
-    console.warn(`warning: ${tokens} was made with --range ${header.range}, not ${own.range}`);
+  if (total === 0) throw new Error(`${path}: there are no tokens in this file`);
+  if (header) {
+    const own = await modelFacts(model, modelPath);
+    for (const problem of mismatches(header, own)) console.warn(`warning: ${path} ${problem}`);
   }
   await mkdir(flags.out, { recursive: true });
   const nameOf = namer(flags.out);
-  const progress = new Progress({ total: pictures.length, label: "decode", unit: "picture" });
-  for (const { path, grid, indices } of pictures) {
-    const [picture] = await asyncScope(async () => {
-      const made = model.decodeTokens(indices, grid);
-      return toPictures(await made.floats(), made.shape, model.range);
-    });
-    await savePng(nameOf(path, ".png"), picture);
+  const progress = new Progress({ total, label: "decode", unit: "picture" });
+  let saved = Promise.resolve();
+  for await (const record of records()) {
+    const picture = await pictureOf(model, record);
+    await saved; // the PNG of one picture is packed while the model makes the next
+    saved = savePng(nameOf(record.file, ".png"), picture);
+    saved.catch(() => {}); // told when it is awaited
     progress.tick();
   }
+  await saved;
   progress.finish();
-  console.log(`${flags.out}: ${count(pictures.length, "picture")}`);
+  console.log(`${flags.out}: ${count(total, "picture")}`);
+}
+
+async function pictureOf(model: VQGAN, { encoding, grid }: TokenRecord): Promise<Picture> {
+  const [picture] = await asyncScope(async () => {
+    const made = model.decodeTokens(encoding, grid);
+    return toPictures(await made.floats(), made.shape, model.range);
+  });
+  return picture;
 }

@@ -1,41 +1,65 @@
-// tessera encode: pictures to tokens.
+// tessera encode: pictures to tokens, in one file with their captions. A run that was killed goes on where it stopped.
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { Command } from "commander";
-import { Progress, savePng, tokenGrid } from "../data/index.ts";
-import { CodebookUsage } from "../nn/index.ts";
-import { asyncScope } from "../src/index.ts";
+import { dirname, join, parse } from "node:path";
+import process from "node:process";
+import { Command, Option } from "commander";
 import {
-  eachPicture,
+  eachSample,
+  Progress,
+  type Sample,
+  savePng,
+  tokenGrid,
+  type TokenHeader,
+  type TokenRecord,
+  TokenWriter,
+} from "../data/index.ts";
+import { CodebookUsage, type VQGAN } from "../nn/index.ts";
+import { asyncScope, type Tensor } from "../src/index.ts";
+import { interruptedCode, listenForInterrupt } from "./interrupt.ts";
+import {
+  countOf,
+  eachBatch,
   type ModelFlags,
   modelOptions,
   namer,
   openModel,
   type PictureFlags,
   pictureOptions,
+  preprocessing,
+  type Read,
 } from "./model.ts";
-import { count } from "./options.ts";
-import { headerOf, type PictureTokens, writeTokens } from "./tokens.ts";
+import { count, type Shard, shard, wholeNumber } from "./options.ts";
+import { dalleMiniOption, modelFacts } from "./tokens.ts";
 
 interface Flags extends ModelFlags, PictureFlags {
   readonly out: string;
+  readonly batch: number;
+  readonly shard?: Shard;
   readonly grids?: boolean;
 }
 
 const examples = `
 Examples:
   $ tessera encode --model last.ckpt face.jpg
-  $ tessera encode --model last.ckpt --out faces.jsonl --grids faces/
+  $ tessera encode --model last.ckpt --out faces.parquet --grids faces/
+  $ tessera encode --model last.ckpt --dalle-mini --shard 2/8 --out tokens.parquet shards/*.tar
 
-Each line of the file is {"path", "grid": [rows, columns], "indices": [...]}, row by row; the first line says how the
-tokens were made. --out NAME.json writes one JSON document instead.`;
+The file has a row for each picture: file, caption (the .txt beside it, also in an archive) and encoding, its tokens
+row by row; with --keep-shape or --size 0 also grid, their rows and columns. How the tokens were made stands in the
+first line of .jsonl and .tsv, and in the metadata of .parquet under "tessera". While encode works, the tokens are in
+FILE.partial: if it is killed, the same command goes on from there, and no picture is missing or comes twice.
+--shard 2/8 takes an eighth of the pictures, always the same, and writes FILE-2-of-8.`;
 
 export function encodeCommand(): Command {
   const command = new Command("encode").description("pictures to tokens")
-    .argument("<pictures...>", "folders, globs, .txt lists or pictures");
+    .argument("<pictures...>", "folders, globs, .txt lists, .tar archives or pictures");
   for (const option of [...modelOptions(), ...pictureOptions()]) command.addOption(option);
   return command
-    .option("-o, --out <file>", "token file, .jsonl or .json", "tokens.jsonl")
+    .option("-o, --out <file>", "token file: .parquet, .jsonl or .tsv", "tokens.jsonl")
+    .addOption(dalleMiniOption("as DALL-E mini made its tokens: pixels in [0, 1]"))
+    .addOption(new Option("--batch <n>", "pictures at a time").argParser(wholeNumber(1)).default(1))
+    .addOption(new Option("--shard <part/parts>", "encode only this part of the pictures").argParser(shard))
     .option("--grids", "also draw each token grid as coloured tiles, a PNG beside the file")
     .addHelpText("after", examples)
     .action(encode);
@@ -43,34 +67,104 @@ export function encodeCommand(): Command {
 
 async function encode(sources: string[], flags: Flags): Promise<void> {
   const { model, path: modelPath } = await openModel(flags);
-  const folder = dirname(flags.out);
-  await mkdir(folder, { recursive: true });
-  const nameOf = namer(folder);
+  const out = shardPath(flags);
+  await mkdir(dirname(out), { recursive: true });
+  const mine = () => partOf(eachSample(sources), flags.shard);
   const usage = new CodebookUsage(model.config.nEmbed);
-  const encoded: PictureTokens[] = [];
-  let progress: Progress | null = null;
-  for await (const { path, images, index, total } of eachPicture(sources, flags, model)) {
-    progress ??= new Progress({ total, label: "encode", unit: "picture" });
-    const [indices, [, rows, columns]] = await asyncScope(async () => {
-      const { indices } = model.encode(images);
-      return [await indices.ints(), indices.shape] as const;
-    });
-    usage.add(indices);
-    encoded.push({ path, grid: [rows, columns], indices: [...indices] });
-    if (flags.grids) {
-      const tile = Math.max(model.factor, 32);
-      await savePng(
-        nameOf(path, ".tokens.png"),
-        await tokenGrid(indices, [rows, columns], { tile, numbers: true }),
-      );
+  const total = await countOf(mine());
+  const writer = await TokenWriter.open(out, await headerOf(sources, flags, model, modelPath), (record) => {
+    usage.add(Int32Array.from(record.encoding));
+  });
+  if (writer.length > 0) console.log(`going on: ${count(writer.length, "picture")} in ${out}.partial`);
+
+  const nameOf = namer(dirname(out));
+  const progress = new Progress({ total, start: writer.length, label: "encode", unit: "picture" });
+  const interrupt = listenForInterrupt(() => progress.log("stopping after this batch"));
+  try {
+    for await (const { pictures, images } of eachBatch(unread(mine(), writer), flags, model, flags.batch)) {
+      const records = await tokensOf(model, images, pictures);
+      await writer.add(records);
+      for (const { file, encoding, grid } of records) {
+        usage.add(Int32Array.from(encoding));
+        if (flags.grids) {
+          const tile = Math.max(model.factor, 32);
+          await savePng(
+            nameOf(file, ".tokens.png"),
+            await tokenGrid(encoding, grid, { tile, numbers: true }),
+          );
+        }
+      }
+      progress.update(writer.length);
+      if (interrupt.signal.aborted) break;
     }
-    progress.update(index + 1);
+    progress.finish();
+    if (interrupt.signal.aborted) {
+      await writer.close();
+      console.log(`stopped; the same command goes on after ${count(writer.length, "picture")}`);
+      process.exitCode = interruptedCode;
+      return;
+    }
+    await writer.finish();
+  } finally {
+    interrupt.dispose();
   }
-  progress?.finish();
-  await writeTokens(flags.out, await headerOf(model, modelPath), encoded);
-  const { total, used, perplexity } = usage.summary();
+  const { total: tokens, used, perplexity } = usage.summary();
   console.log(
-    `${join(flags.out)}: ${count(encoded.length, "picture")}, ${total} tokens, ${used} of ` +
+    `${join(out)}: ${count(writer.length, "picture")}, ${tokens} tokens, ${used} of ` +
       `${model.config.nEmbed} codes used (perplexity ${perplexity.toFixed(1)})`,
   );
+}
+
+async function tokensOf(model: VQGAN, images: Tensor, pictures: readonly Read[]): Promise<TokenRecord[]> {
+  const [tokens, [, rows, columns]] = await asyncScope(async () => {
+    const { indices } = model.encode(images);
+    return [await indices.ints(), indices.shape] as const;
+  });
+  return pictures.map(({ name, caption }, i) => ({
+    file: name,
+    caption,
+    encoding: Array.from(tokens.subarray(i * rows * columns, (i + 1) * rows * columns)),
+    grid: [rows, columns],
+  }));
+}
+
+async function headerOf(
+  sources: readonly string[],
+  flags: Flags,
+  model: VQGAN,
+  path: string,
+): Promise<TokenHeader> {
+  const { words, side } = preprocessing(flags, model);
+  return {
+    ...await modelFacts(model, path),
+    grid: side === null ? null : [side / model.factor, side / model.factor],
+    preprocessing: words,
+    source: sources,
+    shard: flags.shard ? `${flags.shard.part}/${flags.shard.of}` : null,
+  };
+}
+
+/** tokens.parquet, or tokens-2-of-8.parquet. */
+function shardPath({ out, shard }: Flags): string {
+  if (!shard) return out;
+  const { dir, name, ext } = parse(out);
+  return join(dir, `${name}-${shard.part}-of-${shard.of}${ext}`);
+}
+
+/** The samples of one part. Their names decide, not their places: pictures that are added later move no others. */
+async function* partOf(samples: AsyncIterable<Sample>, shard?: Shard): AsyncGenerator<Sample> {
+  for await (const sample of samples) {
+    const place = shard ? createHash("sha256").update(sample.name).digest().readUInt32LE() % shard.of + 1 : 1;
+    if (!shard || place === shard.part) yield sample;
+  }
+}
+
+/** Without those that are in the file already, or were named before. */
+async function* unread(samples: AsyncIterable<Sample>, writer: TokenWriter): AsyncGenerator<Sample> {
+  const begun = new Set<string>();
+  for await (const sample of samples) {
+    if (writer.has(sample.name) || begun.has(sample.name)) continue;
+    begun.add(sample.name);
+    yield sample;
+  }
 }

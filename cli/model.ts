@@ -3,7 +3,15 @@ import { stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Option } from "commander";
-import { ImageError, listImages, type Picture, type PixelRange, readImage, toFloats } from "../data/index.ts";
+import {
+  ImageError,
+  type Picture,
+  type PixelRange,
+  readAhead,
+  type ReadOptions,
+  type Sample,
+  toFloats,
+} from "../data/index.ts";
 import { VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { count, UsageError, wholeNumber } from "./options.ts";
@@ -14,6 +22,8 @@ export const shippedModel: string = fileURLToPath(new URL("../models/faces.safet
 export interface ModelFlags {
   readonly model?: string;
   readonly range: PixelRange;
+  /** Stands for the range `unit`. */
+  readonly dalleMini?: boolean;
 }
 
 export interface PictureFlags {
@@ -47,7 +57,8 @@ export function pictureOptions(): Option[] {
 }
 
 /** @throws if the file is missing or no model. */
-export async function openModel({ model, range }: ModelFlags): Promise<{ model: VQGAN; path: string }> {
+export async function openModel(flags: ModelFlags): Promise<{ model: VQGAN; path: string }> {
+  const { model, dalleMini } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? shippedModel;
   if (model === undefined && await stat(path).catch(() => null) === null) {
     throw new UsageError("no model is given: use --model FILE");
@@ -55,40 +66,96 @@ export async function openModel({ model, range }: ModelFlags): Promise<{ model: 
   return { model: (await VQGAN.load(path, { range })).eval(), path };
 }
 
-/**
- * The pictures one after another, those that cannot be read reported and left out.
- * @throws at the end if none could be read.
- */
-export async function* eachPicture(
-  sources: readonly string[],
-  { size: chosen, keepShape }: PictureFlags,
-  model: VQGAN,
-): AsyncGenerator<{ path: string; picture: Picture; images: Tensor; index: number; total: number }> {
-  const paths = await listImages(sources);
+/** A picture that was read, under its name. */
+export interface Read {
+  readonly name: string;
+  readonly caption: string | null;
+  readonly picture: Picture;
+}
+
+/** How pictures are read for a model. */
+function readOptions({ size: chosen, keepShape }: PictureFlags, model: VQGAN): ReadOptions {
   const size = chosen ?? model.config.ddconfig.resolution;
-  const options = {
-    ...(size === 0 ? {} : { size }),
-    crop: size === 0 || keepShape ? "none" : "center",
-    multipleOf: model.factor,
-  } as const;
-  const skipped: string[] = [];
-  for (const [index, path] of paths.entries()) {
+  const crop = size === 0 || keepShape ? "none" : "center";
+  return { ...(size === 0 ? {} : { size }), crop, multipleOf: model.factor };
+}
+
+/** `readOptions` in words, and the side of the square pictures that it gives; null if they keep their shapes. */
+export function preprocessing(
+  flags: PictureFlags,
+  model: VQGAN,
+): { readonly words: string; readonly side: number | null } {
+  const { size, crop, multipleOf } = readOptions(flags, model);
+  const steps = [
+    "turned by EXIF, laid on white, sRGB",
+    ...(size === undefined ? [] : [`smallest side to ${size} by Lanczos`]),
+    ...(crop === "center" ? ["middle square"] : []),
+    `edges cut evenly to multiples of ${multipleOf}`,
+  ];
+  const side = crop === "center" && size !== undefined ? size - size % model.factor : null;
+  return { words: steps.join(", "), side };
+}
+
+/**
+ * Pictures in batches of equal shape, read ahead so that the model need not wait; those that cannot be read are
+ * reported and left out. The tensor of a batch [B, H, W, 3] is freed when the next one is asked for.
+ * @throws at the end if there were pictures and none could be read.
+ */
+export async function* eachBatch(
+  samples: AsyncIterable<Sample>,
+  flags: PictureFlags,
+  model: VQGAN,
+  batch = 1,
+): AsyncGenerator<{ pictures: Read[]; images: Tensor }> {
+  const options = readOptions(flags, model);
+  const start = async (sample: Sample): Promise<Read | ImageError> => {
     try {
-      const picture = await readImage(path, options);
-      const { height, width, pixels } = picture;
-      const images = tensor(toFloats(pixels, model.range), [1, height, width, 3]);
-      yield { path, picture, images, index, total: paths.length };
-      images.dispose();
+      const [picture, caption] = await Promise.all([sample.picture(options), sample.caption()]);
+      return { name: sample.name, caption, picture };
     } catch (error) {
-      if (!(error instanceof ImageError)) throw error;
-      skipped.push(path);
-      console.warn(`skipped ${path}: ${error.reason}`);
+      if (error instanceof ImageError) return error;
+      throw error;
     }
+  };
+  const imagesOf = (pictures: readonly Read[]) => {
+    const { width, height, pixels: { length } } = pictures[0].picture;
+    const floats = new Float32Array(pictures.length * length);
+    pictures.forEach(({ picture: { pixels } }, i) =>
+      toFloats(pixels, model.range, floats.subarray(i * length, (i + 1) * length))
+    );
+    return tensor(floats, [pictures.length, height, width, 3]);
+  };
+  let waiting: Read[] = [], read = 0, skipped = 0;
+  const flush = async function* () {
+    const images = imagesOf(waiting);
+    yield { pictures: waiting, images };
+    images.dispose();
+    waiting = [];
+    // the model has kept the thread: let those who read ahead hear what the disk and the decoder have done
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  for await (const result of readAhead(samples, start, 4 * batch + 4)) {
+    if (result instanceof ImageError) {
+      skipped++;
+      console.warn(`skipped ${result.path}: ${result.reason}`);
+      continue;
+    }
+    read++;
+    const first = waiting.at(0)?.picture, { width, height } = result.picture;
+    if (first && (first.width !== width || first.height !== height)) yield* flush();
+    waiting.push(result);
+    if (waiting.length === batch) yield* flush();
   }
-  if (skipped.length === paths.length) {
-    throw new Error(`none of the ${count(paths.length, "picture")} could be read`);
-  }
-  if (skipped.length > 0) console.warn(`${count(skipped.length, "picture")} of ${paths.length} skipped`);
+  if (waiting.length > 0) yield* flush();
+  if (skipped > 0 && read === 0) throw new Error(`none of the ${count(skipped, "picture")} could be read`);
+  if (skipped > 0) console.warn(`${count(skipped, "picture")} of ${read + skipped} skipped`);
+}
+
+/** How many there are. */
+export async function countOf(items: AsyncIterable<unknown>): Promise<number> {
+  let total = 0;
+  for await (const _ of items) total++;
+  return total;
 }
 
 /** File names for results: those of the pictures, with numbers where two would be equal. */

@@ -46,6 +46,19 @@ export function fractionOrPath(text: string): string | number {
   throw new InvalidArgumentError("expected a folder, or a fraction from 0 to below 1");
 }
 
+/** One of n equal parts of the work, counted from 1: "2/8". */
+export interface Shard {
+  readonly part: number;
+  readonly of: number;
+}
+
+/** A parser for shards such as 2/8. */
+export function shard(text: string): Shard {
+  const [, part, of] = /^(\d+)\/(\d+)$/.exec(text)?.map(Number) ?? [];
+  if (part >= 1 && part <= of) return { part, of };
+  throw new InvalidArgumentError("expected part/parts, such as 1/8 to 8/8");
+}
+
 /** "1 picture", "2 pictures". */
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;

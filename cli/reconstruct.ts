@@ -1,11 +1,12 @@
 // tessera reconstruct: pictures through the tokens and back, beside the originals, with how near they came.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
-import { savePng, sideBySide, toPictures } from "../data/index.ts";
+import { eachSample, savePng, sideBySide, toPictures } from "../data/index.ts";
 import { asyncScope } from "../src/index.ts";
 import { psnr, ssim } from "../train/index.ts";
 import {
-  eachPicture,
+  countOf,
+  eachBatch,
   type ModelFlags,
   modelOptions,
   namer,
@@ -29,7 +30,7 @@ SSIM over the brightness with a Gaussian window of 11x11.`;
 
 export function reconstructCommand(): Command {
   const command = new Command("reconstruct").description("pictures through the tokens and back, side by side")
-    .argument("<pictures...>", "folders, globs, .txt lists or pictures");
+    .argument("<pictures...>", "folders, globs, .txt lists, .tar archives or pictures");
   for (const option of [...modelOptions(), ...pictureOptions()]) command.addOption(option);
   return command.option("-o, --out <folder>", "where the PNGs go", "reconstructions")
     .addHelpText("after", examples).action(reconstruct);
@@ -39,18 +40,21 @@ async function reconstruct(sources: string[], flags: Flags): Promise<void> {
   const { model } = await openModel(flags);
   await mkdir(flags.out, { recursive: true });
   const nameOf = namer(flags.out);
+  const total = await countOf(eachSample(sources));
   let done = 0, psnrs = 0, ssims = 0;
-  for await (const { path, picture, images, index, total } of eachPicture(sources, flags, model)) {
+  for await (
+    const { pictures: [{ name, picture }], images } of eachBatch(eachSample(sources), flags, model)
+  ) {
     const floats = await asyncScope(() => model.reconstruct(images).floats());
     const [made] = toPictures(floats, images.shape, model.range);
     const noise = psnr(picture, made), likeness = ssim(picture, made);
     done++;
     psnrs += noise;
     ssims += likeness;
-    const out = nameOf(path, ".png");
+    const out = nameOf(name, ".png");
     await savePng(out, await sideBySide([[picture, made]]));
-    const place = total > 1 ? `${index + 1}/${total} ` : "";
-    console.log(`${place}${path} -> ${out}: PSNR ${noise.toFixed(2)} dB, SSIM ${likeness.toFixed(4)}`);
+    const place = total > 1 ? `${done}/${total} ` : "";
+    console.log(`${place}${name} -> ${out}: PSNR ${noise.toFixed(2)} dB, SSIM ${likeness.toFixed(4)}`);
   }
   if (done > 1) {
     console.log(

@@ -6,5 +6,7 @@ export * from "./list.ts";
 export * from "./mosaic.ts";
 export * from "./plot.ts";
 export * from "./progress.ts";
+export * from "./samples.ts";
 export * from "./sampler.ts";
 export * from "./svg.ts";
+export * from "./tokens/index.ts";

@@ -25,7 +25,7 @@ async function statOrNull(path: string): Promise<{ isDirectory(): boolean } | nu
   }
 }
 
-function isImageName(name: string): boolean {
+export function isImageName(name: string): boolean {
   return imageExtensions.includes(name.slice(name.lastIndexOf(".") + 1).toLowerCase());
 }
 

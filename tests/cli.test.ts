@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runCommandLine } from "../cli/program.ts";
-import { readImage, writeCartoonFaces } from "../data/index.ts";
+import { openTokens, readImage, type TokenRecord, writeCartoonFaces } from "../data/index.ts";
 import { preset, VQGAN } from "../nn/index.ts";
 import { Random } from "../src/index.ts";
 import { saveWeights } from "../train/index.ts";
@@ -115,12 +115,23 @@ describe("wrong use is told in one line", () => {
     [["reconstruct", "--model", model, "/nowhere"], 1, "there is no file or folder /nowhere"],
     [["encode"], 2, "missing required argument 'pictures'"],
     [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
-    [["decode", "--model", model, model], 1, "line 1: this is not a JSON object"],
     [["convert", model], 2, "missing required argument 'out'"],
     [["convert", model, join(folder, "x.gguf")], 1, "the ending says what to write: .ckpt, .pt, .pth"],
     [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips says what --strip leaves"],
     [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network inside"],
     [["convert", "no.ckpt", join(folder, "x.ckpt")], 1, "no.ckpt: there is no such file"],
+    [["decode", "--model", model, model], 1, "token files end in .parquet, .jsonl or .tsv"],
+    [
+      ["encode", "--model", model, "-o", "x.csv", faces],
+      1,
+      "x.csv: token files end in .parquet, .jsonl or .tsv",
+    ],
+    [["encode", "--shard", "0/4", faces], 2, "expected part/parts, such as 1/8 to 8/8"],
+    [
+      ["encode", "--dalle-mini", "--range", "signed", faces],
+      2,
+      "cannot be used with option '--range <kind>'",
+    ],
     [["demo", "--steps", "0"], 2, "expected a whole number >= 1"],
   ];
   for (const [words, code, message] of cases) {
@@ -165,53 +176,105 @@ describe("commands", () => {
 
   test("encode, decode and reconstruct", async () => {
     await writeFile(join(faces, "broken.png"), "not a picture");
+    await writeFile(join(faces, "face_00001.txt"), "a cartoon\n");
     const tokens = join(folder, "tokens.jsonl"), decoded = join(folder, "decoded");
     const encoded = await tessera("encode", "-m", model, "-o", tokens, "--grids", faces);
     expect(encoded.out).toContain("5 pictures, 320 tokens");
     expect(encoded.err).toContain("1 picture of 6 skipped");
-    const [header, first] = (await readFile(tokens, "utf8")).trim().split("\n").map((line) =>
+    const [header, first, second] = (await readFile(tokens, "utf8")).trim().split("\n").map((line) =>
       JSON.parse(line)
     );
-    expect([header.factor, header.codes, header.range]).toEqual([2, 16, "signed"]);
-    expect([first.grid, first.indices.length]).toEqual([[8, 8], 64]);
+    expect(header).toMatchObject({
+      ...{ factor: 2, vocabulary: 16, range: "signed", grid: [8, 8], model: "tiny.safetensors" },
+      ...{ source: [faces], shard: null },
+    });
+    expect(header.weights).toMatch(/^[0-9a-f]{64}$/);
+    expect(header.preprocessing).toContain("smallest side to 16 by Lanczos, middle square");
+    expect([first.caption, first.encoding.length]).toEqual([null, 64]);
+    expect([second.caption, second.file]).toEqual(["a cartoon", join(faces, "face_00001.png")]);
     await stat(join(folder, "face_00000.tokens.png"));
 
     expect((await tessera("decode", "-m", model, "-o", decoded, tokens)).code).toBe(0);
     expect((await readdir(decoded)).length).toBe(5);
     expect((await readImage(join(decoded, "face_00000.png"))).width).toBe(16);
-    const json = join(folder, "tokens.json");
-    await tessera("encode", "-m", model, "-o", json, join(faces, "face_00001.png"));
-    expect((await tessera("decode", "-m", model, "-o", decoded, json)).out).toContain("1 picture");
 
     const out = join(folder, "side");
     const made = await tessera("reconstruct", "-m", model, "-o", out, "--size", "0", faces);
-    expect(made.out).toMatch(/face_00000\.png: PSNR \d+\.\d\d dB, SSIM/);
+    expect(made.out).toMatch(/1\/6 .*face_00000\.png: PSNR \d+\.\d\d dB, SSIM/);
     expect(made.out).toContain("mean of 5 pictures");
     expect((await readImage(join(out, "face_00000.png"))).width).toBe(48 * 2 + 12);
     await rm(join(faces, "broken.png"));
   });
 
-  test("decode warns of tokens from another model, and refuses bad ones", async () => {
-    const path = join(folder, "other.jsonl");
-    const header = {
-      format: "tessera-tokens",
-      version: 1,
-      codebook: "0123",
-      model: "other.ckpt",
-      range: "unit",
+  test("all formats, batches and shards give the same tokens", async () => {
+    const read = async (path: string) => {
+      const rows: TokenRecord[] = [];
+      for await (const row of (await openTokens(path)).records()) rows.push(row);
+      return rows.sort((a, b) => a.file < b.file ? -1 : 1);
     };
-    const line = (indices: number[]) => JSON.stringify({ grid: [1, 2], indices });
+    const to = (name: string) => join(folder, name);
+    await tessera("encode", "-m", model, "-o", to("one.parquet"), faces);
+    const rows = await read(to("one.parquet"));
+    expect(rows.length).toBe(5);
+    await tessera("encode", "-m", model, "-o", to("four.tsv"), "--batch", "4", faces, faces);
+    expect(await read(to("four.tsv"))).toEqual(rows);
+    const parts: TokenRecord[] = [];
+    for (const shard of ["1/3", "2/3", "3/3"]) {
+      await tessera("encode", "-m", model, "-o", to("part.parquet"), "--shard", shard, faces);
+      const path = to(`part-${shard.replace("/", "-of-")}.parquet`);
+      parts.push(...await read(path));
+      expect((await openTokens(path)).header?.shard).toBe(shard);
+    }
+    expect(parts.sort((a, b) => a.file < b.file ? -1 : 1)).toEqual(rows);
+    await tessera(
+      "encode",
+      "-m",
+      model,
+      "-o",
+      to("wide.parquet"),
+      "--size",
+      "0",
+      join(faces, "face_00000.png"),
+    );
+    expect((await read(to("wide.parquet")))[0].grid).toEqual([24, 24]);
+  });
+
+  test("decode warns of tokens from another model, and refuses bad ones before it writes", async () => {
+    const path = join(folder, "other.jsonl"), out = join(folder, "refused");
+    const own = (await readFile(join(folder, "tokens.jsonl"), "utf8")).split("\n")[0];
+    const header = { ...JSON.parse(own), weights: "0123", model: "other.ckpt", range: "unit", grid: null };
+    const line = (encoding: number[]) => JSON.stringify({ file: "a.jpg", grid: [1, 2], encoding });
     await writeFile(path, `${JSON.stringify(header)}\n${line([3, 4])}\n`);
     const { code, err } = await tessera("decode", "-m", model, "-o", join(folder, "d"), path);
     expect(code).toBe(0);
-    expect(err).toContain("made with another codebook (other.ckpt)");
+    expect(err).toContain("made with other weights (other.ckpt)");
     expect(err).toContain("made with --range unit, not signed");
     await writeFile(path, line([3, 4, 5]));
     expect((await tessera("decode", "-m", model, path)).err).toContain(
-      "line 1: expected grid [rows, columns] and as many indices; got grid [1,2], 3 indices",
+      "line 1: it has 3 tokens (the first is 3), which do not fill a grid of 1x2",
     );
-    await writeFile(path, line([3, 99]));
-    expect((await tessera("decode", "-m", model, path)).err).toContain("token 99 at 1 is not in 0..15");
+    await writeFile(path, `${line([3, 4])}\n${line([3, 99])}\n`);
+    expect((await tessera("decode", "-m", model, "-o", out, path)).err).toContain(
+      "token 99 at place 1 of a.jpg is not in 0..15, the model's vocabulary of 16",
+    );
+    expect(await stat(out).catch(() => null)).toBe(null);
+  });
+
+  test("--dalle-mini takes pixels in [0, 1], and a first token 16384 away", async () => {
+    const tokens = join(folder, "mini.jsonl"),
+      plain = join(folder, "plain.png.d"),
+      bos = join(folder, "bos.d");
+    await tessera("encode", "-m", model, "-o", tokens, "--dalle-mini", join(faces, "face_00000.png"));
+    const [header, row] = (await readFile(tokens, "utf8")).trim().split("\n").map((line) => JSON.parse(line));
+    expect(header.range).toBe("unit");
+    await tessera("decode", "-m", model, "-o", plain, "--range", "unit", tokens);
+    const sequence = { key: "face_00000", encoding: JSON.stringify([16384, ...row.encoding]) };
+    await writeFile(tokens, JSON.stringify(sequence));
+    expect((await tessera("decode", "-m", model, tokens)).err).toContain("65 tokens (the first is 16384)");
+    expect((await tessera("decode", "-m", model, "-o", bos, "--dalle-mini", tokens)).code).toBe(0);
+    expect(await readFile(join(bos, "face_00000.png"))).toEqual(
+      await readFile(join(plain, "face_00000.png")),
+    );
   });
 
   test("convert writes weights that load, at half the size in f16", async () => {
@@ -263,6 +326,40 @@ describe("as a process", () => {
     const answers = await Promise.all([ended(start("finetun")), ended(start("inspect", "no.ckpt"))]);
     expect(answers.map(({ code }) => code)).toEqual([2, 1]);
     expect(answers[1].err).toBe("tessera: no.ckpt: there is no such file; check the path\n");
+  });
+
+  test("encode goes on after kills, with nothing twice and nothing missing", async () => {
+    const many = join(folder, "many"),
+      out = join(folder, "killed.parquet"),
+      whole = join(folder, "calm.parquet");
+    await writeCartoonFaces(many, 40, 48, 2);
+    const words = (path: string) => ["encode", "-m", model, "--size", "96", "--batch", "2", "-o", path, many];
+    const lines = async () =>
+      (await readFile(`${out}.partial`, "utf8").catch(() => "")).split("\n").length - 1;
+    for (let kills = 0; kills < 4; kills++) {
+      const before = await lines(), child = start(...words(out)), end = ended(child);
+      while (await lines() < before + 3 + kills && child.exitCode === null) {
+        await new Promise((resolve) => setTimeout(resolve, 3));
+      }
+      child.kill("SIGKILL");
+      expect((await end).code).not.toBe(0);
+    }
+    const { code, out: text } = await ended(start(...words(out)));
+    expect(code).toBe(0);
+    expect(text).toMatch(/going on: \d+ pictures in .*killed\.parquet\.partial/);
+    await tessera(...words(whole));
+    expect(await readFile(out)).toEqual(await readFile(whole));
+    expect((await readdir(folder)).filter((name) => /partial|\.tmp$/.test(name))).toEqual([]);
+
+    const child = start(...words(join(folder, "stopped.tsv"))), end = ended(child);
+    const journal = () => readFile(join(folder, "stopped.tsv.partial"), "utf8").catch(() => "");
+    while ((await journal()).split("\n").length < 3 && child.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    child.kill("SIGINT");
+    const stopped = await end;
+    expect(stopped.code).toBe(130);
+    expect(stopped.out).toMatch(/the same command goes on after \d+ pictures?/);
   });
 
   test("Ctrl-C saves and leaves, and the run goes on from there; twice leaves at once", async () => {

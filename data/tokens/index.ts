@@ -1,0 +1,26 @@
+// Token files: .parquet, .jsonl and .tsv, written so that a kill loses nothing, and read in bounded memory.
+import { openParquet } from "./parquet.ts";
+import type { OpenTokensOptions, TokenFile } from "./record.ts";
+import { openJsonLines, openTsv } from "./text.ts";
+import { tokenFormat } from "./writer.ts";
+
+export type { OpenTokensOptions, TokenFile, TokenHeader, TokenRecord } from "./record.ts";
+export { TokenWriter } from "./writer.ts";
+
+/**
+ * Opens a token file by its ending, of Tessera or from elsewhere (DALL-E mini's are understood).
+ * @throws FormatError if it is missing, has another ending, or is not what the ending says.
+ * @example
+ * const { header, records } = await openTokens("tokens.parquet");
+ * for await (const { file, caption, encoding } of records()) console.log(file, encoding.length);
+ */
+export async function openTokens(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
+  switch (tokenFormat(path)) {
+    case "parquet":
+      return await openParquet(path, options);
+    case "jsonl":
+      return await openJsonLines(path, options);
+    case "tsv":
+      return await openTsv(path, options);
+  }
+}

@@ -1,0 +1,153 @@
+// Token files that survive a kill: each batch is added at once to a journal of JSON lines beside the file (NAME.partial),
+// and only when all is there does the file appear, whole. Opening it again goes on after the last whole line.
+import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promises";
+import { writeAtomic } from "../atomic.ts";
+import { FormatError } from "../formats/source.ts";
+import { linesOf } from "./lines.ts";
+import { writeParquet } from "./parquet.ts";
+import type { TokenHeader, TokenRecord } from "./record.ts";
+import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
+
+/**
+ * Writes .parquet, .jsonl or .tsv.
+ * @example
+ * const writer = await TokenWriter.open("tokens.parquet", header);
+ * if (!writer.has("faces/1.jpg")) await writer.add([{ file: "faces/1.jpg", caption: null, encoding, grid }]);
+ * await writer.finish();
+ */
+export class TokenWriter {
+  readonly #names = new Set<string>();
+  readonly #file: FileHandle;
+  #size: number;
+
+  private constructor(
+    readonly path: string,
+    readonly header: TokenHeader,
+    file: FileHandle,
+    size: number,
+  ) {
+    this.#file = file;
+    this.#size = size;
+  }
+
+  /**
+   * Begins a file, or goes on with one that was begun with the same header.
+   * @param onKept told every record that is there already
+   * @throws if the ending is unknown, or a file was begun under this name with another header.
+   */
+  static async open(
+    path: string,
+    header: TokenHeader,
+    onKept: (record: TokenRecord) => void = () => {},
+  ): Promise<TokenWriter> {
+    tokenFormat(path);
+    const partial = `${path}.partial`;
+    const file = await open(partial, "a+"); // created if it is not there
+    try {
+      const { kept, size } = await recover(partial, header);
+      await truncate(partial, size);
+      const writer = new TokenWriter(path, header, file, size);
+      for await (const record of kept) {
+        writer.#names.add(record.file);
+        onKept(record);
+      }
+      if (size === 0) await writer.#append(JSON.stringify(header) + "\n");
+      return writer;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** Number of pictures in the file so far. */
+  get length(): number {
+    return this.#names.size;
+  }
+
+  /** Whether a picture of this name is in the file. */
+  has(file: string): boolean {
+    return this.#names.has(file);
+  }
+
+  /** Adds records, which a kill from now on does not undo. @throws if another process writes the same file. */
+  async add(records: readonly TokenRecord[]): Promise<void> {
+    await this.#append(records.map((record) => toJsonLine(record, this.header) + "\n").join(""));
+    for (const { file } of records) this.#names.add(file);
+  }
+
+  async #append(text: string): Promise<void> {
+    const { size } = await this.#file.stat();
+    if (size !== this.#size) {
+      throw new Error(`${this.path}.partial: another process writes to it; give each one its own file`);
+    }
+    const bytes = new TextEncoder().encode(text);
+    await this.#file.writeFile(bytes);
+    this.#size += bytes.length;
+  }
+
+  /** Puts the file in its place; the journal is gone then. */
+  async finish(): Promise<void> {
+    const partial = `${this.path}.partial`;
+    await this.#file.sync();
+    await this.close();
+    const format = tokenFormat(this.path);
+    if (format === "jsonl") return await rename(partial, this.path);
+    const write = format === "tsv" ? writeTsv : writeParquet;
+    const journal = await openJsonLines(partial);
+    await writeAtomic(this.path, (file) => write(file, this.header, journal.records()));
+    await unlink(partial);
+  }
+
+  /** Leaves the journal as it is, to be gone on with. */
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+export type TokenFormat = "parquet" | "jsonl" | "tsv";
+
+/** @throws FormatError if the name ends in none of the three. */
+export function tokenFormat(path: string): TokenFormat {
+  const ending = path.toLowerCase().split(".").at(-1);
+  if (ending === "parquet" || ending === "jsonl" || ending === "tsv") return ending;
+  throw new FormatError(path, "token files end in .parquet, .jsonl or .tsv", "give it one of these endings");
+}
+
+/** How much of a journal is good: all up to the first line that is cut off or broken, as a power cut may leave it. */
+async function recover(
+  partial: string,
+  header: TokenHeader,
+): Promise<{ kept: AsyncIterable<TokenRecord>; size: number }> {
+  const wanted = JSON.stringify(header);
+  let size = 0;
+  for await (const { text, number, end, isWhole } of linesOf(partial)) {
+    if (!isWhole || !isJson(text)) break;
+    if (number === 1 && text !== wanted) {
+      const wayOut = "repeat the command that began it, delete it, or write to another file";
+      throw new FormatError(
+        partial,
+        `it was begun with other settings (${difference(text, wanted)})`,
+        wayOut,
+      );
+    }
+    size = end;
+  }
+  const none = (async function* (): AsyncGenerator<TokenRecord> {})();
+  return { kept: size === 0 ? none : (await openJsonLines(partial)).records(), size };
+}
+
+function isJson(text: string): boolean {
+  try {
+    return typeof JSON.parse(text) === "object";
+  } catch {
+    return false;
+  }
+}
+
+/** "range unit, now signed" for the first field in which two headers differ. */
+function difference(before: string, now: string): string {
+  const [old, wanted] = [before, now].map((text) => JSON.parse(text) as Record<string, unknown>);
+  const show = (value: unknown) => JSON.stringify(value)?.replaceAll('"', "") ?? "nothing";
+  const key = Object.keys({ ...wanted, ...old }).find((key) => show(old[key]) !== show(wanted[key]));
+  return key === undefined ? "another layout" : `${key} ${show(old[key])}, now ${show(wanted[key])}`;
+}
