@@ -38,12 +38,12 @@ export function demoCommand(): Command {
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
   return new Command("demo").description("fine-tune the small faces model on cartoons, in about two minutes")
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
-    .addOption(option("--steps <n>", "steps", 250))
+    .addOption(option("--steps <n>", "steps", 320))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
     .addOption(option("--batch <n>", "pictures at once", 1))
-    .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(5e-4))
+    .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(8e-4))
     .addOption(
-      new Option("--disc-weight <factor>", "of the GAN loss").argParser(nonNegativeNumber).default(0.2),
+      new Option("--disc-weight <factor>", "of the GAN loss").argParser(nonNegativeNumber).default(0.1),
     )
     .addOption(new Option("--seed <n>", "which faces, and their order").argParser(wholeNumber(0)).default(23))
     .option("--out <folder>", "where the run folder goes", "runs")
