@@ -59,6 +59,7 @@ const cases: Case[] = [
   { shape: [1, 6, 10, 36], outputs: 24, padding: 0 },
   { shape: [1, 7, 5, 8], outputs: 8, padding: 2 },
   { shape: [2, 5, 6, 8], outputs: 12, upsample: 2 },
+  { shape: [1, 45, 50, 8], outputs: 12, upsample: 2 },
   { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels there may be
   { shape: [1, 40, 48, 68], outputs: 260 }, // several blocks, parts and panels
   { shape: [1, 4, 4, 4], outputs: 1, kernel: 4 },

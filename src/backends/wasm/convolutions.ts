@@ -6,7 +6,7 @@ import { at, ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
 import { PANEL } from "./micro.ts";
 import { sumColumns } from "./sums.ts";
 import { DEPTH, TILE_CHANNELS, TILE_ROWS, WEIGHT_SCRATCH } from "./weightgrad.ts";
-import { takesForward, takesWeightGrad, Winograd } from "./winograd_convolutions.ts";
+import { takesEnlarged, takesForward, takesWeightGrad, Winograd } from "./winograd_convolutions.ts";
 
 /** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
@@ -65,6 +65,9 @@ export class Convolutions {
     const [kh, kw] = spec.kernel;
     const taps = kh * kw * 4;
     const outStride = spec.inChannels * taps;
+    if (!this.exact && takesEnlarged(spec)) {
+      return this.#winograd.forwardEnlarged(w, x, bias, residual, out, spec);
+    }
     if (!this.exact && takesForward(spec)) {
       return this.#winograd.forward(
         { at: w, outStride, inStride: taps, flipped: false },

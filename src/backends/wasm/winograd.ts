@@ -1,7 +1,7 @@
-// Stride-1 convolutions by Winograd's F(4x4, 3x3) and F(3x3, 4x4): 36 multiplications where the definition has 144. A
-// 6x6 patch of the input becomes 36 numbers, each of the 36 a matrix product of its own over the channels, and what
-// comes out becomes 4x4 (3x3) outputs.
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+// Stride-1 convolutions by Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(5x5, 2x2): 36 multiplications where the definition
+// has 144 (100). A 6x6 patch of the input becomes 36 numbers, each of the 36 a matrix product of its own over the channels,
+// and what comes out becomes 4x4 (3x3, 5x5) outputs.
+import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
 import { storePixel } from "./conv.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
@@ -25,8 +25,9 @@ const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 /** Scratch of the functions below, before anything of the kernels: filters or outputs of 8 lanes, and half a transform. */
 const LANES = ACCUMULATORS;
-const TEMPORARY = LANES + 16 * PANEL * 4;
-export const WORK = TEMPORARY + 4 * PATCH * 16;
+const MOST = outputs(2);
+const TEMPORARY = LANES + MOST * MOST * PANEL * 4;
+export const WORK = TEMPORARY + MOST * PATCH * 16;
 
 /** Rows of four vectors become columns. */
 function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
@@ -178,8 +179,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
     );
     const lanes = f.let(i32.sub(arg("outChannels"), channel));
     const [bias, residual, out] = [arg("bias"), arg("residual"), arg("out")].map((a) => f.let(a));
-    const pixelBytes = f.let(i32.shl(arg("outChannels"), 2));
-    const rowBytes = f.let(i32.mul(arg("outWidth"), pixelBytes));
+    const [pixelBytes, rowBytes] = (["outPixel", "outRow"] as const).map((n) => f.let(arg(n)));
     const temporary = f.let(i32.add(scratch, TEMPORARY));
     f.for(0, count, 1, (t) => {
       for (const half of [0, 16]) {
@@ -201,7 +201,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
       const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
         f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, side))), f.let(i32.const(side))));
       const [height, width] = [clip(y, "outHeight"), clip(x, "outWidth")];
-      const line = i32.mul(i32.add(i32.mul(sample, arg("outHeight")), i32.mul(y, side)), rowBytes);
+      const line = i32.add(i32.mul(sample, arg("outImage")), i32.mul(i32.mul(y, side), rowBytes));
       const offset = f.let(
         i32.add(i32.add(line, i32.mul(i32.mul(x, side), pixelBytes)), i32.shl(channel, 2)),
       );
@@ -277,8 +277,40 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
   });
 }
 
+/**
+ * A 3x3 filter on a picture enlarged by two is four 2x2 filters on the picture, one for each place (y mod 2, x mod 2):
+ * two of its three rows fall on one row of the picture, and are added. Arguments: from, to[place][output][input][2][2],
+ * inputs, outputs; a tile is an output channel.
+ */
+function addUpFilters(m: ModuleBuilder): void {
+  kernel(m, "upFilters", (f, tile) => {
+    const inputs = f.let(argument(2));
+    const from = f.let(i32.add(argument(0), i32.mul(tile, i32.mul(inputs, 36))));
+    const to = f.let(i32.add(argument(1), i32.mul(tile, i32.shl(inputs, 4))));
+    const placeBytes = f.let(i32.shl(i32.mul(inputs, argument(3)), 4));
+    /** What falls on the first and on the second row (column), at places 0 and 1. */
+    const joined = (w: readonly Ex<"f32">[]) => [[w[0], f32.add(w[1], w[2])], [f32.add(w[0], w[1]), w[2]]];
+    f.for(0, inputs, 1, () => {
+      const columns = [0, 1, 2].map((x) =>
+        joined([0, 1, 2].map((y) => f.let(f32.load(from, (y * 3 + x) * 4))))
+      );
+      const at = f.let(to);
+      for (const y of [0, 1]) {
+        const rows = [0, 1].map((tap) => joined(columns.map((column) => f.let(column[y][tap]))));
+        for (const x of [0, 1]) {
+          rows.forEach((row, r) => row[x].forEach((value, c) => f.storeF32(at, value, (r * 2 + c) * 4)));
+          f.inc(at, placeBytes);
+        }
+      }
+      f.inc(from, 36);
+      f.inc(to, 16);
+    });
+  });
+}
+
 export function addWinograd(m: ModuleBuilder): void {
   addPatches(m);
+  addUpFilters(m);
   for (const taps of TAPS) {
     addFilters(m, taps);
     addOutputs(m, taps);

@@ -1,6 +1,6 @@
 // Which convolutions go Winograd's way, and how they are cut into tiles.
 import type { ConvSpec } from "../backend.ts";
-import { convArguments } from "./conv_arguments.ts";
+import { type ConvArguments, convArguments } from "./conv_arguments.ts";
 import { ceil, type Machine, SCRATCH_BYTES } from "./machine.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
@@ -33,6 +33,11 @@ function takes({ kernel: [height, width], stride, inChannels }: ConvSpec): boole
   return height === width && (height === 3 || height === 4) && stride === 1 && inChannels % 4 === 0 &&
     winogradScratch(PIXELS, inChannels) <= SCRATCH;
 }
+/** A convolution of an enlarged picture whose output has its size. */
+export const takesEnlarged = (s: ConvSpec): boolean =>
+  s.upsample === 2 && s.kernel[0] === 3 && s.padTop === 1 && s.padLeft === 1 &&
+  s.outHeight === 2 * s.height &&
+  s.outWidth === 2 * s.width && takesForward(s);
 /** To a few channels the transforms cost more than they save. */
 export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= PANEL;
 export const takesWeightGrad = takes;
@@ -56,6 +61,7 @@ export class Winograd {
     residual: number,
     out: number,
     s: ConvSpec,
+    place: ConvArguments = {},
   ): void {
     const { at, outStride, inStride, flipped } = filters;
     const common = {
@@ -65,6 +71,7 @@ export class Winograd {
       flipped: flipped ? 1 : 0,
       bias,
       residual,
+      ...place,
       ...patchGrid(s),
     };
     if (patchCount(s) <= SMALL) return this.#small(x, out, s, common);
@@ -84,7 +91,34 @@ export class Winograd {
     });
   }
 
-  #small(x: number, out: number, s: ConvSpec, common: Record<string, number>): void {
+  /** The output's places (y mod 2, x mod 2) one after the other, each a 2x2 convolution of the picture as it is stored. */
+  forwardEnlarged(w: number, x: number, bias: number, residual: number, out: number, s: ConvSpec): void {
+    const filter = 4 * 4, pixel = s.outChannels * 4;
+    const placeBytes = s.outChannels * s.inChannels * filter;
+    this.machine.with(4 * placeBytes, (filters) => {
+      this.machine.launch("upFilters", s.outChannels, [w, filters, s.inChannels, s.outChannels]);
+      for (const [place, [y, x0]] of [[0, 0], [0, 1], [1, 0], [1, 1]].entries()) {
+        const at = filters + place * placeBytes, to = (y * s.outWidth + x0) * pixel;
+        const shape = { at, outStride: s.inChannels * filter, inStride: filter, flipped: false };
+        const part: ConvSpec = {
+          ...s,
+          kernel: [2, 2],
+          outHeight: s.height,
+          outWidth: s.width,
+          padTop: 1 - y,
+          padLeft: 1 - x0,
+          upsample: 1,
+        };
+        this.forward(shape, x, bias, residual && residual + to, out + to, part, {
+          outPixel: 2 * pixel,
+          outRow: 2 * s.outWidth * pixel,
+          outImage: s.outHeight * s.outWidth * pixel,
+        });
+      }
+    });
+  }
+
+  #small(x: number, out: number, s: ConvSpec, common: ConvArguments): void {
     const { machine } = this;
     const patches = patchCount(s);
     const blockWidth = ceil(patches, PIXELS) * PIXELS;

@@ -10,12 +10,12 @@ import { allPatches, patchBytes, patchPosition } from "./winograd.ts";
 import {
   filterTransform,
   GAP,
+  GRAD_TAPS,
   outputs,
   outputTransform,
   PATCH,
   patchStride,
   PRODUCTS,
-  TAPS,
   type Taps,
   transform2d,
 } from "./winograd_transforms.ts";
@@ -247,7 +247,7 @@ export const atMost = (f: Fn, limit: number, left: Ex<"i32">) =>
   f.let(i32.min(f.let(left), f.let(i32.const(limit))));
 
 export function addWinogradGrad(m: ModuleBuilder): void {
-  for (const taps of TAPS) {
+  for (const taps of GRAD_TAPS) {
     addGradPatches(m, taps);
     addTiles(m, taps);
     addGradFilters(m, taps);

@@ -8,7 +8,7 @@ import { argument } from "./pool.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
 import { allPatches, WORK } from "./winograd.ts";
 import { atMost, filterAt, GRAD_FILTERS, TILE_BYTES } from "./winograd_grad.ts";
-import { GAP, patchStride, PRODUCTS, TAPS, type Taps } from "./winograd_transforms.ts";
+import { GAP, GRAD_TAPS, patchStride, PRODUCTS, TAPS, type Taps } from "./winograd_transforms.ts";
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
@@ -33,8 +33,8 @@ export function addWinogradSmall(m: ModuleBuilder): void {
     f.call("patches", first, count, f.let(to), scratch);
   });
 
+  for (const taps of GRAD_TAPS) addSmallGrad(m, taps);
   for (const taps of TAPS) {
-    addSmallGrad(m, taps);
     // out = conv(x) + bias + residual. A tile is a block of panels.
     kernel(m, `winogradSmall${taps}`, (f, tile, scratch) => {
       const capacity = f.let(arg("blockWidth"));

@@ -1,15 +1,17 @@
 // Winograd's transforms (Lavin & Gray 2016), as Toom and Cook have them: polynomials are evaluated at six points, multiplied
-// there and interpolated. At six points 4 outputs of 3 taps are found, or 3 outputs of 4 taps.
+// there and interpolated. At six points 4 outputs of 3 taps are found, 3 outputs of 4 taps, or 5 outputs of 2.
 import { type Ex, type Fn, v, type V128 } from "./assembler.ts";
 
 /** Inputs of a patch along one side, and how many products it takes. */
 export const PATCH = 6;
 export const PRODUCTS = PATCH * PATCH;
 /** Taps along one side of the filters that go this way. */
-export type Taps = 3 | 4;
-export const TAPS: readonly Taps[] = [3, 4];
+export type Taps = 2 | 3 | 4;
+export const TAPS: readonly Taps[] = [2, 3, 4];
+/** Those that have a gradient by Winograd as well. */
+export const GRAD_TAPS: readonly Taps[] = [3, 4];
 /** Outputs of a patch along one side. */
-export const outputs = (taps: Taps): Taps => taps === 3 ? 4 : 3;
+export const outputs = (taps: Taps): number => PATCH + 1 - taps;
 /**
  * A cache line between the products of a block. Without it their addresses differ by multiples of 4096, and the 36 values
  * of a transform fight for the 8 places of one cache set.
@@ -41,13 +43,15 @@ export function inputTransform(f: Fn, x: Vectors): V128[] {
   ];
 }
 
-/** The polynomial with coefficients x at the six points, with the denominators: G x, for 3 or 4 coefficients. */
+/** The polynomial with coefficients x at the six points, with the denominators: G x, for 2 to 4 coefficients. */
 export function filterTransform(f: Fn, x: Vectors): V128[] {
   const at = (p: number, norm: number) => {
     const scale = (i: number) => f.splat(p ** i / norm);
-    const even = f.let(f.fma(x[2], scale(2), v.mul(x[0], scale(0))));
-    const first = v.mul(x[1], scale(1));
-    const odd = f.let(x.length === 4 ? f.fma(x[3], scale(3), first) : first);
+    const sum = (first: number) => {
+      const low = v.mul(x[first], scale(first));
+      return f.let(first + 2 < x.length ? f.fma(x[first + 2], scale(first + 2), low) : low);
+    };
+    const [even, odd] = [sum(0), sum(1)];
     return [v.add(even, odd), v.sub(even, odd)];
   };
   return [

@@ -97,6 +97,7 @@ const KERNELS: Record<string, (args: Arguments, tiles: number) => Work> = {
   convWeightGrad: conv,
   sumQuads: (args, tiles) =>
     work(`${tiles} x ${args[2]} x ${args[3]}`, 5 * tiles * args[2] * args[3], 3 * tiles * args[2] * args[3]),
+  upFilters: (args) => work(`${args[2]}->${args[3]}`, 25 * args[2] * args[3], 10 * args[2] * args[3]),
   winograd: conv,
   winogradSmall: conv,
   winogradGrad: conv,
@@ -128,7 +129,7 @@ const KERNELS: Record<string, (args: Arguments, tiles: number) => Work> = {
 
 /** @throws if the kernel is not in the table. */
 export function workOf(kernel: string, tiles: number, args: Arguments): Work {
-  const name = kernel.replace(/[34]$/, "");
+  const name = kernel.replace(/[234]$/, "");
   const of = KERNELS[name] ?? KERNELS[name.split(".")[0]];
   if (!of) throw new Error(`cpu: src/backends/wasm/work.ts does not say what ${kernel} does`);
   return of(args, tiles);
