@@ -75,13 +75,13 @@ describe("plotCurves", () => {
 describe("cartoons", () => {
   test("a seed gives the same face in every runtime", async () => {
     const svg = [0, 1, 2, 3].map(cartoonFaceSvg).join("\n");
-    expect(createHash("sha256").update(svg).digest("hex").slice(0, 16)).toBe("4f7c1cfbdf155e24");
+    expect(createHash("sha256").update(svg).digest("hex").slice(0, 16)).toBe("a762e9fe25a829fe");
     const first = await drawCartoonFace(1, 64), again = await drawCartoonFace(1, 64);
     expect(again).toEqual(first);
     // Means, not a hash: another processor's rounding may move a pixel by one level.
     const mean = (channel: number) =>
       first.reduce((sum, value, i) => i % 3 === channel ? sum + value : sum, 0) / 4096;
-    [139.03, 118.08, 103.55].forEach((expected, channel) => expect(mean(channel)).toBeCloseTo(expected, 0));
+    [132.24, 123.08, 114.26].forEach((expected, channel) => expect(mean(channel)).toBeCloseTo(expected, 0));
     expect(await drawCartoonFace(2, 64)).not.toEqual(first);
   });
 
