@@ -1,5 +1,5 @@
 // The four blocks of taming's encoder and decoder: residual, attention, and the two changes of resolution.
-import { attention, type Tensor } from "../src/index.ts";
+import { attention, normConvStrips, takesStrips, type Tensor } from "../src/index.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, Layer } from "./module.ts";
@@ -23,8 +23,16 @@ export class ResnetBlock extends Layer {
   }
 
   protected override forward(x: Tensor): Tensor {
+    if (takesStrips(x)) return this.#inStrips(x);
     const h = chain(x, [this.norm1, this.conv1, this.norm2]);
     return this.conv2.call(h, this.nin_shortcut ? this.nin_shortcut.call(x) : x);
+  }
+
+  /** The same numbers in the memory of x and one map more: conv2 writes over its own input. */
+  #inStrips(x: Tensor): Tensor {
+    const h = normConvStrips(x, this.norm1, this.conv1);
+    const residual = this.nin_shortcut ? this.nin_shortcut.call(x) : x;
+    return normConvStrips(h, this.norm2, this.conv2, { residual, overwrite: true });
   }
 }
 
@@ -123,13 +131,18 @@ export abstract class Level extends Layer {
 
   protected abstract resample(): Layer | null;
 
-  protected override forward(x: Tensor): Tensor {
+  /** In order of application: who chains the layers of several levels holds no level's input longer than needed. */
+  layers(): Layer[] {
     const layers = this.block.flatMap((block, i): Layer[] => [
       block,
       ...(this.#order === "taming" ? this.attn.slice(i, i + 1) : this.attn),
     ]);
     const resample = this.resample();
-    return chain(x, resample ? [...layers, resample] : layers);
+    return resample ? [...layers, resample] : layers;
+  }
+
+  protected override forward(x: Tensor): Tensor {
+    return chain(x, this.layers());
   }
 }
 

@@ -54,6 +54,12 @@ export class Decoder extends Layer {
   }
 
   protected override forward(z: Tensor): Tensor {
-    return chain(z, [this.conv_in, this.mid, ...this.up.toReversed(), this.norm_out, this.conv_out]);
+    return chain(z, [
+      this.conv_in,
+      this.mid,
+      ...this.up.toReversed().flatMap((level) => level.layers()),
+      this.norm_out,
+      this.conv_out,
+    ]);
   }
 }

@@ -52,6 +52,12 @@ export class Encoder extends Layer {
   }
 
   protected override forward(x: Tensor): Tensor {
-    return chain(x, [this.conv_in, ...this.down, this.mid, this.norm_out, this.conv_out]);
+    return chain(x, [
+      this.conv_in,
+      ...this.down.flatMap((level) => level.layers()),
+      this.mid,
+      this.norm_out,
+      this.conv_out,
+    ]);
   }
 }

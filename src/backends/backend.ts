@@ -161,7 +161,9 @@ export interface Backend {
   // Normalisation, pooling, distance
   /** stats: per sample and group, mean then 1/sqrt(variance + eps): [batch, groups, 2]. */
   groupNorm(x: Buffer, weight: Buffer, bias: Buffer, out: Buffer, stats: Buffer, spec: NormSpec): void;
-  /** The same output again from saved stats. */
+  /** The statistics alone. */
+  groupNormStats(x: Buffer, stats: Buffer, spec: NormSpec): void;
+  /** The same output again from saved stats; x may be some rows of what the stats were taken of. */
   groupNormApply(x: Buffer, weight: Buffer, bias: Buffer, stats: Buffer, out: Buffer, spec: NormSpec): void;
   groupNormGrad(
     x: Buffer,

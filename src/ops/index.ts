@@ -5,4 +5,5 @@ export * from "./linalg.ts";
 export * from "./norm.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";
+export * from "./strips.ts";
 export * from "./vision.ts";

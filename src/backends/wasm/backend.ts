@@ -228,6 +228,10 @@ export class WasmBackend implements Backend {
     this.#norm(spec, values, ["norm.chunk", "norm.finish", "norm.apply"]);
   }
 
+  groupNormStats(x: Buffer, stats: Buffer, spec: NormSpec): void {
+    this.#norm(spec, { x: at(x), stats: at(stats) }, ["norm.chunk", "norm.finish"]);
+  }
+
   groupNormApply(x: Buffer, weight: Buffer, bias: Buffer, stats: Buffer, out: Buffer, spec: NormSpec): void {
     const values = { x: at(x), weight: at(weight), bias: at(bias), out: at(out), stats: at(stats) };
     this.#norm(spec, values, ["norm.apply"]);

@@ -1,0 +1,103 @@
+// Group norm, swish and a 3x3 convolution in horizontal strips, for maps too large to hold the steps between: exact, as
+// the statistics are the whole map's and every strip is given the rows around it. Inference only.
+import { isGradEnabled } from "../autograd.ts";
+import type { NormSpec } from "../backends/backend.ts";
+import { empty, materialize, type Tensor } from "../tensor.ts";
+import { conv2d } from "./conv.ts";
+import { slice } from "./shape.ts";
+
+/** Bytes of a strip of the input: small beside the map, large beside the rows that two strips share. */
+const STRIP = 8 * 2 ** 20;
+/** Strips begin at rows that Winograd's 4x4 patches begin at, so that they add up in the same order as the whole. */
+const PATCH = 4;
+
+interface Affine {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+}
+
+export interface StripOptions {
+  /** Added to the output, which has its shape. */
+  readonly residual?: Tensor;
+  /** Write the output over x, which must have its shape, and return x. */
+  readonly overwrite?: boolean;
+  /** Bytes of a strip; the default is best left alone. */
+  readonly stripBytes?: number;
+}
+
+/** Whether strips pay for x: nothing is being recorded, and x has four strips or more. */
+export function takesStrips(x: Tensor): boolean {
+  return !isGradEnabled() && x.isPlain && x.size * 4 > 4 * STRIP;
+}
+
+/**
+ * conv2d(groupNorm(x, { swish: true }), { padding: 1, residual }) for x [B, H, W, I] and a filter [O, I, 3, 3], with 32
+ * groups and eps 1e-6, bit for bit, in the memory of the output and a few strips. Records no gradient.
+ *
+ * @example const y = normConvStrips(x, norm, conv, { residual: x })
+ * @throws if the filter is not 3x3, or `overwrite` and the shapes differ
+ */
+export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: StripOptions = {}): Tensor {
+  const [batch, height, width, channels] = x.shape;
+  const [outChannels, , kh, kw] = conv.weight.shape;
+  const { residual, overwrite = false, stripBytes = STRIP } = options;
+  if (kh !== 3 || kw !== 3) throw new Error(`normConvStrips: needs a 3x3 filter, got ${kh}x${kw}`);
+  if (overwrite && outChannels !== channels) {
+    throw new Error(`normConvStrips: an output of ${outChannels} channels does not fit over ${channels}`);
+  }
+  const { backend } = x;
+  const spec = (pixels: number): NormSpec => ({
+    batch,
+    pixels,
+    channels,
+    groups: 32,
+    eps: 1e-6,
+    swish: true,
+  });
+  const stats = empty([batch, 32, 2], "f32", backend);
+  backend.groupNormStats(x.buffer, stats.buffer, spec(height * width));
+  const out = overwrite ? x : empty([batch, height, width, outChannels], "f32", backend);
+  const rows = (t: Tensor, from: number, to: number) => {
+    const view = slice(t, [0, from], [batch, to]);
+    const copy = materialize(view);
+    view.dispose();
+    return copy;
+  };
+  const units = Math.ceil(height / PATCH);
+  const count = Math.min(units, Math.ceil(x.size * 4 / stripBytes));
+  const start = (i: number) => Math.min(height, Math.floor(i * units / count) * PATCH);
+  /** The normalised rows of strip i and one on either side, as far as there are any. */
+  const normalised = (i: number) => {
+    const raw = rows(x, Math.max(0, start(i) - 1), Math.min(height, start(i + 1) + 1));
+    const strip = empty(raw.shape, "f32", backend);
+    const pixels = raw.size / (batch * channels);
+    backend.groupNormApply(
+      raw.buffer,
+      norm.weight.buffer,
+      norm.bias!.buffer,
+      stats.buffer,
+      strip.buffer,
+      spec(pixels),
+    );
+    raw.dispose();
+    return strip;
+  };
+  let strip = normalised(0);
+  for (let i = 0; i < count; i++) {
+    const from = start(i), to = start(i + 1);
+    const next = i + 1 < count ? normalised(i + 1) : null; // before its first rows are overwritten
+    const add = residual && rows(residual, from, to);
+    const padding = [from === 0 ? 1 : 0, to === height ? 1 : 0, 1, 1] as const;
+    const part = conv2d(strip, conv.weight, conv.bias, { padding, residual: add });
+    const rowSize = out.strides[1];
+    backend.copy(
+      part.view,
+      { buffer: out.buffer, offset: from * rowSize, strides: out.strides },
+      part.shape,
+    );
+    for (const t of [strip, add, part]) t?.dispose();
+    if (next) strip = next;
+  }
+  stats.dispose();
+  return out;
+}
