@@ -41,6 +41,7 @@ export {
   keep,
   memory,
   ones,
+  resetPeakBytes,
   scope,
   type Shape,
   Tensor,

@@ -13,6 +13,7 @@ export {
   full,
   memory,
   ones,
+  resetPeakBytes,
   type Shape,
   Tensor,
   tensor,

@@ -269,3 +269,8 @@ export function memory(): {
 } {
   return { liveBytes, peakBytes, liveTensors, reservedBytes: currentBackend().memory().reservedBytes };
 }
+
+/** Lets `memory().peakBytes` begin anew at what is alive now, to measure what follows. */
+export function resetPeakBytes(): void {
+  peakBytes = liveBytes;
+}
