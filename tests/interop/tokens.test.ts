@@ -1,4 +1,4 @@
-// pyarrow and pandas read our token files and find the same numbers. TESSERA_PYTHON names a Python that has both; without
+// pyarrow and pandas read our token files and find the same numbers. PYTHON names a Python that has both; without
 // one the test says so and passes over.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
@@ -10,11 +10,11 @@ import { type TokenHeader, type TokenRecord, TokenWriter } from "../../data/inde
 
 setDefaultTimeout(120_000); // importing pandas takes its time on a busy machine
 
-const python = [process.env.TESSERA_PYTHON ?? "python3"].find((name) =>
+const python = [process.env.PYTHON ?? "python3"].find((name) =>
   spawnSync(name, ["-c", "import pyarrow, pandas"]).status === 0
 );
 if (python === undefined) {
-  console.log("interop: skipped, no Python with pyarrow and pandas (TESSERA_PYTHON names one)");
+  console.log("interop: skipped, no Python with pyarrow and pandas (PYTHON names one)");
 }
 
 const script = `
