@@ -38,7 +38,8 @@ const unaryOps: Record<UnaryOp, Unary> = {
   neg: (_, x) => v.neg(x),
   abs: (_, x) => v.abs(x),
   sign: (f, x) => v.sub(v.and(v.gt(x, f.splat(0)), f.splat(1)), v.and(v.lt(x, f.splat(0)), f.splat(1))),
-  exp: (f, x) => exp(f, x),
+  // the function beneath ends at the least normal number
+  exp: (f, x) => v.select(f.splat(0), exp(f, x), v.lt(x, f.splat(-87.3))),
   log: (f, x) => log(f, x),
   sqrt: (_, x) => v.sqrt(x),
   square: (_, x) => v.mul(x, x),

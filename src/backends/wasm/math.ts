@@ -9,7 +9,7 @@ function polynomial(f: Fn, x: V128, coefficients: readonly number[]): V128 {
 
 const ROUND = 1.5 * 2 ** 23 + 127;
 
-/** e^x. Infinite from 88.38 on (f32 ends at 88.72); NaN stays NaN. */
+/** e^x. Infinite from 88.38 on (f32 ends at 88.72), 1.2e-38 from -87.3 down; NaN stays NaN. */
 export function exp(f: Fn, x: V128): V128 {
   const bounded = f.let(v.pmax(v.pmin(x, f.splat(88.8)), f.splat(-87.3)));
   // beyond 2^23 floats are whole numbers: the sum is rounded, and its low bits are the exponent of 2^n
@@ -34,7 +34,7 @@ export function sigmoid(f: Fn, x: V128): V128 {
   return v.div(f.splat(1), v.add(f.splat(1), exp(f, v.neg(x))));
 }
 
-/** Natural logarithm; -Infinity at 0, NaN below. */
+/** Natural logarithm; -Infinity at 0, NaN below, Infinity at Infinity. */
 export function log(f: Fn, x: V128): V128 {
   const input = f.let(x);
   const bits = (n: number) => f.let(v.splatI32(n));
@@ -59,7 +59,8 @@ export function log(f: Fn, x: V128): V128 {
   const value = f.let(f.fma(e, f.splat(0.693359375), v.add(r, small)));
   const zero = v.eq(input, f.splat(0));
   const outside = v.or(v.lt(input, f.splat(0)), v.ne(input, input));
-  return v.select(f.splat(NaN), v.select(f.splat(-Infinity), value, zero), outside);
+  const finite = v.select(input, v.select(f.splat(-Infinity), value, zero), v.eq(input, f.splat(Infinity)));
+  return v.select(f.splat(NaN), finite, outside);
 }
 
 /** Hyperbolic tangent: a polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel. */
@@ -78,9 +79,11 @@ export function tanh(f: Fn, x: V128): V128 {
   return v.select(near, far, v.lt(v.abs(input), f.splat(0.625)));
 }
 
-/** log(1 + e^x) without overflow. */
+/** log(1 + e^x) without overflow; log(1 + e) as log(u) e / (u - 1) with u = 1 + e rounded (Goldberg 1991), e where u is 1. */
 export function softplus(f: Fn, x: V128): V128 {
   const input = f.let(x);
-  const rest = log(f, v.add(f.splat(1), exp(f, v.neg(v.abs(input)))));
+  const e = f.let(exp(f, v.neg(v.abs(input))));
+  const u = f.let(v.add(f.splat(1), e));
+  const rest = v.select(e, v.mul(log(f, u), v.div(e, v.sub(u, f.splat(1)))), v.eq(u, f.splat(1)));
   return v.add(v.max(input, f.splat(0)), rest);
 }
