@@ -117,11 +117,15 @@ export async function* readAhead<T, R>(
   ahead: number,
 ): AsyncGenerator<R> {
   const queue: Promise<R>[] = [];
-  for await (const item of items) {
-    const result = start(item);
-    result.catch(() => {}); // reported when its turn comes, not before
-    queue.push(result);
-    if (queue.length > ahead) yield await queue.shift()!;
+  try {
+    for await (const item of items) {
+      const result = start(item);
+      result.catch(() => {}); // reported when its turn comes, not before
+      queue.push(result);
+      if (queue.length > ahead) yield await queue.shift()!;
+    }
+    while (queue.length > 0) yield await queue.shift()!;
+  } finally {
+    await Promise.allSettled(queue); // nothing goes on behind the caller's back
   }
-  while (queue.length > 0) yield await queue.shift()!;
 }

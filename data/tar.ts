@@ -122,8 +122,7 @@ function paxRecords(path: string, bytes: Uint8Array): { path?: string; size?: nu
 }
 
 function checkName(path: string, name: string): void {
-  // deno-lint-ignore no-control-regex
-  const isBad = name.startsWith("/") || name.split(/[/\\]/).includes("..") || /[\x00-\x1f\x7f]/.test(name);
+  const isBad = name.startsWith("/") || name.split(/[/\\]/).includes("..") || /\p{Cc}/u.test(name);
   if (!isBad && name !== "") return;
   const problem = `the name ${quote(name)} leads out of the archive or is none`;
   throw new FormatError(path, problem, "pack the files again with plain relative names");

@@ -168,13 +168,14 @@ describe("eachSample", () => {
 });
 
 test("readAhead keeps the order, reads no further ahead than told, and throws in its turn", async () => {
-  let begun = 0;
+  let begun = 0, ended = 0;
   const numbers = (async function* () {
     for (let i = 0; i < 10; i++) yield await Promise.resolve(i);
   })();
   const slow = async (i: number) => {
     begun++;
     await new Promise((resolve) => setTimeout(resolve, 10 - i));
+    ended++;
     if (i === 7) throw new Error("seven");
     return i;
   };
@@ -187,4 +188,5 @@ test("readAhead keeps the order, reads no further ahead than told, and throws in
   };
   await expect(run()).rejects.toThrow("seven");
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(ended).toBe(begun); // nothing goes on behind the caller's back
 });
