@@ -29,6 +29,11 @@ async function bits(): Promise<string> {
   const four = make(5, 19, 4, 4);
   await check([image, four], t.conv2d(image, four, null, { stride: 2, padding: 1 }));
   await check([image, four], t.conv2d(image, four, null, { padding: 1, upsample: 2 }));
+  // by Winograd: many patches, few, 4x4 taps, enlarged
+  for (const [size, taps, upsample] of [[61, 3, 1], [14, 3, 1], [31, 4, 1], [40, 3, 2]] as const) {
+    const map = make(2, size, size, 20), filters = make(24, 20, taps, taps);
+    await check([map, filters], t.conv2d(map, filters, null, { padding: 1, upsample }));
+  }
   const channels = make(2, 33, 35, 64), scale = make(64), shift = make(64);
   await check([channels, scale, shift], t.groupNorm(channels, scale, shift, { swish: true }));
   await check([channels, scale, shift], t.batchNorm(channels, scale, shift).out);

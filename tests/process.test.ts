@@ -7,32 +7,40 @@ import { fileURLToPath } from "node:url";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
-/** The JSON line of a job of child.ts; rejects if the child does not end by itself within a minute. */
-function child<T>(job: string, threads: number): Promise<T> {
+/** What a job of child.ts prints; rejects if the child does not end by itself within a minute. */
+function child(job: string, threads: number, debug = "0"): Promise<{ out: string; err: string }> {
   const flags = process.versions.bun ? [] : ["run", "-A", "--no-check"];
   const script = fileURLToPath(new URL("./child.ts", import.meta.url));
   return new Promise((resolve, reject) => {
     const running = spawn(process.execPath, [...flags, script, job], {
-      env: { ...process.env, TESSERA_THREADS: String(threads) },
-      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, TESSERA_THREADS: String(threads), DEBUG: debug },
+      stdio: ["ignore", "pipe", "pipe"],
     });
     const timer = setTimeout(() => running.kill("SIGKILL"), 60_000);
-    let output = "";
-    running.stdout.on("data", (chunk) => output += chunk);
+    let out = "", err = "";
+    running.stdout.on("data", (chunk) => out += chunk);
+    running.stderr.on("data", (chunk) => err += chunk);
     running.on("error", reject);
     running.on("close", (code, signal) => {
       clearTimeout(timer);
-      if (code === 0) resolve(JSON.parse(output) as T);
-      else reject(new Error(`child.ts ${job} ended with ${code ?? signal}`));
+      if (code === 0) resolve({ out, err });
+      else reject(new Error(`child.ts ${job} ended with ${code ?? signal}:\n${err}`));
     });
   });
 }
 
+/** Its JSON line. */
+async function result<T>(job: string, threads: number): Promise<T> {
+  return JSON.parse((await child(job, threads)).out) as T;
+}
+
 // before the tests begin, for a test has five seconds in Bun
 const bits: string[] = [];
-for (const threads of [1, 2, 2, 3]) bits.push(await child<string>("bits", threads));
-const idle = await child<number>("idle", 2);
-const [plain, checkpointed] = [await child<number>("plain", 1), await child<number>("checkpoint", 1)];
+for (const threads of [1, 2, 2, 3]) bits.push(await result<string>("bits", threads));
+const idle = await result<number>("idle", 2);
+const [plain, checkpointed] = [await result<number>("plain", 1), await result<number>("checkpoint", 1)];
+
+const kernels = (await child("bits", 2, "2")).err.trim().split("\n");
 
 describe("a process", () => {
   test("computes the same bits with one, two and three threads, and again", () => {
@@ -46,5 +54,23 @@ describe("a process", () => {
   test("needs less memory at its peak with checkpoints", () => {
     // The tape keeps four pictures a block, checkpoints one; the block being computed again needs its four at once.
     expect(checkpointed / plain).toBeLessThan(0.55);
+  });
+
+  test("tells every kernel's shape, time and rates with DEBUG=2", () => {
+    const line = /^cpu \S+ .+, \d+ tiles \d+\.\d+ ms \d+\.\d GFLOP\/s \d+\.\d GB\/s$/;
+    expect(kernels.filter((text) => !line.test(text))).toEqual([]);
+    const names = new Set(kernels.map((text) => text.split(" ")[1].replace(/[.\d].*$/, "")));
+    const some = [
+      "conv",
+      "convWeightGrad",
+      "winograd",
+      "winogradSmall",
+      "norm",
+      "lpips",
+      "maxPool",
+      "softmax",
+      "pack",
+    ];
+    expect(some.filter((name) => !names.has(name))).toEqual([]);
   });
 });
