@@ -3,4 +3,8 @@
 import process from "node:process";
 import { runCommandLine } from "./cli/program.ts";
 
+process.stdout.on("error", (error: Error & { code?: string }) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0); // the reader has seen enough, as `| head` does
+});
 process.exitCode = await runCommandLine(process.argv.slice(2));

@@ -38,9 +38,9 @@ export function reconstructCommand(): Command {
 
 async function reconstruct(sources: string[], flags: Flags): Promise<void> {
   const { model } = await openModel(flags);
+  const total = await countOf(eachSample(sources));
   await mkdir(flags.out, { recursive: true });
   const nameOf = namer(flags.out);
-  const total = await countOf(eachSample(sources));
   let done = 0, psnrs = 0, ssims = 0;
   for await (
     const { pictures: [{ name, picture }], images } of eachBatch(eachSample(sources), flags, model)

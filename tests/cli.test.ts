@@ -1,82 +1,14 @@
-// The command line: every message, every help text, the commands on a tiny model, and Ctrl-C on a real process.
+// The command line: every message, every help text, and the commands on a tiny model.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { runCommandLine } from "../cli/program.ts";
-import { openTokens, readImage, type TokenRecord, writeCartoonFaces } from "../data/index.ts";
-import { preset, VQGAN } from "../nn/index.ts";
-import { Random } from "../src/index.ts";
-import { saveWeights } from "../train/index.ts";
+import { openTokens, readImage, type TokenRecord } from "../data/index.ts";
+import { commandFixture, tessera } from "./commands.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
-const folder = await mkdtemp(join(tmpdir(), "tessera-cli-"));
+const { folder, faces, model, run: tinyRun } = await commandFixture();
 afterAll(() => rm(folder, { recursive: true, force: true }));
-const faces = join(folder, "faces");
-await writeCartoonFaces(faces, 5, 48, 1);
-
-const model = join(folder, "tiny.safetensors");
-const tiny = preset("faces", {
-  embedDim: 32,
-  nEmbed: 16,
-  ddconfig: { ch: 32, chMult: [1, 1], resolution: 16, attnResolutions: [8], zChannels: 32 },
-  lossconfig: { discNdf: 8, discNumLayers: 1, perceptualWeight: 0 },
-});
-const weights = new VQGAN(tiny, new Random(1), { withLoss: true });
-await saveWeights(model, weights);
-weights.dispose();
-
-interface Answer {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** Runs a command line in this process. */
-async function tessera(...words: string[]): Promise<Answer> {
-  const { log, error, warn } = console, write = process.stdout.write;
-  let out = "", err = "";
-  console.log = (...parts: unknown[]) => void (out += parts.join(" ") + "\n");
-  console.error = console.warn = (...parts: unknown[]) => void (err += parts.join(" ") + "\n");
-  process.stdout.write = ((text: string | Uint8Array) => {
-    out += text;
-    return true;
-  }) as typeof process.stdout.write;
-  try {
-    return { code: await runCommandLine(words), out, err };
-  } finally {
-    Object.assign(console, { log, error, warn });
-    process.stdout.write = write;
-    process.exitCode = 0;
-  }
-}
-
-/** Runs a command line as users do, in a process of the runtime at hand. */
-function start(...words: string[]): ChildProcess {
-  const cli = fileURLToPath(new URL("../cli.ts", import.meta.url));
-  const runner = process.versions.bun ? [cli] : ["run", "-A", "--no-check", cli];
-  return spawn(process.execPath, [...runner, ...words], { stdio: ["ignore", "pipe", "pipe"] });
-}
-
-async function ended(child: ChildProcess): Promise<Answer> {
-  let out = "", err = "";
-  child.stdout?.on("data", (text) => out += text);
-  child.stderr?.on("data", (text) => err += text);
-  const code = await new Promise<number>((resolve) => {
-    // Deno reports a child that ended with 130 after a signal as ended by the signal
-    child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : -1)));
-  });
-  return { code, out, err };
-}
-
-const tinyRun = [
-  ...["finetune", "--from", model, "--data", faces, "--size", "16", "--batch", "2", "--lr", "1e-3"],
-  ...["--no-lpips", "--out", join(folder, "runs")],
-];
 
 describe("wrong use is told in one line", () => {
   const cases: [words: string[], code: number, message: string][] = [
@@ -319,84 +251,4 @@ test("demo draws, learns, and leaves its pictures", async () => {
   const run = /^run folder: (.*)$/m.exec(out)![1];
   const files = await readdir(run);
   for (const name of ["before-after.png", "tokens.png", "metrics.jsonl"]) expect(files).toContain(name);
-});
-
-describe("as a process", () => {
-  test("exit codes", async () => {
-    const answers = await Promise.all([ended(start("finetun")), ended(start("inspect", "no.ckpt"))]);
-    expect(answers.map(({ code }) => code)).toEqual([2, 1]);
-    expect(answers[1].err).toBe("tessera: no.ckpt: there is no such file; check the path\n");
-  });
-
-  test("encode goes on after kills, with nothing twice and nothing missing", async () => {
-    const many = join(folder, "many"),
-      out = join(folder, "killed.parquet"),
-      whole = join(folder, "calm.parquet");
-    await writeCartoonFaces(many, 40, 48, 2);
-    const words = (path: string) => ["encode", "-m", model, "--size", "96", "--batch", "2", "-o", path, many];
-    const lines = async () =>
-      (await readFile(`${out}.partial`, "utf8").catch(() => "")).split("\n").length - 1;
-    for (let kills = 0; kills < 4; kills++) {
-      const before = await lines(), child = start(...words(out)), end = ended(child);
-      while (await lines() < before + 3 + kills && child.exitCode === null) {
-        await new Promise((resolve) => setTimeout(resolve, 3));
-      }
-      child.kill("SIGKILL");
-      expect((await end).code).not.toBe(0);
-    }
-    const { code, out: text } = await ended(start(...words(out)));
-    expect(code).toBe(0);
-    expect(text).toMatch(/going on: \d+ pictures in .*killed\.parquet\.partial/);
-    await tessera(...words(whole));
-    expect(await readFile(out)).toEqual(await readFile(whole));
-    expect((await readdir(folder)).filter((name) => /partial|\.tmp$/.test(name))).toEqual([]);
-
-    const child = start(...words(join(folder, "stopped.tsv"))), end = ended(child);
-    const journal = () => readFile(join(folder, "stopped.tsv.partial"), "utf8").catch(() => "");
-    while ((await journal()).split("\n").length < 3 && child.exitCode === null) {
-      await new Promise((resolve) => setTimeout(resolve, 3));
-    }
-    child.kill("SIGINT");
-    const stopped = await end;
-    expect(stopped.code).toBe(130);
-    expect(stopped.out).toMatch(/the same command goes on after \d+ pictures?/);
-  });
-
-  test("Ctrl-C saves and leaves, and the run goes on from there; twice leaves at once", async () => {
-    const out = join(folder, "interrupted");
-    await mkdir(out);
-    const words = [...tinyRun, "--steps", "100000", "--log-every", "1", "--image-every", "100000"];
-    const child = start(...words.with(words.indexOf(join(folder, "runs")), out));
-    const answer = ended(child);
-    const metrics = async () => {
-      const [run] = await readdir(out);
-      return run ? await readFile(join(out, run, "metrics.jsonl"), "utf8").catch(() => "") : "";
-    };
-    while (!(await metrics()).includes('"step":2,') && child.exitCode === null) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    child.kill("SIGINT");
-    const { code, out: text } = await answer;
-    expect(code).toBe(130);
-    expect(text).toContain("press Ctrl-C again to leave at once");
-    const [, step, run] = /saved step (\d+); go on with: tessera finetune --resume (.*)/.exec(text)!;
-    await mkdir(faces, { recursive: true });
-    const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
-    expect(resumed.code).toBe(0);
-    expect(resumed.out).toContain(`at step ${step} of ${Number(step) + 1}`);
-    const changed = await tessera("finetune", "--resume", run, "--lr", "1");
-    expect([changed.code, changed.err]).toEqual([
-      2,
-      expect.stringContaining("--lr is fixed when a run is resumed"),
-    ]);
-
-    const again = start("finetune", "--resume", run, "--steps", "100000");
-    const end = ended(again);
-    let seen = "";
-    again.stdout?.on("data", (text) => seen += text);
-    while (!seen.includes("run folder")) await new Promise((resolve) => setTimeout(resolve, 20));
-    again.kill("SIGINT");
-    setTimeout(() => again.kill("SIGINT"), 10);
-    expect((await end).code).toBe(130);
-  });
 });
