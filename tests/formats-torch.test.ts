@@ -6,31 +6,21 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deflateSync } from "fflate";
 import {
-  type CheckpointFile,
   flattenTensors,
   formatReport,
   inspect,
   isPickleClass,
   memorySource,
-  openCheckpoint,
   PickleObject,
   readCheckpoint,
   type StoredTensor,
   unwrapOmegaconf,
 } from "../data/formats/index.ts";
+import { withFile } from "./helpers.ts";
 import { Call, floatBytes, Global, pickle, Raw, tensorCall, torchZip, zip } from "./torchfile.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const fixture = (name: string) => join(here, "fixtures", name);
-
-async function withFile<T>(path: string, use: (file: CheckpointFile) => Promise<T>): Promise<T> {
-  const file = await openCheckpoint(path);
-  try {
-    return await use(file);
-  } finally {
-    await file.close();
-  }
-}
 
 async function numbers(t: StoredTensor | undefined): Promise<number[]> {
   return Array.from(await t!.read(), Number);

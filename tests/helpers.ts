@@ -1,5 +1,7 @@
-// What many tests share: numbers filled by key as the goldens were, comparisons that say by how much, leak checks.
+// What many tests share: numbers filled by key as the goldens were, comparisons that say by how much, leak checks,
+// checkpoints opened for a while.
 import { expect } from "bun:test";
+import { type CheckpointFile, openCheckpoint } from "../data/formats/index.ts";
 import { memory, type Shape, Tensor, tensor } from "../src/index.ts";
 
 /** FNV-1a, 32 bits. */
@@ -48,4 +50,14 @@ export async function expectNoLeak(fn: () => Promise<void>): Promise<void> {
   const after = memory();
   expect(after.liveTensors - before.liveTensors).toBe(0);
   expect(after.liveBytes - before.liveBytes).toBe(0);
+}
+
+/** Opens a checkpoint for the length of `use`. */
+export async function withFile<T>(path: string, use: (file: CheckpointFile) => Promise<T>): Promise<T> {
+  const file = await openCheckpoint(path);
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
 }
