@@ -1,5 +1,5 @@
 // How quickly and in how much memory a checkpoint is loaded:
-//   /tmp/venv/bin/python bench/make_checkpoint.py last.ckpt && deno run -A bench/load.ts last.ckpt [--with-loss]
+//   venv/bin/python bench/make_checkpoint.py last.ckpt && deno run -A bench/load.ts last.ckpt [--with-loss]
 // One JSON line. `overhead` is the growth of the process's peak over the bytes of the tensors kept. With a file by
 // make_checkpoint.py the loaded model must answer the golden tokens of tests/fixtures/full_f16_16384.json.
 import process from "node:process";

@@ -107,7 +107,7 @@ function drawBars(rows: readonly Row[], total: number, pen: TextPen): string {
 /** Circles: operations a byte against operations a second, both logarithmic, under the two ceilings. */
 function drawRoof(rows: readonly Row[], roof: { gflops: number; gbs: number }, pen: TextPen): string {
   const box = { left: 690, right: 1250, top: 70, bottom: 560 };
-  const [x0, x1, y0, y1] = [0.05, 2000, 0.3, 1000].map(Math.log10);
+  const [x0, x1, y0, y1] = [0.05, 2000, 0.1, 1000].map(Math.log10);
   const x = (v: number) => box.left + (box.right - box.left) * (Math.log10(v) - x0) / (x1 - x0);
   const y = (v: number) => box.bottom - (box.bottom - box.top) * (Math.log10(v) - y0) / (y1 - y0);
   const marks: string[] = [];
@@ -115,7 +115,7 @@ function drawRoof(rows: readonly Row[], roof: { gflops: number; gbs: number }, p
     marks.push(`<path stroke="#e4e6ea" d="M${x(tick)} ${box.top}V${box.bottom}"/>`);
     marks.push(pen.draw(String(tick), x(tick), box.bottom + 18, { anchor: "middle" }));
   }
-  for (const tick of [1, 10, 100, 1000]) {
+  for (const tick of [0.1, 1, 10, 100, 1000]) {
     marks.push(`<path stroke="#e4e6ea" d="M${box.left} ${y(tick)}H${box.right}"/>`);
     marks.push(pen.draw(String(tick), box.left - 6, y(tick) + 4, { anchor: "end" }));
   }
@@ -127,7 +127,7 @@ function drawRoof(rows: readonly Row[], roof: { gflops: number; gbs: number }, p
       anchor: "end",
     }),
   );
-  marks.push(pen.draw(`memory ${roof.gbs.toFixed(0)} GB/s`, x(0.06), y(0.06 * roof.gbs) - 34));
+  marks.push(pen.draw(`memory ${roof.gbs.toFixed(0)} GB/s`, x(1), y(roof.gbs) - 6, { anchor: "end" }));
   marks.push(
     pen.draw("operations a byte", (box.left + box.right) / 2, box.bottom + 38, { anchor: "middle" }),
   );
