@@ -2,6 +2,7 @@
 import { Progress } from "../data/index.ts";
 import { type Run, train, type TrainOutcome } from "../train/index.ts";
 import { listenForInterrupt } from "./interrupt.ts";
+import { count } from "./options.ts";
 
 /** Trains with the live line; Ctrl-C saves and says how to go on. */
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {
@@ -9,7 +10,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   const { pictures, validation } = run;
   const held = validation ? `, ${validation.length} to measure on` : "";
   console.log(
-    `${pictures.length} pictures${held}; ${settings.steps} steps of ${settings.batch}` +
+    `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
       `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""} at ${settings.size}x${settings.size}, ` +
       `learning rate ${settings.lr.toPrecision(3)}`,
   );
