@@ -30,7 +30,16 @@ import {
   normStats,
   normWeightGrad,
 } from "./kernels/norm.ts";
-import { gather, maxRow, softmax, softmaxGrad, sumColumn, sumRow } from "./kernels/reduce.ts";
+import {
+  dotRow,
+  gather,
+  maxRow,
+  softmax,
+  softmaxGrad,
+  softmaxSum,
+  sumColumn,
+  sumRow,
+} from "./kernels/reduce.ts";
 import { lpipsDistance, lpipsDistanceGrad, maxPool2d, maxPool2dGrad, nearestCode } from "./kernels/vision.ts";
 import { floats, GpuJsBuffer, ints } from "./memory.ts";
 
@@ -177,11 +186,16 @@ export class GpuJsBackend implements Backend {
   }
 
   softmax(x: Buffer, out: Buffer, rows: number, columns: number, scale: number): void {
-    this.#compiler.run(softmax, floats(out), [columns, rows], { columns }, [floats(x), scale]);
+    const from = floats(x), maxima = new Float32Array(rows), sums = new Float32Array(rows);
+    this.#compiler.run(maxRow, maxima, [rows], { columns }, [from]);
+    this.#compiler.run(softmaxSum, sums, [rows], { columns }, [from, maxima, scale]);
+    this.#compiler.run(softmax, floats(out), [columns, rows], { columns }, [from, maxima, sums, scale]);
   }
 
   softmaxGrad(y: Buffer, g: Buffer, out: Buffer, rows: number, columns: number, scale: number): void {
-    this.#compiler.run(softmaxGrad, floats(out), [columns, rows], { columns }, [floats(y), floats(g), scale]);
+    const [ys, gs] = [y, g].map(floats), dots = new Float32Array(rows);
+    this.#compiler.run(dotRow, dots, [rows], { columns }, [gs, ys]);
+    this.#compiler.run(softmaxGrad, floats(out), [columns, rows], { columns }, [ys, gs, dots, scale]);
   }
 
   nearestCode(

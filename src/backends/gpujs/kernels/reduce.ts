@@ -28,24 +28,51 @@ export function sumColumn(this: Place<{ rows: number; columns: number }>, x: Flo
   return sum;
 }
 
-/** y[r, c] = e^(scale (x[r, c] - max)) / sum over j of e^(scale (x[r, j] - max)); the row's maximum keeps e^ finite */
-export function softmax(this: Place<Columns>, x: Float32Array, scale: number): number {
+/** sums[r] = sum over c of e^(scale (x[r, c] - max of the row)); the maximum keeps e^ finite */
+export function softmaxSum(
+  this: Place<Columns>,
+  x: Float32Array,
+  maxima: Float32Array,
+  scale: number,
+): number {
   const { columns } = this.constants;
-  const row = this.thread.y * columns;
-  let max = -Infinity;
-  for (let j = 0; j < columns; j++) max = Math.max(max, x[row + j]);
   let sum = 0;
-  for (let j = 0; j < columns; j++) sum += Math.exp(scale * (x[row + j] - max));
-  return Math.exp(scale * (x[row + this.thread.x] - max)) / sum;
+  for (let c = 0; c < columns; c++) {
+    sum += Math.exp(scale * (x[this.thread.x * columns + c] - maxima[this.thread.x]));
+  }
+  return sum;
 }
 
-/** dx[r, c] = scale y[r, c] (g[r, c] - sum over j of g[r, j] y[r, j]) */
-export function softmaxGrad(this: Place<Columns>, y: Float32Array, g: Float32Array, scale: number): number {
+/** y[r, c] = e^(scale (x[r, c] - max of the row)) / sum */
+export function softmax(
+  this: Place<Columns>,
+  x: Float32Array,
+  maxima: Float32Array,
+  sums: Float32Array,
+  scale: number,
+): number {
+  const r = this.thread.y;
+  return Math.exp(scale * (x[r * this.constants.columns + this.thread.x] - maxima[r])) / sums[r];
+}
+
+/** dots[r] = sum over c of a[r, c] b[r, c] */
+export function dotRow(this: Place<Columns>, a: Float32Array, b: Float32Array): number {
   const { columns } = this.constants;
-  const row = this.thread.y * columns;
-  let dot = 0;
-  for (let j = 0; j < columns; j++) dot += g[row + j] * y[row + j];
-  return scale * y[row + this.thread.x] * (g[row + this.thread.x] - dot);
+  let sum = 0;
+  for (let c = 0; c < columns; c++) sum += a[this.thread.x * columns + c] * b[this.thread.x * columns + c];
+  return sum;
+}
+
+/** dx[r, c] = scale y[r, c] (g[r, c] - dots[r]), dots the rows of g times those of y */
+export function softmaxGrad(
+  this: Place<Columns>,
+  y: Float32Array,
+  g: Float32Array,
+  dots: Float32Array,
+  scale: number,
+): number {
+  const at = this.thread.y * this.constants.columns + this.thread.x;
+  return scale * y[at] * (g[at] - dots[this.thread.y]);
 }
 
 /** out[i, c] = table[indices[i], c] */
