@@ -3,14 +3,18 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { device, type DeviceName, memory, type Shape, Tensor, tensor } from "../src/index.ts";
 
 /** Devices beside the CPU, and why those that this machine lacks cannot be had. */
-const others: DeviceName[] = ["gpujs"];
+export const others: readonly DeviceName[] = ["gpujs"];
 const missing = new Map<DeviceName, string>();
 for (const name of others) await device(name).catch((error: Error) => missing.set(name, error.message));
 await device("cpu");
 
 /** The same tests for every device. One that this machine lacks is named as a skipped test. */
-export function describeDevices(name: string, group: (device: DeviceName) => void): void {
-  for (const each of ["cpu" as const, ...others]) {
+export function describeDevices(
+  name: string,
+  group: (device: DeviceName) => void,
+  devices: readonly DeviceName[] = ["cpu", ...others],
+): void {
+  for (const each of devices) {
     if (missing.has(each)) {
       test.skip(`${name} (${each}): ${missing.get(each)}`, () => {});
       continue;
