@@ -1,7 +1,17 @@
-// Each other device beside the CPU, on the layers of the model at their widths: outputs and all gradients. And what
-// happens to tensors when the device changes.
+// Each other device beside the CPU, on the layers of the model at their widths: outputs and all gradients. Which of
+// equal maxima counts, on all of them, and what happens to tensors when the device changes.
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { asyncScope, conv2d, device, type DeviceName, grad, Random, scope, tensor } from "../src/index.ts";
+import {
+  asyncScope,
+  conv2d,
+  device,
+  type DeviceName,
+  grad,
+  maxPool2d,
+  Random,
+  scope,
+  tensor,
+} from "../src/index.ts";
 import { AttnBlock, Downsample, ResnetBlock, Upsample } from "../nn/blocks.ts";
 import { BatchNorm2d, Conv2d, LeakyReLU, Sequential } from "../nn/layers.ts";
 import type { Init } from "../nn/init.ts";
@@ -70,6 +80,22 @@ describeDevices("layers of the model beside the CPU", (each) => {
       }));
   }
 }, others);
+
+describeDevices("max pooling", () => {
+  test("gives the gradient to the first of equal maxima", () =>
+    expectNoLeak(() =>
+      asyncScope(async () => {
+        const x = tensor([1, 1, 0, 1, 1, 1, 2, 2, 0, 0, 2, 2, 0, 0, 0, 0], [1, 4, 4, 1], {
+          requiresGrad: true,
+        });
+        const g = tensor([1, 10, 100, 1000], [1, 2, 2, 1]);
+        const [dx] = grad([maxPool2d(x, { size: 3, stride: 2, ceil: true })], [x], { gradOutputs: [g] });
+        expect(await dx.floats()).toEqual(
+          Float32Array.of(0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 1100, 0, 0, 0, 0, 0),
+        );
+      })
+    ));
+});
 
 describeDevices("tensors of two devices", (each) => {
   test("stay where they were made", () =>
