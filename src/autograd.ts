@@ -1,7 +1,7 @@
 // Reverse-mode differentiation. Each operation leaves a Node that knows its inputs, what it saved and its
 // vector-Jacobian product; backward visits the nodes from the newest to the oldest and frees them on the way.
 import { scope } from "./scope.ts";
-import { empty, materialize, ones, type Shape, type Storage, takeId, Tensor } from "./tensor.ts";
+import { empty, full, materialize, type Shape, type Storage, takeId, Tensor } from "./tensor.ts";
 
 /** Given the gradient of the output, the gradients of the inputs (null where `needs` is false or there is none). */
 export type Vjp = (g: Tensor, saved: Tensor[], needs: boolean[]) => (Tensor | null)[];
@@ -206,7 +206,7 @@ function seed(t: Tensor): Tensor {
       `backward: the output has shape [${t.shape}]; give its gradient, or reduce it to one number`,
     );
   }
-  return ones(t.shape);
+  return full(t.shape, 1, t.backend);
 }
 
 /** Adds a gradient to the sink, which owns what it holds. */

@@ -244,14 +244,14 @@ export function tensor(
   return out;
 }
 
-export function full(shape: Shape, value: number): Tensor {
-  const out = empty(shape);
+export function full(shape: Shape, value: number, backend: Backend = currentBackend()): Tensor {
+  const out = empty(shape, "f32", backend);
   out.backend.fill(out.buffer, out.size, value);
   return out;
 }
 
-export function zeros(shape: Shape, dtype: DType = "f32"): Tensor {
-  const out = empty(shape, dtype);
+export function zeros(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
+  const out = empty(shape, dtype, backend);
   out.backend.fill(out.buffer, out.size, 0); // all bits 0 is 0 in i32 as well
   return out;
 }

@@ -1,8 +1,8 @@
 // The tape: what is recorded, how gradients add up, partial gradients, recomputation, and what is given back.
 // Whether each operation's gradient is right is for gradcheck.test.ts and ops.test.ts.
-import { describe, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import * as t from "../src/index.ts";
-import { drawn, expectNoLeak } from "./helpers.ts";
+import { describeDevices, drawn, expectNoLeak } from "./helpers.ts";
 
 function scoped(name: string, fn: () => Promise<void>): void {
   test(name, () => expectNoLeak(() => t.asyncScope(fn)));
@@ -26,7 +26,7 @@ async function list(x: t.Tensor): Promise<number[]> {
   return Array.from(await x.floats());
 }
 
-describe("backward", () => {
+describeDevices("backward", () => {
   scoped("adds up over every use of a value", async () => {
     const x = leaf([2]);
     const y = x.mul(3);
@@ -84,7 +84,7 @@ describe("backward", () => {
   });
 });
 
-describe("noGrad and detach", () => {
+describeDevices("noGrad and detach", () => {
   scoped("noGrad records nothing, and is lifted again, even by an error", async () => {
     const x = leaf([3]);
     const y = t.noGrad(() => x.square());
@@ -121,7 +121,7 @@ describe("noGrad and detach", () => {
   });
 });
 
-describe("grad", () => {
+describeDevices("grad", () => {
   scoped("stops in mid-graph, touches no .grad, and walks only the path", async () => {
     const x = leaf([2]), w = leaf([5]);
     const h = x.square(); // 4
@@ -162,14 +162,17 @@ describe("grad", () => {
   });
 });
 
-describe("checkpoint", () => {
+describeDevices("checkpoint", () => {
   const x = () => drawn("checkpoint/x", [1, 8, 8, 8]);
-  const [w1, w2] = ["w1", "w2"].map((name) => t.keep(drawn(`checkpoint/${name}`, [8, 8, 3, 3])));
+  let w1: t.Tensor, w2: t.Tensor;
+  beforeAll(() => {
+    [w1, w2] = ["w1", "w2"].map((name) => t.keep(drawn(`checkpoint/${name}`, [8, 8, 3, 3])));
+    for (const w of [w1, w2]) w.requiresGrad = true;
+  });
   const block = (x: t.Tensor) => {
     const h = t.conv2d(x, w1, null, { padding: 1 }).swish();
     return t.conv2d(h, w2, null, { padding: 1, residual: x });
   };
-  for (const w of [w1, w2]) w.requiresGrad = true;
 
   async function gradients(run: (x: t.Tensor) => t.Tensor): Promise<(number[] | null)[]> {
     const input = x();
@@ -225,7 +228,7 @@ describe("checkpoint", () => {
   });
 });
 
-describe("a training step", () => {
+describeDevices("a training step", () => {
   test("leaves nothing behind but parameters", async () => {
     await expectNoLeak(async () => {
       const w = leaf([1, 2, 3, 4], [2, 2]), m = t.zeros([2, 2]), v = t.zeros([2, 2]);

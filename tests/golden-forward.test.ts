@@ -1,6 +1,6 @@
 // The forward half of the model against float64 numbers from the reference implementation (tiny_forward.json).
 // Tolerances are about ten times the largest error seen in f32 on the WebAssembly backend, in either runtime.
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { backward, grad, noGrad, Random, scope, Tensor, tensor } from "../src/index.ts";
 import { NLayerDiscriminator } from "../nn/discriminator.ts";
 import { LPIPS } from "../nn/lpips.ts";
@@ -20,6 +20,7 @@ import {
   toNCHW,
   toNHWC,
 } from "./fill.ts";
+import { describeDevices } from "./helpers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -78,7 +79,7 @@ test("the seeded fill draws what the reference drew", () => {
   expect(maxError(first, tiny.mulberry32_check.first5)).toBe(0);
 });
 
-describe("forward", () => {
+describeDevices("forward", () => {
   test("latents, indices, codebook loss and reconstruction", async () => {
     const model = tinyModel();
     const x0 = images("x0");
@@ -169,7 +170,7 @@ function moments(values: Float32Array): [mean: number, std: number] {
   return [mean, Math.sqrt(variance)];
 }
 
-describe("quantizer", () => {
+describeDevices("quantizer", () => {
   for (const kind of ["legacy", "fixed"] as const) {
     test(`${kind} beta: codes, loss and gradients`, async () => {
       const expected = tiny.quantizer[kind];
@@ -203,11 +204,14 @@ describe("quantizer", () => {
   });
 });
 
-describe("LPIPS on VGG16", () => {
-  const lpips = new LPIPS("vgg");
-  fillState(lpips.stateDict(), "loss.perceptual_loss.");
-  lpips.ready = true;
-  const x1 = images("x1");
+describeDevices("LPIPS on VGG16", () => {
+  let lpips: LPIPS, x1: Tensor;
+  beforeAll(() => {
+    lpips = new LPIPS("vgg");
+    fillState(lpips.stateDict(), "loss.perceptual_loss.");
+    lpips.ready = true;
+    x1 = images("x1");
+  });
 
   test("activations, distance per tap and in all", async () => {
     const a = lpips.features(images("x0")), b = lpips.features(x1);
@@ -249,21 +253,24 @@ describe("LPIPS on VGG16", () => {
   });
 });
 
-test("discriminator in evaluation and training, running statistics", async () => {
-  const { discNdf: ndf, discNumLayers: numLayers } = tinyConfig.lossconfig;
-  const discriminator = new NLayerDiscriminator({ ndf, numLayers }, null);
-  fillState(discriminator.stateDict(), "loss.discriminator.");
-  const expected = tiny.disc;
-  const first8 = async (t: Tensor) => (await t.floats()).slice(0, 8);
-  const logits = discriminator.eval().call(images("x0"));
-  expect([logits.shape[0], logits.shape[3], logits.shape[1], logits.shape[2]]).toEqual(expected.shape);
-  expect(maxError(await first8(logits), expected.eval_first8)).toBeLessThan(1e-5);
-  expect(maxError(await first8(discriminator.train().call(images("x0"))), expected.train_first8))
-    .toBeLessThan(1e-5);
-  const state = discriminator.stateDict();
-  const four = async (key: string) => (await state.get(key)!.floats()).slice(0, 4);
-  expect(maxError(await four("main.3.running_mean"), expected.running_mean_after_first4)).toBeLessThan(1e-7);
-  expect(maxError(await four("main.3.running_var"), expected.running_var_after_first4)).toBeLessThan(5e-7);
-  expect(await state.get("main.3.num_batches_tracked")!.item()).toBe(expected.num_batches_tracked);
-  discriminator.dispose();
-});
+describeDevices("discriminator", () =>
+  test("in evaluation and training, running statistics", async () => {
+    const { discNdf: ndf, discNumLayers: numLayers } = tinyConfig.lossconfig;
+    const discriminator = new NLayerDiscriminator({ ndf, numLayers }, null);
+    fillState(discriminator.stateDict(), "loss.discriminator.");
+    const expected = tiny.disc;
+    const first8 = async (t: Tensor) => (await t.floats()).slice(0, 8);
+    const logits = discriminator.eval().call(images("x0"));
+    expect([logits.shape[0], logits.shape[3], logits.shape[1], logits.shape[2]]).toEqual(expected.shape);
+    expect(maxError(await first8(logits), expected.eval_first8)).toBeLessThan(1e-5);
+    expect(maxError(await first8(discriminator.train().call(images("x0"))), expected.train_first8))
+      .toBeLessThan(1e-5);
+    const state = discriminator.stateDict();
+    const four = async (key: string) => (await state.get(key)!.floats()).slice(0, 4);
+    expect(maxError(await four("main.3.running_mean"), expected.running_mean_after_first4)).toBeLessThan(
+      1e-7,
+    );
+    expect(maxError(await four("main.3.running_var"), expected.running_var_after_first4)).toBeLessThan(5e-7);
+    expect(await state.get("main.3.num_batches_tracked")!.item()).toBe(expected.num_batches_tracked);
+    discriminator.dispose();
+  }));

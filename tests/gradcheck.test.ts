@@ -1,8 +1,8 @@
 // Every operation's gradient against central differences, in the middle of a graph: something comes before the
 // operation and something after it, so that the gradient that reaches it is never 1.
-import { describe, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as t from "../src/index.ts";
-import { draws, expectNoLeak } from "./helpers.ts";
+import { describeDevices, draws, expectNoLeak } from "./helpers.ts";
 
 interface Case {
   readonly name: string;
@@ -152,7 +152,7 @@ function values(key: string, n: number, domain: Case["domain"]): Float32Array {
   return out;
 }
 
-describe("gradients against central differences (cpu)", () => {
+describeDevices("gradients against central differences", () => {
   for (const c of cases) {
     test(c.name, async () => {
       await expectNoLeak(async () => {

@@ -1,8 +1,33 @@
-// What many tests share: numbers filled by key as the goldens were, comparisons that say by how much, leak checks,
-// checkpoints opened for a while.
-import { expect } from "bun:test";
+// What many tests share: devices, numbers filled by key as the goldens were, comparisons that say by how much, leak
+// checks, checkpoints opened for a while.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type CheckpointFile, openCheckpoint } from "../data/formats/index.ts";
-import { memory, type Shape, Tensor, tensor } from "../src/index.ts";
+import { device, type DeviceName, memory, type Shape, Tensor, tensor } from "../src/index.ts";
+
+/** Devices beside the CPU, and why those that this machine lacks cannot be had. */
+export const others: readonly DeviceName[] = ["gpujs"];
+const missing = new Map<DeviceName, string>();
+for (const name of others) await device(name).catch((error: Error) => missing.set(name, error.message));
+await device("cpu");
+
+/** The same tests for every device. One that this machine lacks is named as a skipped test. */
+export function describeDevices(
+  name: string,
+  group: (device: DeviceName) => void,
+  devices: readonly DeviceName[] = ["cpu", ...others],
+): void {
+  for (const each of devices) {
+    if (missing.has(each)) {
+      test.skip(`${name} (${each}): ${missing.get(each)}`, () => {});
+      continue;
+    }
+    describe(`${name} (${each})`, () => {
+      beforeAll(async () => void await device(each));
+      afterAll(async () => void await device("cpu"));
+      group(each);
+    });
+  }
+}
 
 /** FNV-1a, 32 bits. */
 export function fnv1a(text: string): number {

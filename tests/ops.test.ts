@@ -1,9 +1,9 @@
 // Every operation, forward and backward, against torch in float64 (fixtures/ops_reference.json, which
 // bench/ops_reference.py writes): odd sizes, batches of two, channels that fill no vector.
-import { describe, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as t from "../src/index.ts";
 import { draws, golden, relativeError } from "./fill.ts";
-import { expectNoLeak } from "./helpers.ts";
+import { describeDevices, expectNoLeak } from "./helpers.ts";
 
 interface Input {
   shape: number[];
@@ -98,7 +98,7 @@ function filled(stream: string, { shape, scale, shift, zeroRows = [] }: Input): 
 const { cases } = golden<{ cases: Case[] }>("ops_reference");
 const plainDraw = (shape: number[]): Input => ({ shape, scale: 1, shift: 0 });
 
-describe("operations against torch in float64", () => {
+describeDevices("operations against torch in float64", () => {
   for (const c of cases.filter(({ op }) => op !== "adam")) {
     test(c.name, () => expectNoLeak(() => t.asyncScope(() => check(c))));
   }
@@ -138,7 +138,7 @@ async function check(c: Case): Promise<void> {
   }
 }
 
-describe("Adam against torch in float64", () => {
+describeDevices("Adam against torch in float64", () => {
   for (const c of cases.filter(({ op }) => op === "adam")) {
     test(c.name, () =>
       t.asyncScope(async () => {

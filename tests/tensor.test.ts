@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import * as t from "../src/index.ts";
 import { draws } from "./fill.ts";
-import { expectNoLeak } from "./helpers.ts";
+import { describeDevices, expectNoLeak } from "./helpers.ts";
 
 /** Runs a test body in a scope of its own and expects nothing to be left behind. */
 function scoped(name: string, fn: () => Promise<void>): void {
@@ -18,7 +18,7 @@ async function list(x: t.Tensor): Promise<number[]> {
   return Array.from(await x.data());
 }
 
-describe("broadcasting", () => {
+describeDevices("broadcasting", () => {
   /** What numpy answers: the value at every index of the common shape, sizes of 1 repeated. */
   function wanted(a: number[], b: number[]): { shape: number[]; values: number[] } {
     const n = Math.max(a.length, b.length);
@@ -68,7 +68,7 @@ describe("broadcasting", () => {
   });
 });
 
-describe("views", () => {
+describeDevices("views", () => {
   scoped("reshape, permute and slice share memory", async () => {
     const x = counting([2, 3, 4]);
     const before = t.memory().liveBytes;
@@ -116,7 +116,7 @@ describe("views", () => {
   });
 });
 
-describe("reductions", () => {
+describeDevices("reductions", () => {
   // on both sides of a vector, of the unrolled loop and of a thread's share
   for (const n of [1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 63, 65, 127, 1000, 4097, 100_001]) {
     scoped(`sum, mean and softmax of ${n}`, async () => {

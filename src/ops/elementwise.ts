@@ -46,7 +46,11 @@ export function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
   return out;
 }
 
-const toTensor = (x: Operand): Tensor => (typeof x === "number" ? full([], x) : x);
+/** A number becomes a tensor beside the operand that it meets. */
+const toTensor = (
+  x: Operand,
+  { backend }: Tensor,
+): Tensor => (typeof x === "number" ? full([], x, backend) : x);
 
 /** p0 * x + p1 */
 export function affine(x: Tensor, scale: number, shift: number): Tensor {
@@ -90,12 +94,12 @@ export function div(a: Tensor, b: Operand): Tensor {
 
 /** The larger of the two; where they are equal, each gets half of the gradient. */
 export function maximum(a: Tensor, b: Operand): Tensor {
-  return extremum("maximum", a, toTensor(b));
+  return extremum("maximum", a, toTensor(b, a));
 }
 
 /** The smaller of the two; where they are equal, each gets half of the gradient. */
 export function minimum(a: Tensor, b: Operand): Tensor {
-  return extremum("minimum", a, toTensor(b));
+  return extremum("minimum", a, toTensor(b, a));
 }
 
 function extremum(op: "maximum" | "minimum", a: Tensor, b: Tensor): Tensor {
@@ -111,12 +115,12 @@ function extremum(op: "maximum" | "minimum", a: Tensor, b: Tensor): Tensor {
 
 /** 1 where a > b, else 0. No gradient. */
 export function greater(a: Tensor, b: Operand): Tensor {
-  return runBinary("greater", a, toTensor(b));
+  return runBinary("greater", a, toTensor(b, a));
 }
 
 /** 1 where a equals b, else 0. No gradient. */
 export function equal(a: Tensor, b: Operand): Tensor {
-  return runBinary("equal", a, toTensor(b));
+  return runBinary("equal", a, toTensor(b, a));
 }
 
 export function neg(x: Tensor): Tensor {
@@ -193,7 +197,7 @@ export function softplus(x: Tensor): Tensor {
 /** x limited to [low, high]; no gradient outside. */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
   return record("clamp", runUnary("clamp", x, low, high), [x], [x], (g, [x]) => {
-    const outside = runBinary("add", greater(x, high), greater(full([], low), x));
+    const outside = runBinary("add", greater(x, high), greater(toTensor(low, x), x));
     return [runBinary("mul", g, affine(outside, -1, 1))];
   });
 }

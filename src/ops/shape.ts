@@ -56,7 +56,7 @@ export function slice(x: Tensor, starts: readonly number[], ends: readonly numbe
   });
   const out = new Tensor(x.storage.retain(), shape, x.dtype, x.strides, offset);
   return record("slice", out, [x], [], (g) => {
-    const gx = zeros(x.shape);
+    const gx = zeros(x.shape, "f32", x.backend);
     copyInto(g, gx, starts);
     return [gx];
   });

@@ -72,7 +72,7 @@ export function embedding(indices: Tensor, table: Tensor): Tensor {
   const out = empty([...indices.shape, columns], "f32", table.backend);
   table.backend.gather(rows.buffer, plain(table).buffer, out.buffer, count, columns);
   return record("embedding", out, [table], [rows], (g, [rows]) => {
-    const gt = zeros(table.shape);
+    const gt = zeros(table.shape, "f32", table.backend);
     table.backend.scatterAdd(rows.buffer, plain(g).buffer, gt.buffer, count, columns);
     return [gt];
   });

@@ -1,0 +1,95 @@
+// How kernels run: gpu.js parses a kernel's source, writes the loops over all output elements around it and compiles that,
+// once for each kernel and its sizes. Its mode is "cpu", plain JavaScript: sums in double precision, stored as f32.
+//
+// What gpu.js asks of a kernel: it is a `function` that uses only its arguments, `this`, Math and the functions that are
+// handed over with it. No `continue`, which can skip a loop's step there, and no `while`.
+import { GPU } from "gpu.js";
+
+/** A kernel's `this`: the place of the one output element that it computes, and the sizes compiled into it. */
+export interface Place<Sizes> {
+  readonly thread: { readonly x: number; readonly y: number; readonly z: number };
+  readonly constants: Sizes;
+}
+
+type Argument = Float32Array | Int32Array | number;
+/** Computes one element of the output. */
+export type Kernel<Sizes, Arguments extends Argument[]> = (this: Place<Sizes>, ...args: Arguments) => number;
+/** A function of numbers that kernels may call: an arrow and one expression. */
+export type Scalar = (...numbers: number[]) => number;
+/** By the names under which the kernel calls them. */
+type Functions = Readonly<Record<string, Scalar>>;
+
+/** What gpu.js gives back: an array for each row of the output. */
+type Rows = Float32Array | Rows[];
+type Compiled = (...args: Argument[]) => Rows;
+
+/** DEBUG=2 prints every kernel with its time. */
+const debug = Number(globalThis.process?.env.DEBUG) >= 2;
+
+export class Compiler {
+  readonly #gpu = new GPU({ mode: "cpu" });
+  /** By the kernel, or the function that it was given, and then by sizes. */
+  readonly #compiled = new Map<unknown, Map<string, Compiled>>();
+
+  /**
+   * Fills `out` with the kernel's answers for all places of `extent`: [x], [x, y] or [x, y, z], the first running
+   * fastest. `out` may be one of the arguments: it is written when all of them have been read.
+   */
+  run<Sizes extends object, Arguments extends Argument[]>(
+    kernel: Kernel<Sizes, Arguments>,
+    out: Float32Array | Int32Array,
+    extent: readonly number[],
+    sizes: Sizes,
+    args: Arguments,
+    functions: Functions = {},
+  ): void {
+    if (extent.includes(0)) return;
+    const start = debug ? performance.now() : 0;
+    store(this.#compile(kernel, extent, sizes, functions)(...args), out, 0);
+    if (debug) {
+      console.error(`gpujs ${kernel.name} to [${extent}] ${(performance.now() - start).toFixed(3)} ms`);
+    }
+  }
+
+  #compile<Sizes extends object, Arguments extends Argument[]>(
+    kernel: Kernel<Sizes, Arguments>,
+    extent: readonly number[],
+    sizes: Sizes,
+    functions: Functions,
+  ): Compiled {
+    const owner = functions.op ?? kernel, key = JSON.stringify([extent, sizes]);
+    const known = this.#compiled.get(owner) ?? new Map<string, Compiled>();
+    this.#compiled.set(owner, known);
+    let compiled = known.get(key);
+    if (!compiled) {
+      const settings: object = {
+        output: extent,
+        constants: sizes,
+        functions: Object.entries(functions).map(declaration),
+        loopMaxIterations: 2 ** 31 - 1, // unsaid, gpu.js stops some loops after 1,000 turns
+      };
+      compiled = this.#gpu.createKernel(kernel.toString(), settings) as unknown as Compiled;
+      known.set(key, compiled);
+    }
+    return compiled;
+  }
+}
+
+/** gpu.js wants `function name(...)`. */
+function declaration([name, scalar]: [string, Scalar]): string {
+  const [, parameters, expression] = /^\(?([^()=]*)\)?\s*=>\s*([^{]*)$/.exec(scalar.toString()) ?? [];
+  if (expression === undefined) {
+    throw new Error(`gpujs: ${name} is not an arrow and one expression: ${scalar}`);
+  }
+  return `function ${name}(${parameters}) { return ${expression}; }`;
+}
+
+/** Writes the rows one after another and answers where they end. */
+function store(rows: Rows, out: Float32Array | Int32Array, at: number): number {
+  if (!Array.isArray(rows)) {
+    out.set(rows, at);
+    return at + rows.length;
+  }
+  for (const row of rows) at = store(row, out, at);
+  return at;
+}

@@ -1,0 +1,89 @@
+// Convolution (really cross-correlation) of NHWC images x with OIHW filters w, and both gradients. Tap (r, s) of output
+// pixel (oy, ox) reads the enlarged input at (oy stride - padTop + r, ox stride - padLeft + s), or 0 outside of it.
+import type { ConvSpec } from "../../backend.ts";
+import type { Place } from "../compile.ts";
+
+export interface ConvSizes extends Omit<ConvSpec, "kernel"> {
+  readonly kernelHeight: number;
+  readonly kernelWidth: number;
+}
+
+/** out[b, oy, ox, o] = bias[o] + sum over r, s, i of x[b, y(oy, r), x(ox, s), i] w[o, i, r, s] */
+export function conv2d(this: Place<ConvSizes>, x: Float32Array, w: Float32Array, bias: Float32Array): number {
+  const { height, width, inChannels, outHeight, kernelHeight, kernelWidth } = this.constants;
+  const { stride, padTop, padLeft, upsample } = this.constants;
+  const o = this.thread.x;
+  const ox = this.thread.y;
+  const oy = this.thread.z % outHeight;
+  const b = Math.floor(this.thread.z / outHeight);
+  let sum = bias[o];
+  for (let r = 0; r < kernelHeight; r++) {
+    for (let s = 0; s < kernelWidth; s++) {
+      const y = Math.floor((oy * stride - padTop + r) / upsample);
+      const column = Math.floor((ox * stride - padLeft + s) / upsample);
+      if (y >= 0 && y < height && column >= 0 && column < width) {
+        const pixel = ((b * height + y) * width + column) * inChannels;
+        for (let i = 0; i < inChannels; i++) {
+          sum += x[pixel + i] * w[((o * inChannels + i) * kernelHeight + r) * kernelWidth + s];
+        }
+      }
+    }
+  }
+  return sum;
+}
+
+/**
+ * dx[b, y, x, i] = sum of g[b, oy, ox, o] w[o, i, r, s] over all (oy, ox, r, s) that read this pixel, and over o.
+ * With u and v the places of the enlarged input that came from the pixel: oy stride = u + padTop - r.
+ */
+export function conv2dInputGrad(this: Place<ConvSizes>, g: Float32Array, w: Float32Array): number {
+  const { height, inChannels, outHeight, outWidth, outChannels, kernelHeight, kernelWidth } = this.constants;
+  const { stride, padTop, padLeft, upsample } = this.constants;
+  const i = this.thread.x;
+  const x = this.thread.y;
+  const y = this.thread.z % height;
+  const b = Math.floor(this.thread.z / height);
+  let sum = 0;
+  for (let u = y * upsample; u < y * upsample + upsample; u++) {
+    for (let v = x * upsample; v < x * upsample + upsample; v++) {
+      for (let r = 0; r < kernelHeight; r++) {
+        for (let s = 0; s < kernelWidth; s++) {
+          const oy = (u + padTop - r) / stride;
+          const ox = (v + padLeft - s) / stride;
+          const isRead = oy === Math.floor(oy) && ox === Math.floor(ox);
+          if (isRead && oy >= 0 && oy < outHeight && ox >= 0 && ox < outWidth) {
+            const pixel = ((b * outHeight + oy) * outWidth + ox) * outChannels;
+            for (let o = 0; o < outChannels; o++) {
+              sum += g[pixel + o] * w[((o * inChannels + i) * kernelHeight + r) * kernelWidth + s];
+            }
+          }
+        }
+      }
+    }
+  }
+  return sum;
+}
+
+/** dw[o, i, r, s] = sum over b, oy, ox of x[b, y(oy, r), x(ox, s), i] g[b, oy, ox, o] */
+export function conv2dWeightGrad(this: Place<ConvSizes>, x: Float32Array, g: Float32Array): number {
+  const { batch, height, width, inChannels, outHeight, outWidth, outChannels } = this.constants;
+  const { stride, padTop, padLeft, upsample } = this.constants;
+  const s = this.thread.x;
+  const r = this.thread.y;
+  const i = this.thread.z % inChannels;
+  const o = Math.floor(this.thread.z / inChannels);
+  let sum = 0;
+  for (let b = 0; b < batch; b++) {
+    for (let oy = 0; oy < outHeight; oy++) {
+      for (let ox = 0; ox < outWidth; ox++) {
+        const y = Math.floor((oy * stride - padTop + r) / upsample);
+        const column = Math.floor((ox * stride - padLeft + s) / upsample);
+        if (y >= 0 && y < height && column >= 0 && column < width) {
+          sum += x[((b * height + y) * width + column) * inChannels + i] *
+            g[((b * outHeight + oy) * outWidth + ox) * outChannels + o];
+        }
+      }
+    }
+  }
+  return sum;
+}

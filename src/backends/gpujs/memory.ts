@@ -1,0 +1,29 @@
+// A tensor's memory: its own ArrayBuffer, seen as floats or as integers.
+import type { Buffer } from "../backend.ts";
+
+export class GpuJsBuffer implements Buffer {
+  readonly floats: Float32Array;
+  readonly ints: Int32Array;
+
+  /** @throws if the system gives no such amount */
+  constructor(readonly bytes: number) {
+    try {
+      const memory = new ArrayBuffer(Math.ceil(bytes / 4) * 4);
+      this.floats = new Float32Array(memory);
+      this.ints = new Int32Array(memory);
+    } catch {
+      const mib = (bytes / 2 ** 20).toFixed(0);
+      throw new Error(
+        `out of memory: ${mib} MiB asked for one tensor on gpujs; use smaller pictures or a batch of 1`,
+      );
+    }
+  }
+}
+
+function own(buffer: Buffer): GpuJsBuffer {
+  if (buffer instanceof GpuJsBuffer) return buffer;
+  throw new Error("gpujs: the tensor lives on another device");
+}
+
+export const floats = (buffer: Buffer): Float32Array => own(buffer).floats;
+export const ints = (buffer: Buffer): Int32Array => own(buffer).ints;
