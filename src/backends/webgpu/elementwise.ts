@@ -5,7 +5,8 @@ import type { Gpu } from "./gpu.ts";
 import { div, mathematics, mod, repeat, THREADS } from "./wgsl.ts";
 
 /** The number of the thread over all workgroups; threads beyond `count` leave. */
-export const each = (count: string) => `  let i = group * ${THREADS}u + lid;
+export const each = (count: string) =>
+  `  let i = group * ${THREADS}u + lid;
   if (i >= ${count}) { return; }`;
 
 /** Workgroups for `count` threads. */
@@ -141,7 +142,14 @@ ${lines.join("\n")}
 }
 
 /** Rows of `columns` numbers with zeros behind them, so that they are whole vectors. */
-export function padRows(gpu: Gpu, x: Buffer, offset: number, out: Buffer, rows: number, columns: number): void {
+export function padRows(
+  gpu: Gpu,
+  x: Buffer,
+  offset: number,
+  out: Buffer,
+  rows: number,
+  columns: number,
+): void {
   const vectors = Math.ceil(columns / 4);
   const kernel = gpu.kernel(`padRows ${columns}`, () => ({
     inputs: { x: "f32" },
@@ -159,7 +167,14 @@ ${repeat(4, (e) => `  if (first + ${e}u < ${columns}u) { v[${e}] = x[at + ${e}u]
   gpu.run(kernel, [x, out], groupsOf(n), [n, offset]);
 }
 
-export function gather(gpu: Gpu, indices: Buffer, table: Buffer, out: Buffer, count: number, columns: number) {
+export function gather(
+  gpu: Gpu,
+  indices: Buffer,
+  table: Buffer,
+  out: Buffer,
+  count: number,
+  columns: number,
+) {
   const kernel = gpu.kernel(`gather ${columns}`, () => ({
     inputs: { indices: "u32", table: "f32" },
     outputs: { out: "f32" },

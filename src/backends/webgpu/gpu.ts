@@ -56,7 +56,9 @@ export class Gpu {
     });
     device.lost.then(({ reason, message }) => {
       if (reason === "destroyed") return;
-      this.#fail(`the GPU was lost (${message || "no reason given"}): what was not saved is gone; start again`);
+      this.#fail(
+        `the GPU was lost (${message || "no reason given"}): what was not saved is gone; start again`,
+      );
     });
   }
 

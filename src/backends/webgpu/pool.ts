@@ -32,7 +32,9 @@ export class Pool {
     const { limit } = this;
     if (bytes > limit) {
       throw new Error(
-        `a tensor of ${mib(bytes)} MiB is too large for this GPU, which binds at most ${mib(limit)} MiB at once ` +
+        `a tensor of ${mib(bytes)} MiB is too large for this GPU, which binds at most ${
+          mib(limit)
+        } MiB at once ` +
           "(maxStorageBufferBindingSize): use a smaller batch or smaller pictures",
       );
     }

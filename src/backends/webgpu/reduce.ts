@@ -99,7 +99,9 @@ export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, colum
   }
   slots[lid] = mine;
   ${sumDown("slots", across)}
-  if (lid < ${across}u && column < ${own}u) { out[${div("group", blocks)} * ${own}u + column] = slots[lid]; }`,
+  if (lid < ${across}u && column < ${own}u) { out[${
+      div("group", blocks)
+    } * ${own}u + column] = slots[lid]; }`,
   }));
   const run = (to: Buffer) => gpu.run(kernel, [x, to], parts * blocks, [rows, parts * blocks]);
   if (parts === 1) return run(out);
@@ -110,7 +112,14 @@ export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, colum
 }
 
 /** exp(scale (x - max)) over its sum; a workgroup has a row. */
-export function softmax(gpu: Gpu, x: Buffer, out: Buffer, rows: number, columns: number, scale: number): void {
+export function softmax(
+  gpu: Gpu,
+  x: Buffer,
+  out: Buffer,
+  rows: number,
+  columns: number,
+  scale: number,
+): void {
   const kernel = gpu.kernel(`softmax ${columns}`, () => ({
     inputs: { x: "f32" },
     outputs: { out: "f32" },
