@@ -93,15 +93,13 @@ function search(
   const groups = ceil(count, tile.rows) * stretches;
   const kernel = gpu.kernel(`nearestCode ${count} ${codes} ${channels}`, () => {
     const rows = plainRows(count, ceil(channels, 4), "p.start");
-    const slots = threadsOf(tile) * tile.perThread;
     return {
       inputs: { a: "vec4f", b: "vec4f", norms: "vec4f" },
       outputs: { best: "vec2f" },
       params: { start: "u32" },
       threads: threadsOf(tile),
-      // the tiles are done with when the threads compare their best: memory for these may be the same
       globals: `${tileMemory(tile)}
-var<workgroup> slots: array<vec2f, ${slots / 4}>;
+var<workgroup> slots: array<vec2f, ${threadsOf(tile)}>;
 fn better(a: vec2f, b: vec2f) -> vec2f {
   let isTie = a.x == b.x && bitcast<u32>(b.y) < bitcast<u32>(a.y);
   return select(a, b, b.x < a.x || isTie);
