@@ -1,0 +1,288 @@
+// The GPU as kernels see it: calls are recorded into one command encoder, and only reading submits it and waits. Pipelines
+// and bind groups are made once. Faults of the GPU come late: they are thrown at the next read, with the kernel's name.
+import type { Buffer, DType, TypedArray, Values } from "../backend.ts";
+import type { AdapterReport, FoundAdapter } from "./adapter.ts";
+import { type Block, mib, Pool } from "./pool.ts";
+import { shader, type Source } from "./wgsl.ts";
+
+export class GpuBuffer implements Buffer {
+  constructor(readonly block: Block, readonly bytes: number) {}
+}
+
+export interface Kernel {
+  readonly name: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: { readonly id: number; readonly group: GPUBindGroupLayout };
+  readonly params: readonly ("u32" | "f32")[];
+}
+
+// WebGPU's flags, whose names Bun does not have
+const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, COMPUTE = 4;
+/** Kernel calls in an encoder at most, so that the GPU begins before the whole step is recorded. */
+const CALLS = 1024;
+/** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
+const PARAMS = 256;
+
+export class Gpu {
+  readonly report: AdapterReport;
+  readonly #pool: Pool;
+  readonly #kernels = new Map<string, Kernel>();
+  readonly #layouts = new Map<string, Kernel["layout"] & { readonly pipeline: GPUPipelineLayout }>();
+  readonly #groups = new Map<string, GPUBindGroup>();
+  readonly #readers = new Map<number, GPUBuffer[]>();
+  readonly #params: GPUBuffer;
+  readonly #staged = new DataView(new ArrayBuffer(CALLS * PARAMS));
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #encoders = 0;
+  #calls = 0;
+  #totals = { calls: 0, submits: 0 };
+  #failure: Error | null = null;
+  /** Answers of error scopes that are still on their way. */
+  #checks: Promise<void>[] = [];
+
+  private constructor(readonly adapter: GPUAdapter, readonly device: GPUDevice, report: AdapterReport) {
+    this.report = report;
+    const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
+    this.#pool = new Pool(limit, (size, label) => this.#createBlock(size, label));
+    this.#params = device.createBuffer({
+      label: "params",
+      size: CALLS * PARAMS,
+      usage: UNIFORM | COPY_DST,
+    });
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#fail(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);
+    });
+    device.lost.then(({ reason, message }) => {
+      if (reason === "destroyed") return;
+      this.#fail(
+        `the GPU was lost (${message || "no reason given"}): what was not saved is gone; start again`,
+      );
+    });
+  }
+
+  /** Opens the adapter with all that it allows. */
+  static async open({ adapter, report }: FoundAdapter): Promise<Gpu> {
+    const { limits } = adapter;
+    const device = await adapter.requestDevice({
+      label: "tessera",
+      requiredLimits: {
+        maxBufferSize: limits.maxBufferSize,
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      },
+    });
+    return new Gpu(adapter, device, report);
+  }
+
+  /** What was made and done so far: flat in a training run after its second step, but for calls and submits. */
+  get counts(): { buffers: number; pipelines: number; bindGroups: number; calls: number; submits: number } {
+    return {
+      buffers: this.#pool.made,
+      pipelines: this.#kernels.size,
+      bindGroups: this.#groups.size,
+      ...this.#totals,
+    };
+  }
+
+  get reserved(): number {
+    return this.#pool.reserved;
+  }
+
+  alloc(bytes: number): GpuBuffer {
+    return new GpuBuffer(this.#pool.take(bytes), bytes);
+  }
+
+  free(buffer: Buffer): void {
+    this.#pool.give(blockOf(buffer));
+  }
+
+  /** Memory for the length of `body`. */
+  with<T>(bytes: number, body: (buffer: Buffer) => T): T {
+    const buffer = this.alloc(bytes);
+    try {
+      return body(buffer);
+    } finally {
+      this.free(buffer);
+    }
+  }
+
+  /** The kernel of this name, made on first use. The name tells everything that its text depends on. */
+  kernel(name: string, source: () => Source): Kernel {
+    const known = this.#kernels.get(name);
+    if (known) return known;
+    const text = source();
+    const params = Object.values(text.params ?? {});
+    const [inputs, outputs] = [text.inputs, text.outputs].map((list) => Object.keys(list).length);
+    const layout = this.#layout(inputs, outputs, params.length > 0);
+    const watch = this.#watch("validation");
+    const module = this.device.createShaderModule({ label: name, code: shader(text) });
+    const pipeline = this.device.createComputePipeline({
+      label: name,
+      layout: layout.pipeline,
+      compute: { module, entryPoint: "main" },
+    });
+    watch((message) => `kernel ${name}: ${message}`);
+    const kernel = { name, pipeline, layout, params };
+    this.#kernels.set(name, kernel);
+    return kernel;
+  }
+
+  /** Records one call: buffers in the order of the kernel's inputs and outputs. */
+  run(kernel: Kernel, buffers: readonly Buffer[], groups: number, params: readonly number[] = []): void {
+    if (groups === 0) return;
+    if (this.#calls === CALLS) this.flush();
+    if (this.#failure) throw this.#failure;
+    const pass = this.#open();
+    pass.setPipeline(kernel.pipeline);
+    const group = this.#bindGroup(kernel, buffers.map(blockOf));
+    if (kernel.params.length > 0) {
+      const at = this.#calls * PARAMS;
+      kernel.params.forEach((type, i) => {
+        if (type === "f32") this.#staged.setFloat32(at + 4 * i, params[i], true);
+        else this.#staged.setUint32(at + 4 * i, params[i], true);
+      });
+      pass.setBindGroup(0, group, [at]);
+    } else pass.setBindGroup(0, group);
+    const rows = Math.ceil(groups / this.device.limits.maxComputeWorkgroupsPerDimension);
+    pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
+    this.#calls++;
+    this.#totals.calls++;
+  }
+
+  /** Hands what was recorded to the GPU. */
+  flush(): void {
+    if (!this.#encoder) return;
+    this.#pass?.end();
+    this.device.queue.writeBuffer(this.#params, 0, this.#staged.buffer, 0, this.#calls * PARAMS);
+    this.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = this.#pass = null;
+    this.#encoders++;
+    this.#calls = 0;
+    this.#totals.submits++;
+  }
+
+  write(buffer: Buffer, values: TypedArray, offset: number): void {
+    const block = blockOf(buffer);
+    // the queue writes before what is only recorded: that must not see the new values
+    if (block.usedIn === this.#encoders) this.flush();
+    this.device.queue.writeBuffer(
+      block.handle,
+      offset * 4,
+      values.buffer as ArrayBuffer,
+      values.byteOffset,
+      values.byteLength,
+    );
+  }
+
+  /** @throws what went wrong on the GPU since the last read */
+  async read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values> {
+    const bytes = length * 4;
+    if (bytes === 0) return dtype === "i32" ? new Int32Array(0) : new Float32Array(0);
+    const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
+    const free = this.#readers.get(size) ?? [];
+    this.#readers.set(size, free);
+    const reader = free.pop() ??
+      this.device.createBuffer({ label: "reader", size, usage: MAP_READ | COPY_DST });
+    this.#pass?.end();
+    this.#pass = null;
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(blockOf(buffer).handle, offset * 4, reader, 0, bytes);
+    this.flush();
+    try {
+      await reader.mapAsync(1, 0, bytes);
+    } catch (error) {
+      await this.settle();
+      throw error;
+    }
+    const copy = reader.getMappedRange(0, bytes).slice(0);
+    reader.unmap();
+    free.push(reader);
+    await this.settle();
+    return dtype === "i32" ? new Int32Array(copy) : new Float32Array(copy);
+  }
+
+  /** Waits for the answers of error scopes. @throws the first fault */
+  async settle(): Promise<void> {
+    while (this.#checks.length > 0) await Promise.all(this.#checks.splice(0));
+    if (this.#failure) throw this.#failure;
+  }
+
+  #createBlock(size: number, label: string): GPUBuffer {
+    const watch = this.#watch("out-of-memory");
+    const handle = this.device.createBuffer({ label, size, usage: STORAGE | COPY_SRC | COPY_DST });
+    watch(() =>
+      `out of memory on the GPU: ${mib(size)} MiB asked, ${mib(this.#pool.reserved)} MiB with it; ` +
+      "use a smaller batch, smaller pictures, or checkpoint()"
+    );
+    return handle;
+  }
+
+  #open(): GPUComputePassEncoder {
+    this.#encoder ??= this.device.createCommandEncoder();
+    return this.#pass ??= this.#encoder.beginComputePass();
+  }
+
+  #layout(inputs: number, outputs: number, hasParams: boolean) {
+    const key = `${inputs} ${outputs} ${hasParams}`;
+    let layout = this.#layouts.get(key);
+    if (!layout) {
+      const entries: GPUBindGroupLayoutEntry[] = Array.from({ length: inputs + outputs }, (_, binding) => ({
+        binding,
+        visibility: COMPUTE,
+        buffer: { type: binding < inputs ? "read-only-storage" : "storage" },
+      }));
+      if (hasParams) {
+        const buffer: GPUBufferBindingLayout = { type: "uniform", hasDynamicOffset: true };
+        entries.push({ binding: inputs + outputs, visibility: COMPUTE, buffer });
+      }
+      const group = this.device.createBindGroupLayout({ entries });
+      const pipeline = this.device.createPipelineLayout({ bindGroupLayouts: [group] });
+      layout = { id: this.#layouts.size, group, pipeline };
+      this.#layouts.set(key, layout);
+    }
+    return layout;
+  }
+
+  #bindGroup(kernel: Kernel, blocks: readonly Block[]): GPUBindGroup {
+    let key = `${kernel.layout.id}`;
+    for (const block of blocks) {
+      key += ` ${block.id}`;
+      block.usedIn = this.#encoders;
+    }
+    let group = this.#groups.get(key);
+    if (!group) {
+      const entries: GPUBindGroupEntry[] = blocks.map(({ handle }, binding) => ({
+        binding,
+        resource: { buffer: handle },
+      }));
+      if (kernel.params.length > 0) {
+        entries.push({ binding: blocks.length, resource: { buffer: this.#params, size: PARAMS } });
+      }
+      group = this.device.createBindGroup({ label: kernel.name, layout: kernel.layout.group, entries });
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  /** Opens an error scope; the answer closes it and turns an error into the failure. */
+  #watch(filter: GPUErrorFilter): (describe: (message: string) => string) => void {
+    this.device.pushErrorScope(filter);
+    return (describe) => {
+      const answer = this.device.popErrorScope().then((error) => {
+        if (error) this.#fail(describe(error.message));
+      }, () => {}); // the device is lost, which is told elsewhere
+      this.#checks.push(answer);
+    };
+  }
+
+  /** The first fault is told; later ones follow from it. */
+  #fail(message: string): void {
+    this.#failure ??= new Error(message);
+  }
+}
+
+function blockOf(buffer: Buffer): Block {
+  if (buffer instanceof GpuBuffer) return buffer.block;
+  throw new Error("a tensor of another device met one of the GPU: make both after the same device()");
+}

@@ -1,0 +1,97 @@
+// Matrix products of contiguous views, by the product of gemm.ts.
+import type { Buffer, View } from "../backend.ts";
+import { padRows } from "./elementwise.ts";
+import {
+  ceil,
+  ONE_TAP,
+  packed,
+  packedColumns,
+  places,
+  plainRows,
+  prepareRows,
+  product,
+  rowOf,
+  threadsOf,
+  tileFor,
+  tileMemory,
+  tilesOf,
+} from "./gemm.ts";
+import type { Gpu } from "./gpu.ts";
+import { div, mod, repeat } from "./wgsl.ts";
+
+/** x as whole vectors a row, and the vector it starts at: itself where it is so already, else a copy. */
+export function wholeVectors(
+  gpu: Gpu,
+  x: Buffer,
+  offset: number,
+  rows: number,
+  columns: number,
+  body: (x: Buffer, start: number) => void,
+): void {
+  if (columns % 4 === 0 && offset % 4 === 0) return body(x, offset / 4);
+  gpu.with(rows * ceil(columns, 4) * 16, (whole) => {
+    padRows(gpu, x, offset, whole, rows, columns);
+    body(whole, 0);
+  });
+}
+
+/** The statements that store vector `value` in columns `column` ... of the row that begins at element `at` of out. */
+export function storeVector(at: string, columns: number, isVector: boolean, value: string): string {
+  if (isVector) return `out[(${at} + column) >> 2u] = ${value};`;
+  return repeat(
+    4,
+    (e) => `if (column + ${e}u < ${columns}u) { out[${at} + column + ${e}u] = (${value})[${e}]; }`,
+  );
+}
+
+/** out [m, n] = a [m, k] b, where b is [k, n], or [n, k] if transposeB. */
+export function matmul(
+  gpu: Gpu,
+  a: View,
+  b: View,
+  out: View,
+  m: number,
+  k: number,
+  n: number,
+  transposeB: boolean,
+): void {
+  const tile = tileFor(m, n), tiles = tilesOf(tile, m, n), across = ceil(n, tile.columns);
+  const isVector = n % 4 === 0 && out.offset % 4 === 0;
+  const kernel = gpu.kernel(`matmul ${m} ${k} ${n} ${isVector}`, () => {
+    const rows = plainRows(m, ceil(k, 4), "p.start");
+    return {
+      inputs: { a: "vec4f", b: "vec4f" },
+      outputs: { out: isVector ? "vec4f" : "f32" },
+      params: { start: "u32", to: "u32" },
+      threads: threadsOf(tile),
+      globals: tileMemory(tile),
+      body: `  if (group >= ${tiles}u) { return; }
+  let rowTile = ${div("group", across)};
+  let columnTile = ${mod("group", across)};
+${places(tile)}
+${prepareRows(tile, rows)}
+${product(tile, rows, packedColumns(n, tile))}
+  let column = columnTile * ${tile.columns}u + tx * 4u;
+${
+        repeat(tile.perThread, (i) =>
+          `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
+  if (row < ${m}u && column < ${n}u) {
+    ${storeVector(`p.to + row * ${n}u`, n, isVector, `acc${i}`)}
+  } }`)
+      }`,
+    };
+  });
+  const weights = {
+    inputs: k,
+    outputs: n,
+    outStride: transposeB ? k : 1,
+    inStride: transposeB ? 1 : n,
+    down: ONE_TAP,
+    across: ONE_TAP,
+  };
+  wholeVectors(gpu, a.buffer, a.offset, m, k, (whole, from) => {
+    packed(gpu, b.buffer, b.offset, weights, tile, (columns) => {
+      gpu.run(kernel, [whole, columns, out.buffer], tiles, [from, out.offset]);
+    });
+  });
+}

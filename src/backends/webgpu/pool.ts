@@ -1,0 +1,65 @@
+// Memory of the GPU in size classes: four to each power of two, so that a block is at most a quarter too large. Freed
+// blocks are handed out again, lowest number first: the same step takes the same blocks, and finds its bind groups made.
+
+export interface Block {
+  readonly id: number;
+  readonly size: number;
+  readonly handle: GPUBuffer;
+  /** The number of the command encoder that used it last. */
+  usedIn: number;
+}
+
+export class Pool {
+  readonly #free = new Map<number, Block[]>();
+  #reserved = 0;
+  #made = 0;
+
+  /** @param limit bytes that the GPU binds at once */
+  constructor(readonly limit: number, readonly create: (size: number, label: string) => GPUBuffer) {}
+
+  /** Bytes of all blocks, in use or free. */
+  get reserved(): number {
+    return this.#reserved;
+  }
+
+  /** Blocks made so far. */
+  get made(): number {
+    return this.#made;
+  }
+
+  /** @throws if the GPU binds no buffers so large. Whether there is memory for a new one is known only later. */
+  take(bytes: number): Block {
+    const { limit } = this;
+    if (bytes > limit) {
+      throw new Error(
+        `a tensor of ${mib(bytes)} MiB is too large for this GPU, which binds at most ${
+          mib(limit)
+        } MiB at once ` +
+          "(maxStorageBufferBindingSize): use a smaller batch or smaller pictures",
+      );
+    }
+    const size = Math.min(sizeClass(bytes), Math.floor(limit / 4) * 4);
+    const block = this.#free.get(size)?.shift();
+    if (block) return block;
+    this.#reserved += size;
+    const id = ++this.#made;
+    return { id, size, handle: this.create(size, `block ${id}`), usedIn: -1 };
+  }
+
+  give(block: Block): void {
+    const list = this.#free.get(block.size) ?? [];
+    this.#free.set(block.size, list);
+    let at = list.length;
+    while (at > 0 && list[at - 1].id > block.id) at--;
+    list.splice(at, 0, block);
+  }
+}
+
+function sizeClass(bytes: number): number {
+  const quarter = Math.max(64, 2 ** Math.floor(Math.log2(Math.max(1, bytes))) / 4);
+  return Math.max(256, Math.ceil(bytes / quarter) * quarter);
+}
+
+export function mib(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0);
+}

@@ -1,0 +1,171 @@
+// Reductions and softmax. Every sum is a tree or a loop that shapes alone decide, so that results repeat bit for bit.
+import type { Buffer } from "../backend.ts";
+import type { Gpu } from "./gpu.ts";
+import { each, groupsOf } from "./elementwise.ts";
+import { div, largest, mathematics, mod, sum, THREADS, workgroupReduce } from "./wgsl.ts";
+
+/** Rows up to this long are one thread's. */
+const SHORT = 32;
+/** Elements that a workgroup reduces of a long row. */
+const LONG = 16384;
+
+/** Sum or maximum of each row of x [rows, columns]. Long rows are cut, and their parts reduced again. */
+export function reduceRows(
+  gpu: Gpu,
+  op: "sum" | "max",
+  x: Buffer,
+  out: Buffer,
+  rows: number,
+  columns: number,
+): void {
+  const combine = op === "sum" ? sum : largest;
+  const start = op === "sum" ? "0.0" : "-3.4028234e38f";
+  if (columns <= SHORT) {
+    const kernel = gpu.kernel(`${op}Rows ${columns}`, () => ({
+      inputs: { x: "f32" },
+      outputs: { out: "f32" },
+      params: { rows: "u32" },
+      threads: THREADS,
+      body: `${each("p.rows")}
+  var total = ${start};
+  for (var c = 0u; c < ${columns}u; c++) { total = ${combine("total", `x[i * ${columns}u + c]`)}; }
+  out[i] = total;`,
+    }));
+    return gpu.run(kernel, [x, out], groupsOf(rows), [rows]);
+  }
+  const parts = Math.ceil(columns / LONG), part = Math.ceil(columns / parts);
+  const kernel = gpu.kernel(`${op}Rows ${columns}`, () => ({
+    inputs: { x: "f32" },
+    outputs: { out: "f32" },
+    params: { groups: "u32" },
+    threads: THREADS,
+    globals: workgroupReduce("reduce", "f32", THREADS, combine),
+    body: `  if (group >= p.groups) { return; }
+  let row = ${div("group", parts)} * ${columns}u;
+  let start = row + ${mod("group", parts)} * ${part}u;
+  let end = min(start + ${part}u, row + ${columns}u);
+  var mine = ${start};
+  for (var at = start + lid; at < end; at += ${THREADS}u) { mine = ${combine("mine", "x[at]")}; }
+  let total = reduce(mine, lid);
+  if (lid == 0u) { out[group] = total; }`,
+  }));
+  if (parts === 1) return gpu.run(kernel, [x, out], rows, [rows]);
+  gpu.with(rows * parts * 4, (partial) => {
+    gpu.run(kernel, [x, partial], rows * parts, [rows * parts]);
+    reduceRows(gpu, op, partial, out, rows, parts);
+  });
+}
+
+/** How a workgroup looks at rows of `columns` elements: so many columns, and so many rows at a time. */
+export function columnTiles(columns: number): { across: number; down: number; blocks: number } {
+  let across = 1;
+  while (across < columns && across < THREADS) across *= 2;
+  return { across, down: THREADS / across, blocks: Math.ceil(columns / across) };
+}
+
+/** Adds up the values of the threads of one column; the sum is in `slots[column]` of the first row. */
+export function sumDown(slots: string, across: number): string {
+  return `workgroupBarrier();
+  for (var rest = ${THREADS / 2}u; rest >= ${across}u; rest >>= 1u) {
+    if (lid < rest) { ${slots}[lid] += ${slots}[lid + rest]; }
+    workgroupBarrier();
+  }`;
+}
+
+/** Rows that a workgroup adds up, one row of its threads after another. */
+const COLUMN_STEPS = 32;
+
+/** Sum of each column of x [rows, columns], in parts that are summed again. */
+export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, columns: number): void {
+  const width = columns % 4 === 0 ? 4 : 1, type = width === 4 ? "vec4f" : "f32";
+  const own = columns / width;
+  const { across, down, blocks } = columnTiles(own);
+  const part = down * COLUMN_STEPS, parts = Math.ceil(rows / part);
+  const kernel = gpu.kernel(`sumColumns ${columns}`, () => ({
+    inputs: { x: type },
+    outputs: { out: type },
+    params: { rows: "u32", groups: "u32" },
+    threads: THREADS,
+    globals: `var<workgroup> slots: array<${type}, ${THREADS}>;`,
+    body: `  if (group >= p.groups) { return; }
+  let column = ${mod("group", blocks)} * ${across}u + ${mod("lid", across)};
+  let start = ${div("group", blocks)} * ${part}u;
+  let end = min(start + ${part}u, p.rows);
+  var mine = ${type}();
+  if (column < ${own}u) {
+    for (var row = start + ${div("lid", across)}; row < end; row += ${down}u) {
+      mine += x[row * ${own}u + column];
+    }
+  }
+  slots[lid] = mine;
+  ${sumDown("slots", across)}
+  if (lid < ${across}u && column < ${own}u) { out[${
+      div("group", blocks)
+    } * ${own}u + column] = slots[lid]; }`,
+  }));
+  const run = (to: Buffer) => gpu.run(kernel, [x, to], parts * blocks, [rows, parts * blocks]);
+  if (parts === 1) return run(out);
+  gpu.with(parts * columns * 4, (partial) => {
+    run(partial);
+    sumColumns(gpu, partial, out, parts, columns);
+  });
+}
+
+/** exp(scale (x - max)) over its sum; a workgroup has a row. */
+export function softmax(
+  gpu: Gpu,
+  x: Buffer,
+  out: Buffer,
+  rows: number,
+  columns: number,
+  scale: number,
+): void {
+  const kernel = gpu.kernel(`softmax ${columns}`, () => ({
+    inputs: { x: "f32" },
+    outputs: { out: "f32" },
+    params: { rows: "u32", scale: "f32" },
+    threads: THREADS,
+    globals: mathematics + workgroupReduce("top", "f32", THREADS, largest) +
+      workgroupReduce("total", "f32", THREADS, sum),
+    body: `  if (group >= p.rows) { return; }
+  let row = group * ${columns}u;
+  var mine = -3.4028234e38f;
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine = max(mine, x[row + c]); }
+  let highest = top(mine, lid);
+  mine = 0.0;
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
+    let e = exp4(vec4f(p.scale * (x[row + c] - highest))).x;
+    out[row + c] = e;
+    mine += e;
+  }
+  let inverse = 1.0 / total(mine, lid);
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { out[row + c] *= inverse; }`,
+  }));
+  gpu.run(kernel, [x, out], rows, [rows, scale]);
+}
+
+/** scale y (g - sum(g y)) */
+export function softmaxGrad(
+  gpu: Gpu,
+  y: Buffer,
+  g: Buffer,
+  out: Buffer,
+  rows: number,
+  columns: number,
+  scale: number,
+): void {
+  const kernel = gpu.kernel(`softmaxGrad ${columns}`, () => ({
+    inputs: { y: "f32", g: "f32" },
+    outputs: { out: "f32" },
+    params: { rows: "u32", scale: "f32" },
+    threads: THREADS,
+    globals: workgroupReduce("total", "f32", THREADS, sum),
+    body: `  if (group >= p.rows) { return; }
+  let row = group * ${columns}u;
+  var mine = 0.0;
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine += y[row + c] * g[row + c]; }
+  let dot = total(mine, lid);
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { out[row + c] = p.scale * y[row + c] * (g[row + c] - dot); }`,
+  }));
+  gpu.run(kernel, [y, g, out], rows, [rows, scale]);
+}
