@@ -2,11 +2,16 @@
 import type { Backend } from "./backends/backend.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
 
-export type DeviceName = "cpu" | "gpujs";
+export type DeviceName = "cpu" | "webgpu" | "gpujs";
 
 let cpu: WasmBackend | null = null;
-let gpujs: Backend | null = null;
 let current: Backend | null = null;
+/** Opened once, when first asked for. Who does not ask does not load their packages. */
+const opened = new Map<DeviceName, Promise<Backend>>();
+const openers = {
+  webgpu: async () => await (await import("./backends/webgpu/backend.ts")).WebGpuBackend.open(),
+  gpujs: async () => new (await import("./backends/gpujs/backend.ts")).GpuJsBackend(),
+};
 
 /** The backend that new tensors are made on. */
 export function currentBackend(): Backend {
@@ -15,18 +20,33 @@ export function currentBackend(): Backend {
 
 /**
  * Chooses the backend for tensors made from now on and answers it. A tensor stays where it was made, and an operation's
- * tensors must be on one backend. `"gpujs"` is the reference: every operation by its definition, readable and slow.
- * `exact` turns the CPU's Winograd convolutions off: they err about twice as much as the definition (docs/accuracy.md)
- * and are three times as fast. Unsaid, it is as it was: off, or what the environment variable TESSERA_EXACT=1 says.
- * @throws if the name is not that of a device.
+ * tensors must be on one backend.
+ * - `"cpu"` computes in WebAssembly on all cores. `exact` turns its Winograd convolutions off: they err about twice as
+ *   much as the definition (docs/accuracy.md) and are three times as fast. Unsaid, it is as it was: off, or what the
+ *   environment variable TESSERA_EXACT=1 says.
+ * - `"webgpu"` computes on the GPU (docs/webgpu.md). Faults of the GPU are thrown when values are read.
+ * - `"gpujs"` is the reference: every operation by its definition, readable and slow.
+ *
+ * @throws if the name is not that of a device; if there is no GPU, or only one that computes on the CPU
+ * (TESSERA_SOFTWARE_GPU=1 allows that).
+ * @example
+ * const { description } = await device("webgpu"); // the name of the GPU
  */
 export async function device(name: DeviceName, options: { exact?: boolean } = {}): Promise<Backend> {
-  if (name === "gpujs") {
-    const { GpuJsBackend } = await import("./backends/gpujs/backend.ts"); // who does not ask does not load gpu.js
-    return current = gpujs ??= new GpuJsBackend();
+  if (name === "cpu") {
+    cpu ??= new WasmBackend();
+    if (options.exact !== undefined) cpu.exact = options.exact;
+    return current = cpu;
   }
-  if (name !== "cpu") throw new Error(`device: there is no device "${name}", use "cpu" or "gpujs"`);
-  cpu ??= new WasmBackend();
-  if (options.exact !== undefined) cpu.exact = options.exact;
-  return current = cpu;
+  if (!(name in openers)) {
+    throw new Error(`device: there is no device "${name}", use "cpu", "webgpu" or "gpujs"`);
+  }
+  const opening = opened.get(name) ?? openers[name]();
+  opened.set(name, opening);
+  try {
+    return current = await opening;
+  } catch (error) {
+    opened.delete(name); // a driver may be installed by the next time
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
 // Each other device beside the CPU, on the layers of the model at their widths: outputs and all gradients. Which of
 // equal maxima counts, on all of them, and what happens to tensors when the device changes.
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, test } from "bun:test";
 import {
   asyncScope,
   conv2d,
@@ -18,8 +18,6 @@ import type { Init } from "../nn/init.ts";
 import type { Layer } from "../nn/module.ts";
 import { maxError } from "./fill.ts";
 import { describeDevices, expectNoLeak, others } from "./helpers.ts";
-
-setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 const layers: [name: string, make: (init: Init) => Layer, input: number[]][] = [
   ["residual block, 128 channels", (init) => new ResnetBlock(128, 128, init), [1, 16, 16, 128]],

@@ -1,11 +1,11 @@
 // What many tests share: devices, numbers filled by key as the goldens were, comparisons that say by how much, leak
 // checks, checkpoints opened for a while.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type CheckpointFile, openCheckpoint } from "../data/formats/index.ts";
 import { device, type DeviceName, memory, type Shape, Tensor, tensor } from "../src/index.ts";
 
 /** Devices beside the CPU, and why those that this machine lacks cannot be had. */
-export const others: readonly DeviceName[] = ["gpujs"];
+export const others: readonly DeviceName[] = ["gpujs", "webgpu"];
 const missing = new Map<DeviceName, string>();
 for (const name of others) await device(name).catch((error: Error) => missing.set(name, error.message));
 await device("cpu");
@@ -16,6 +16,7 @@ export function describeDevices(
   group: (device: DeviceName) => void,
   devices: readonly DeviceName[] = ["cpu", ...others],
 ): void {
+  setDefaultTimeout(60_000); // Bun gives a test five seconds, too few for a driver that compiles on a busy machine
   for (const each of devices) {
     if (missing.has(each)) {
       test.skip(`${name} (${each}): ${missing.get(each)}`, () => {});

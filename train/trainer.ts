@@ -72,13 +72,13 @@ export class Trainer {
     return asyncScope(async () => {
       const generator = generatorStep(model, images, options);
       if (isLast) update(this.generator);
-      await letEventsIn();
+      await images.backend.pause(); // without it a signal or a finished read would wait for many steps
       const reconstruction = tamingExact
         ? noGrad(() => model.forward(images).reconstruction)
         : generator.reconstruction;
       const criticLogs = discriminatorStep(model, images, reconstruction, options);
       if (isLast) update(this.critic);
-      await letEventsIn();
+      await images.backend.pause();
       return { logs: { ...generator.logs, ...criticLogs }, indices: [generator.indices] };
     });
   }
@@ -101,9 +101,4 @@ function average(all: readonly Logs[]): Logs {
       return [name, sum.mul(1 / all.length)];
     }),
   );
-}
-
-/** The engine works synchronously: without these pauses a signal or a finished read would wait for many steps. */
-function letEventsIn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -107,6 +107,8 @@ export interface AdamSpec {
 
 export interface Backend {
   readonly name: string;
+  /** What computes, in words: a number of threads, the name of a GPU. */
+  readonly description: string;
 
   // Memory
   alloc(bytes: number): Buffer;
@@ -115,6 +117,8 @@ export interface Backend {
   read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values>;
   fill(out: Buffer, length: number, value: number): void;
   memory(): { reservedBytes: number };
+  /** Lets events in, and waits while the device is far behind what was asked of it. @throws what went wrong there */
+  pause(): Promise<void>;
 
   // Elementwise and movement
   unary(op: UnaryOp, x: Buffer, out: Buffer, length: number, p0?: number, p1?: number): void;

@@ -45,6 +45,7 @@ import { floats, GpuJsBuffer, ints } from "./memory.ts";
 
 export class GpuJsBackend implements Backend {
   readonly name = "gpujs";
+  readonly description = "gpu.js on the CPU, the reference";
   readonly #compiler = new Compiler();
   #reservedBytes = 0;
 
@@ -63,6 +64,10 @@ export class GpuJsBackend implements Backend {
 
   memory(): { reservedBytes: number } {
     return { reservedBytes: this.#reservedBytes };
+  }
+
+  pause(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, 0));
   }
 
   write(buffer: Buffer, values: TypedArray, offset: number): void {

@@ -31,6 +31,10 @@ export class WasmBackend implements Backend {
   readonly #machine = new Machine();
   readonly #convolutions = new Convolutions(this.#machine);
 
+  get description(): string {
+    return `CPU, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;
+  }
+
   /** How many threads compute. */
   get threads(): number {
     return this.#machine.threads;
@@ -59,6 +63,11 @@ export class WasmBackend implements Backend {
 
   memory(): { reservedBytes: number } {
     return { reservedBytes: this.#machine.allocator.reserved };
+  }
+
+  /** What was asked is done. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, 0));
   }
 
   write(buffer: Buffer, values: TypedArray, offset: number): void {

@@ -60,6 +60,7 @@ const binaryOps: Record<BinaryOp, string> = {
   leakyReluGrad: "select(u * p.p0, u, v > vec4f())",
 };
 
+/** `out` may be `a` or `b`, which is then read where it is written. */
 export function binary(
   gpu: Gpu,
   op: BinaryOp,
@@ -75,31 +76,34 @@ export function binary(
   const isFlat = isLine(aWalk) && isLine(bWalk);
   const width = isFlat || inner % 4 === 0 ? 4 : 1;
   const columns = inner / width;
-  /** The type of an operand's elements, and the one that thread i takes. */
-  const operand = (name: string, walk: Walk): [string, string] => {
-    if (isFlat) return ["vec4f", `${name}[i]`];
+  /** Element i of an operand. */
+  const element = (name: string, walk: Walk): string => {
+    if (isFlat) return `${name}[i]`;
     const row = div("i", columns), column = mod("i", columns);
-    if (walk.inner === 0) return ["f32", `vec4f(${name}[${row} * ${walk.outer}u])`];
+    if (walk.inner === 0) return `vec4f(${name}[${row} * ${walk.outer}u])`;
     const at = `${name}[${row} * ${walk.outer / width}u + ${column}]`;
-    return width === 4 ? ["vec4f", at] : ["f32", `vec4f(${at})`];
+    return width === 4 ? at : `vec4f(${at})`;
   };
+  const type = (walk: Walk) => width === 4 && (isFlat || walk.inner === 1) ? "vec4f" : "f32";
+  // a buffer cannot be bound for reading and for writing at once
+  const operands = [["a", a, aWalk], ["b", b, bWalk]] as const;
+  const inputs = operands.filter(([, buffer]) => buffer !== out);
+  const name = (n: string, buffer: Buffer) => buffer === out ? "out" : n;
   const walks = isFlat ? "" : ` ${inner}: ${[aWalk, bWalk].map((w) => `${w.outer} ${w.inner}`).join(", ")}`;
-  const kernel = gpu.kernel(`${op}${walks}`, () => {
-    const [aType, u] = operand("a", aWalk), [bType, v] = operand("b", bWalk);
-    return {
-      inputs: { a: aType, b: bType },
-      outputs: { out: width === 4 ? "vec4f" : "f32" },
-      params: { n: "u32", p0: "f32" },
-      threads: THREADS,
-      globals: op === "swishGrad" ? mathematics : "",
-      body: `${each("p.n")}
-  let u = ${u};
-  let v = ${v};
+  const places = operands.map(([n, buffer]) => name(n, buffer)).join(" ");
+  const kernel = gpu.kernel(`${op} ${places}${walks}`, () => ({
+    inputs: Object.fromEntries(inputs.map(([n, , walk]) => [n, type(walk)])),
+    outputs: { out: width === 4 ? "vec4f" : "f32" },
+    params: { n: "u32", p0: "f32" },
+    threads: THREADS,
+    globals: op === "swishGrad" ? mathematics : "",
+    body: `${each("p.n")}
+  let u = ${element(name("a", a), aWalk)};
+  let v = ${element(name("b", b), bWalk)};
   out[i] = (${binaryOps[op]})${width === 4 ? "" : ".x"};`,
-    };
-  });
+  }));
   const n = Math.ceil(length / width);
-  gpu.run(kernel, [a, b, out], groupsOf(n), [n, p0]);
+  gpu.run(kernel, [...inputs.map(([, buffer]) => buffer), out], groupsOf(n), [n, p0]);
 }
 
 export function fill(gpu: Gpu, out: Buffer, length: number, value: number): void {

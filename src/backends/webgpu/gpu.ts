@@ -38,6 +38,8 @@ export class Gpu {
   #calls = 0;
   #totals = { calls: 0, submits: 0 };
   #failure: Error | null = null;
+  /** When the GPU has done what it had at the last pause. */
+  #done: Promise<undefined> = Promise.resolve(undefined);
   /** Answers of error scopes that are still on their way. */
   #checks: Promise<void>[] = [];
 
@@ -202,6 +204,18 @@ export class Gpu {
     return dtype === "i32" ? new Int32Array(copy) : new Float32Array(copy);
   }
 
+  /**
+   * Hands over what was recorded, and waits until the GPU has done what it was handed at the pause before: whoever
+   * pauses now and then stays at most two such stretches ahead of it. @throws the first fault
+   */
+  async pause(): Promise<void> {
+    this.flush();
+    const before = this.#done;
+    this.#done = this.device.queue.onSubmittedWorkDone();
+    await before;
+    await this.settle();
+  }
+
   /** Waits for the answers of error scopes. @throws the first fault */
   async settle(): Promise<void> {
     while (this.#checks.length > 0) await Promise.all(this.#checks.splice(0));
@@ -284,5 +298,5 @@ export class Gpu {
 
 function blockOf(buffer: Buffer): Block {
   if (buffer instanceof GpuBuffer) return buffer.block;
-  throw new Error("a tensor of another device met one of the GPU: make both after the same device()");
+  throw new Error("webgpu: the tensor lives on another device; make both after the same device()");
 }

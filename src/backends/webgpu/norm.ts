@@ -188,6 +188,10 @@ export function groupNorm(
   apply(gpu, s, x, weight, bias, stats, out);
 }
 
+export function groupNormStats(gpu: Gpu, x: Buffer, stats: Buffer, spec: NormSpec): void {
+  statistics(gpu, plan(spec), x, stats);
+}
+
 export function groupNormApply(
   gpu: Gpu,
   x: Buffer,

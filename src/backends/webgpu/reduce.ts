@@ -144,7 +144,10 @@ export function softmax(
   gpu.run(kernel, [x, out], rows, [rows, scale]);
 }
 
-/** scale y (g - sum(g y)) */
+/**
+ * scale y (g - sum(g y)). As the y add up to 1, all g may be lessened by the same: by the one of the largest y, since where
+ * that is nearly 1 the difference would lose its digits.
+ */
 export function softmaxGrad(
   gpu: Gpu,
   y: Buffer,
@@ -159,13 +162,21 @@ export function softmaxGrad(
     outputs: { out: "f32" },
     params: { rows: "u32", scale: "f32" },
     threads: THREADS,
-    globals: workgroupReduce("total", "f32", THREADS, sum),
+    globals: workgroupReduce("total", "f32", THREADS, sum) +
+      workgroupReduce("peak", "vec2f", THREADS, (a, b) => `select(${b}, ${a}, ${a}.x >= ${b}.x)`),
     body: `  if (group >= p.rows) { return; }
   let row = group * ${columns}u;
+  var highest = vec2f(-1.0, 0.0);
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
+    if (y[row + c] > highest.x) { highest = vec2f(y[row + c], g[row + c]); }
+  }
+  let base = peak(highest, lid).y;
   var mine = 0.0;
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine += y[row + c] * g[row + c]; }
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine += y[row + c] * (g[row + c] - base); }
   let dot = total(mine, lid);
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { out[row + c] = p.scale * y[row + c] * (g[row + c] - dot); }`,
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
+    out[row + c] = p.scale * y[row + c] * (g[row + c] - base - dot);
+  }`,
   }));
   gpu.run(kernel, [y, g, out], rows, [rows, scale]);
 }

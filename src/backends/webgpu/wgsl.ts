@@ -78,8 +78,9 @@ const polynomial = (x: string, coefficients: readonly number[]) =>
 export const mathematics = `
 fn exp4(x: vec4f) -> vec4f {
   let bounded = clamp(x, vec4f(-87.3), vec4f(88.8));
-  let n = round(bounded * ${float(Math.LOG2E)});
-  let r = fma(n, vec4f(2.12194440e-4), fma(n, vec4f(-0.693359375), bounded));
+  let n = vec4i(round(bounded * ${float(Math.LOG2E)}));
+  // ln 2 = 355/512 - 2.1e-4; the first product in integers, lest the driver (Mesa) joins both and loses digits
+  let r = fma(vec4f(n), vec4f(2.12194440e-4), bounded - vec4f(n * 355) / 512.0);
   let q = ${
   polynomial("r", [
     1.9875691500e-4,
@@ -90,7 +91,7 @@ fn exp4(x: vec4f) -> vec4f {
     5.0000001201e-1,
   ])
 };
-  let power = bitcast<vec4f>((vec4i(n) + 127) << vec4u(23u));
+  let power = bitcast<vec4f>((n + 127) << vec4u(23u));
   // the clamp loses NaN
   return select(fma(r * r, q, r + 1.0) * power, x, x != x);
 }
