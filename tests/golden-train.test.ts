@@ -10,13 +10,12 @@
 // The definition's convolutions are held to this, not Winograd's: the reference stands at a kink of VGG. With the
 // definition and noise of 1e-6 in the picture, half the runs give 5.0e-5 more in the first d_weight, and Winograd may land
 // on either side. tests/winograd.test.ts compares the two ways on a loss without kinks.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, scope, Tensor, tensor } from "../src/index.ts";
 import { discriminatorStep, generatorStep, type Logs, validationStep } from "../nn/losses.ts";
 import { VQGAN } from "../nn/vqgan.ts";
 import { fillState, golden, maxError, picture, tinyConfig } from "./fill.ts";
-
-setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+import { describeDevices } from "./helpers.ts";
 
 interface Step {
   global_step: number;
@@ -50,9 +49,8 @@ const criticTolerances = [
 ];
 const images = (name: string) => tensor(picture(name, [2, 3, 32, 32]), [2, 32, 32, 3]);
 
-// filled once: VGG alone takes 15 million draws
-const filled = new VQGAN(tinyConfig, null, { withLoss: true });
-fillState(filled.stateDict());
+// filled once a device: VGG alone takes 15 million draws
+let filled: VQGAN;
 
 function tinyModel(): VQGAN {
   const model = new VQGAN(tinyConfig, null, { withLoss: true });
@@ -103,18 +101,22 @@ async function normError(
   wanted: Record<string, number>,
   floor: Record<string, number>,
 ): Promise<number> {
-  let worst = 0;
-  for (const [key, t] of tensors) {
-    if (floor[key] < 1e-9) continue;
-    worst = Math.max(worst, Math.abs(await norm(t!) / wanted[key] - 1));
-  }
-  return worst;
+  const errors = [...tensors].filter(([key]) => !(floor[key] < 1e-9))
+    .map(async ([key, t]) => Math.abs(await norm(t!) / wanted[key] - 1));
+  return Math.max(...await Promise.all(errors));
 }
 
-beforeAll(async () => void await device("cpu", { exact: true }));
-afterAll(async () => void await device("cpu", { exact: false }));
+describeDevices("two iterations", (name) => {
+  beforeAll(async () => {
+    await device(name, { exact: true });
+    filled = new VQGAN(tinyConfig, null, { withLoss: true });
+    fillState(filled.stateDict());
+  });
+  afterAll(async () => {
+    filled.dispose();
+    await device("cpu", { exact: false });
+  });
 
-describe("two iterations", () => {
   test("follow the reference", async () => {
     const model = tinyModel();
     const optimizer = new PlainAdam(model.generatorParameters());
@@ -231,4 +233,4 @@ describe("two iterations", () => {
     expect(maxError(await gradient(), whole)).toBeLessThan(1e-6);
     model.dispose();
   });
-});
+}, ["cpu", "webgpu"]);
