@@ -2,10 +2,12 @@
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import process from "node:process";
 import { Command } from "commander";
-import { conv2d, currentBackend, scope, tensor } from "../src/index.ts";
+import { currentBackend, device } from "../src/index.ts";
+import { gpu } from "./doctor_gpu.ts";
+import { checkEngine } from "./known_convolution.ts";
 import { formatBytes } from "./options.ts";
 
-interface Finding {
+export interface Finding {
   readonly name: string;
   readonly found: string;
   /** What to do; absent when all is well. */
@@ -32,6 +34,7 @@ export function doctorCommand(): Command {
         simd(),
         ...sharedMemory(),
         ...await engine(),
+        ...await gpu(),
         memory(),
         await pictures(),
       ];
@@ -85,9 +88,10 @@ function sharedMemory(): Finding[] {
   return [{ name, found: "not available", isVital: true, advice }];
 }
 
-/** Starts the engine and has it compute a 3x3 convolution whose answer plain arithmetic knows. */
+/** Starts the engine of the CPU and has it compute. */
 async function engine(): Promise<Finding[]> {
   try {
+    await device("cpu");
     const backend = currentBackend();
     const findings: Finding[] = [];
     if ("threads" in backend && "relaxedSimd" in backend) {
@@ -100,47 +104,11 @@ async function engine(): Promise<Finding[]> {
           : { name: "relaxed SIMD", found: "none", advice },
       );
     }
-    const start = performance.now();
-    const error = await convolutionError();
-    const found = `3x3 convolution, largest error ${error.toExponential(1)}, ${
-      (performance.now() - start).toFixed(0)
-    } ms`;
-    if (error < 1e-4) return [...findings, { name: "engine", found }];
-    const advice = "the answer is wrong: please report this with the output of this command";
-    return [...findings, { name: "engine", found, isVital: true, advice }];
+    return [...findings, { ...await checkEngine("engine"), isVital: true }];
   } catch (error) {
     const found = error instanceof Error ? error.message : String(error);
     return [{ name: "engine", found, isVital: true, advice: "see SIMD and shared memory above" }];
   }
-}
-
-async function convolutionError(): Promise<number> {
-  const side = 24, inputs = 16, outputs = 32;
-  const image = Float32Array.from({ length: side * side * inputs }, (_, i) => ((i * 37) % 101) / 50 - 1);
-  const weight = Float32Array.from({ length: outputs * inputs * 9 }, (_, i) => ((i * 53) % 89) / 44 - 1);
-  const at = (y: number, x: number, c: number) =>
-    y < 0 || x < 0 || y >= side || x >= side ? 0 : image[(y * side + x) * inputs + c];
-  const made = await scope(() =>
-    conv2d(tensor(image, [1, side, side, inputs]), tensor(weight, [outputs, inputs, 3, 3]), null, {
-      padding: 1,
-    })
-  ).floats();
-  let worst = 0;
-  for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
-      for (let o = 0; o < outputs; o++) {
-        let sum = 0;
-        for (let c = 0; c < inputs; c++) {
-          for (let k = 0; k < 9; k++) {
-            sum += at(y + Math.floor(k / 3) - 1, x + k % 3 - 1, c) * weight[(o * inputs + c) * 9 + k];
-          }
-        }
-        const error = Math.abs(made[(y * side + x) * outputs + o] - sum);
-        if (!(error <= worst)) worst = error; // NaN counts
-      }
-    }
-  }
-  return worst;
 }
 
 function memory(): Finding {

@@ -3,6 +3,7 @@ import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { decodeCommand } from "./decode.ts";
 import { demoCommand } from "./demo.ts";
+import { withDevice } from "./device.ts";
 import { doctorCommand } from "./doctor.ts";
 import { encodeCommand } from "./encode.ts";
 import { convertCommand } from "./convert.ts";
@@ -23,17 +24,17 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. DEBUG=1 shows where 
 
 function buildProgram(): Command {
   const program = new Command("tessera")
-    .description("VQGAN: pictures to tokens and back, and fine-tuning, on the CPU")
+    .description("VQGAN: pictures to tokens and back, and fine-tuning, on the CPU and on GPUs")
     .version("0.1.0", "-V, --version")
     .addHelpText("after", examples);
   const commands = [
-    demoCommand(),
+    withDevice(demoCommand()),
     doctorCommand(),
     inspectCommand(),
-    reconstructCommand(),
-    encodeCommand(),
-    decodeCommand(),
-    finetuneCommand(),
+    withDevice(reconstructCommand()),
+    withDevice(encodeCommand()),
+    withDevice(decodeCommand()),
+    withDevice(finetuneCommand()),
     convertCommand(),
   ];
   for (const command of commands) program.addCommand(command);

@@ -2,13 +2,13 @@
 import type { Backend } from "./backends/backend.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
 
-export type DeviceName = "cpu" | "webgpu" | "gpujs";
+export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
 
 let cpu: WasmBackend | null = null;
 let current: Backend | null = null;
 /** Opened once, when first asked for. Who does not ask does not load their packages. */
 const opened = new Map<DeviceName, Promise<Backend>>();
-const openers = {
+const openers: Partial<Record<DeviceName, () => Promise<Backend>>> = {
   webgpu: async () => await (await import("./backends/webgpu/backend.ts")).WebGpuBackend.open(),
   gpujs: async () => new (await import("./backends/gpujs/backend.ts")).GpuJsBackend(),
 };
@@ -25,6 +25,8 @@ export function currentBackend(): Backend {
  *   much as the definition (docs/accuracy.md) and are three times as fast. Unsaid, it is as it was: off, or what the
  *   environment variable TESSERA_EXACT=1 says.
  * - `"webgpu"` computes on the GPU (docs/webgpu.md). Faults of the GPU are thrown when values are read.
+ * - `"auto"` is the GPU where there is one that does not compute on the CPU, else the CPU; the answer's `description`
+ *   tells which.
  * - `"gpujs"` is the reference: every operation by its definition, readable and slow.
  *
  * @throws if the name is not that of a device; if there is no GPU, or only one that computes on the CPU
@@ -38,10 +40,17 @@ export async function device(name: DeviceName, options: { exact?: boolean } = {}
     if (options.exact !== undefined) cpu.exact = options.exact;
     return current = cpu;
   }
-  if (!(name in openers)) {
-    throw new Error(`device: there is no device "${name}", use "cpu", "webgpu" or "gpujs"`);
+  if (name === "auto") {
+    const { findAdapter, NoAdapterError } = await import("./backends/webgpu/adapter.ts");
+    const adapter = await findAdapter().catch((error: unknown) => {
+      if (error instanceof NoAdapterError) return null;
+      throw error;
+    });
+    return await device(adapter && !adapter.report.isSoftware ? "webgpu" : "cpu", options);
   }
-  const opening = opened.get(name) ?? openers[name]();
+  const open = openers[name];
+  if (!open) throw new Error(`device: there is no device "${name}", use "cpu", "webgpu", "auto" or "gpujs"`);
+  const opening = opened.get(name) ?? open();
   opened.set(name, opening);
   try {
     return current = await opening;

@@ -49,10 +49,11 @@ const softwareNames = /llvmpipe|lavapipe|softpipe|swiftshader|basic render|\bwar
 
 /**
  * The adapter with the highest performance.
- * @throws NoAdapterError if there is none, it computes nothing, or it is software and TESSERA_SOFTWARE_GPU=1 is not set.
+ * @throws NoAdapterError if there is none, it computes nothing, or it is software and not allowed: TESSERA_SOFTWARE_GPU=1 does.
  */
-export async function findAdapter(): Promise<FoundAdapter> {
-  const allowSoftware = Boolean(Number(process.env?.TESSERA_SOFTWARE_GPU ?? 0));
+export async function findAdapter(
+  allowSoftware: boolean = Boolean(Number(process.env?.TESSERA_SOFTWARE_GPU ?? 0)),
+): Promise<FoundAdapter> {
   const { gpu, source } = await entry();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {

@@ -37,8 +37,9 @@ export class WebGpuBackend implements Backend {
   }
 
   get description(): string {
-    const { name, source } = this.gpu.report;
-    return `${name}, by ${source}`;
+    const { name, source, isSoftware } = this.gpu.report;
+    const warning = isSoftware ? "; it computes on the CPU, slower than the device cpu" : "";
+    return `${name}, by ${source}${warning}`;
   }
 
   alloc(bytes: number): Buffer {

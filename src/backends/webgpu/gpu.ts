@@ -19,7 +19,7 @@ export interface Kernel {
 // WebGPU's flags, whose names Bun does not have
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, COMPUTE = 4;
 /** Kernel calls in an encoder at most, so that the GPU begins before the whole step is recorded. */
-const CALLS = 1024;
+const CALLS = 2048;
 /** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
 const PARAMS = 256;
 

@@ -1,0 +1,20 @@
+// --device: where a command computes.
+import { type Command, Option } from "commander";
+import { currentBackend, device, type DeviceName } from "../src/index.ts";
+
+/** Gives a command that computes the option --device, and obeys it before the command runs. */
+export function withDevice(command: Command): Command {
+  const option = new Option("--device <name>", "where to compute; auto: on a GPU, if there is one")
+    .choices(["cpu", "webgpu", "auto"]).default("cpu");
+  return command.addOption(option).hook("preAction", async () => {
+    const { device: name } = command.opts<{ device: DeviceName }>();
+    await device(name);
+    if (name !== "cpu") console.log(describeDevice(name));
+  });
+}
+
+function describeDevice(asked: DeviceName): string {
+  const { name, description } = currentBackend();
+  const why = asked === "auto" && name === "cpu" ? " (no GPU; tessera doctor says why)" : "";
+  return `device: ${description}${why}`;
+}
