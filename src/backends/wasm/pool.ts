@@ -1,7 +1,5 @@
 // The worker pool: a job is a kernel and a number of tiles; whoever is free takes the next tile by an atomic counter.
 // Workers live inside WebAssembly, spin briefly between jobs and then sleep on a futex: no messages, no idle CPU.
-import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import { f32, i32, type ModuleBuilder } from "./assembler.ts";
 
 /** Addresses of the control words, one cache line each so that they do not share one. */
@@ -74,7 +72,7 @@ export function addScheduler(m: ModuleBuilder): void {
 /** How many threads compute, the main thread included: TESSERA_THREADS, or one per core up to 16. */
 export function threadCount(): number {
   const wish = Number(globalThis.process?.env.TESSERA_THREADS);
-  return wish >= 1 ? Math.floor(wish) : Math.min(16, availableParallelism());
+  return wish >= 1 ? Math.floor(wish) : Math.min(16, navigator.hardwareConcurrency);
 }
 
 /** Starts `scratch.length` workers on the module; a worker joins as soon as it is up, nobody waits for it. */
@@ -83,6 +81,8 @@ export function startWorkers(
   memory: WebAssembly.Memory,
   scratch: readonly number[],
 ): void {
+  // asked for here and not imported, so that the file loads in browsers too
+  const { Worker } = process.getBuiltinModule("node:worker_threads");
   for (const at of scratch) {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), {
       workerData: { bytes, memory, scratch: at, failed: ARGUMENTS / 4 + FAILED, waiting: REMAINING / 4 },

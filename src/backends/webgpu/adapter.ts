@@ -1,7 +1,5 @@
 // Finds the GPU: `navigator.gpu` in browsers and Deno, the `webgpu` package (Dawn) in Bun and wherever
 // TESSERA_DAWN=1 asks for it. Null and software adapters are never taken silently.
-import { tmpdir } from "node:os";
-import process from "node:process";
 
 /** What `tessera doctor` prints of an adapter. */
 export interface AdapterReport {
@@ -26,11 +24,11 @@ export class NoAdapterError extends Error {
 const pinned = globalThis as { tesseraDawn?: GPU };
 
 async function entry(): Promise<{ gpu: GPU; source: string }> {
-  const env: Record<string, string | undefined> = process.env ?? {};
+  const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
   const isDawnWanted = Boolean(Number(env.TESSERA_DAWN ?? 0));
   const own = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (own && !isDawnWanted) {
-    env.XDG_RUNTIME_DIR ??= tmpdir(); // else the Vulkan loader complains on stderr, needlessly
+    env.XDG_RUNTIME_DIR ??= "/tmp"; // else the Vulkan loader complains on stderr, needlessly
     return { gpu: own, source: "navigator.gpu" };
   }
   try {
@@ -52,7 +50,7 @@ const softwareNames = /llvmpipe|lavapipe|softpipe|swiftshader|basic render|\bwar
  * @throws NoAdapterError if there is none, it computes nothing, or it is software and not allowed: TESSERA_SOFTWARE_GPU=1 does.
  */
 export async function findAdapter(
-  allowSoftware: boolean = Boolean(Number(process.env?.TESSERA_SOFTWARE_GPU ?? 0)),
+  allowSoftware: boolean = Boolean(Number(globalThis.process?.env.TESSERA_SOFTWARE_GPU ?? 0)),
 ): Promise<FoundAdapter> {
   const { gpu, source } = await entry();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
