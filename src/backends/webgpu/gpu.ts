@@ -37,7 +37,10 @@ export class Gpu {
   #encoders = 0;
   #calls = 0;
   #totals = { calls: 0, submits: 0 };
-  #failure: Error | null = null;
+  /** The first fault that was watched for, and the first other one, which may follow from it. */
+  #cause: Error | null = null;
+  #consequence: Error | null = null;
+  readonly #lost: Promise<void>;
   /** When the GPU has done what it had at the last pause. */
   #done: Promise<undefined> = Promise.resolve(undefined);
   /** Answers of error scopes that are still on their way. */
@@ -54,11 +57,10 @@ export class Gpu {
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#fail(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);
+      this.#consequence ??= new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);
     });
-    device.lost.then(({ reason, message }) => {
-      if (reason === "destroyed") return;
-      this.#fail(
+    this.#lost = device.lost.then(({ message }) => {
+      this.#cause ??= new Error(
         `the GPU was lost (${message || "no reason given"}): what was not saved is gone; start again`,
       );
     });
@@ -134,7 +136,7 @@ export class Gpu {
   run(kernel: Kernel, buffers: readonly Buffer[], groups: number, params: readonly number[] = []): void {
     if (groups === 0) return;
     if (this.#calls === CALLS) this.flush();
-    if (this.#failure) throw this.#failure;
+    this.#throwFault();
     const pass = this.#open();
     pass.setPipeline(kernel.pipeline);
     const group = this.#bindGroup(kernel, buffers.map(blockOf));
@@ -194,7 +196,8 @@ export class Gpu {
     try {
       await reader.mapAsync(1, 0, bytes);
     } catch (error) {
-      await this.settle();
+      await Promise.race([this.#lost, new Promise((resolve) => setTimeout(resolve, 100))]);
+      await this.settle(); // which knows more
       throw error;
     }
     const copy = reader.getMappedRange(0, bytes).slice(0);
@@ -219,7 +222,7 @@ export class Gpu {
   /** Waits for the answers of error scopes. @throws the first fault */
   async settle(): Promise<void> {
     while (this.#checks.length > 0) await Promise.all(this.#checks.splice(0));
-    if (this.#failure) throw this.#failure;
+    this.#throwFault();
   }
 
   #createBlock(size: number, label: string): GPUBuffer {
@@ -284,15 +287,15 @@ export class Gpu {
     this.device.pushErrorScope(filter);
     return (describe) => {
       const answer = this.device.popErrorScope().then((error) => {
-        if (error) this.#fail(describe(error.message));
+        if (error) this.#cause ??= new Error(describe(error.message));
       }, () => {}); // the device is lost, which is told elsewhere
       this.#checks.push(answer);
     };
   }
 
-  /** The first fault is told; later ones follow from it. */
-  #fail(message: string): void {
-    this.#failure ??= new Error(message);
+  #throwFault(): void {
+    const fault = this.#cause ?? this.#consequence;
+    if (fault) throw fault;
   }
 }
 
