@@ -22,9 +22,15 @@ const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, 
 const CALLS = 2048;
 /** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
 const PARAMS = 256;
+/** DEBUG=2 prints every kernel as it is recorded. */
+const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
 export class Gpu {
   readonly report: AdapterReport;
+  /** Hears of every kernel call, and how many bytes the tensors that it binds have: what must move at least. */
+  trace: ((name: string, bytes: number) => void) | null = debug
+    ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
+    : null;
   readonly #pool: Pool;
   readonly #kernels = new Map<string, Kernel>();
   readonly #layouts = new Map<string, Kernel["layout"] & { readonly pipeline: GPUPipelineLayout }>();
@@ -152,6 +158,7 @@ export class Gpu {
     pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
     this.#calls++;
     this.#totals.calls++;
+    this.trace?.(kernel.name, buffers.reduce((sum, { bytes }) => sum + bytes, 0));
   }
 
   /** Hands what was recorded to the GPU. */
