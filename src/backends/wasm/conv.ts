@@ -1,14 +1,14 @@
-// Convolution kernels: weights packed in panels of 8 output channels, pixels taken 6 at a time (micro.ts). A tile
+// Convolution kernels: weights packed in panels of output channels, pixels taken 6 at a time (micro.ts). A tile
 // copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
 // and matrix products read in place.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel, storeRow } from "./elementwise.ts";
-import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
+import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
 
 /**
- * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), 8 outputs.
+ * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), a panel of outputs.
  * arguments: from, to, kernel height, kernel width, inputs, outputs, then byte strides of output, input,
  * kernel row, kernel column in `from` (negative: flipped). A tile is a panel.
  */
@@ -199,7 +199,7 @@ export function addConv(m: ModuleBuilder): void {
   });
 }
 
-/** Adds bias and residual to one pixel's 8 channels, found at `acc` + `at`, and stores those that exist. */
+/** Adds bias and residual to one pixel's panel of channels, found at `acc` + `at`, and stores those that exist. */
 export function storePixel(
   f: Fn,
   acc: Local<"i32">,
@@ -211,7 +211,7 @@ export function storePixel(
   residual: Local<"i32">,
   out: Local<"i32">,
 ): void {
-  const a = [0, 16].map((o) => f.let(v.load(acc, at + o)));
+  const a = PANEL_VECTORS.map((o) => f.let(v.load(acc, at + o)));
   f.if(bias, () => {
     const at = f.let(i32.add(bias, i32.shl(channel, 2)));
     a.forEach((x, j) => f.set(x, v.add(x, v.load(at, 16 * j))));

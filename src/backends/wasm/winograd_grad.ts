@@ -23,7 +23,7 @@ import {
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 export const TILE_BYTES = PIXELS * PANEL * 4;
 
-/** Bytes of one part's sums: [product][6 inputs][8 outputs] for all inputs and a block of outputs. */
+/** Bytes of one part's sums: [product][6 inputs][panel] for all inputs and a block of outputs. */
 export function winogradSums(inChannels: number): number {
   return PRODUCTS * Math.ceil(inChannels / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
 }
@@ -97,7 +97,7 @@ function addGradPatches(m: ModuleBuilder, taps: Taps): void {
 
 /**
  * Sums over patches. A tile is (part of the blocks of patches, block of 128 output channels); arguments as in "winograd",
- * out: [part and block of outputs][product][6 inputs][8 outputs].
+ * out: [part and block of outputs][product][6 inputs][panel].
  */
 function addTiles(m: ModuleBuilder, taps: Taps): void {
   kernel(m, `winogradGrad${taps}`, (f, tile, scratch) => {
