@@ -238,9 +238,9 @@ export function addSumQuads(m: ModuleBuilder): void {
     const x = f.let(i32.add(argument(0), i32.mul(tile, i32.shl(rowBytes, 2))));
     const below = f.let(i32.add(x, i32.shl(rowBytes, 1)));
     f.for(0, f.let(argument(2)), 1, () => {
-      const pair = (row: Local<"i32">, at: Local<"i32">) =>
-        v.add(v.load(i32.add(row, at)), v.load(i32.add(i32.add(row, bytes), at)));
-      storeRow(f, out, n, (at) => v.add(pair(x, at), pair(below, at)));
+      const pair = (row: Local<"i32">, at: Local<"i32">, o: number) =>
+        v.add(f.load(i32.add(row, at), o), f.load(i32.add(i32.add(row, bytes), at), o));
+      storeRow(f, out, n, (at, o) => v.add(pair(x, at, o), pair(below, at, o)));
       f.inc(out, bytes);
       f.inc(x, i32.shl(bytes, 1));
       f.inc(below, i32.shl(bytes, 1));

@@ -1,16 +1,9 @@
 // The micro-kernels in which nearly all time is spent, after Goto's GEMM: 6 rows x 8 (16) columns of sums in twelve
 // vector registers, two for the right side and one for the left, which is broadcast from memory. V8 keeps 15 registers.
-import process from "node:process";
 import { type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { WIDE } from "./wide.ts";
 
 export const PIXELS = 6;
-const FLAGS = ["--experimental-wasm-revectorize", "--no-wasm-bounds-checks"];
-/**
- * Whether V8 joins neighbouring vectors of 128 bits to one of 256 (`deno task fast`). It does so only where no bounds check
- * lies between two accesses. The checks are not missed: the memory is all that 32-bit addresses reach.
- */
-export const WIDE = "Deno" in globalThis && process.arch === "x64" &&
-  FLAGS.every((flag) => process.env.DENO_V8_FLAGS?.includes(flag));
 /** Columns of a micro-kernel: two registers. */
 export const PANEL = WIDE ? 16 : 8;
 /** Byte offsets of the vectors of a panel's row. */

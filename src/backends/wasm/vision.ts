@@ -268,9 +268,12 @@ function addLpips(m: ModuleBuilder): void {
       f.if(f32.eq(length, 0), () => f.fillBytes(out, 0, i32.shl(argument(5), 2)), () => {
         const ia = inverse(f, length);
         const ib = inverse(f, norm(f, b));
-        const q = (at: Local<"i32">) => {
-          const difference = v.sub(v.mul(v.load(i32.add(a, at)), ia), v.mul(v.load(i32.add(b, at)), ib));
-          return v.mul(v.mul(f.splat(2), v.load(i32.add(argument(2), at))), difference);
+        const q = (at: Local<"i32">, o = 0) => {
+          const difference = v.sub(
+            v.mul(f.load(i32.add(a, at), o), ia),
+            v.mul(f.load(i32.add(b, at), o), ib),
+          );
+          return v.mul(v.mul(f.splat(2), f.load(i32.add(argument(2), at), o)), difference);
         };
         const dot = total(f, (at) => v.mul(q(at), v.load(i32.add(a, at))));
         const along = f.let(v.mul(v.splat(f32.div(dot, length)), ia));
@@ -279,7 +282,7 @@ function addLpips(m: ModuleBuilder): void {
           f,
           out,
           f.let(argument(5)),
-          (at) => v.mul(g, v.sub(q(at), v.mul(along, v.load(i32.add(a, at))))),
+          (at, o) => v.mul(g, v.sub(q(at, o), v.mul(along, f.load(i32.add(a, at), o)))),
         );
       });
     });
