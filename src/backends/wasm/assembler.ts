@@ -251,6 +251,10 @@ export class Fn {
     if (this.#abreast) this.#abreast.stores.push(code);
     else this.code.push(...code);
   }
+  /** Vectors side by side. */
+  storeAbreast(at: I32, values: readonly V128[], offset = 0): void {
+    values.forEach((value, i) => this.store(at, value, offset + 16 * i));
+  }
   /** Like `v.load`, where `at` is the same for all offsets of `abreast`. */
   load(at: I32, offset = 0): V128 {
     return v.load(this.#address(at), offset);
@@ -262,14 +266,27 @@ export class Fn {
    */
   abreast(offsets: readonly number[], body: (offset: number) => void): void {
     const addresses = new Map<string, Local<"i32">>();
-    const all = offsets.map((offset) => {
-      const stores: number[][] = [];
-      this.#abreast = { stores, addresses };
-      body(offset);
-      return stores;
+    this.brief(() => {
+      const all = offsets.map((offset) => {
+        const stores: number[][] = [];
+        this.#abreast = { stores, addresses };
+        body(offset);
+        return stores;
+      });
+      this.#abreast = null;
+      all[0].forEach((_, i) => all.forEach((stores) => this.code.push(...stores[i])));
     });
-    this.#abreast = null;
-    all[0].forEach((_, i) => all.forEach((stores) => this.code.push(...stores[i])));
+  }
+
+  /** Clears the vectors that the body has made: a loop around it would carry them, and each looks to V8 like a use. */
+  brief(body: () => void): void {
+    const before = this.#locals.length, zero = this.splat(0);
+    body();
+    const constants = new Set([...this.#constants.values()].map(({ index }) => index));
+    for (let i = before; i < this.#locals.length; i++) {
+      const local = new Local(this.#locals[i], this.params.length + i);
+      if (local.type === "v128" && !constants.has(local.index)) this.set(local as Local<"v128">, zero);
+    }
   }
 
   #address(at: I32): Ex<"i32"> {

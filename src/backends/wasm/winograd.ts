@@ -7,7 +7,9 @@ import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
+import { ABREAST_BYTES } from "./wide.ts";
 import {
+  COLUMNS,
   filterTransform,
   GAP,
   inputTransform,
@@ -27,7 +29,7 @@ const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 const LANES = ACCUMULATORS;
 const MOST = outputs(2);
 const TEMPORARY = LANES + MOST * MOST * PANEL * 4;
-export const WORK = TEMPORARY + MOST * PATCH * 16;
+export const WORK = TEMPORARY + COLUMNS;
 
 /** Rows of four vectors become columns. */
 function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
@@ -73,16 +75,16 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
         }
         if (taps === 3) four.forEach((from, l) => f.storeF32(at, f32.load(from, 8 * 4), half + 4 * l));
       }
-      for (const half of PANEL_VECTORS) {
-        const at = f.let(i32.add(to, half));
+      for (let part = 0; part < PANEL * 4; part += ABREAST_BYTES) {
+        const at = f.let(i32.add(to, part));
         transform2d(
           f,
           taps,
           filterTransform,
-          (y, x) => v.load(scratch, LANES + (y * taps + x) * PANEL * 4 + half),
+          (y, x) => [scratch, LANES + (y * taps + x) * PANEL * 4 + part],
           f.let(i32.add(scratch, TEMPORARY)),
-          (_, __, u) => {
-            f.store(at, u);
+          (_, __, values) => {
+            f.storeAbreast(at, values);
             f.inc(at, productBytes);
           },
         );
@@ -135,7 +137,7 @@ function addPatches(m: ModuleBuilder): void {
         const side = f.let(i32.const(PATCH));
         f.call("copyInput", sample, y, x, side, side, patch);
       });
-      f.for(0, pixelBytes, 16, (c) => {
+      f.for(0, pixelBytes, ABREAST_BYTES, (c) => {
         const at = f.let(i32.add(to, c));
         const corner = f.let(i32.add(from, c));
         const rows = [corner];
@@ -146,10 +148,10 @@ function addPatches(m: ModuleBuilder): void {
           f,
           PATCH,
           inputTransform,
-          (y, x) => v.load(i32.add(rows[y], columns[x])),
+          (y, x) => [i32.add(rows[y], columns[x]), 0],
           temporary,
-          (_, __, u) => {
-            f.store(at, u);
+          (_, __, values) => {
+            f.storeAbreast(at, values);
             f.inc(at, productBytes);
           },
         );
@@ -182,7 +184,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
     const [pixelBytes, rowBytes] = (["outPixel", "outRow"] as const).map((n) => f.let(arg(n)));
     const temporary = f.let(i32.add(scratch, TEMPORARY));
     f.for(0, count, 1, (t) => {
-      for (const half of PANEL_VECTORS) {
+      for (let part = 0; part < PANEL * 4; part += ABREAST_BYTES) {
         const column = Array.from({ length: PATCH }, () => f.local("i32"));
         column.forEach((at, x) => f.set(at, x === 0 ? sums : i32.add(column[x - 1], productBytes)));
         const productRow = f.let(i32.mul(productBytes, PATCH));
@@ -192,9 +194,9 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
           f,
           PATCH,
           (f, x) => outputTransform(f, x, side),
-          (y, x) => v.load(i32.add(row[y], column[x]), half),
+          (y, x) => [i32.add(row[y], column[x]), part],
           temporary,
-          (y, x, value) => f.store(scratch, value, LANES + (y * side + x) * PANEL * 4 + half),
+          (y, x, values) => f.storeAbreast(scratch, values, LANES + (y * side + x) * PANEL * 4 + part),
         );
       }
       const { sample, y, x } = patchPosition(f, f.let(i32.add(first, t)));
@@ -223,7 +225,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
 export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
 
 /** Bytes of a patch with its borders and of the columns of one transform. */
-export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + PRODUCTS * 16;
+export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + COLUMNS;
 
 /** Scratch that a tile of "winograd" needs for `patches` patches of `channels` channels. */
 export function winogradScratch(patches: number, channels: number): number {

@@ -7,7 +7,7 @@ import { PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
 import { allPatches, WORK } from "./winograd.ts";
-import { atMost, filterAt, GRAD_FILTERS, TILE_BYTES } from "./winograd_grad.ts";
+import { atMost, filterAt, GRAD_FILTERS, LANES, TILE_BYTES } from "./winograd_grad.ts";
 import { GAP, GRAD_TAPS, patchStride, PRODUCTS, TAPS, type Taps } from "./winograd_transforms.ts";
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
@@ -156,7 +156,7 @@ function addSmallGrad(m: ModuleBuilder, taps: Taps): void {
     const productBytes = f.let(i32.const(SMALL_PRODUCT));
     const one = f.let(i32.const(1));
     f.for(0, inputs, 1, (i) => {
-      f.for(0, channels, 4, (o) => {
+      f.for(0, channels, LANES, (o) => {
         const panel = i32.add(i32.mul(i32.div(i, PIXELS), panels), i32.div(o, PANEL));
         const place = i32.add(i32.mul(i32.rem(i, PIXELS), PANEL * 4), i32.shl(i32.and(o, PANEL - 1), 2));
         const at = f.let(i32.add(sums, i32.add(i32.mul(panel, TILE_BYTES), place)));
