@@ -5,6 +5,7 @@
 // (which a busy machine changes less), and peak memory of the whole process.
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { WIDE } from "../src/backends/wasm/wide.ts";
 import { hasModule, load, median, ours, table, theirs, torchVersion } from "./children.ts";
 
 /** What bench/job.ts, pytorch_vqgan.py and onnx_vqgan.py print. */
@@ -74,7 +75,9 @@ class Timings {
 
 const torch = torchVersion();
 const withOnnx = torch !== null && hasModule("onnxruntime", "onnx");
-const runtime = process.versions.bun ? `Bun ${process.versions.bun}` : `Deno ${process.versions.deno}`;
+const runtime = process.versions.bun
+  ? `Bun ${process.versions.bun}`
+  : `Deno ${process.versions.deno}, ${WIDE ? 256 : 128} bits`;
 console.log(
   `${runtime}${torch ? ` beside torch ${torch}` : ""}, ${options.threads} threads, ` +
     `${options.size}x${options.size}, batch ${options.batch}; ${load(Number(options.threads))}`,

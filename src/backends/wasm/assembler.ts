@@ -182,6 +182,8 @@ export class Fn {
   readonly #locals: ValType[] = [];
   readonly #constants = new Map<number, Local<"v128">>();
   readonly #prologue: number[] = [];
+  /** Inside `abreast`: the stores that are still to come, and addresses by the code that computes them. */
+  #abreast: { stores: number[][]; readonly addresses: Map<string, Local<"i32">> } | null = null;
 
   constructor(
     readonly module: ModuleBuilder,
@@ -244,7 +246,56 @@ export class Fn {
     this.code.push(...asI32(at).code, ...asF32(value).code, 0x38, ...memarg(2, offset));
   }
   store(at: I32, value: V128, offset = 0): void {
-    this.code.push(...asI32(at).code, ...value.code, ...simd(0x0b), ...memarg(4, offset));
+    const to = this.#address(at), from = this.#abreast ? this.let(value) : value;
+    const code = [...to.code, ...from.code, ...simd(0x0b), ...memarg(4, offset)];
+    if (this.#abreast) this.#abreast.stores.push(code);
+    else this.code.push(...code);
+  }
+  /** Vectors side by side. */
+  storeAbreast(at: I32, values: readonly V128[], offset = 0): void {
+    values.forEach((value, i) => this.store(at, value, offset + 16 * i));
+  }
+  /** Like `v.load`, where `at` is the same for all offsets of `abreast`. */
+  load(at: I32, offset = 0): V128 {
+    return v.load(this.#address(at), offset);
+  }
+
+  /**
+   * The body at each offset, with what it stores behind all of it: the first of all offsets, the second, and so on. Addresses
+   * are computed once. So must vectors lie in the code that shall be joined (wide.ts).
+   */
+  abreast(offsets: readonly number[], body: (offset: number) => void): void {
+    const addresses = new Map<string, Local<"i32">>();
+    this.brief(() => {
+      const all = offsets.map((offset) => {
+        const stores: number[][] = [];
+        this.#abreast = { stores, addresses };
+        body(offset);
+        return stores;
+      });
+      this.#abreast = null;
+      all[0].forEach((_, i) => all.forEach((stores) => this.code.push(...stores[i])));
+    });
+  }
+
+  /** Clears the vectors that the body has made: a loop around it would carry them, and each looks to V8 like a use. */
+  brief(body: () => void): void {
+    const before = this.#locals.length, zero = this.splat(0);
+    body();
+    const constants = new Set([...this.#constants.values()].map(({ index }) => index));
+    for (let i = before; i < this.#locals.length; i++) {
+      const local = new Local(this.#locals[i], this.params.length + i);
+      if (local.type === "v128" && !constants.has(local.index)) this.set(local as Local<"v128">, zero);
+    }
+  }
+
+  #address(at: I32): Ex<"i32"> {
+    const ex = asI32(at);
+    if (!this.#abreast || ex instanceof Local) return ex;
+    const { addresses } = this.#abreast, key = ex.code.join();
+    const known = addresses.get(key) ?? this.let(ex);
+    addresses.set(key, known);
+    return known;
   }
   copyBytes(to: I32, from: I32, bytes: I32): void {
     this.code.push(...asI32(to).code, ...asI32(from).code, ...asI32(bytes).code, 0xfc, 10, 0, 0);

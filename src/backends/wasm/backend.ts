@@ -22,6 +22,7 @@ import { PANEL } from "./micro.ts";
 import { NORM } from "./norm.ts";
 import { reduceRows, sumColumns } from "./sums.ts";
 import { CODE_ROWS, LPIPS_PIXELS, POOL_CHANNELS } from "./vision.ts";
+import { WIDE } from "./wide.ts";
 
 /** Channels times pixels of a normalisation tile. */
 const NORM_CHUNK = 32768;
@@ -44,6 +45,9 @@ export class WasmBackend implements Backend {
   get relaxedSimd(): boolean {
     return this.#machine.relaxedSimd;
   }
+
+  /** Whether vectors have 256 bits (wide.ts). */
+  readonly wide = WIDE;
 
   /** Whether convolutions are computed by their definition alone, without Winograd's shorter way. */
   get exact(): boolean {

@@ -1,14 +1,14 @@
-// Convolution kernels: weights packed in panels of 8 output channels, pixels taken 6 at a time (micro.ts). A tile
+// Convolution kernels: weights packed in panels of output channels, pixels taken 6 at a time (micro.ts). A tile
 // copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
 // and matrix products read in place.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel, storeRow } from "./elementwise.ts";
-import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
+import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
 
 /**
- * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), 8 outputs.
+ * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), a panel of outputs.
  * arguments: from, to, kernel height, kernel width, inputs, outputs, then byte strides of output, input,
  * kernel row, kernel column in `from` (negative: flipped). A tile is a panel.
  */
@@ -199,7 +199,7 @@ export function addConv(m: ModuleBuilder): void {
   });
 }
 
-/** Adds bias and residual to one pixel's 8 channels, found at `acc` + `at`, and stores those that exist. */
+/** Adds bias and residual to one pixel's panel of channels, found at `acc` + `at`, and stores those that exist. */
 export function storePixel(
   f: Fn,
   acc: Local<"i32">,
@@ -211,7 +211,7 @@ export function storePixel(
   residual: Local<"i32">,
   out: Local<"i32">,
 ): void {
-  const a = [0, 16].map((o) => f.let(v.load(acc, at + o)));
+  const a = PANEL_VECTORS.map((o) => f.let(v.load(acc, at + o)));
   f.if(bias, () => {
     const at = f.let(i32.add(bias, i32.shl(channel, 2)));
     a.forEach((x, j) => f.set(x, v.add(x, v.load(at, 16 * j))));
@@ -238,9 +238,9 @@ export function addSumQuads(m: ModuleBuilder): void {
     const x = f.let(i32.add(argument(0), i32.mul(tile, i32.shl(rowBytes, 2))));
     const below = f.let(i32.add(x, i32.shl(rowBytes, 1)));
     f.for(0, f.let(argument(2)), 1, () => {
-      const pair = (row: Local<"i32">, at: Local<"i32">) =>
-        v.add(v.load(i32.add(row, at)), v.load(i32.add(i32.add(row, bytes), at)));
-      storeRow(f, out, n, (at) => v.add(pair(x, at), pair(below, at)));
+      const pair = (row: Local<"i32">, at: Local<"i32">, o: number) =>
+        v.add(f.load(i32.add(row, at), o), f.load(i32.add(i32.add(row, bytes), at), o));
+      storeRow(f, out, n, (at, o) => v.add(pair(x, at, o), pair(below, at, o)));
       f.inc(out, bytes);
       f.inc(x, i32.shl(bytes, 1));
       f.inc(below, i32.shl(bytes, 1));

@@ -3,6 +3,7 @@ import type { BinaryOp, UnaryOp } from "../backend.ts";
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
 import { exp, log, sigmoid, softplus, tanh } from "./math.ts";
 import { argument, argumentF32 } from "./pool.ts";
+import { ABREAST, ABREAST_BYTES } from "./wide.ts";
 
 /** Elements a tile covers: 64 KiB of f32, so that operands stay in the second-level cache. */
 export const CHUNK = 16384;
@@ -14,18 +15,28 @@ export function kernel(m: ModuleBuilder, name: string, body: Body): void {
   m.fn(name, ["i32", "i32"], [], (f) => body(f, f.param(0, "i32"), f.param(1, "i32")));
 }
 
-/** out[i] = value(byte offset of i) for i < n in steps of four; the last lanes are stored one by one. */
-export function storeRow(f: Fn, out: Local<"i32">, n: Local<"i32">, value: (at: Local<"i32">) => V128): void {
+/** out[i] = value(byte offset of i, as a sum) for i < n by vectors; the last lanes are stored one by one. */
+export function storeRow(
+  f: Fn,
+  out: Local<"i32">,
+  n: Local<"i32">,
+  value: (at: Local<"i32">, offset: number) => V128,
+): void {
   const at = f.local("i32");
   f.set(at, 0);
-  const end = f.let(i32.shl(i32.and(n, -4), 2));
-  f.while(i32.lt(at, end), () => {
-    f.store(i32.add(out, at), value(at));
-    f.inc(at, 16);
-  });
+  const steps = (offsets: readonly number[]) => {
+    const bytes = 16 * offsets.length;
+    const end = f.let(i32.and(i32.shl(n, 2), -bytes));
+    f.while(i32.lt(at, end), () => {
+      f.abreast(offsets, (o) => f.store(i32.add(out, at), value(at, o), o));
+      f.inc(at, bytes);
+    });
+  };
+  steps(ABREAST);
+  if (ABREAST.length > 1) steps([0]);
   const left = f.let(i32.and(n, 3));
   f.if(left, () => {
-    const last = f.let(value(at));
+    const last = f.let(value(at, 0));
     const to = f.let(i32.add(out, at));
     f.storeF32(to, f32.lane(last, 0));
     f.if(i32.gt(left, 1), () => f.storeF32(to, f32.lane(last, 1), 4));
@@ -88,8 +99,10 @@ export function addElementwise(m: ModuleBuilder): void {
       const p1 = f.let(v.splat(argumentF32(4)));
       // whole vectors to the end: allocations are padded to 64 bytes
       f.while(i32.ltU(at, end), () => {
-        f.store(i32.add(out, at), op(f, f.let(v.load(i32.add(x, at))), p0, p1));
-        f.inc(at, 16);
+        f.abreast(ABREAST, (o) => {
+          f.store(i32.add(out, at), op(f, f.let(f.load(i32.add(x, at), o)), p0, p1), o);
+        });
+        f.inc(at, ABREAST_BYTES);
       });
     });
   }
@@ -114,11 +127,11 @@ export function addElementwise(m: ModuleBuilder): void {
           const out = f.let(address(2, 4, 1));
           const aSplat = aInner ? null : f.let(v.loadSplat(a));
           const bSplat = bInner ? null : f.let(v.loadSplat(b));
-          storeRow(f, out, n, (at) =>
+          storeRow(f, out, n, (at, o) =>
             op(
               f,
-              aSplat ?? f.let(v.load(i32.add(a, at))),
-              bSplat ?? f.let(v.load(i32.add(b, at))),
+              aSplat ?? f.let(f.load(i32.add(a, at), o)),
+              bSplat ?? f.let(f.load(i32.add(b, at), o)),
               p0,
             ));
           f.inc(row, 1);
@@ -182,16 +195,18 @@ function addAdam(m: ModuleBuilder): void {
       f.let(v.splat(argumentF32(n)))
     );
     f.while(i32.ltU(at, end), () => {
-      const grad = f.let(v.load(i32.add(g, at)));
-      const first = f.let(v.load(i32.add(m1, at)));
-      f.set(first, v.add(first, v.mul(c1, v.sub(grad, first))));
-      const second = f.let(v.add(v.mul(v.load(i32.add(m2, at)), b2), v.mul(v.mul(grad, c2), grad)));
-      const root = v.add(v.mul(v.sqrt(second), correction), eps);
-      f.store(i32.add(m1, at), first);
-      f.store(i32.add(m2, at), second);
-      const to = i32.add(p, at);
-      f.store(to, v.sub(v.load(to), v.div(v.mul(rate, first), root)));
-      f.inc(at, 16);
+      f.abreast(ABREAST, (o) => {
+        const grad = f.let(f.load(i32.add(g, at), o));
+        const first = f.let(f.load(i32.add(m1, at), o));
+        f.set(first, v.add(first, v.mul(c1, v.sub(grad, first))));
+        const second = f.let(v.add(v.mul(f.load(i32.add(m2, at), o), b2), v.mul(v.mul(grad, c2), grad)));
+        const root = v.add(v.mul(v.sqrt(second), correction), eps);
+        const to = i32.add(p, at);
+        f.store(i32.add(m1, at), first, o);
+        f.store(i32.add(m2, at), second, o);
+        f.store(to, v.sub(f.load(to, o), v.div(v.mul(rate, first), root)), o);
+      });
+      f.inc(at, ABREAST_BYTES);
     });
   });
 }

@@ -1,10 +1,21 @@
 // Group normalisation (Wu & He 2018) with swish folded in, and its gradient. Statistics: mean and squared deviations
 // of each channel over a chunk of pixels that stays in cache, combined in f64 (Chan et al. 1983), so that nothing
 // cancels; the normalised values are never stored.
-import { f32, f64, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import {
+  type Ex,
+  f32,
+  f64,
+  type Fn,
+  i32,
+  type Local,
+  type ModuleBuilder,
+  v,
+  type V128,
+} from "./assembler.ts";
 import { kernel, swishDerivative } from "./elementwise.ts";
 import { sigmoid } from "./math.ts";
 import { argument, argumentF32 } from "./pool.ts";
+import { ABREAST, ABREAST_BYTES } from "./wide.ts";
 
 /** Arguments of all four kernels. Rows of per-channel values are padded to `stride` floats. */
 export const NORM = {
@@ -55,21 +66,31 @@ function eachPixel(
   });
 }
 
-/** body(at, c, left) for each vector of a chunk, row by row: its byte offset, that within the row, and channels left. */
+/**
+ * body(at, c, offset, left) for each vector of a chunk, row by row: its byte offset and that within the row, both less a
+ * constant offset, and how many channels are left, unless they are enough.
+ */
 function eachVector(
   f: Fn,
   pixels: Local<"i32">,
   channels: Local<"i32">,
   rowBytes: Local<"i32">,
-  body: (at: Local<"i32">, c: Local<"i32">, left: Local<"i32">) => void,
+  body: (at: Local<"i32">, c: Local<"i32">, offset: number, left: Local<"i32"> | null) => void,
 ): void {
+  const bulk = f.let(i32.and(rowBytes, -ABREAST_BYTES));
   eachPixel(f, pixels, rowBytes, (row) => {
     const at = f.let(row);
-    const left = f.let(channels);
-    f.for(0, rowBytes, 16, (c) => {
-      body(at, c, left);
+    const c = f.let(i32.const(0));
+    f.set(c, 0);
+    f.while(i32.lt(c, bulk), () => {
+      f.abreast(ABREAST, (offset) => body(at, c, offset, null));
+      f.inc(at, ABREAST_BYTES);
+      f.inc(c, ABREAST_BYTES);
+    });
+    f.while(i32.lt(c, rowBytes), () => {
+      body(at, c, 0, f.let(i32.sub(channels, i32.shrU(c, 2))));
       f.inc(at, 16);
-      f.inc(left, -4);
+      f.inc(c, 16);
     });
   });
 }
@@ -192,7 +213,9 @@ function channelRows(f: Fn, sample: Local<"i32">, scratch: Local<"i32">, gradien
 }
 
 /** Stores 4 lanes, or those that are left of the row. */
-function storeLanes(f: Fn, to: Local<"i32">, value: V128, left: Local<"i32">): void {
+function storeLanes(f: Fn, at: Ex<"i32">, value: V128, offset: number, left: Local<"i32"> | null): void {
+  if (!left) return f.store(at, value, offset);
+  const to = f.let(at);
   f.if(i32.ge(left, 4), () => f.store(to, value), () => {
     const last = f.let(value);
     for (const lane of [0, 1, 2]) {
@@ -208,10 +231,10 @@ function addApply(m: ModuleBuilder): void {
     const x = f.let(i32.add(arg("x"), offset));
     const out = f.let(i32.add(arg("out"), offset));
     withOrWithoutSwish(f, (swish) => {
-      eachVector(f, pixels, channels, rowBytes, (at, c, left) => {
-        const table = f.let(i32.add(scratch, c));
-        const t = f.let(f.fma(v.load(i32.add(x, at)), v.load(table), v.load(i32.add(table, row))));
-        storeLanes(f, f.let(i32.add(out, at)), swish ? v.mul(t, sigmoid(f, t)) : t, left);
+      eachVector(f, pixels, channels, rowBytes, (at, c, o, left) => {
+        const table = i32.add(scratch, c);
+        const t = f.let(f.fma(f.load(i32.add(x, at), o), f.load(table, o), f.load(i32.add(table, row), o)));
+        storeLanes(f, i32.add(out, at), swish ? v.mul(t, sigmoid(f, t)) : t, o, left);
       });
     });
   });
@@ -233,13 +256,13 @@ function addGradient(m: ModuleBuilder): void {
     f.fillBytes(out, 0, i32.shl(row, 1));
     const dots = f.let(i32.add(out, row));
     withOrWithoutSwish(f, (swish) => {
-      eachVector(f, pixels, channels, rowBytes, (at, c) => {
-        const [scale, shift, inverse, offsets] = rows.map((r) => v.load(i32.add(r, c)));
-        const xs = f.let(v.load(i32.add(x, at)));
-        const dt = beforeSwish(f, xs, v.load(i32.add(g, at)), scale, shift, swish);
-        const [sum, dot] = [out, dots].map((to) => f.let(i32.add(to, c)));
-        f.store(sum, v.add(v.load(sum), dt));
-        f.store(dot, f.fma(dt, f.fma(xs, inverse, offsets), v.load(dot)));
+      eachVector(f, pixels, channels, rowBytes, (at, c, o) => {
+        const [scale, shift, inverse, offsets] = rows.map((r) => f.load(i32.add(r, c), o));
+        const xs = f.let(f.load(i32.add(x, at), o));
+        const dt = beforeSwish(f, xs, f.load(i32.add(g, at), o), scale, shift, swish);
+        const [sum, dot] = [out, dots].map((to) => i32.add(to, c));
+        f.store(sum, v.add(f.load(sum, o), dt), o);
+        f.store(dot, f.fma(dt, f.fma(xs, inverse, offsets), f.load(dot, o)), o);
       });
     });
   });
@@ -284,13 +307,13 @@ function addGradient(m: ModuleBuilder): void {
     const [x, g, out] = (["x", "g", "out"] as const).map((n) => f.let(i32.add(arg(n), offset)));
     const rows = [0, 1, 2, 3, 4, 5].map((n) => f.let(i32.add(scratch, i32.mul(row, n))));
     withOrWithoutSwish(f, (swish) => {
-      eachVector(f, pixels, channels, rowBytes, (at, c, left) => {
-        const [scale, shift, inverse, offsets, mean, dot] = rows.map((r) => v.load(i32.add(r, c)));
-        const xs = f.let(v.load(i32.add(x, at)));
-        const dt = beforeSwish(f, xs, v.load(i32.add(g, at)), scale, shift, swish);
+      eachVector(f, pixels, channels, rowBytes, (at, c, o, left) => {
+        const [scale, shift, inverse, offsets, mean, dot] = rows.map((r) => f.load(i32.add(r, c), o));
+        const xs = f.let(f.load(i32.add(x, at), o));
+        const dt = beforeSwish(f, xs, f.load(i32.add(g, at), o), scale, shift, swish);
         const sigma = f.let(inverse);
         const rest = v.mul(sigma, f.fma(f.fma(xs, sigma, offsets), dot, mean));
-        storeLanes(f, f.let(i32.add(out, at)), v.sub(v.mul(scale, dt), rest), left);
+        storeLanes(f, i32.add(out, at), v.sub(v.mul(scale, dt), rest), o, left);
       });
     });
   });

@@ -74,7 +74,7 @@ export function addReductions(m: ModuleBuilder): void {
     f.inc(row, 1);
     f.while(i32.lt(row, end), () => {
       f.inc(from, bytes);
-      storeRow(f, out, columns, (at) => v.add(v.load(i32.add(out, at)), v.load(i32.add(from, at))));
+      storeRow(f, out, columns, (at, o) => v.add(f.load(i32.add(out, at), o), f.load(i32.add(from, at), o)));
       f.inc(row, 1);
     });
   });
@@ -92,9 +92,9 @@ function addSoftmax(m: ModuleBuilder): void {
     const out = row(f, tile, 1, n);
     const scale = f.let(v.splat(argumentF32(3)));
     const top = f.let(v.splat(max(f, x, n)));
-    storeRow(f, out, n, (at) => exp(f, v.mul(scale, v.sub(v.load(i32.add(x, at)), top))));
+    storeRow(f, out, n, (at, o) => exp(f, v.mul(scale, v.sub(f.load(i32.add(x, at), o), top))));
     const inverse = f.let(v.splat(f32.div(1, sum(f, out, n))));
-    storeRow(f, out, n, (at) => v.mul(inverse, v.load(i32.add(out, at))));
+    storeRow(f, out, n, (at, o) => v.mul(inverse, f.load(i32.add(out, at), o)));
   });
   // dx = scale y (g - sum(g y))
   kernel(m, "softmaxGrad", (f, tile) => {
@@ -102,14 +102,14 @@ function addSoftmax(m: ModuleBuilder): void {
     const y = row(f, tile, 0, n);
     const out = row(f, tile, 1, n);
     const g = row(f, tile, 4, n);
-    storeRow(f, out, n, (at) => v.mul(v.load(i32.add(y, at)), v.load(i32.add(g, at))));
+    storeRow(f, out, n, (at, o) => v.mul(f.load(i32.add(y, at), o), f.load(i32.add(g, at), o)));
     const dot = f.let(v.splat(sum(f, out, n)));
     const scale = f.let(v.splat(argumentF32(3)));
     storeRow(
       f,
       out,
       n,
-      (at) => v.mul(v.mul(scale, v.load(i32.add(y, at))), v.sub(v.load(i32.add(g, at)), dot)),
+      (at, o) => v.mul(v.mul(scale, f.load(i32.add(y, at), o)), v.sub(f.load(i32.add(g, at), o), dot)),
     );
   });
 }
@@ -133,7 +133,7 @@ function addRowMoves(m: ModuleBuilder): void {
     f.for(0, f.let(argument(3)), 1, (i) => {
       const index = i32.load(i32.add(argument(0), i32.shl(i, 2)));
       const to = f.let(i32.add(argument(2), i32.mul(index, bytes)));
-      storeRow(f, to, columns, (at) => v.add(v.load(i32.add(to, at)), v.load(i32.add(from, at))));
+      storeRow(f, to, columns, (at, o) => v.add(f.load(i32.add(to, at), o), f.load(i32.add(from, at), o)));
       f.inc(from, bytes);
     });
   });

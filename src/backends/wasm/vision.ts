@@ -1,6 +1,6 @@
 // Nearest code, max pooling and the LPIPS distance: the kernels of the quantizer and the perceptual loss.
 import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
-import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
+import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { argument } from "./pool.ts";
 
@@ -14,7 +14,7 @@ export function addVision(m: ModuleBuilder): void {
 }
 
 /**
- * argmin over j of |e_j|^2 - 2 z.e_j, eight codes at a time with a running minimum: |z|^2 is the same for all codes,
+ * argmin over j of |e_j|^2 - 2 z.e_j, a panel of codes at a time with a running minimum: |z|^2 is the same for all codes,
  * and the matrix of distances is never stored. Strictly smaller wins, so the lowest index wins ties.
  * arguments: z, packed codebook, norms, out, count, channels, codes
  */
@@ -23,7 +23,7 @@ function addNearestCode(m: ModuleBuilder): void {
   kernel(m, "codeNorms", (f, tile) => {
     const channels = f.let(argument(5));
     const panel = f.let(i32.add(argument(1), i32.mul(tile, i32.mul(channels, PANEL * 4))));
-    const sums = [0, 1].map(() => f.let(v.zero()));
+    const sums = PANEL_VECTORS.map(() => f.let(v.zero()));
     f.for(0, channels, 1, () => {
       sums.forEach((s, j) => {
         const e = f.let(v.load(panel, 16 * j));
@@ -41,7 +41,8 @@ function addNearestCode(m: ModuleBuilder): void {
     });
   });
 
-  const ROW = 64; // bytes of running state: two vectors of minima, two of indices
+  const INDICES = PANEL * 4; // a row of running state is a panel of minima and one of indices
+  const ROW = 2 * INDICES;
   kernel(m, "nearestCode", (f, tile, scratch) => {
     const channels = f.let(argument(5));
     const rowBytes = f.let(i32.shl(channels, 2));
@@ -53,29 +54,32 @@ function addNearestCode(m: ModuleBuilder): void {
       const row = i32.add(first, i32.min(r, f.let(i32.sub(rows, 1))));
       f.storeI32(i32.add(table, i32.shl(r, 2)), i32.add(argument(0), i32.mul(row, rowBytes)));
       const at = f.let(i32.add(state, i32.mul(r, ROW)));
-      for (const j of [0, 16]) f.store(at, f.splat(Infinity), j);
-      for (const j of [32, 48]) f.store(at, v.zero(), j);
+      for (const j of PANEL_VECTORS) {
+        f.store(at, f.splat(Infinity), j);
+        f.store(at, v.zero(), INDICES + j);
+      }
     });
     const panel = f.let(argument(1));
     const norms = f.let(argument(2));
     const codes = f.let(argument(6));
     const one = f.let(i32.const(1));
-    const lanes = f.let(i32.add(scratch, 192)); // behind the 6 x 8 results
+    const lanes = f.let(i32.add(scratch, PIXELS * PANEL * 4)); // behind the results
     for (let lane = 0; lane < PANEL; lane++) f.storeI32(lanes, lane, 4 * lane);
     f.for(0, codes, PANEL, (code) => {
-      const norm = [0, 16].map((j) => f.let(v.load(norms, j)));
-      const index = [0, 16].map((j) => f.let(v.addI32(v.splatI32(code), v.load(lanes, j))));
+      const norm = PANEL_VECTORS.map((j) => f.let(v.load(norms, j)));
+      const index = PANEL_VECTORS.map((j) => f.let(v.addI32(v.splatI32(code), v.load(lanes, j))));
       f.for(0, rows, PIXELS, (r) => {
         f.call("micro", f.let(i32.add(table, i32.shl(r, 2))), panel, one, rowBytes, rowBytes, scratch);
         const at = f.let(i32.add(state, i32.mul(r, ROW)));
         for (let p = 0; p < PIXELS; p++) {
-          for (const j of [0, 1]) {
-            const dot = v.load(scratch, p * PANEL * 4 + 16 * j);
+          for (const [j, offset] of PANEL_VECTORS.entries()) {
+            const dot = v.load(scratch, p * PANEL * 4 + offset);
             const score = f.let(f.fma(dot, f.splat(-2), norm[j]));
-            const best = f.let(v.load(at, p * ROW + 16 * j));
+            const minimum = p * ROW + offset, code = minimum + INDICES;
+            const best = f.let(v.load(at, minimum));
             const closer = f.let(v.lt(score, best));
-            f.store(at, v.select(score, best, closer), p * ROW + 16 * j);
-            f.store(at, v.select(index[j], v.load(at, p * ROW + 32 + 16 * j), closer), p * ROW + 32 + 16 * j);
+            f.store(at, v.select(score, best, closer), minimum);
+            f.store(at, v.select(index[j], v.load(at, code), closer), code);
           }
         }
       });
@@ -85,11 +89,11 @@ function addNearestCode(m: ModuleBuilder): void {
     f.for(0, rows, 1, (r) => {
       const at = f.let(i32.add(state, i32.mul(r, ROW)));
       const best = f.let(f32.load(at));
-      const index = f.let(i32.load(at, 32));
+      const index = f.let(i32.load(at, INDICES));
       f.for(4, PANEL * 4, 4, (j) => {
         const lane = f.let(i32.add(at, j));
         const score = f.let(f32.load(lane));
-        const candidate = f.let(i32.load(lane, 32));
+        const candidate = f.let(i32.load(lane, INDICES));
         const tie = i32.and(f32.eq(score, best), i32.lt(candidate, index));
         f.if(i32.or(f32.lt(score, best), tie), () => {
           f.set(best, score);
@@ -264,9 +268,12 @@ function addLpips(m: ModuleBuilder): void {
       f.if(f32.eq(length, 0), () => f.fillBytes(out, 0, i32.shl(argument(5), 2)), () => {
         const ia = inverse(f, length);
         const ib = inverse(f, norm(f, b));
-        const q = (at: Local<"i32">) => {
-          const difference = v.sub(v.mul(v.load(i32.add(a, at)), ia), v.mul(v.load(i32.add(b, at)), ib));
-          return v.mul(v.mul(f.splat(2), v.load(i32.add(argument(2), at))), difference);
+        const q = (at: Local<"i32">, o = 0) => {
+          const difference = v.sub(
+            v.mul(f.load(i32.add(a, at), o), ia),
+            v.mul(f.load(i32.add(b, at), o), ib),
+          );
+          return v.mul(v.mul(f.splat(2), f.load(i32.add(argument(2), at), o)), difference);
         };
         const dot = total(f, (at) => v.mul(q(at), v.load(i32.add(a, at))));
         const along = f.let(v.mul(v.splat(f32.div(dot, length)), ia));
@@ -275,7 +282,7 @@ function addLpips(m: ModuleBuilder): void {
           f,
           out,
           f.let(argument(5)),
-          (at) => v.mul(g, v.sub(q(at), v.mul(along, v.load(i32.add(a, at))))),
+          (at, o) => v.mul(g, v.sub(q(at, o), v.mul(along, f.load(i32.add(a, at), o)))),
         );
       });
     });

@@ -123,9 +123,8 @@ function packPanels(
     const [p, q] = [f.let(source), f.let(panel)];
     f.if(i32.ge(left, width), () => {
       f.for(0, pixels, 1, () => {
-        f.store(q, v.load(p));
-        if (width === 8) f.store(q, v.load(p, 16), 16);
-        else for (const lane of [4, 5]) f.storeI32(q, i32.load(p, 4 * lane), 4 * lane);
+        for (let lane = 0; lane + 4 <= width; lane += 4) f.store(q, v.load(p, 4 * lane), 4 * lane);
+        for (let lane = width & -4; lane < width; lane++) f.storeI32(q, i32.load(p, 4 * lane), 4 * lane);
         f.inc(p, pixelStride);
         f.inc(q, width * 4);
       });

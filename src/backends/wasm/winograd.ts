@@ -5,9 +5,11 @@ import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v, type V12
 import { storePixel } from "./conv.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
-import { ACCUMULATORS, PANEL, PIXELS } from "./micro.ts";
+import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
+import { ABREAST_BYTES } from "./wide.ts";
 import {
+  COLUMNS,
   filterTransform,
   GAP,
   inputTransform,
@@ -27,7 +29,7 @@ const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 const LANES = ACCUMULATORS;
 const MOST = outputs(2);
 const TEMPORARY = LANES + MOST * MOST * PANEL * 4;
-export const WORK = TEMPORARY + MOST * PATCH * 16;
+export const WORK = TEMPORARY + COLUMNS;
 
 /** Rows of four vectors become columns. */
 function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
@@ -38,8 +40,8 @@ function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
 }
 
 /**
- * filters<taps>(from, lanes, inputs, to, product bytes, scratch): `inputs` filters of each of `lanes` <= 8 outputs at the
- * six points, to[product][input][8 outputs].
+ * filters<taps>(from, lanes, inputs, to, product bytes, scratch): `inputs` filters of each of `lanes` outputs, a panel at
+ * most, at the six points, to[product][input][panel].
  */
 function addFilters(m: ModuleBuilder, taps: Taps): void {
   m.fn(`filters${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
@@ -63,7 +65,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
       f.inc(at, tapStep);
     };
     f.for(0, inputs, 1, () => {
-      for (const half of [0, 16]) {
+      for (const half of PANEL_VECTORS) {
         const four = filter.slice(half / 4, half / 4 + 4);
         f.set(at, firstTap);
         for (let tap = 0; tap + 4 <= taps * taps; tap += 4) {
@@ -73,16 +75,16 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
         }
         if (taps === 3) four.forEach((from, l) => f.storeF32(at, f32.load(from, 8 * 4), half + 4 * l));
       }
-      for (const half of [0, 16]) {
-        const at = f.let(i32.add(to, half));
+      for (let part = 0; part < PANEL * 4; part += ABREAST_BYTES) {
+        const at = f.let(i32.add(to, part));
         transform2d(
           f,
           taps,
           filterTransform,
-          (y, x) => v.load(scratch, LANES + (y * taps + x) * PANEL * 4 + half),
+          (y, x) => [scratch, LANES + (y * taps + x) * PANEL * 4 + part],
           f.let(i32.add(scratch, TEMPORARY)),
-          (_, __, u) => {
-            f.store(at, u);
+          (_, __, values) => {
+            f.storeAbreast(at, values);
             f.inc(at, productBytes);
           },
         );
@@ -92,7 +94,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
     });
   });
 
-  // all filters: to[panel][product][input][8 outputs]. A tile is a panel.
+  // all filters: to[panel][product][input][panel]. A tile is a panel.
   kernel(m, `winogradFilters${taps}`, (f, tile, scratch) => {
     const inputs = f.let(arg("inChannels"));
     const first = f.let(i32.mul(tile, PANEL));
@@ -135,7 +137,7 @@ function addPatches(m: ModuleBuilder): void {
         const side = f.let(i32.const(PATCH));
         f.call("copyInput", sample, y, x, side, side, patch);
       });
-      f.for(0, pixelBytes, 16, (c) => {
+      f.for(0, pixelBytes, ABREAST_BYTES, (c) => {
         const at = f.let(i32.add(to, c));
         const corner = f.let(i32.add(from, c));
         const rows = [corner];
@@ -146,10 +148,10 @@ function addPatches(m: ModuleBuilder): void {
           f,
           PATCH,
           inputTransform,
-          (y, x) => v.load(i32.add(rows[y], columns[x])),
+          (y, x) => [i32.add(rows[y], columns[x]), 0],
           temporary,
-          (_, __, u) => {
-            f.store(at, u);
+          (_, __, values) => {
+            f.storeAbreast(at, values);
             f.inc(at, productBytes);
           },
         );
@@ -168,8 +170,8 @@ export function patchPosition(f: Fn, n: Local<"i32">): Record<"sample" | "y" | "
 }
 
 /**
- * outputs<taps>(sums, product bytes, first, count, channel, scratch): sums[product][patch][8 outputs] of the patches
- * first .. first + count become 8 channels of the output from `channel` on, with bias and residual.
+ * outputs<taps>(sums, product bytes, first, count, channel, scratch): sums[product][patch][panel] of the patches
+ * first .. first + count become a panel of channels of the output from `channel` on, with bias and residual.
  */
 function addOutputs(m: ModuleBuilder, taps: Taps): void {
   const side = outputs(taps);
@@ -182,7 +184,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
     const [pixelBytes, rowBytes] = (["outPixel", "outRow"] as const).map((n) => f.let(arg(n)));
     const temporary = f.let(i32.add(scratch, TEMPORARY));
     f.for(0, count, 1, (t) => {
-      for (const half of [0, 16]) {
+      for (let part = 0; part < PANEL * 4; part += ABREAST_BYTES) {
         const column = Array.from({ length: PATCH }, () => f.local("i32"));
         column.forEach((at, x) => f.set(at, x === 0 ? sums : i32.add(column[x - 1], productBytes)));
         const productRow = f.let(i32.mul(productBytes, PATCH));
@@ -192,9 +194,9 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
           f,
           PATCH,
           (f, x) => outputTransform(f, x, side),
-          (y, x) => v.load(i32.add(row[y], column[x]), half),
+          (y, x) => [i32.add(row[y], column[x]), part],
           temporary,
-          (y, x, value) => f.store(scratch, value, LANES + (y * side + x) * PANEL * 4 + half),
+          (y, x, values) => f.storeAbreast(scratch, values, LANES + (y * side + x) * PANEL * 4 + part),
         );
       }
       const { sample, y, x } = patchPosition(f, f.let(i32.add(first, t)));
@@ -223,7 +225,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
 export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
 
 /** Bytes of a patch with its borders and of the columns of one transform. */
-export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + PRODUCTS * 16;
+export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + COLUMNS;
 
 /** Scratch that a tile of "winograd" needs for `patches` patches of `channels` channels. */
 export function winogradScratch(patches: number, channels: number): number {
@@ -242,7 +244,7 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
     const first = f.let(i32.mul(block, capacity));
     const count = f.let(i32.min(f.let(i32.sub(allPatches(), first)), capacity));
     const channelBytes = f.let(i32.shl(arg("inChannels"), 2));
-    const products = f.let(i32.add(scratch, WORK)); // [product][patch][8 outputs]
+    const products = f.let(i32.add(scratch, WORK)); // [product][patch][panel]
     const productBytes = f.let(i32.add(i32.mul(capacity, PANEL * 4), GAP));
     const inputs = f.let(i32.add(products, i32.mul(productBytes, PRODUCTS)));
     const stride = f.let(arg("patchStride"));

@@ -28,10 +28,10 @@ const SMALL = 72;
 /** Patches times channels of a small map's patches that are read together. */
 const SMALL_CHUNK = 4096;
 
-/** Beyond a thousand channels a tile would not fit its scratch. */
+/** Beyond a thousand channels a tile of six patches would overflow the second-level cache. */
 function takes({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
   return height === width && (height === 3 || height === 4) && stride === 1 && inChannels % 4 === 0 &&
-    winogradScratch(PIXELS, inChannels) <= SCRATCH;
+    inChannels <= 1000;
 }
 /** A convolution of an enlarged picture whose output has its size. */
 export const takesEnlarged = (s: ConvSpec): boolean =>
@@ -39,7 +39,7 @@ export const takesEnlarged = (s: ConvSpec): boolean =>
   s.outHeight === 2 * s.height &&
   s.outWidth === 2 * s.width && takesForward(s);
 /** To a few channels the transforms cost more than they save. */
-export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= PANEL;
+export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= 8;
 export const takesWeightGrad = takes;
 
 /** Filters as they lie in memory, with the byte strides of outputs and inputs; `flipped` by half a turn or not. */

@@ -1,12 +1,13 @@
 // The weight gradient of a stride-1 convolution by Winograd: the output gradient's 4x4 (3x3) patches act as the filter, and
 // since the transforms are linear, the sum over all patches is taken before the way back to 3x3 (4x4) taps.
-import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
 import { allPatches, patchBytes, patchPosition } from "./winograd.ts";
+import { ABREAST, ABREAST_BYTES } from "./wide.ts";
 import {
   filterTransform,
   GAP,
@@ -22,8 +23,10 @@ import {
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 export const TILE_BYTES = PIXELS * PANEL * 4;
+/** Numbers that are transformed together. */
+export const LANES = ABREAST_BYTES / 4;
 
-/** Bytes of one part's sums: [product][6 inputs][8 outputs] for all inputs and a block of outputs. */
+/** Bytes of one part's sums: [product][6 inputs][panel] for all inputs and a block of outputs. */
 export function winogradSums(inChannels: number): number {
   return PRODUCTS * Math.ceil(inChannels / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
 }
@@ -34,7 +37,7 @@ export function winogradGradScratch(patches: number, inChannels: number): number
     PRODUCTS * (patches * (patchStride(inChannels) + TILE_CHANNELS * 4) + 2 * GAP) + 64;
 }
 
-/** Loads 6x6 or 4x4 vectors at a stride: addresses of rows plus offsets of columns. */
+/** Where 6x6 or 4x4 vectors at a stride are: addresses of rows plus offsets of columns. */
 function grid(f: Fn, from: Local<"i32">, side: number, row: Local<"i32">, column: Local<"i32">) {
   const rows = [from];
   const columns = [f.let(i32.const(0))];
@@ -42,7 +45,7 @@ function grid(f: Fn, from: Local<"i32">, side: number, row: Local<"i32">, column
     rows.push(f.let(i32.add(rows[i - 1], row)));
     columns.push(f.let(i32.add(columns[i - 1], column)));
   }
-  return (y: number, x: number) => v.load(i32.add(rows[y], columns[x]));
+  return (y: number, x: number) => [i32.add(rows[y], columns[x]), 0] as const;
 }
 
 /**
@@ -60,7 +63,7 @@ function addGradPatches(m: ModuleBuilder, taps: Taps): void {
     const productBytes = f.let(i32.add(i32.mul(arg("blockWidth"), TILE_CHANNELS * 4), GAP));
     const temporary = f.let(i32.add(patch, PRODUCTS * TILE_CHANNELS * 4));
     const bytes = f.let(i32.shl(channels, 2));
-    const whole = f.let(i32.eqz(i32.and(channels, 3)));
+    const whole = f.let(i32.eqz(i32.and(channels, LANES - 1)));
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
       const { sample, y: tileY, x: tileX } = patchPosition(f, n);
       const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
@@ -82,11 +85,11 @@ function addGradPatches(m: ModuleBuilder, taps: Taps): void {
         f.set(row, blockRow);
         f.set(column, blockBytes);
       });
-      f.for(0, bytes, 16, (c) => {
+      f.for(0, bytes, ABREAST_BYTES, (c) => {
         const at = f.let(i32.add(to, c));
-        const load = grid(f, f.let(i32.add(from, c)), side, row, column);
-        transform2d(f, side, filterTransform, load, temporary, (_, __, u) => {
-          f.store(at, u);
+        const places = grid(f, f.let(i32.add(from, c)), side, row, column);
+        transform2d(f, side, filterTransform, places, temporary, (_, __, values) => {
+          f.storeAbreast(at, values);
           f.inc(at, productBytes);
         });
       });
@@ -97,7 +100,7 @@ function addGradPatches(m: ModuleBuilder, taps: Taps): void {
 
 /**
  * Sums over patches. A tile is (part of the blocks of patches, block of 128 output channels); arguments as in "winograd",
- * out: [part and block of outputs][product][6 inputs][8 outputs].
+ * out: [part and block of outputs][product][6 inputs][panel].
  */
 function addTiles(m: ModuleBuilder, taps: Taps): void {
   kernel(m, `winogradGrad${taps}`, (f, tile, scratch) => {
@@ -151,37 +154,43 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
 }
 
 /**
- * gradFilters<taps>(sums, product bytes, parts, part bytes, to, lanes, scratch): 36 sums of 4 outputs, those of all parts
- * added in their order, become the gradients of up to 4 filters in OIHW order, at `to` and its successors.
+ * gradFilters<taps>(sums, product bytes, parts, part bytes, to, lanes, scratch): 36 sums of outputs abreast, those of all
+ * parts added in their order, become the gradients of as many filters in OIHW order, at `to` and its successors.
  */
 function addGradFilters(m: ModuleBuilder, taps: Taps): void {
   m.fn(`gradFilters${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [at, productBytes, parts, partBytes, to, lanes, scratch] = [0, 1, 2, 3, 4, 5, 6]
       .map((n) => f.param(n, "i32"));
-    const filter = f.let(i32.add(scratch, PRODUCTS * 16)); // taps x taps x 4 lanes
-    const temporary = f.let(i32.add(filter, taps * taps * 16));
+    const filter = f.let(i32.add(scratch, PRODUCTS * ABREAST_BYTES)); // taps x taps x lanes
+    const temporary = f.let(i32.add(filter, taps * taps * ABREAST_BYTES));
     f.if(i32.gt(parts, 1), () => {
-      f.fillBytes(scratch, 0, PRODUCTS * 16);
+      f.fillBytes(scratch, 0, PRODUCTS * ABREAST_BYTES);
       f.for(0, parts, 1, () => {
         const from = f.let(at);
-        f.for(0, PRODUCTS * 16, 16, (p) => {
-          const sum = f.let(i32.add(scratch, p));
-          f.store(sum, v.add(v.load(sum), v.load(from)));
+        f.for(0, PRODUCTS * ABREAST_BYTES, ABREAST_BYTES, (p) => {
+          const sum = i32.add(scratch, p);
+          f.abreast(ABREAST, (o) => f.store(sum, v.add(f.load(sum, o), f.load(from, o)), o));
           f.inc(from, productBytes);
         });
         f.inc(at, partBytes);
       });
       f.set(at, scratch);
-      f.set(productBytes, 16);
+      f.set(productBytes, ABREAST_BYTES);
     });
-    const load = grid(f, at, PATCH, f.let(i32.mul(productBytes, PATCH)), productBytes);
-    const store = (y: number, x: number, value: V128) => f.store(filter, value, (y * taps + x) * 16);
-    transform2d(f, PATCH, (f, x) => outputTransform(f, x, taps), load, temporary, store);
+    const places = grid(f, at, PATCH, f.let(i32.mul(productBytes, PATCH)), productBytes);
+    transform2d(
+      f,
+      PATCH,
+      (f, x) => outputTransform(f, x, taps),
+      places,
+      temporary,
+      (y, x, values) => f.storeAbreast(filter, values, (y * taps + x) * ABREAST_BYTES),
+    );
     const filterBytes = f.let(i32.mul(arg("inChannels"), taps * taps * 4));
-    for (let l = 0; l < 4; l++) {
+    for (let l = 0; l < LANES; l++) {
       f.if(i32.gt(lanes, l), () => {
         for (let tap = 0; tap < taps * taps; tap++) {
-          f.storeF32(to, f32.load(filter, tap * 16 + l * 4), tap * 4);
+          f.storeF32(to, f32.load(filter, tap * ABREAST_BYTES + l * 4), tap * 4);
         }
       });
       f.inc(to, filterBytes);
@@ -189,7 +198,7 @@ function addGradFilters(m: ModuleBuilder, taps: Taps): void {
   });
 }
 /** Scratch of gradFilters. */
-export const GRAD_FILTERS = (PRODUCTS + 16 + 4 * PATCH) * 16;
+export const GRAD_FILTERS = (PRODUCTS + 16 + 4 * PATCH) * ABREAST_BYTES;
 
 /** Where the filter from input `input` to output `output` is in dW. */
 export const filterAt = (taps: Taps, output: Ex<"i32">, input: Ex<"i32">) =>
@@ -223,7 +232,7 @@ function addWayBack(m: ModuleBuilder, taps: Taps): void {
     );
     const parts = f.let(arg("splits"));
     f.for(0, rows, 1, (row) => {
-      f.for(0, channels, 4, (lane) => {
+      f.for(0, channels, LANES, (lane) => {
         const panel = i32.mul(i32.div(lane, PANEL), TILE_BYTES);
         const place = i32.add(i32.mul(row, PANEL * 4), i32.shl(i32.and(lane, PANEL - 1), 2));
         const at = f.let(i32.add(start, i32.add(panel, place)));

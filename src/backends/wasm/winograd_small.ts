@@ -7,7 +7,7 @@ import { PANEL, PIXELS } from "./micro.ts";
 import { argument } from "./pool.ts";
 import { TILE_CHANNELS } from "./weightgrad.ts";
 import { allPatches, WORK } from "./winograd.ts";
-import { atMost, filterAt, GRAD_FILTERS, TILE_BYTES } from "./winograd_grad.ts";
+import { atMost, filterAt, GRAD_FILTERS, LANES, TILE_BYTES } from "./winograd_grad.ts";
 import { GAP, GRAD_TAPS, patchStride, PRODUCTS, TAPS, type Taps } from "./winograd_transforms.ts";
 
 const arg = (name: keyof typeof CONV) => argument(CONV[name]);
@@ -15,7 +15,7 @@ const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 /** Patches of a tile of "winogradInputs". */
 export const INPUT_PATCHES = 2;
 
-/** Bytes of the transformed patches, or of as many sums of 8 channels. */
+/** Bytes of the transformed patches, or of as many sums of a panel. */
 export const transformedBytes = (patches: number, channels: number): number =>
   PRODUCTS * (patches * patchStride(channels) + GAP);
 
@@ -43,9 +43,9 @@ export function addWinogradSmall(m: ModuleBuilder): void {
       const stride = f.let(arg("patchStride"));
       const inputBytes = f.let(i32.add(i32.mul(capacity, stride), GAP));
       const chunk = f.let(arg("chunk"));
-      const filters = f.let(i32.add(scratch, WORK)); // [product][input of the chunk][8 outputs]
+      const filters = f.let(i32.add(scratch, WORK)); // [product][input of the chunk][panel]
       const filterBytes = f.let(i32.add(i32.mul(chunk, PANEL), GAP));
-      const sums = f.let(i32.add(filters, i32.mul(filterBytes, PRODUCTS))); // [panel][product][patch][8 outputs]
+      const sums = f.let(i32.add(filters, i32.mul(filterBytes, PRODUCTS))); // [panel][product][patch][panel]
       const sumBytes = f.let(i32.add(i32.mul(capacity, PANEL * 4), GAP));
       const start = f.let(i32.mul(tile, i32.mul(arg("blockPanels"), PANEL)));
       const panelEnd = i32.add(start, i32.mul(arg("blockPanels"), PANEL));
@@ -91,7 +91,7 @@ export function addWinogradSmall(m: ModuleBuilder): void {
 
 /** Input and output channels of a tile of "winogradGradSmall". */
 export const SMALL_IN = 8 * PIXELS;
-export const SMALL_OUT = 4 * PANEL;
+export const SMALL_OUT = 32;
 /** Patches of a tile of "winogradGrads". */
 export const GRAD_PATCHES = 4;
 const SMALL_PRODUCT = SMALL_IN * SMALL_OUT * 4 + GAP;
@@ -136,7 +136,7 @@ function addSmallGrad(m: ModuleBuilder, taps: Taps): void {
     const right = f.let(
       i32.add(i32.add(arg("gradients"), column), i32.mul(block, i32.mul(rightBytes, PRODUCTS))),
     );
-    const sums = f.let(i32.add(scratch, GRAD_FILTERS)); // [product][6 inputs][8 outputs]
+    const sums = f.let(i32.add(scratch, GRAD_FILTERS)); // [product][6 inputs][panel]
     f.fillBytes(sums, 0, PRODUCTS * SMALL_PRODUCT);
     const product = f.let(sums);
     f.for(0, PRODUCTS, 1, () => {
@@ -156,7 +156,7 @@ function addSmallGrad(m: ModuleBuilder, taps: Taps): void {
     const productBytes = f.let(i32.const(SMALL_PRODUCT));
     const one = f.let(i32.const(1));
     f.for(0, inputs, 1, (i) => {
-      f.for(0, channels, 4, (o) => {
+      f.for(0, channels, LANES, (o) => {
         const panel = i32.add(i32.mul(i32.div(i, PIXELS), panels), i32.div(o, PANEL));
         const place = i32.add(i32.mul(i32.rem(i, PIXELS), PANEL * 4), i32.shl(i32.and(o, PANEL - 1), 2));
         const at = f.let(i32.add(sums, i32.add(i32.mul(panel, TILE_BYTES), place)));

@@ -1,6 +1,7 @@
 // Winograd's transforms (Lavin & Gray 2016), as Toom and Cook have them: polynomials are evaluated at six points, multiplied
 // there and interpolated. At six points 4 outputs of 3 taps are found, 3 outputs of 4 taps, or 5 outputs of 2.
-import { type Ex, type Fn, v, type V128 } from "./assembler.ts";
+import { type Ex, type Fn, type Local, v, type V128 } from "./assembler.ts";
+import { ABREAST, ABREAST_BYTES } from "./wide.ts";
 
 /** Inputs of a patch along one side, and how many products it takes. */
 export const PATCH = 6;
@@ -18,7 +19,10 @@ export const outputs = (taps: Taps): number => PATCH + 1 - taps;
  */
 export const GAP = 64;
 /** Bytes from one transformed patch to the next, for the same reason. */
-export const patchStride = (channels: number): number => channels * 4 + (channels % 512 === 0 ? GAP : 0);
+export const patchStride = (channels: number): number =>
+  Math.ceil(channels * 4 / ABREAST_BYTES) * ABREAST_BYTES + (channels % 512 === 0 ? GAP : 0);
+/** Bytes of half a transform: the columns of a patch. */
+export const COLUMNS = PRODUCTS * ABREAST_BYTES;
 
 /** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: at these they err half as much as at the usual 1 and 2. */
 const P = Math.SQRT1_2;
@@ -74,25 +78,37 @@ export function outputTransform(f: Fn, m: Vectors, count: number): V128[] {
 }
 
 /**
- * A two-dimensional transform of vectors in memory: columns into `temporary`, then rows.
- * `load(y, x)` and `store(y, x, value)` say where the vectors are.
+ * A two-dimensional transform of vectors in memory: columns into `temporary`, then rows. `from(y, x)`, an
+ * address and an offset, and `store(y, x, values)` say where the vectors are, several abreast (wide.ts).
  */
 export function transform2d(
   f: Fn,
   size: number,
   transform: (f: Fn, x: Vectors) => V128[],
-  load: (y: number, x: number) => V128,
+  from: (y: number, x: number) => readonly [at: Ex<"i32">, offset: number],
   temporary: Ex<"i32">,
-  store: (y: number, x: number, value: V128) => void,
+  store: (y: number, x: number, values: readonly Local<"v128">[]) => void,
 ): void {
-  let rows = 0;
-  for (let x = 0; x < size; x++) {
-    const out = transform(f, Array.from({ length: size }, (_, y) => f.let(load(y, x))));
-    rows = out.length;
-    out.forEach((value, y) => f.store(temporary, value, (y * size + x) * 16));
-  }
-  for (let y = 0; y < rows; y++) {
-    transform(f, Array.from({ length: size }, (_, x) => f.let(v.load(temporary, (y * size + x) * 16))))
-      .forEach((value, x) => store(y, x, value));
-  }
+  /** One line of vectors, transformed: for each place those abreast. */
+  const line = (from: (i: number) => readonly [at: Ex<"i32">, offset: number]) => {
+    const places = Array.from({ length: size }, (_, i) => from(i)).map(([at, offset]) =>
+      [f.let(at), offset] as const
+    );
+    const all = ABREAST.map((o) =>
+      transform(f, places.map(([at, offset]) => f.let(v.load(at, offset + o)))).map((x) => f.let(x))
+    );
+    return all[0].map((_, i) => all.map((out) => out[i]));
+  };
+  const at = (y: number, x: number) => (y * size + x) * ABREAST_BYTES;
+  f.brief(() => {
+    let rows = 0;
+    for (let x = 0; x < size; x++) {
+      const out = line((y) => from(y, x));
+      rows = out.length;
+      out.forEach((values, y) => f.storeAbreast(temporary, values, at(y, x)));
+    }
+    for (let y = 0; y < rows; y++) {
+      line((x) => [temporary, at(y, x)]).forEach((values, x) => store(y, x, values));
+    }
+  });
 }
