@@ -242,6 +242,7 @@ async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<
 /** The only options that make sense again when a run goes on. */
 const resumable: readonly string[] = [
   "resume",
+  "device",
   "steps",
   "data",
   "val",
@@ -258,7 +259,7 @@ function resumeChanges(command: Command): ResumeChanges {
     const option = command.options.find((option) => option.attributeName() === fixed[0]);
     throw new UsageError(`${option?.long} is fixed when a run is resumed: the checkpoint holds it`);
   }
-  return Object.fromEntries(given.filter(([key]) => key !== "resume"));
+  return Object.fromEntries(given.filter(([key]) => key !== "resume" && key !== "device"));
 }
 
 function newRun(flags: Flags): Parameters<typeof beginRun>[0] {

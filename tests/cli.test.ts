@@ -4,6 +4,7 @@ import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openTokens, readImage, type TokenRecord } from "../data/index.ts";
 import { commandFixture, tessera } from "./commands.ts";
+import { describeDevices } from "./helpers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -64,6 +65,7 @@ describe("wrong use is told in one line", () => {
       2,
       "cannot be used with option '--range <kind>'",
     ],
+    [["demo", "--device", "gpu"], 2, "Allowed choices are cpu, webgpu, auto"],
     [["demo", "--steps", "0"], 2, "expected a whole number >= 1"],
   ];
   for (const [words, code, message] of cases) {
@@ -239,6 +241,39 @@ describe("commands", () => {
     expect(err.trim().split("\n").length).toBe(1);
   });
 });
+
+describeDevices("--device webgpu", () => {
+  test("learns as the CPU does, and either goes on where the other stopped", async () => {
+    const losses = async (first: string, second: string) => {
+      const begun = await tessera(
+        ...tinyRun,
+        "--steps",
+        "2",
+        "--val",
+        "0.2",
+        "--seed",
+        "5",
+        "--device",
+        first,
+      );
+      expect([begun.code, begun.err]).toEqual([0, ""]);
+      expect(begun.out.startsWith("device: ")).toBe(first === "webgpu");
+      const run = /^run folder: (.*)$/m.exec(begun.out)![1];
+      const resumed = await tessera("finetune", "--resume", run, "--steps", "4", "--device", second);
+      expect([resumed.code, resumed.err]).toEqual([0, ""]);
+      const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
+      return lines.flatMap((line) => JSON.parse(line)["val/rec_loss"] ?? []) as number[];
+    };
+    const wanted = await losses("cpu", "cpu");
+    expect(wanted.length).toBeGreaterThan(2);
+    for (const [first, second] of [["webgpu", "cpu"], ["cpu", "webgpu"]]) {
+      const found = await losses(first, second);
+      expect(found.length).toBe(wanted.length);
+      // early steps of Adam follow the sign of tiny gradients, which rounding decides
+      found.forEach((loss, i) => expect(Math.abs(loss / wanted[i] - 1)).toBeLessThan(i === 0 ? 1e-5 : 2e-2));
+    }
+  });
+}, ["webgpu"]);
 
 // run here and not in its test, which Bun would stop after five seconds
 const demo = await tessera(
