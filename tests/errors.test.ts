@@ -141,7 +141,11 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   ["item", () => z([2, 3]).item(), "item: the tensor has 6 elements (shape [2,3])"],
   ["floats", () => ints(1).floats(), "floats: the tensor is i32, use ints()"],
   ["ints", () => z([1]).ints(), "ints: the tensor is f32, use floats()"],
-  ["device", () => t.device("gpu" as t.DeviceName), 'device: there is no device "gpu", use "cpu" or "gpujs"'],
+  [
+    "device",
+    () => t.device("gpu" as t.DeviceName),
+    'device: there is no device "gpu", use "cpu", "webgpu", "auto" or "gpujs"',
+  ],
 ];
 
 /** A parameter outside any scope: what fails must not leave it with a gradient or hold on to its memory. */

@@ -1,6 +1,6 @@
 // The forward half of the model against float64 numbers from the reference implementation (tiny_forward.json).
 // Tolerances are about ten times the largest error seen in f32 on the WebAssembly backend, in either runtime.
-import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { backward, grad, noGrad, Random, scope, Tensor, tensor } from "../src/index.ts";
 import { NLayerDiscriminator } from "../nn/discriminator.ts";
 import { LPIPS } from "../nn/lpips.ts";
@@ -21,8 +21,6 @@ import {
   toNHWC,
 } from "./fill.ts";
 import { describeDevices } from "./helpers.ts";
-
-setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 type Stats = [shape: number[], mean: number, std: number, first: number, last: number];
 interface QuantizerGolden {

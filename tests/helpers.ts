@@ -16,7 +16,7 @@ export function describeDevices(
   group: (device: DeviceName) => void,
   devices: readonly DeviceName[] = ["cpu", ...others],
 ): void {
-  setDefaultTimeout(60_000); // Bun gives a test five seconds, too few for a driver that compiles on a busy machine
+  setDefaultTimeout(300_000); // Bun gives a test five seconds, too few for a driver that compiles on a busy machine
   for (const each of devices) {
     if (missing.has(each)) {
       test.skip(`${name} (${each}): ${missing.get(each)}`, () => {});
