@@ -233,6 +233,11 @@ export class Gpu {
   }
 
   #createBlock(size: number, label: string): GPUBuffer {
+    if (this.#pool.isBloated) {
+      this.flush();
+      this.#pool.empty();
+      this.#groups.clear(); // some are of blocks that are no more
+    }
     const watch = this.#watch("out-of-memory");
     const handle = this.device.createBuffer({ label, size, usage: STORAGE | COPY_SRC | COPY_DST });
     watch(() =>

@@ -9,8 +9,12 @@ export interface Block {
   usedIn: number;
 }
 
+/** Bytes that may always lie idle. */
+const SPARE = 256 * 2 ** 20;
+
 export class Pool {
   readonly #free = new Map<number, Block[]>();
+  #idle = 0;
   #reserved = 0;
   #made = 0;
 
@@ -20,6 +24,11 @@ export class Pool {
   /** Bytes of all blocks, in use or free. */
   get reserved(): number {
     return this.#reserved;
+  }
+
+  /** Whether more lies idle than is in use: shapes have changed, and those of before wait for their like in vain. */
+  get isBloated(): boolean {
+    return this.#idle > Math.max(SPARE, this.#reserved - this.#idle);
   }
 
   /** Blocks made so far. */
@@ -40,13 +49,25 @@ export class Pool {
     }
     const size = Math.min(sizeClass(bytes), Math.floor(limit / 4) * 4);
     const block = this.#free.get(size)?.shift();
-    if (block) return block;
+    if (block) {
+      this.#idle -= size;
+      return block;
+    }
     this.#reserved += size;
     const id = ++this.#made;
     return { id, size, handle: this.create(size, `block ${id}`), usedIn: -1 };
   }
 
+  /** Gives the blocks that lie idle back to the GPU. No recorded call may use one. */
+  empty(): void {
+    for (const { handle } of [...this.#free.values()].flat()) handle.destroy();
+    this.#free.clear();
+    this.#reserved -= this.#idle;
+    this.#idle = 0;
+  }
+
   give(block: Block): void {
+    this.#idle += block.size;
     const list = this.#free.get(block.size) ?? [];
     this.#free.set(block.size, list);
     let at = list.length;
