@@ -6,22 +6,18 @@ import { fill } from "./elementwise.ts";
 import {
   ceil,
   packed,
-  packedColumns,
-  places,
   plainRows,
-  prepareRows,
-  product,
-  rowOf,
   type Rows,
   type Taps,
   threadsOf,
+  tiledProduct,
   tileFor,
   tileMemory,
   tilesOf,
 } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
 import { storeVector, wholeVectors } from "./matmul.ts";
-import { div, mod, repeat } from "./wgsl.ts";
+import { div, mod } from "./wgsl.ts";
 
 /** Outputs start + period q, q < size, along one side: tap t reads input q * step + first + t. */
 interface Phase extends Taps {
@@ -178,7 +174,6 @@ function convolvePhase(
   const { outputs } = job;
   const pixels = job.batch * down.size * across.size;
   const tile = tileFor(pixels, outputs), tiles = tilesOf(tile, pixels, outputs);
-  const tilesAcross = ceil(outputs, tile.columns);
   const isVector = outputs % 4 === 0, type = isVector ? "vec4f" : "f32";
   const more = [...(bias ? ["bias"] : []), ...(residual ? ["residual"] : [])];
   const name = [
@@ -209,22 +204,16 @@ function convolvePhase(
       outputs: { out: type },
       threads: threadsOf(tile),
       globals: tileMemory(tile),
-      body: `  if (group >= ${tiles}u) { return; }
-  let rowTile = ${div("group", tilesAcross)};
-  let columnTile = ${mod("group", tilesAcross)};
-${places(tile)}
-${prepareRows(tile, rows)}
-${product(tile, rows, packedColumns(outputs, tile))}
-  let column = columnTile * ${tile.columns}u + tx * 4u;
-${
-        repeat(tile.perThread, (i) =>
-          `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
-  if (row < ${pixels}u && column < ${outputs}u) {
-    let at = (${outPixel(job, down, across)}) * ${outputs}u;
+      body: tiledProduct(
+        tile,
+        rows,
+        pixels,
+        outputs,
+        (i) =>
+          `    let at = (${outPixel(job, down, across)}) * ${outputs}u;
     let value = ${value(i)};
-    ${storeVector("at", outputs, isVector, "value")}
-  } }`)
-      }`,
+    ${storeVector("at", outputs, isVector, "value")}`,
+      ),
     };
   });
   packed(gpu, w, 0, filters(job, down, across), tile, (columns) => {

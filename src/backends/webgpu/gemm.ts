@@ -110,6 +110,31 @@ ${repeat(QUADS, multiply)}
   }`;
 }
 
+/** A kernel's body: computes the tile of this workgroup of out [height, width]; `store` then has `row` and `column` of acc<i>. */
+export function tiledProduct(
+  tile: Tile,
+  rows: Rows,
+  height: number,
+  width: number,
+  store: (i: number) => string,
+): string {
+  const across = ceil(width, tile.columns);
+  return `  if (group >= ${tilesOf(tile, height, width)}u) { return; }
+  let rowTile = ${div("group", across)};
+  let columnTile = ${mod("group", across)};
+${places(tile)}
+${prepareRows(tile, rows)}
+${product(tile, rows, packedColumns(width, tile))}
+  let column = columnTile * ${tile.columns}u + tx * 4u;
+${
+    repeat(tile.perThread, (i) =>
+      `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
+  if (row < ${height}u && column < ${width}u) {
+${store(i)}
+  } }`)
+  }`;
+}
+
 /** Rows of whole vectors, one behind the other, from vector `start` of a. */
 export function plainRows(rows: number, quads: number, start: string): Rows {
   const inside = quads % QUADS === 0 ? "" : ` && quad < ${quads}u`;

@@ -1,5 +1,5 @@
-// The GPU as kernels see it: calls are recorded into one command encoder, and only reading submits it and waits. Pipelines
-// and bind groups are made once. Faults of the GPU come late: they are thrown at the next read, with the kernel's name.
+// The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit. Pipelines and
+// bind groups are made once. Faults of the GPU come late: they are thrown at the next read or pause, with the kernel's name.
 import type { Buffer, DType, TypedArray, Values } from "../backend.ts";
 import type { AdapterReport, FoundAdapter } from "./adapter.ts";
 import { type Block, mib, Pool } from "./pool.ts";

@@ -5,19 +5,15 @@ import {
   ceil,
   ONE_TAP,
   packed,
-  packedColumns,
-  places,
   plainRows,
-  prepareRows,
-  product,
-  rowOf,
   threadsOf,
+  tiledProduct,
   tileFor,
   tileMemory,
   tilesOf,
 } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
-import { div, mod, repeat } from "./wgsl.ts";
+import { repeat } from "./wgsl.ts";
 
 /** x as whole vectors a row, and the vector it starts at: itself where it is so already, else a copy. */
 export function wholeVectors(
@@ -55,7 +51,7 @@ export function matmul(
   n: number,
   transposeB: boolean,
 ): void {
-  const tile = tileFor(m, n), tiles = tilesOf(tile, m, n), across = ceil(n, tile.columns);
+  const tile = tileFor(m, n), tiles = tilesOf(tile, m, n);
   const isVector = n % 4 === 0 && out.offset % 4 === 0;
   const kernel = gpu.kernel(`matmul ${m} ${k} ${n} ${isVector}`, () => {
     const rows = plainRows(m, ceil(k, 4), "p.start");
@@ -65,20 +61,7 @@ export function matmul(
       params: { start: "u32", to: "u32" },
       threads: threadsOf(tile),
       globals: tileMemory(tile),
-      body: `  if (group >= ${tiles}u) { return; }
-  let rowTile = ${div("group", across)};
-  let columnTile = ${mod("group", across)};
-${places(tile)}
-${prepareRows(tile, rows)}
-${product(tile, rows, packedColumns(n, tile))}
-  let column = columnTile * ${tile.columns}u + tx * 4u;
-${
-        repeat(tile.perThread, (i) =>
-          `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
-  if (row < ${m}u && column < ${n}u) {
-    ${storeVector(`p.to + row * ${n}u`, n, isVector, `acc${i}`)}
-  } }`)
-      }`,
+      body: tiledProduct(tile, rows, m, n, (i) => storeVector(`p.to + row * ${n}u`, n, isVector, `acc${i}`)),
     };
   });
   const weights = {
