@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { initializeCodebook } from "./codebook.ts";
 import type { Run } from "./prepare.ts";
-import { type Measurements, validate } from "./validate.ts";
+import { type Measurements, readItems, validate } from "./validate.ts";
 
 /** Where the loop speaks; data/progress.ts's Progress is one. */
 export interface TrainMonitor {
@@ -237,10 +237,9 @@ async function readLogs(
   checkpoint: string,
   saved: number | null,
 ): Promise<Record<string, number>> {
-  const values: Record<string, number> = {};
-  for (const [name, t] of Object.entries(logs)) {
-    values[name] = await t.item();
-    if (!Number.isFinite(values[name])) throw diverged(`${name} is ${values[name]}`, step, checkpoint, saved);
+  const values = await readItems(logs);
+  for (const [name, value] of Object.entries(values)) {
+    if (!Number.isFinite(value)) throw diverged(`${name} is ${value}`, step, checkpoint, saved);
   }
   return values;
 }

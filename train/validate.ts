@@ -1,7 +1,7 @@
 // How good the model is on pictures that it does not learn from: losses, PSNR and SSIM of the 8-bit pictures, and how
 // much of the codebook they use.
 import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
-import { CodebookUsage, validationStep, type VQGAN } from "../nn/index.ts";
+import { CodebookUsage, type Logs, validationStep, type VQGAN } from "../nn/index.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { psnr, ssim } from "./metrics.ts";
 
@@ -52,7 +52,13 @@ function measureBatch(
       made.reduce((sum, picture, i) => sum + measure(batch.pictures[i], picture), 0) / made.length;
     const values: Measurements = { "val/psnr": mean(psnr) };
     if (batch.shape[1] >= 11) values["val/ssim"] = mean(ssim);
-    for (const [name, value] of Object.entries(logs)) values[name] = await value.item();
-    return values;
+    return { ...values, ...await readItems(logs) };
   });
+}
+
+/** The numbers in one-element tensors, read together: a GPU answers many questions as late as one. */
+export async function readItems(logs: Logs): Promise<Record<string, number>> {
+  return Object.fromEntries(
+    await Promise.all(Object.entries(logs).map(async ([name, t]) => [name, await t.item()] as const)),
+  );
 }

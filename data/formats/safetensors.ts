@@ -9,6 +9,7 @@ import {
   type StoredDType,
   type StoredTensor,
   storedTensor,
+  type StoredValues,
 } from "./tensor.ts";
 import { storedBytes, type TensorToWrite } from "./values.ts";
 
@@ -169,8 +170,34 @@ export async function writeSafetensors(
 
   await writeAtomic(path, async (file) => {
     await file.writeFile(prefix);
-    for (const { name, shape, dtype, data } of order) {
-      for (const bytes of storedBytes({ name, shape, dtype }, await data())) await file.writeFile(bytes);
+    for await (const [tensor, values] of eachRead(order)) {
+      for (const bytes of storedBytes(tensor, values)) await file.writeFile(bytes);
     }
   });
+}
+
+/** Bytes that are asked for before their turn: a GPU answers late, however little it is asked for. */
+const AHEAD = 4 * 2 ** 20;
+
+/** Each tensor with its values, in order. */
+async function* eachRead(
+  tensors: readonly TensorToWrite[],
+): AsyncGenerator<[TensorToWrite, StoredValues]> {
+  const pending: Promise<StoredValues>[] = [];
+  let asked = 0, bytes = 0;
+  const bytesOf = ({ shape, dtype }: TensorToWrite) => sizeOf(shape) * itemSize[dtype];
+  try {
+    for (const [i, tensor] of tensors.entries()) {
+      while (asked < tensors.length && (asked <= i || bytes + bytesOf(tensors[asked]) <= AHEAD)) {
+        bytes += bytesOf(tensors[asked]);
+        const values = Promise.resolve(tensors[asked++].data());
+        values.catch(() => {}); // reported when its turn comes, not before
+        pending.push(values);
+      }
+      yield [tensor, await pending.shift()!];
+      bytes -= bytesOf(tensor);
+    }
+  } finally {
+    await Promise.allSettled(pending); // nothing goes on behind the caller's back
+  }
 }
