@@ -10,7 +10,7 @@ import { formatBytes } from "./options.ts";
 const wanted = 128 * 2 ** 20;
 
 export async function gpu(): Promise<Finding[]> {
-  const name = "GPU";
+  const name = "GPU", allowed = process.env.TESSERA_SOFTWARE_GPU;
   try {
     const { findAdapter } = await import("../src/backends/webgpu/adapter.ts");
     const found = await findAdapter(true);
@@ -22,6 +22,8 @@ export async function gpu(): Promise<Finding[]> {
     const [found, advice] = messageOf(error).split(/: (.*)/s);
     return [{ name, found, advice: advice ?? "--device cpu works without it" }];
   } finally {
+    if (allowed === undefined) delete process.env.TESSERA_SOFTWARE_GPU;
+    else process.env.TESSERA_SOFTWARE_GPU = allowed;
     await device("cpu");
   }
 }

@@ -98,11 +98,10 @@ async function visit(): Promise<Answer> {
   try {
     return await Promise.race([answered, closed]);
   } finally {
-    closed.catch(() => {}); // it ends now, as it should
     child.kill();
     server!.closeAllConnections();
     server!.close();
-    await new Promise((resolve) => child.on("close", resolve));
+    await closed.catch(() => {}); // it ends now, as it should
   }
 }
 
