@@ -1,7 +1,8 @@
 // Convolution kernels: weights packed in panels of output channels, pixels taken 6 at a time (micro.ts). A tile
 // copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
 // and matrix products read in place.
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { f32, i32, type Local, v } from "./expressions.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";

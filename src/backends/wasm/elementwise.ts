@@ -1,6 +1,7 @@
 // Elementwise kernels, strided copies and Adam: everything that passes over memory once.
 import type { BinaryOp, UnaryOp } from "../backend.ts";
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { f32, i32, type Local, v, type V128 } from "./expressions.ts";
 import { exp, log, sigmoid, softplus, tanh } from "./math.ts";
 import { argument, argumentF32 } from "./pool.ts";
 import { ABREAST, ABREAST_BYTES } from "./wide.ts";

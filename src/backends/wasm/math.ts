@@ -1,6 +1,7 @@
 // Vector mathematics on four f32 lanes: exp, log, tanh and what is made of them. Range reduction and minimax
 // polynomials as in the Cephes library (Moshier); errors stay within about 2 units in the last place.
-import { type Fn, v, type V128 } from "./assembler.ts";
+import { type Fn } from "./assembler.ts";
+import { v, type V128 } from "./expressions.ts";
 
 /** Horner's rule, highest coefficient first. */
 function polynomial(f: Fn, x: V128, coefficients: readonly number[]): V128 {

@@ -1,6 +1,7 @@
 // The micro-kernels in which nearly all time is spent, after Goto's GEMM: 6 rows x 8 (16) columns of sums in twelve
 // vector registers, two for the right side and one for the left, which is broadcast from memory. V8 keeps 15 registers.
-import { type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { i32, type Local, v, type V128 } from "./expressions.ts";
 import { WIDE } from "./wide.ts";
 
 export const PIXELS = 6;

@@ -1,5 +1,6 @@
 // The kernels of the CPU backend, emitted once per process: one module with a table of all functions.
-import { ModuleBuilder, v } from "./assembler.ts";
+import { ModuleBuilder } from "./assembler.ts";
+import { v } from "./expressions.ts";
 import { addConv, addCopyInput, addPack, addSumQuads } from "./conv.ts";
 import { addElementwise } from "./elementwise.ts";
 import { addMicroKernels } from "./micro.ts";

@@ -1,17 +1,8 @@
 // Group normalisation (Wu & He 2018) with swish folded in, and its gradient. Statistics: mean and squared deviations
 // of each channel over a chunk of pixels that stays in cache, combined in f64 (Chan et al. 1983), so that nothing
 // cancels; the normalised values are never stored.
-import {
-  type Ex,
-  f32,
-  f64,
-  type Fn,
-  i32,
-  type Local,
-  type ModuleBuilder,
-  v,
-  type V128,
-} from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { type Ex, f32, f64, i32, type Local, v, type V128 } from "./expressions.ts";
 import { kernel, swishDerivative } from "./elementwise.ts";
 import { sigmoid } from "./math.ts";
 import { argument, argumentF32 } from "./pool.ts";

@@ -1,6 +1,7 @@
 // The worker pool: a job is a kernel and a number of tiles; whoever is free takes the next tile by an atomic counter.
 // Workers live inside WebAssembly, spin briefly between jobs and then sleep on a futex: no messages, no idle CPU.
-import { f32, i32, type ModuleBuilder } from "./assembler.ts";
+import { type ModuleBuilder } from "./assembler.ts";
+import { f32, i32 } from "./expressions.ts";
 
 /** Addresses of the control words, one cache line each so that they do not share one. */
 const GENERATION = 64;

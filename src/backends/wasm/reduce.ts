@@ -1,6 +1,7 @@
 // Reductions, softmax, and moving rows by index. Every sum has a fixed order, so that results repeat bit for bit
 // whatever thread takes which tile.
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { f32, i32, type Local, v, type V128 } from "./expressions.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { exp } from "./math.ts";
 import { argument, argumentF32 } from "./pool.ts";

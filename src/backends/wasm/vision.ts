@@ -1,5 +1,6 @@
 // Nearest code, max pooling and the LPIPS distance: the kernels of the quantizer and the perceptual loss.
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { f32, i32, type Local, v, type V128 } from "./expressions.ts";
 import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro.ts";
 import { kernel, storeRow } from "./elementwise.ts";
 import { argument } from "./pool.ts";
@@ -229,7 +230,7 @@ function addLpips(m: ModuleBuilder): void {
       f.set(sums, v.add(sums, term(at)));
       f.inc(at, 16);
     });
-    const sum = f.let(v.sum(f, sums));
+    const sum = f.let(f.sum(sums));
     const left = f.let(i32.and(argument(5), 3));
     f.if(left, () => {
       const last = f.let(term(at));

@@ -1,7 +1,8 @@
 // The weight gradient of a convolution: dW[co][ci][ky][kx] = sum over pixels of x[pixel + k][ci] g[pixel][co].
 // A matrix product whose inner dimension is the pixels: both sides are packed a block of pixels at a time. No two tiles
 // add to the same number, and how the pixels are split depends on shapes alone: results repeat bit for bit.
-import { f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { f32, i32, type Local, v } from "./expressions.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { PANEL, PIXELS } from "./micro.ts";

@@ -1,7 +1,8 @@
 // Stride-1 convolutions by Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(5x5, 2x2): 36 multiplications where the definition
 // has 144 (100). A 6x6 patch of the input becomes 36 numbers, each of the 36 a matrix product of its own over the channels,
 // and what comes out becomes 4x4 (3x3, 5x5) outputs.
-import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v, type V128 } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { type Ex, f32, i32, type Local, v, type V128 } from "./expressions.ts";
 import { storePixel } from "./conv.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";

@@ -1,6 +1,7 @@
 // The weight gradient of a stride-1 convolution by Winograd: the output gradient's 4x4 (3x3) patches act as the filter, and
 // since the transforms are linear, the sum over all patches is taken before the way back to 3x3 (4x4) taps.
-import { type Ex, f32, type Fn, i32, type Local, type ModuleBuilder, v } from "./assembler.ts";
+import { type Fn, type ModuleBuilder } from "./assembler.ts";
+import { type Ex, f32, i32, type Local, v } from "./expressions.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { PANEL, PIXELS } from "./micro.ts";

@@ -1,6 +1,7 @@
 // Winograd on small maps with many channels: the filters are more than the picture, so they are transformed where they
 // are used, a chunk of channels at a time, and never stored; the patches, which are few, are transformed once for all.
-import { i32, type ModuleBuilder } from "./assembler.ts";
+import { type ModuleBuilder } from "./assembler.ts";
+import { i32 } from "./expressions.ts";
 import { CONV } from "./conv_arguments.ts";
 import { kernel } from "./elementwise.ts";
 import { PANEL, PIXELS } from "./micro.ts";

@@ -1,6 +1,7 @@
 // Winograd's transforms (Lavin & Gray 2016), as Toom and Cook have them: polynomials are evaluated at six points, multiplied
 // there and interpolated. At six points 4 outputs of 3 taps are found, 3 outputs of 4 taps, or 5 outputs of 2.
-import { type Ex, type Fn, type Local, v, type V128 } from "./assembler.ts";
+import { type Fn } from "./assembler.ts";
+import { type Ex, type Local, v, type V128 } from "./expressions.ts";
 import { ABREAST, ABREAST_BYTES } from "./wide.ts";
 
 /** Inputs of a patch along one side, and how many products it takes. */
