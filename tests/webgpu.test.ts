@@ -57,6 +57,20 @@ describeDevices("the GPU", () => {
       expect(await after.floats()).toEqual(Float32Array.of(40, 50, 60));
     }));
 
+  test("keeps the blocks of a step through its stretches that need few", async () => {
+    const own = await WebGpuBackend.open(), megabyte = 2 ** 20;
+    const step = () => {
+      const large = Array.from({ length: 10 }, () => own.alloc(50 * megabyte));
+      for (const buffer of large) own.free(buffer);
+      for (let size = 5; size < 20; size++) own.free(own.alloc(size * megabyte));
+    };
+    step();
+    const { buffers } = own.gpu.counts, { reservedBytes } = own.memory();
+    step();
+    expect(own.gpu.counts.buffers).toBe(buffers);
+    expect(own.memory().reservedBytes).toBe(reservedBytes);
+  });
+
   test("gives back the memory of shapes that come no more", async () => {
     const own = await WebGpuBackend.open(), megabyte = 2 ** 20;
     let most = 0;

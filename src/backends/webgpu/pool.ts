@@ -9,12 +9,14 @@ export interface Block {
   usedIn: number;
 }
 
-/** Bytes that may always lie idle. */
+/** Bytes beyond that. */
 const SPARE = 256 * 2 ** 20;
 
 export class Pool {
   readonly #free = new Map<number, Block[]>();
   #idle = 0;
+  /** The most bytes in use at a time since `empty`. */
+  #most = 0;
   #reserved = 0;
   #made = 0;
 
@@ -26,9 +28,9 @@ export class Pool {
     return this.#reserved;
   }
 
-  /** Whether more lies idle than is in use: shapes have changed, and those of before wait for their like in vain. */
+  /** Whether there is twice what was ever in use: shapes have changed, and blocks of before wait for their like in vain. */
   get isBloated(): boolean {
-    return this.#idle > Math.max(SPARE, this.#reserved - this.#idle);
+    return this.#reserved > 2 * this.#most + SPARE;
   }
 
   /** Blocks made so far. */
@@ -49,11 +51,10 @@ export class Pool {
     }
     const size = Math.min(sizeClass(bytes), Math.floor(limit / 4) * 4);
     const block = this.#free.get(size)?.shift();
-    if (block) {
-      this.#idle -= size;
-      return block;
-    }
-    this.#reserved += size;
+    if (block) this.#idle -= size;
+    else this.#reserved += size;
+    this.#most = Math.max(this.#most, this.#reserved - this.#idle);
+    if (block) return block;
     const id = ++this.#made;
     return { id, size, handle: this.create(size, `block ${id}`), usedIn: -1 };
   }
@@ -62,7 +63,7 @@ export class Pool {
   empty(): void {
     for (const { handle } of [...this.#free.values()].flat()) handle.destroy();
     this.#free.clear();
-    this.#reserved -= this.#idle;
+    this.#most = this.#reserved -= this.#idle;
     this.#idle = 0;
   }
 
