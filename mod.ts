@@ -59,6 +59,7 @@ export {
   add,
   attention,
   batchNorm,
+  cast,
   clamp,
   concat,
   conv2d,

@@ -18,6 +18,11 @@ export function adamStep(
       throw new Error(`adamStep: shape [${t.shape}] does not fit the parameter's [${param.shape}]`);
     }
   }
+  if (spec.lossScale !== undefined && !param.backend.hasF16) {
+    throw new Error(
+      `adamStep: a loss scale is for f16, which the device "${param.backend.name}" does not have`,
+    );
+  }
   param.storage.version++;
   param.backend.adamStep(param.buffer, grad.buffer, expAvg.buffer, expAvgSq.buffer, param.size, spec);
 }

@@ -1,7 +1,7 @@
 // Reverse-mode differentiation. Each operation leaves a Node that knows its inputs, what it saved and its
 // vector-Jacobian product; backward visits the nodes from the newest to the oldest and frees them on the way.
 import { scope } from "./scope.ts";
-import { empty, full, materialize, type Shape, type Storage, takeId, Tensor } from "./tensor.ts";
+import { type DType, empty, full, materialize, type Shape, type Storage, takeId, Tensor } from "./tensor.ts";
 
 /** Given the gradient of the output, the gradients of the inputs (null where `needs` is false or there is none). */
 export type Vjp = (g: Tensor, saved: Tensor[], needs: boolean[]) => (Tensor | null)[];
@@ -75,6 +75,7 @@ export class Node {
   constructor(
     readonly name: string,
     readonly shape: Shape,
+    readonly dtype: DType,
     /** Where gradients go: the node that made the input, or the input itself when it is a leaf. */
     readonly inputs: readonly (Node | Tensor | null)[],
     saved: readonly Tensor[],
@@ -131,7 +132,7 @@ export function record(
 ): Tensor {
   if (!enabled || !inputs.some(tracked)) return out;
   const edges = inputs.map((t) => (tracked(t) ? t.node ?? t : null));
-  out.node = new Node(name, out.shape, edges, save, vjp, recompute);
+  out.node = new Node(name, out.shape, out.dtype, edges, save, vjp, recompute);
   return out;
 }
 
@@ -209,11 +210,14 @@ function seed(t: Tensor): Tensor {
   return full(t.shape, 1, t.backend);
 }
 
-/** Adds a gradient to the sink, which owns what it holds. */
-function accumulate(sink: Sink, at: Node | Tensor, g: Tensor): void {
-  if (`${g.shape}` !== `${at.shape}`) {
-    throw new Error(`backward: a gradient of shape [${g.shape}] arrived at a value of shape [${at.shape}]`);
+/** Adds a gradient to the sink, which owns what it holds. It is stored as the value is. */
+function accumulate(sink: Sink, at: Node | Tensor, gradient: Tensor): void {
+  if (`${gradient.shape}` !== `${at.shape}`) {
+    throw new Error(
+      `backward: a gradient of shape [${gradient.shape}] arrived at a value of shape [${at.shape}]`,
+    );
   }
+  const g = gradient.dtype === at.dtype ? gradient : materialize(gradient, at.dtype);
   const before = sink.get(at);
   if (!before) {
     sink.set(at, owned(g.detach())); // another handle: g may be returned for several inputs
@@ -325,6 +329,6 @@ export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Te
     for (const [at, g] of sink) settle(at, g); // parameters inside fn
     return gradients;
   };
-  out.node = new Node("checkpoint", out.shape, edges, xs, vjp, null);
+  out.node = new Node("checkpoint", out.shape, out.dtype, edges, xs, vjp, null);
   return out;
 }

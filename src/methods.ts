@@ -1,7 +1,7 @@
 // Operations as methods: x.add(y) is add(x, y). Kept apart so that tensor.ts knows no operation.
 import * as ops from "./ops/index.ts";
 import type { Operand } from "./ops/elementwise.ts";
-import { type Shape, Tensor } from "./tensor.ts";
+import { type DType, type Shape, Tensor } from "./tensor.ts";
 
 declare module "./tensor.ts" {
   interface Tensor {
@@ -23,6 +23,7 @@ declare module "./tensor.ts" {
     tanh(): Tensor;
     softplus(): Tensor;
     clamp(low: number, high: number): Tensor;
+    cast(dtype: DType): Tensor;
     sum(axes?: number | readonly number[], keepDims?: boolean): Tensor;
     mean(axes?: number | readonly number[], keepDims?: boolean): Tensor;
     reshape(...shape: number[]): Tensor;
@@ -61,6 +62,7 @@ const direct = {
   tanh: ops.tanh,
   softplus: ops.softplus,
   clamp: ops.clamp,
+  cast: ops.cast,
   sum: ops.sum,
   mean: ops.mean,
   slice: ops.slice,

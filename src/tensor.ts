@@ -1,6 +1,15 @@
 // Tensor: a shape and strides over reference-counted memory. Tensors made in a scope are freed with it (scope.ts);
 // what backward needs is retained by the tape alone (autograd.ts).
-import type { Backend, Buffer, DType, Shape, TypedArray, Values, View } from "./backends/backend.ts";
+import {
+  type Backend,
+  type Buffer,
+  type DType,
+  itemBytes,
+  type Shape,
+  type TypedArray,
+  type Values,
+  type View,
+} from "./backends/backend.ts";
 import { currentBackend } from "./device.ts";
 import type { Node } from "./autograd.ts";
 import { adopt, type Scope } from "./scope.ts";
@@ -45,7 +54,8 @@ export class Storage {
 }
 
 /**
- * An n-dimensional array of f32 or i32 numbers on a backend. Images are NHWC.
+ * An n-dimensional array of f32, f16 or i32 numbers on a backend. Images are NHWC. f16 halves the memory of what a GPU
+ * stores; operations compute in f32 nevertheless, and give f16 where all their operands are.
  * Operations are methods here (`x.add(y)`) and functions (`add(x, y)`); both follow numpy's broadcasting.
  *
  * @example
@@ -114,13 +124,14 @@ export class Tensor {
 
   /** A copy of the values in row-major order. The only operation that waits for the device. */
   async data(): Promise<Values> {
-    const plain = this.isPlain ? this : materialize(this);
-    const values = await plain.backend.read(plain.buffer, this.dtype, 0, this.size);
+    const dtype = this.dtype === "i32" ? "i32" : "f32";
+    const plain = this.isPlain && this.dtype === dtype ? this : materialize(this, dtype);
+    const values = await plain.backend.read(plain.buffer, dtype, 0, this.size);
     if (plain !== this) plain.dispose();
     return values;
   }
 
-  /** `data()` of an f32 tensor. @throws if the tensor holds integers. */
+  /** `data()` of a tensor of floats. @throws if the tensor holds integers. */
   async floats(): Promise<Float32Array<ArrayBuffer>> {
     const values = await this.data();
     if (values instanceof Float32Array) return values;
@@ -150,6 +161,7 @@ export class Tensor {
   /** Overwrites elements from `offset` on, in place. @throws if they do not fit or the tensor is a view. */
   write(values: TypedArray, offset = 0): void {
     this.#mustBePlain("write");
+    if (this.dtype === "f16") throw new Error("write: the tensor is f16; write an f32 tensor and cast() it");
     if (offset < 0 || offset + values.length > this.size) {
       throw new Error(`write: ${values.length} values at ${offset} do not fit shape [${this.shape}]`);
     }
@@ -211,14 +223,20 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
-/** A new tensor with arbitrary content. */
+/** A new tensor with arbitrary content. @throws if it is to hold f16 and the backend has none. */
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
-  return new Tensor(new Storage(backend, backend.alloc(sizeOf(shape) * 4)), [...shape], dtype);
+  if (dtype === "f16" && !backend.hasF16) {
+    throw new Error(
+      `f16: ${backend.description} (device "${backend.name}") stores no 16-bit floats; use f32, or a GPU with shader-f16`,
+    );
+  }
+  const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype], dtype);
+  return new Tensor(new Storage(backend, buffer), [...shape], dtype);
 }
 
 /** A row-major copy of a view. */
-export function materialize(x: Tensor): Tensor {
-  const out = empty(x.shape, x.dtype, x.backend);
+export function materialize(x: Tensor, dtype: DType = x.dtype): Tensor {
+  const out = empty(x.shape, dtype, x.backend);
   x.backend.copy(x.view, out.view, x.shape);
   return out;
 }
@@ -230,7 +248,7 @@ export function materialize(x: Tensor): Tensor {
 export function tensor(
   values: ArrayLike<number>,
   shape: Shape = [values.length],
-  options: { dtype?: DType; requiresGrad?: boolean } = {},
+  options: { dtype?: "f32" | "i32"; requiresGrad?: boolean } = {},
 ): Tensor {
   const dtype = options.dtype ?? (values instanceof Int32Array ? "i32" : "f32");
   const out = empty(shape, dtype);

@@ -6,7 +6,10 @@ export interface Buffer {
   readonly bytes: number;
 }
 
-export type DType = "f32" | "i32";
+/** f16 is for storage: every operation computes in f32 and rounds what it stores. */
+export type DType = "f32" | "f16" | "i32";
+/** Bytes of an element. */
+export const itemBytes: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4 };
 export type Shape = readonly number[];
 export type TypedArray = Float32Array | Int32Array;
 /** A copy that was read back, in memory of its own. */
@@ -103,18 +106,23 @@ export interface AdamSpec {
   readonly eps: number;
   /** 1 on the first step. */
   readonly step: number;
+  /** The gradient comes multiplied by this, and elements where it is not finite are left as they are. Default: as it is. */
+  readonly lossScale?: number;
 }
 
 export interface Backend {
   readonly name: string;
   /** What computes, in words: a number of threads, the name of a GPU. */
   readonly description: string;
+  /** Whether buffers can hold f16. */
+  readonly hasF16: boolean;
 
   // Memory
-  alloc(bytes: number): Buffer;
+  /** @param dtype what it will hold; only f16 matters */
+  alloc(bytes: number, dtype?: DType): Buffer;
   free(buffer: Buffer): void;
   write(buffer: Buffer, values: TypedArray, offset: number): void;
-  read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values>;
+  read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values>;
   fill(out: Buffer, length: number, value: number): void;
   memory(): { reservedBytes: number };
   /** Lets events in, and waits while the device is far behind what was asked of it. @throws what went wrong there */
@@ -133,7 +141,7 @@ export interface Backend {
     inner: number,
     p0?: number,
   ): void;
-  /** out[view] = x[view] for every index of shape. */
+  /** out[view] = x[view] for every index of shape; f32 becomes f16 and back where their buffers differ. */
   copy(x: View, out: View, shape: Shape): void;
   /** Sum or maximum of each row of x [rows, columns]. */
   reduceRows(op: "sum" | "max", x: Buffer, out: Buffer, rows: number, columns: number): void;

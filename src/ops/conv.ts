@@ -1,7 +1,7 @@
 // 2-D convolution on NHWC images with OIHW weights: bias, a residual and nearest-neighbour enlargement folded in.
 import { record, tracked } from "../autograd.ts";
 import type { ConvSpec } from "../backends/backend.ts";
-import { empty, Tensor } from "../tensor.ts";
+import { type DType, empty, Tensor } from "../tensor.ts";
 import { plain } from "./broadcast.ts";
 
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
@@ -14,6 +14,8 @@ export interface Conv2dOptions {
   readonly upsample?: 1 | 2;
   /** Added to the output, which has its shape. */
   readonly residual?: Tensor;
+  /** How the output is stored; as x is, unless it says else. */
+  readonly dtype?: DType;
 }
 
 function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
@@ -72,7 +74,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
   if (residual && `${residual.shape}` !== `${shape}`) {
     throw new Error(`conv2d: the residual has shape [${residual.shape}], the output [${shape}]`);
   }
-  const out = empty(shape, "f32", x.backend);
+  const out = empty(shape, options.dtype ?? x.dtype, x.backend);
   const [px, pw] = [plain(x), plain(weight)];
   const pr = residual && plain(residual);
   x.backend.conv2d(px.buffer, pw.buffer, bias?.buffer ?? null, pr?.buffer ?? null, out.buffer, spec);
@@ -83,7 +85,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
     const g = plain(gradient);
     const grads: (Tensor | null)[] = [null, null, null, needs[3] ? g : null];
     if (needs[0]) {
-      grads[0] = empty(x.shape, "f32", x.backend);
+      grads[0] = empty(x.shape, x.dtype, x.backend);
       x.backend.conv2dInputGrad(g.buffer, plain(saved[needsX ? 1 : 0]).buffer, grads[0].buffer, spec);
     }
     if (needs[1]) {

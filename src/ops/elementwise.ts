@@ -1,7 +1,7 @@
 // Elementwise operations and their derivatives. Binary ones broadcast; their gradients are summed back.
 import { record, tracked } from "../autograd.ts";
 import type { BinaryOp, UnaryOp } from "../backends/backend.ts";
-import { empty, full, type Shape, Tensor } from "../tensor.ts";
+import { type DType, empty, full, materialize, type Shape, Tensor } from "../tensor.ts";
 import { broadcastShapes, plain, planBinary } from "./broadcast.ts";
 import { sumTo } from "./reduce.ts";
 
@@ -11,15 +11,15 @@ export type Operand = Tensor | number;
 function runUnary(op: UnaryOp, x: Tensor, p0 = 0, p1 = 0): Tensor {
   floatsOnly(op, x);
   const from = plain(x);
-  const out = empty(x.shape, "f32", x.backend);
+  const out = empty(x.shape, x.dtype, x.backend);
   x.backend.unary(op, from.buffer, out.buffer, x.size, p0, p1);
   if (from !== x) from.dispose();
   return out;
 }
 
 function floatsOnly(name: string, x: Tensor): void {
-  if (x.dtype !== "f32") {
-    throw new Error(`${name}: needs an f32 tensor, this one is ${x.dtype} (shape [${x.shape}])`);
+  if (x.dtype === "i32") {
+    throw new Error(`${name}: needs a tensor of floats, this one is i32 (shape [${x.shape}])`);
   }
 }
 
@@ -29,7 +29,7 @@ export function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
   floatsOnly(op, b);
   const shape = broadcastShapes(op, a.shape, b.shape);
   const plan = planBinary(a, b, shape);
-  const out = empty(shape, "f32", a.backend);
+  const out = empty(shape, a.dtype === b.dtype ? a.dtype : "f32", a.backend);
   a.backend.binary(
     op,
     plan.a.buffer,
@@ -49,8 +49,21 @@ export function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
 /** A number becomes a tensor beside the operand that it meets. */
 const toTensor = (
   x: Operand,
-  { backend }: Tensor,
-): Tensor => (typeof x === "number" ? full([], x, backend) : x);
+  { backend, dtype }: Tensor,
+): Tensor => (typeof x === "number" ? cast(full([], x, backend), dtype) : x);
+
+/**
+ * The numbers in another storage: f16 rounds to 11 bits and overflows beyond 65504, f32 gives them back. The gradient is
+ * cast likewise. x itself if it is stored so already.
+ * @throws if x holds integers, or the device has no f16
+ */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  if (x.dtype === dtype) return x;
+  if (x.dtype === "i32" || dtype === "i32") {
+    throw new Error(`cast: ${x.dtype} to ${dtype}; only f32 and f16 become each other`);
+  }
+  return record("cast", materialize(x, dtype), [x], [], (g) => [cast(g, x.dtype)]);
+}
 
 /** p0 * x + p1 */
 export function affine(x: Tensor, scale: number, shift: number): Tensor {

@@ -1,6 +1,6 @@
 // Matrix products and attention.
 import { record } from "../autograd.ts";
-import { empty, Tensor } from "../tensor.ts";
+import { type DType, empty, Tensor } from "../tensor.ts";
 import { plain } from "./broadcast.ts";
 import { permute } from "./shape.ts";
 
@@ -10,11 +10,16 @@ export interface MatmulOptions {
 }
 
 /** [m, k] x [k, n] for each matrix of a batch; b may be stored as [n, k]. */
-function product(a: Tensor, b: Tensor, transposeB = false): Tensor {
+function product(
+  a: Tensor,
+  b: Tensor,
+  transposeB = false,
+  dtype: DType = a.dtype === b.dtype ? a.dtype : "f32",
+): Tensor {
   const [m, k] = a.shape.slice(-2);
   const n = b.shape.at(transposeB ? -2 : -1)!;
   const x = plain(a), y = plain(b);
-  const out = empty([...a.shape.slice(0, -2), m, n], "f32", a.backend);
+  const out = empty([...a.shape.slice(0, -2), m, n], dtype, a.backend);
   const view = (t: Tensor, i: number, size: number) => ({
     buffer: t.buffer,
     offset: i * size,
@@ -64,7 +69,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 
 /**
  * softmax(q k^T / sqrt(C)) v for q, k, v of shape [B, T, C]: single-head attention (Vaswani et al. 2017), as in
- * taming's AttnBlock.
+ * taming's AttnBlock. The scores, sums over C, are f32 always.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
   for (const [name, t] of [["k", k], ["v", v]] as const) {
@@ -76,17 +81,17 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
   }
   const [batch, tokens, channels] = q.shape;
   const scale = channels ** -0.5;
-  const scores = product(q, k, true);
+  const scores = product(q, k, true, "f32");
   const weights = empty(scores.shape, "f32", q.backend);
   q.backend.softmax(scores.buffer, weights.buffer, batch * tokens, tokens, scale);
   scores.dispose();
   const out = record(
     "attention",
-    product(weights, v),
+    product(weights, v, false, v.dtype),
     [q, k, v],
     [q, k, v, weights],
     (g, [q, k, v, w], needs) => {
-      const gw = product(g, v, true);
+      const gw = product(g, v, true, "f32");
       const gs = empty(w.shape, "f32", w.backend);
       w.backend.softmaxGrad(w.buffer, gw.buffer, gs.buffer, batch * tokens, tokens, scale);
       return [

@@ -1,7 +1,7 @@
 // Group normalisation with swish folded in (Wu & He 2018), and batch statistics (Ioffe & Szegedy 2015).
 import { record } from "../autograd.ts";
 import type { NormSpec } from "../backends/backend.ts";
-import { empty, Tensor } from "../tensor.ts";
+import { type DType, empty, Tensor } from "../tensor.ts";
 import { plain } from "./broadcast.ts";
 import { add, affine, div, mul, sqrt, square, sub } from "./elementwise.ts";
 import { mean } from "./reduce.ts";
@@ -13,6 +13,8 @@ export interface GroupNormOptions {
   readonly eps?: number;
   /** Multiply the result by its sigmoid. */
   readonly swish?: boolean;
+  /** How the output is stored; as x is, unless it says else. */
+  readonly dtype?: DType;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface GroupNormOptions {
  * @throws if the groups do not divide the channels
  */
 export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: GroupNormOptions = {}): Tensor {
-  const { groups = 32, eps = 1e-6, swish = false } = options;
+  const { groups = 32, eps = 1e-6, swish = false, dtype = x.dtype } = options;
   const channels = x.shape[x.ndim - 1], batch = x.shape[0];
   if (channels % groups !== 0) {
     throw new Error(
@@ -35,12 +37,12 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
   const spec: NormSpec = { batch, pixels: x.size / (batch * channels), channels, groups, eps, swish };
   const { backend } = x;
   const from = plain(x);
-  const out = empty(x.shape, "f32", backend);
+  const out = empty(x.shape, dtype, backend);
   const stats = empty([batch, groups, 2], "f32", backend);
   backend.groupNorm(from.buffer, weight.buffer, bias.buffer, out.buffer, stats.buffer, spec);
   if (from !== x) from.dispose();
   record("groupNorm", out, [x, weight, bias], [x, weight, bias, stats], (g, [x, weight, bias, stats]) => {
-    const grads = [x, weight, bias].map((t) => empty(t.shape, "f32", backend));
+    const grads = [x, weight, bias].map((t) => empty(t.shape, t.dtype, backend));
     const [gx, gw, gb] = grads;
     const to = { x: gx.buffer, weight: gw.buffer, bias: gb.buffer };
     backend.groupNormGrad(
@@ -54,7 +56,7 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
     );
     return grads;
   }, ([x, weight, bias, stats]) => {
-    const again = empty(x.shape, "f32", backend);
+    const again = empty(x.shape, dtype, backend);
     backend.groupNormApply(plain(x).buffer, weight.buffer, bias.buffer, stats.buffer, again.buffer, spec);
     return again;
   });

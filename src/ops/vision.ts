@@ -37,11 +37,11 @@ export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
     throw new Error(`maxPool2d: a window of ${size} does not fit shape [${x.shape}]`);
   }
   const from = plain(x);
-  const out = empty([batch, spec.outHeight, spec.outWidth, channels], "f32", x.backend);
+  const out = empty([batch, spec.outHeight, spec.outWidth, channels], x.dtype, x.backend);
   x.backend.maxPool2d(from.buffer, out.buffer, spec);
   if (from !== x) from.dispose();
   return record("maxPool2d", out, [x], [x], (g, [x]) => {
-    const gx = empty(x.shape, "f32", x.backend);
+    const gx = empty(x.shape, x.dtype, x.backend);
     x.backend.maxPool2dGrad(plain(x).buffer, plain(g).buffer, gx.buffer, spec);
     return [gx];
   });
@@ -102,7 +102,7 @@ export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {
   a.backend.lpipsDistance(pa.buffer, pb.buffer, weight.buffer, out.buffer, pixels, channels);
   record("lpipsDistance", out, [a, b], [a, b, weight], (g, [a, b, weight], needs) => {
     const side = (x: Tensor, y: Tensor) => {
-      const gx = empty(a.shape, "f32", a.backend);
+      const gx = empty(x.shape, x.dtype, x.backend);
       const buffers = [x, y].map((t) => plain(t).buffer);
       a.backend.lpipsDistanceGrad(
         buffers[0],

@@ -46,6 +46,7 @@ import { floats, GpuJsBuffer, ints } from "./memory.ts";
 export class GpuJsBackend implements Backend {
   readonly name = "gpujs";
   readonly description = "gpu.js on the CPU, the reference";
+  readonly hasF16 = false;
   readonly #compiler = new Compiler();
   #reservedBytes = 0;
 

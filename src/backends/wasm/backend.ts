@@ -29,6 +29,7 @@ const NORM_CHUNK = 32768;
 
 export class WasmBackend implements Backend {
   readonly name = "cpu";
+  readonly hasF16 = false;
   readonly #machine = new Machine();
   readonly #convolutions = new Convolutions(this.#machine);
 

@@ -42,8 +42,12 @@ export class WebGpuBackend implements Backend {
     return `${name}, by ${source}${warning}`;
   }
 
-  alloc(bytes: number): Buffer {
-    return this.gpu.alloc(bytes);
+  get hasF16(): boolean {
+    return this.gpu.hasF16;
+  }
+
+  alloc(bytes: number, dtype?: DType): Buffer {
+    return this.gpu.alloc(bytes, dtype);
   }
 
   free(buffer: Buffer): void {
@@ -58,7 +62,7 @@ export class WebGpuBackend implements Backend {
     this.gpu.write(buffer, values, offset);
   }
 
-  read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values> {
+  read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
     return this.gpu.read(buffer, dtype, offset, length);
   }
 

@@ -15,7 +15,7 @@ import {
   tileMemory,
   tilesOf,
 } from "./gemm.ts";
-import type { Gpu } from "./gpu.ts";
+import { dtypeOf, type Gpu } from "./gpu.ts";
 import { storeVector, wholeVectors } from "./matmul.ts";
 import { div, mod } from "./wgsl.ts";
 
@@ -189,9 +189,11 @@ function convolvePhase(
     /** Four numbers from element `at` of a buffer that is read. */
     const four = (buffer: string, at: string) =>
       isVector
-        ? `${buffer}[(${at}) >> 2u]`
+        ? `vec4f(${buffer}[(${at}) >> 2u])`
         : `vec4f(${
-          [0, 1, 2, 3].map((e) => `${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)]`).join(", ")
+          [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`).join(
+            ", ",
+          )
         })`;
     const value = (i: number) =>
       [
@@ -216,7 +218,7 @@ function convolvePhase(
       ),
     };
   });
-  packed(gpu, w, 0, filters(job, down, across), tile, (columns) => {
+  packed(gpu, w, 0, filters(job, down, across), tile, dtypeOf(x), (columns) => {
     const buffers = [x, columns, ...(bias ? [bias] : []), ...(residual ? [residual] : []), out];
     gpu.run(kernel, buffers, tiles);
   });
@@ -269,7 +271,7 @@ function pixelRows(job: Job, down: Phase, across: Phase, pixels: number): Rows {
       `    let y = u32(y${j} + dy);
     let x = u32(x${j} + dx);
     if (y < ${height}u && x < ${width}u${isEven ? "" : ` && tap < ${taps}u`}) {
-      v = a[(base${j} + y * ${width}u + x) * ${channels}u + channel];
+      v = vec4f(a[(base${j} + y * ${width}u + x) * ${channels}u + channel]);
     }`,
   };
 }

@@ -1,7 +1,7 @@
 // Everything that passes over memory once: elementwise kernels in vectors of four, strided copies, rows by index, Adam.
 // Vectors may reach behind the last element: blocks are whole vectors long.
 import type { AdamSpec, BinaryOp, Buffer, Shape, UnaryOp, View, Walk } from "../backend.ts";
-import type { Gpu } from "./gpu.ts";
+import { dtypeOf, type Gpu } from "./gpu.ts";
 import { div, mathematics, mod, repeat, THREADS } from "./wgsl.ts";
 
 /** The number of the thread over all workgroups; threads beyond `count` leave. */
@@ -39,8 +39,8 @@ export function unary(gpu: Gpu, op: UnaryOp, x: Buffer, out: Buffer, length: num
     threads: THREADS,
     globals: mathematics,
     body: `${each("p.n")}
-  let v = x[i];
-  out[i] = ${unaryOps[op]};`,
+  let v = vec4f(x[i]);
+  out[i] = out_t(${unaryOps[op]});`,
   }));
   const n = Math.ceil(length / 4);
   gpu.run(kernel, [x, out], groupsOf(n), [n, p0, p1]);
@@ -78,11 +78,11 @@ export function binary(
   const columns = inner / width;
   /** Element i of an operand. */
   const element = (name: string, walk: Walk): string => {
-    if (isFlat) return `${name}[i]`;
+    if (isFlat) return `vec4f(${name}[i])`;
     const row = div("i", columns), column = mod("i", columns);
-    if (walk.inner === 0) return `vec4f(${name}[${row} * ${walk.outer}u])`;
+    if (walk.inner === 0) return `vec4f(f32(${name}[${row} * ${walk.outer}u]))`;
     const at = `${name}[${row} * ${walk.outer / width}u + ${column}]`;
-    return width === 4 ? at : `vec4f(${at})`;
+    return width === 4 ? `vec4f(${at})` : `vec4f(f32(${at}))`;
   };
   const type = (walk: Walk) => width === 4 && (isFlat || walk.inner === 1) ? "vec4f" : "f32";
   // a buffer cannot be bound for reading and for writing at once
@@ -100,7 +100,7 @@ export function binary(
     body: `${each("p.n")}
   let u = ${element(name("a", a), aWalk)};
   let v = ${element(name("b", b), bWalk)};
-  out[i] = (${binaryOps[op]})${width === 4 ? "" : ".x"};`,
+  out[i] = out_t((${binaryOps[op]})${width === 4 ? "" : ".x"});`,
   }));
   const n = Math.ceil(length / width);
   gpu.run(kernel, [...inputs.map(([, buffer]) => buffer), out], groupsOf(n), [n, p0]);
@@ -112,16 +112,17 @@ export function fill(gpu: Gpu, out: Buffer, length: number, value: number): void
     outputs: { out: "vec4f" },
     params: { n: "u32", value: "f32" },
     threads: THREADS,
-    body: `${each("p.n")}\n  out[i] = vec4f(p.value);`,
+    body: `${each("p.n")}\n  out[i] = out_t(vec4f(p.value));`,
   }));
   const n = Math.ceil(length / 4);
   gpu.run(kernel, [out], groupsOf(n), [n, value]);
 }
 
-/** Numbers are copied as bits: i32 tensors too. */
+/** Words are copied as bits, i32 as well as f32; f16 as the numbers they are. */
 export function copy(gpu: Gpu, x: View, out: View, shape: Shape): void {
   const n = shape.reduce((a, b) => a * b, 1);
-  const kernel = gpu.kernel(`copy ${shape}: ${x.strides} to ${out.strides}`, () => {
+  const type = [x, out].some(({ buffer }) => dtypeOf(buffer) === "f16") ? "f32" : "u32";
+  const kernel = gpu.kernel(`copy ${type} ${shape}: ${x.strides} to ${out.strides}`, () => {
     const lines: string[] = [];
     let rest = "i";
     for (let d = shape.length - 1; d >= 0; d--) {
@@ -133,13 +134,13 @@ export function copy(gpu: Gpu, x: View, out: View, shape: Shape): void {
     const at = (offset: string, strides: readonly number[]) =>
       [offset, ...shape.flatMap((size, d) => size === 1 ? [] : [`i${d} * ${strides[d]}u`])].join(" + ");
     return {
-      inputs: { x: "u32" },
-      outputs: { out: "u32" },
+      inputs: { x: type },
+      outputs: { out: type },
       params: { n: "u32", begin: "u32", to: "u32" },
       threads: THREADS,
       body: `${each("p.n")}
 ${lines.join("\n")}
-  out[${at("p.to", out.strides)}] = x[${at("p.begin", x.strides)}];`,
+  out[${at("p.to", out.strides)}] = out_t(x[${at("p.begin", x.strides)}]);`,
     };
   });
   gpu.run(kernel, [x.buffer, out.buffer], groupsOf(n), [n, x.offset, out.offset]);
@@ -164,8 +165,8 @@ export function padRows(
   let first = ${mod("i", vectors)} * 4u;
   let at = p.begin + ${div("i", vectors)} * ${columns}u + first;
   var v = vec4f();
-${repeat(4, (e) => `  if (first + ${e}u < ${columns}u) { v[${e}] = x[at + ${e}u]; }`)}
-  out[i] = v;`,
+${repeat(4, (e) => `  if (first + ${e}u < ${columns}u) { v[${e}] = f32(x[at + ${e}u]); }`)}
+  out[i] = out_t(v);`,
   }));
   const n = rows * vectors;
   gpu.run(kernel, [x, out], groupsOf(n), [n, offset]);
@@ -223,26 +224,43 @@ export function adam(
   expAvg: Buffer,
   expAvgSq: Buffer,
   length: number,
-  { lr, beta1, beta2, eps, step }: AdamSpec,
+  { lr, beta1, beta2, eps, step, lossScale }: AdamSpec,
 ): void {
   const scalars = { c1: 1 - beta1, b2: beta2, c2: 1 - beta2 };
   const rates = { rate: lr / (1 - beta1 ** step), correction: 1 / Math.sqrt(1 - beta2 ** step), eps };
-  const kernel = gpu.kernel("adam", () => ({
+  /** By their bits: drivers may take for granted that no number is Infinity or NaN. */
+  const isFinite = "(bitcast<vec4u>(g[i]) & vec4u(0x7f800000u)) != vec4u(0x7f800000u)";
+  const keep = (old: string, fresh: string) =>
+    lossScale === undefined ? fresh : `select(${old}, ${fresh}, isFinite)`;
+  const kernel = gpu.kernel(lossScale === undefined ? "adam" : "adam unscaled", () => ({
     inputs: { g: "vec4f" },
     outputs: { w: "vec4f", m: "vec4f", s: "vec4f" },
-    params: { n: "u32", c1: "f32", b2: "f32", c2: "f32", rate: "f32", correction: "f32", eps: "f32" },
+    params: {
+      n: "u32",
+      c1: "f32",
+      b2: "f32",
+      c2: "f32",
+      rate: "f32",
+      correction: "f32",
+      eps: "f32",
+      unscale: "f32",
+    },
     threads: THREADS,
     body: `${each("p.n")}
-  let first = m[i] + p.c1 * (g[i] - m[i]);
-  let second = s[i] * p.b2 + (g[i] * p.c2) * g[i];
-  m[i] = first;
-  s[i] = second;
-  w[i] -= (p.rate * first) / (sqrt(second) * p.correction + p.eps);`,
+  ${lossScale === undefined ? "" : `let isFinite = ${isFinite};`}
+  let grad = ${lossScale === undefined ? "g[i]" : "g[i] * p.unscale"};
+  let first = m[i] + p.c1 * (grad - m[i]);
+  let second = s[i] * p.b2 + (grad * p.c2) * grad;
+  let fresh = w[i] - (p.rate * first) / (sqrt(second) * p.correction + p.eps);
+  m[i] = ${keep("m[i]", "first")};
+  s[i] = ${keep("s[i]", "second")};
+  w[i] = ${keep("w[i]", "fresh")};`,
   }));
   const n = Math.ceil(length / 4);
   gpu.run(kernel, [grad, param, expAvg, expAvgSq], groupsOf(n), [
     n,
     ...Object.values(scalars),
     ...Object.values(rates),
+    1 / (lossScale ?? 1),
   ]);
 }

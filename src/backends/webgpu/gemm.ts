@@ -1,6 +1,6 @@
 // The product behind convolutions, matrix products and the search of codes: out [rows, columns] = a [rows, depth] b. A
 // workgroup has a tile of the output; it brings vectors of four of both factors to its memory, 16 steps of depth at a time.
-import type { Buffer } from "../backend.ts";
+import { type Buffer, type DType, itemBytes } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import type { Gpu } from "./gpu.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
@@ -84,8 +84,8 @@ export function product(tile: Tile, rows: Rows, columns: number): string {
     `    { var v = vec4f();\n${rows.load(j)}\n    aTile[lid + ${j * threads}u] = v; }`;
   const loadB = (j: number) => {
     const at = `(lid + ${j * threads}u)`;
-    const text = `bTile[${at}] = b[(step * ${4 * QUADS}u + ${div(at, across)}) * ${columns / 4}u + ` +
-      `columnTile * ${across}u + ${mod(at, across)}];`;
+    const text = `bTile[${at}] = vec4f(b[(step * ${4 * QUADS}u + ${div(at, across)}) * ${columns / 4}u + ` +
+      `columnTile * ${across}u + ${mod(at, across)}]);`;
     return bVectors < threads ? `    if (lid < ${bVectors}u) { ${text} }` : `    ${text}`;
   };
   const multiply = (quad: number) =>
@@ -142,7 +142,8 @@ export function plainRows(rows: number, quads: number, start: string): Rows {
     quads,
     prepare: (j, row) => `  let row${j} = ${row};`,
     step: "",
-    load: (j) => `    if (row${j} < ${rows}u${inside}) { v = a[${start} + row${j} * ${quads}u + quad]; }`,
+    load: (j) =>
+      `    if (row${j} < ${rows}u${inside}) { v = vec4f(a[${start} + row${j} * ${quads}u + quad]); }`,
   };
 }
 
@@ -168,13 +169,17 @@ export interface Weights {
   readonly across: Taps;
 }
 
-/** Lays weights out as `product` reads them, [tap, input, output] with zeros around, for the length of `body`. */
+/**
+ * Lays weights out as `product` reads them, [tap, input, output] with zeros around, for the length of `body`; as f16 where
+ * they are to meet f16.
+ */
 export function packed(
   gpu: Gpu,
   w: Buffer,
   offset: number,
   weights: Weights,
   tile: Tile,
+  dtype: DType,
   body: (packed: Buffer) => void,
 ): void {
   const { inputs, outputs, outStride, inStride, down, across } = weights;
@@ -200,12 +205,12 @@ export function packed(
   ${loop("y", down, div("tap", across.count))} {
   ${loop("x", across, mod("tap", across.count))} {
   let place = at + u32(y) * ${across.kernel}u + u32(x);
-${repeat(4, (e) => `  if (output + ${e}u < ${outputs}u) { v[${e}] += w[place + ${e * outStride}u]; }`)}
+${repeat(4, (e) => `  if (output + ${e}u < ${outputs}u) { v[${e}] += f32(w[place + ${e * outStride}u]); }`)}
   } } }
-  out[i] = v;`,
+  out[i] = out_t(v);`,
   }));
-  gpu.with(depth * vectors * 16, (to) => {
+  gpu.with(depth * vectors * 4 * itemBytes[dtype], (to) => {
     gpu.run(kernel, [w, to], groupsOf(depth * vectors), [offset]);
     body(to);
-  });
+  }, dtype);
 }

@@ -1,16 +1,22 @@
 // The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit. Pipelines and
-// bind groups are made once. Faults of the GPU come late: they are thrown at the next read or pause, with the kernel's name.
+// bind groups are made once, pipelines for each combination of f32 and f16 buffers that a kernel meets. Faults of the GPU come late: they are thrown at the next read or pause, with the kernel's name.
 import type { Buffer, DType, TypedArray, Values } from "../backend.ts";
 import type { AdapterReport, FoundAdapter } from "./adapter.ts";
 import { type Block, mib, Pool } from "./pool.ts";
 import { shader, type Source } from "./wgsl.ts";
 
 export class GpuBuffer implements Buffer {
-  constructor(readonly block: Block, readonly bytes: number) {}
+  constructor(readonly block: Block, readonly bytes: number, readonly isHalf: boolean) {}
 }
 
 export interface Kernel {
   readonly name: string;
+  readonly source: () => Source;
+  /** By which of its buffers hold f16. */
+  readonly variants: Map<string, Variant>;
+}
+
+interface Variant {
   readonly pipeline: GPUComputePipeline;
   readonly layout: { readonly id: number; readonly group: GPUBindGroupLayout };
   readonly params: readonly ("u32" | "f32")[];
@@ -22,6 +28,8 @@ const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, 
 const CALLS = 2048;
 /** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
 const PARAMS = 256;
+/** The feature of GPUs that know f16. */
+const F16 = "shader-f16";
 /** DEBUG=2 prints every kernel as it is recorded. */
 const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
@@ -33,7 +41,7 @@ export class Gpu {
     : null;
   readonly #pool: Pool;
   readonly #kernels = new Map<string, Kernel>();
-  readonly #layouts = new Map<string, Kernel["layout"] & { readonly pipeline: GPUPipelineLayout }>();
+  readonly #layouts = new Map<string, Variant["layout"] & { readonly pipeline: GPUPipelineLayout }>();
   readonly #groups = new Map<string, GPUBindGroup>();
   readonly #readers = new Map<number, GPUBuffer[]>();
   readonly #params: GPUBuffer;
@@ -41,6 +49,7 @@ export class Gpu {
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #encoders = 0;
+  #pipelines = 0;
   #calls = 0;
   #totals = { calls: 0, submits: 0 };
   /** The first fault that was watched for, and the first other one, which may follow from it. */
@@ -77,6 +86,7 @@ export class Gpu {
     const { limits } = adapter;
     const device = await adapter.requestDevice({
       label: "tessera",
+      requiredFeatures: adapter.features.has(F16) ? [F16] : [],
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
@@ -89,7 +99,7 @@ export class Gpu {
   get counts(): { buffers: number; pipelines: number; bindGroups: number; calls: number; submits: number } {
     return {
       buffers: this.#pool.made,
-      pipelines: this.#kernels.size,
+      pipelines: this.#pipelines,
       bindGroups: this.#groups.size,
       ...this.#totals,
     };
@@ -99,8 +109,12 @@ export class Gpu {
     return this.#pool.reserved;
   }
 
-  alloc(bytes: number): GpuBuffer {
-    return new GpuBuffer(this.#pool.take(bytes), bytes);
+  get hasF16(): boolean {
+    return this.device.features.has(F16);
+  }
+
+  alloc(bytes: number, dtype: DType = "f32"): GpuBuffer {
+    return new GpuBuffer(this.#pool.take(bytes), bytes, dtype === "f16");
   }
 
   free(buffer: Buffer): void {
@@ -108,8 +122,8 @@ export class Gpu {
   }
 
   /** Memory for the length of `body`. */
-  with<T>(bytes: number, body: (buffer: Buffer) => T): T {
-    const buffer = this.alloc(bytes);
+  with<T>(bytes: number, body: (buffer: Buffer) => T, dtype: DType = "f32"): T {
+    const buffer = this.alloc(bytes, dtype);
     try {
       return body(buffer);
     } finally {
@@ -117,25 +131,36 @@ export class Gpu {
     }
   }
 
-  /** The kernel of this name, made on first use. The name tells everything that its text depends on. */
+  /** The kernel of this name. The name tells everything that its text depends on, but for what is f16. */
   kernel(name: string, source: () => Source): Kernel {
-    const known = this.#kernels.get(name);
+    let kernel = this.#kernels.get(name);
+    if (!kernel) this.#kernels.set(name, kernel = { name, source, variants: new Map() });
+    return kernel;
+  }
+
+  /** What computes with these buffers, compiled on first use. */
+  #variant({ name, source, variants }: Kernel, buffers: readonly GpuBuffer[]): Variant {
+    let key = "";
+    for (const { isHalf } of buffers) key += isHalf ? "h" : "f";
+    const known = variants.get(key);
     if (known) return known;
     const text = source();
     const params = Object.values(text.params ?? {});
     const [inputs, outputs] = [text.inputs, text.outputs].map((list) => Object.keys(list).length);
     const layout = this.#layout(inputs, outputs, params.length > 0);
     const watch = this.#watch("validation");
-    const module = this.device.createShaderModule({ label: name, code: shader(text) });
+    const code = shader(text, buffers.map(({ isHalf }) => isHalf));
+    const module = this.device.createShaderModule({ label: name, code });
     const pipeline = this.device.createComputePipeline({
       label: name,
       layout: layout.pipeline,
       compute: { module, entryPoint: "main" },
     });
     watch((message) => `kernel ${name}: ${message}`);
-    const kernel = { name, pipeline, layout, params };
-    this.#kernels.set(name, kernel);
-    return kernel;
+    const variant = { pipeline, layout, params };
+    variants.set(key, variant);
+    this.#pipelines++;
+    return variant;
   }
 
   /** Records one call: buffers in the order of the kernel's inputs and outputs. */
@@ -143,12 +168,13 @@ export class Gpu {
     if (groups === 0) return;
     if (this.#calls === CALLS) this.flush();
     this.#throwFault();
+    const own = buffers.map(ofGpu), variant = this.#variant(kernel, own);
     const pass = this.#open();
-    pass.setPipeline(kernel.pipeline);
-    const group = this.#bindGroup(kernel, buffers.map(blockOf));
-    if (kernel.params.length > 0) {
+    pass.setPipeline(variant.pipeline);
+    const group = this.#bindGroup(variant, own.map(({ block }) => block));
+    if (variant.params.length > 0) {
       const at = this.#calls * PARAMS;
-      kernel.params.forEach((type, i) => {
+      variant.params.forEach((type, i) => {
         if (type === "f32") this.#staged.setFloat32(at + 4 * i, params[i], true);
         else this.#staged.setUint32(at + 4 * i, params[i], true);
       });
@@ -187,7 +213,7 @@ export class Gpu {
   }
 
   /** @throws what went wrong on the GPU since the last read */
-  async read(buffer: Buffer, dtype: DType, offset: number, length: number): Promise<Values> {
+  async read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
     const bytes = length * 4;
     if (bytes === 0) return dtype === "i32" ? new Int32Array(0) : new Float32Array(0);
     const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
@@ -273,8 +299,8 @@ export class Gpu {
     return layout;
   }
 
-  #bindGroup(kernel: Kernel, blocks: readonly Block[]): GPUBindGroup {
-    let key = `${kernel.layout.id}`;
+  #bindGroup({ layout, params }: Variant, blocks: readonly Block[]): GPUBindGroup {
+    let key = `${layout.id}`;
     for (const block of blocks) {
       key += ` ${block.id}`;
       block.usedIn = this.#encoders;
@@ -285,10 +311,10 @@ export class Gpu {
         binding,
         resource: { buffer: handle },
       }));
-      if (kernel.params.length > 0) {
+      if (params.length > 0) {
         entries.push({ binding: blocks.length, resource: { buffer: this.#params, size: PARAMS } });
       }
-      group = this.device.createBindGroup({ label: kernel.name, layout: kernel.layout.group, entries });
+      group = this.device.createBindGroup({ layout: layout.group, entries });
       this.#groups.set(key, group);
     }
     return group;
@@ -311,7 +337,12 @@ export class Gpu {
   }
 }
 
-function blockOf(buffer: Buffer): Block {
-  if (buffer instanceof GpuBuffer) return buffer.block;
+const blockOf = (buffer: Buffer): Block => ofGpu(buffer).block;
+
+function ofGpu(buffer: Buffer): GpuBuffer {
+  if (buffer instanceof GpuBuffer) return buffer;
   throw new Error("webgpu: the tensor lives on another device; make both after the same device()");
 }
+
+/** What floats a buffer holds. */
+export const dtypeOf = (buffer: Buffer): "f32" | "f16" => ofGpu(buffer).isHalf ? "f16" : "f32";

@@ -1,5 +1,5 @@
 // Matrix products of contiguous views, by the product of gemm.ts.
-import type { Buffer, View } from "../backend.ts";
+import { type Buffer, itemBytes, type View } from "../backend.ts";
 import { padRows } from "./elementwise.ts";
 import {
   ceil,
@@ -12,7 +12,7 @@ import {
   tileMemory,
   tilesOf,
 } from "./gemm.ts";
-import type { Gpu } from "./gpu.ts";
+import { dtypeOf, type Gpu } from "./gpu.ts";
 import { repeat } from "./wgsl.ts";
 
 /** x as whole vectors a row, and the vector it starts at: itself where it is so already, else a copy. */
@@ -25,18 +25,19 @@ export function wholeVectors(
   body: (x: Buffer, start: number) => void,
 ): void {
   if (columns % 4 === 0 && offset % 4 === 0) return body(x, offset / 4);
-  gpu.with(rows * ceil(columns, 4) * 16, (whole) => {
+  const dtype = dtypeOf(x);
+  gpu.with(rows * ceil(columns, 4) * 4 * itemBytes[dtype], (whole) => {
     padRows(gpu, x, offset, whole, rows, columns);
     body(whole, 0);
-  });
+  }, dtype);
 }
 
 /** The statements that store vector `value` in columns `column` ... of the row that begins at element `at` of out. */
 export function storeVector(at: string, columns: number, isVector: boolean, value: string): string {
-  if (isVector) return `out[(${at} + column) >> 2u] = ${value};`;
+  if (isVector) return `out[(${at} + column) >> 2u] = out_t(${value});`;
   return repeat(
     4,
-    (e) => `if (column + ${e}u < ${columns}u) { out[${at} + column + ${e}u] = (${value})[${e}]; }`,
+    (e) => `if (column + ${e}u < ${columns}u) { out[${at} + column + ${e}u] = out_t((${value})[${e}]); }`,
   );
 }
 
@@ -73,7 +74,7 @@ export function matmul(
     across: ONE_TAP,
   };
   wholeVectors(gpu, a.buffer, a.offset, m, k, (whole, from) => {
-    packed(gpu, b.buffer, b.offset, weights, tile, (columns) => {
+    packed(gpu, b.buffer, b.offset, weights, tile, dtypeOf(a.buffer), (columns) => {
       gpu.run(kernel, [whole, columns, out.buffer], tiles, [from, out.offset]);
     });
   });

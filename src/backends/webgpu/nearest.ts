@@ -45,7 +45,7 @@ export function nearestCode(
   };
   const columns = packedColumns(codes, MIDDLE), stretches = ceil(codes, STRETCH);
   wholeVectors(gpu, z, 0, count, channels, (rows, start) => {
-    packed(gpu, codebook, 0, weights, MIDDLE, (book) => {
+    packed(gpu, codebook, 0, weights, MIDDLE, "f32", (book) => {
       gpu.with(columns * 4, (norms) => {
         codeNorms(gpu, book, norms, codes, channels);
         gpu.with(count * stretches * 8, (best) => {

@@ -21,7 +21,7 @@ function plan({ batch, pixels, channels, groups, swish, eps }: NormSpec) {
   const chunks = Math.ceil(pixels / chunk);
   const type = lanes === 4 ? "vec4f" : "f32";
   /** A vector of a row of numbers, four times the same where vectors are one number. */
-  const wide = (e: string) => lanes === 4 ? e : `vec4f(${e})`;
+  const wide = (e: string) => lanes === 4 ? `vec4f(${e})` : `vec4f(f32(${e}))`;
   /** And back. */
   const narrow = (e: string) => lanes === 4 ? e : `(${e}).x`;
   /** Number `which` of the pair that each channel's group has in `pairs` [batch, groups, 2]. */
@@ -94,13 +94,13 @@ function statistics(gpu: Gpu, s: Plan, x: Buffer, stats: Buffer): void {
     globals: `var<workgroup> slots: array<${s.type}, ${THREADS}>;`,
     body: `${chunkOf(s)}
   var mine = ${s.type}();
-  ${eachRow(s, "mine += x[at];")}
+  ${eachRow(s, `mine += ${s.type}(x[at]);`)}
   slots[lid] = mine;
   ${sumDown("slots", s.across)}
   let mean = slots[${mod("lid", s.across)}] / f32(count);
   workgroupBarrier();
   mine = ${s.type}();
-  ${eachRow(s, "let d = x[at] - mean;\n    mine = fma(d, d, mine);")}
+  ${eachRow(s, `let d = ${s.type}(x[at]) - mean;\n    mine = fma(d, d, mine);`)}
   slots[lid] = mine;
   ${sumDown("slots", s.across)}
   if (writes) {
@@ -168,7 +168,7 @@ function apply(
     globals: mathematics,
     body: `${elementOf(s)}
   ${s.normalise(`let t = fma(${s.wide("x[i]")} - mean, scale, shift);`)}
-  out[i] = ${s.narrow(s.swish ? "t * sigmoid4(t)" : "t")};`,
+  out[i] = out_t(${s.narrow(s.swish ? "t * sigmoid4(t)" : "t")});`,
   }));
   const n = s.batch * s.pixels * s.columns;
   gpu.run(kernel, [x, weight, bias, stats, out], groupsOf(n), [n]);
@@ -290,7 +290,7 @@ export function groupNormGrad(
     body: `${elementOf(s)}
   ${s.normalise(beforeSwish("i"))}
   let rest = fma(centred * inverse, ${s.ofGroup("means", 1)}, ${s.ofGroup("means", 0)});
-  out[i] = ${s.narrow("scale * dt - inverse * rest")};`,
+  out[i] = out_t(${s.narrow("scale * dt - inverse * rest")});`,
   }));
   gpu.with(s.batch * s.channels * 8, (sums) =>
     gpu.with(s.batch * s.groups * 8, (means) => {

@@ -28,7 +28,7 @@ export function reduceRows(
       threads: THREADS,
       body: `${each("p.rows")}
   var total = ${start};
-  for (var c = 0u; c < ${columns}u; c++) { total = ${combine("total", `x[i * ${columns}u + c]`)}; }
+  for (var c = 0u; c < ${columns}u; c++) { total = ${combine("total", `f32(x[i * ${columns}u + c])`)}; }
   out[i] = total;`,
     }));
     return gpu.run(kernel, [x, out], groupsOf(rows), [rows]);
@@ -45,7 +45,7 @@ export function reduceRows(
   let start = row + ${mod("group", parts)} * ${part}u;
   let end = min(start + ${part}u, row + ${columns}u);
   var mine = ${start};
-  for (var at = start + lid; at < end; at += ${THREADS}u) { mine = ${combine("mine", "x[at]")}; }
+  for (var at = start + lid; at < end; at += ${THREADS}u) { mine = ${combine("mine", "f32(x[at])")}; }
   let total = reduce(mine, lid);
   if (lid == 0u) { out[group] = total; }`,
   }));
@@ -94,7 +94,7 @@ export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, colum
   var mine = ${type}();
   if (column < ${own}u) {
     for (var row = start + ${div("lid", across)}; row < end; row += ${down}u) {
-      mine += x[row * ${own}u + column];
+      mine += ${type}(x[row * ${own}u + column]);
     }
   }
   slots[lid] = mine;
@@ -130,11 +130,11 @@ export function softmax(
     body: `  if (group >= p.rows) { return; }
   let row = group * ${columns}u;
   var mine = -3.4028234e38f;
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine = max(mine, x[row + c]); }
+  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine = max(mine, f32(x[row + c])); }
   let highest = top(mine, lid);
   mine = 0.0;
   for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
-    let e = exp4(vec4f(p.scale * (x[row + c] - highest))).x;
+    let e = exp4(vec4f(p.scale * (f32(x[row + c]) - highest))).x;
     out[row + c] = e;
     mine += e;
   }

@@ -12,11 +12,11 @@ const poolName = (s: PoolSpec) =>
   `${s.height} x ${s.width} x ${s.channels} to ${s.outHeight} x ${s.outWidth}: ${s.size} / ${s.stride}`;
 
 /** The window of output (oy, ox) of a sample: the part of it that lies in the picture, and its first pixel. */
-const windowOf = (s: PoolSpec, columns: number) =>
+const windowOf = (s: PoolSpec, columns: number, type: string) =>
   `let rows = min(${s.size}u, ${s.height}u - oy * ${s.stride}u);
   let across = min(${s.size}u, ${s.width}u - ox * ${s.stride}u);
   let corner = ((sample * ${s.height}u + oy * ${s.stride}u) * ${s.width}u + ox * ${s.stride}u) * ${columns}u + column;
-  var best = x[corner];`;
+  var best = ${type}(x[corner]);`;
 
 const eachPixel = (s: PoolSpec, columns: number, body: string) =>
   `for (var r = 0u; r < rows; r++) {
@@ -41,9 +41,9 @@ export function maxPool2d(gpu: Gpu, x: Buffer, out: Buffer, s: PoolSpec): void {
   let line = ${div("pixel", s.outWidth)};
   let oy = ${mod("line", s.outHeight)};
   let sample = ${div("line", s.outHeight)};
-  ${windowOf(s, columns)}
-  ${eachPixel(s, columns, "best = max(best, x[at]);")}
-  out[i] = best;`,
+  ${windowOf(s, columns, type)}
+  ${eachPixel(s, columns, `best = max(best, ${type}(x[at]));`)}
+  out[i] = out_t(best);`,
   }));
   const n = s.batch * s.outHeight * s.outWidth * columns;
   gpu.run(kernel, [x, out], groupsOf(n), [n]);
@@ -59,11 +59,13 @@ export function maxPool2dGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, s: Po
   for (var ${o} = first_${o}; ${o} <= min(${div(at, s.stride)}, ${outSize - 1}u); ${o}++) {
   ${body}
   }`;
-  const update = `let higher = x[at] > best;
-      best = select(best, x[at], higher);
+  const update = `let value = ${type}(x[at]);
+      let higher = value > best;
+      best = select(best, value, higher);
       mine = select(mine, ${bool}(at == i), higher);`;
-  const gradient = `g[((sample * ${s.outHeight}u + oy) * ${s.outWidth}u + ox) * ${columns}u + column]`;
-  const gather = `${windowOf(s, columns)}
+  const gradient =
+    `${type}(g[((sample * ${s.outHeight}u + oy) * ${s.outWidth}u + ox) * ${columns}u + column])`;
+  const gather = `${windowOf(s, columns, type)}
   var mine = ${bool}(corner == i);
   ${eachPixel(s, columns, update)}
   total += select(${type}(), ${gradient}, mine);`;
@@ -81,7 +83,7 @@ export function maxPool2dGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, s: Po
   let sample = ${div("line", s.height)};
   var total = ${type}();
   ${windows("oy", "iy", s.outHeight, windows("ox", "ix", s.outWidth, gather))}
-  out[i] = total;`,
+  out[i] = out_t(total);`,
   }));
   const n = s.batch * s.height * s.width * columns;
   gpu.run(kernel, [x, g, out], groupsOf(n), [n]);
@@ -95,8 +97,8 @@ function pixelTiles(channels: number) {
   const add = (e: string) => lanes === 4 ? `dot(${e}, vec4f(1.0))` : e;
   const eachColumn = (body: string) =>
     `for (var c = lane; c < ${columns}u; c += ${across}u) {
-    let u = a[row + c];
-    let v = b[row + c];
+    let u = ${type}(a[row + c]);
+    let v = ${type}(b[row + c]);
     ${body}
   }`;
   const globals = `
@@ -182,7 +184,7 @@ export function lpipsDistanceGrad(
   let isZero = lengths.x == 0.0;
   let along = select(dots / lengths.x * inverse.x, 0.0, isZero);
   let scale = select(g[pixel] * inverse.x, 0.0, isZero);
-  ${eachColumn(`${q}\n    out[row + c] = scale * (q - along * u);`)}`,
+  ${eachColumn(`${q}\n    out[row + c] = out_t(scale * (q - along * u));`)}`,
   }));
   gpu.run(kernel, [a, b, weight, g, out], tiles.groups(pixels), [pixels]);
 }

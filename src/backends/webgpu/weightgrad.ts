@@ -59,7 +59,7 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
         let x = ${mod("pixel", outWidth)} * ${stride}u + dx;
         if (y < ${height * upsample}u && x < ${width * upsample}u) {
           let row = ${div("line", outHeight)} * ${height}u + ${div("y", upsample)};
-          v = a[(row * ${width}u + ${div("x", upsample)}) * ${inputs}u + channel];
+          v = vec4f(a[(row * ${width}u + ${div("x", upsample)}) * ${inputs}u + channel]);
         }
       }
       aTile[${at}] = v; `;
@@ -67,7 +67,7 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
       var v = vec4f();
       let pixel = first + ${div(at, across)};
       let column = columnTile * ${across}u + ${mod(at, across)};
-      if (pixel < end && column < ${outputs}u) { v = g[pixel * ${outputs}u + column]; }
+      if (pixel < end && column < ${outputs}u) { v = vec4f(g[pixel * ${outputs}u + column]); }
       bTile[${at}] = v; `;
       return {
         inputs: { a: "vec4f", g: "vec4f" },

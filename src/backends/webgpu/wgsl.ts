@@ -2,7 +2,10 @@
 
 /** A kernel as its author writes it; `shader` adds the declarations. Outputs are written, inputs only read. */
 export interface Source {
-  /** Storage buffers in order of binding: name and element type. */
+  /**
+   * Storage buffers in order of binding: name and element type. Where a buffer holds f16, its f32 and vec4f become f16 and
+   * vec4h: to work with both, a load says `f32(x[i])` or `vec4f(x[i])`, and a store to `out` converts by `out_t(...)`.
+   */
   readonly inputs: Readonly<Record<string, string>>;
   readonly outputs: Readonly<Record<string, string>>;
   /** Numbers that change from call to call, read as `p.name`. Shapes belong into the text instead. */
@@ -18,14 +21,22 @@ export interface Source {
 /** Threads of elementwise kernels and of those that work on rows. */
 export const THREADS = 256;
 
-export function shader(source: Source): string {
+const halves: Readonly<Record<string, string>> = { f32: "f16", vec4f: "vec4h" };
+
+/** The whole text. @param isHalf which buffers hold f16, in order of binding */
+export function shader(source: Source, isHalf: readonly boolean[]): string {
   const { inputs, outputs, params, threads, globals = "", body } = source;
   let binding = 0;
   const declare = (space: string, entries: Readonly<Record<string, string>>) =>
-    Object.entries(entries).map(([name, type]) =>
-      `@group(0) @binding(${binding++}) var<${space}> ${name}: array<${type}>;`
-    );
+    Object.entries(entries).flatMap(([name, type]) => {
+      const stored = isHalf[binding] ? halves[type] ?? type : type;
+      return [
+        `alias ${name}_t = ${stored};`,
+        `@group(0) @binding(${binding++}) var<${space}> ${name}: array<${name}_t>;`,
+      ];
+    });
   const lines = [...declare("storage, read", inputs), ...declare("storage, read_write", outputs)];
+  if (isHalf.includes(true)) lines.unshift("enable f16;");
   if (params) {
     const fields = Object.entries(params).map(([name, type]) => `${name}: ${type}`).join(", ");
     lines.push(`struct Params { ${fields} }`, `@group(0) @binding(${binding}) var<uniform> p: Params;`);
