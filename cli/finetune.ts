@@ -3,6 +3,7 @@ import { basename, resolve } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
 import {
+  type Precision,
   preset,
   type PresetName,
   type VQModelConfig,
@@ -27,6 +28,7 @@ import {
   fractionOrPath,
   nonNegativeNumber,
   positiveNumber,
+  precisionOption,
   UsageError,
   wholeNumber,
   wholeNumbers,
@@ -58,6 +60,7 @@ export interface Flags {
   discStart?: number;
   discWeight?: number;
   lpips?: string[] | boolean;
+  precision: Precision;
   tamingExact?: boolean;
   lpipsDropout?: boolean;
   logEvery: number;
@@ -147,6 +150,7 @@ export function finetuneCommand(): Command {
     new Option("--decay <kind>", "learning rate over the run").choices(["constant", "cosine"]).default(
       "constant",
     ),
+    precisionOption(),
     number("--seed <n>", "order, crops and new weights", 0, defaultOptions.seed),
     new Option("--restart-dead-codes <n>", "steps after which unused codes move (default: 0; --scratch: 100)")
       .argParser(wholeNumber(0)),
@@ -243,6 +247,7 @@ async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<
 const resumable: readonly string[] = [
   "resume",
   "device",
+  "precision",
   "steps",
   "data",
   "val",
@@ -310,6 +315,7 @@ function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {
     lr: flags.lr ?? batch * accumulate * (flags.baseLr ?? baseLearningRate),
     warmup: flags.warmup,
     decay: flags.decay,
+    precision: flags.precision,
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,
     restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),

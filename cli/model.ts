@@ -12,9 +12,9 @@ import {
   type Sample,
   toFloats,
 } from "../data/index.ts";
-import { VQGAN } from "../nn/index.ts";
+import { type Precision, VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
-import { count, UsageError, wholeNumber } from "./options.ts";
+import { count, precisionOption, UsageError, wholeNumber } from "./options.ts";
 
 /** The small model of faces that comes with Tessera. */
 export const shippedModel: string = fileURLToPath(new URL("../models/faces.safetensors", import.meta.url));
@@ -22,6 +22,7 @@ export const shippedModel: string = fileURLToPath(new URL("../models/faces.safet
 export interface ModelFlags {
   readonly model?: string;
   readonly range: PixelRange;
+  readonly precision: Precision;
   /** Stands for the range `unit`. */
   readonly dalleMini?: boolean;
 }
@@ -42,6 +43,7 @@ export function modelOptions(): Option[] {
       "what the model expects of pixels: signed [-1, 1], or unit [0, 1] (DALL-E mini)",
     )
       .choices(["signed", "unit"]).default("signed"),
+    precisionOption(),
   ];
 }
 
@@ -58,12 +60,12 @@ export function pictureOptions(): Option[] {
 
 /** @throws if the file is missing or no model. */
 export async function openModel(flags: ModelFlags): Promise<{ model: VQGAN; path: string }> {
-  const { model, dalleMini } = flags, range = dalleMini ? "unit" : flags.range;
+  const { model, dalleMini, precision } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? shippedModel;
   if (model === undefined && await stat(path).catch(() => null) === null) {
     throw new UsageError("no model is given: use --model FILE");
   }
-  return { model: (await VQGAN.load(path, { range })).eval(), path };
+  return { model: (await VQGAN.load(path, { range, precision })).eval(), path };
 }
 
 /** A picture that was read, under its name. */

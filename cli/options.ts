@@ -1,5 +1,10 @@
 // Reading the values of options, and the two ways of failing: wrong use (exit code 2) and everything else (1).
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+
+/** --precision, of commands that compute. */
+export const precisionOption = (): Option =>
+  new Option("--precision <kind>", "how activations are stored; f16 takes half the memory and needs a GPU")
+    .choices(["f32", "f16"]).default("f32");
 
 /** The command was used wrongly: one line, exit code 2. */
 export class UsageError extends Error {

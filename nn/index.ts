@@ -31,6 +31,8 @@ export {
 } from "./losses.ts";
 export { type DistanceOptions, LPIPS } from "./lpips.ts";
 export { Layer, Module } from "./module.ts";
+export { type Precision } from "./layers.ts";
+export { setPrecision } from "./precision.ts";
 export { CodebookUsage, type Quantized, VectorQuantizer } from "./quantizer.ts";
 export { formatReport, type LoadReport } from "./state.ts";
 export { type Forward, type PixelRange, VQGAN, type VQGANOptions } from "./vqgan.ts";

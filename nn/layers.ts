@@ -15,6 +15,9 @@ import {
 import { constantParameter, fanIn, type Init, normalParameter, uniformParameter } from "./init.ts";
 import { chain, Layer } from "./module.ts";
 
+/** How activations are stored. f16 needs a GPU that has it. */
+export type Precision = "f32" | "f16";
+
 export interface Conv2dOptions {
   readonly stride?: number;
   /** Zeros around the image: one number, or [top, bottom, left, right]. */
@@ -30,6 +33,8 @@ export interface Conv2dOptions {
 export class Conv2d extends Layer {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
+  /** How the output is stored (precision.ts). */
+  dtype: Precision = "f32";
   readonly #options: Conv2dOptions;
 
   constructor(
@@ -51,7 +56,8 @@ export class Conv2d extends Layer {
 
   protected override forward(x: Tensor, residual?: Tensor): Tensor {
     const { stride = 1, padding = 0, upsample = 1 } = this.#options;
-    return conv2d(x, this.weight, this.bias, { stride, padding, upsample, residual });
+    const { dtype } = this;
+    return conv2d(x, this.weight, this.bias, { stride, padding, upsample, residual, dtype });
   }
 }
 
@@ -59,6 +65,8 @@ export class Conv2d extends Layer {
 export class GroupNorm extends Layer {
   readonly weight: Tensor;
   readonly bias: Tensor;
+  /** How the output is stored (precision.ts). */
+  dtype: Precision = "f32";
   readonly #swish: boolean;
 
   /** @throws if channels is not a multiple of 32. */
@@ -73,7 +81,12 @@ export class GroupNorm extends Layer {
   }
 
   protected override forward(x: Tensor): Tensor {
-    return groupNorm(x, this.weight, this.bias, { groups: 32, eps: 1e-6, swish: this.#swish });
+    return groupNorm(x, this.weight, this.bias, {
+      groups: 32,
+      eps: 1e-6,
+      swish: this.#swish,
+      dtype: this.dtype,
+    });
   }
 }
 

@@ -9,7 +9,9 @@ import {
 import { Random, type Tensor } from "../src/index.ts";
 import { preset, type VQModelConfig, type VQModelOverrides, withOverrides } from "./config.ts";
 import { NLayerDiscriminator } from "./discriminator.ts";
+import type { Precision } from "./layers.ts";
 import type { LPIPS } from "./lpips.ts";
+import { setPrecision } from "./precision.ts";
 import { formatReport, type LoadReport, matchState } from "./state.ts";
 import { type PixelRange, VQGAN } from "./vqgan.ts";
 
@@ -20,6 +22,8 @@ export interface LoadOptions {
   readonly range?: PixelRange;
   /** What the file's shapes do not tell, or what should differ: loss settings, attention order, beta. */
   readonly config?: VQModelOverrides;
+  /** How activations are stored, default f32; see `setPrecision`. */
+  readonly precision?: Precision;
   /** Seed of a new discriminator, for a file without one. Default 0. */
   readonly seed?: number;
   /** Called after each tensor with the bytes read so far and in all. */
@@ -37,7 +41,8 @@ export interface LoadedVQGAN {
 
 /**
  * `VQGAN.load` with an account of what was found.
- * @throws if the file cannot be read, or lacks a tensor of the autoencoder or has it in another shape.
+ * @throws if the file cannot be read, or lacks a tensor of the autoencoder or has it in another shape; if f16 is asked of a
+ * device that has none.
  */
 export async function loadVQGAN(path: string, options: LoadOptions = {}): Promise<LoadedVQGAN> {
   const file = await openCheckpoint(path);
@@ -45,6 +50,7 @@ export async function loadVQGAN(path: string, options: LoadOptions = {}): Promis
     const config = withOverrides(configOf(file), options.config ?? {});
     const model = new VQGAN(config, null, { withLoss: options.withLoss, range: options.range });
     try {
+      setPrecision(model, options.precision ?? "f32");
       return await fill(model, file, options);
     } catch (error) {
       model.dispose();

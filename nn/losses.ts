@@ -28,6 +28,8 @@ export interface StepOptions {
   readonly globalStep: number;
   /** Multiplies the gradients: 1 / batches accumulated. Logged values are not scaled. */
   readonly gradScale?: number;
+  /** With f16: what the autoencoder's gradients are multiplied with on their way, and arrive with in `.grad`. */
+  readonly lossScale?: number;
   /** Dropout inside LPIPS as in taming's training; off if absent. */
   readonly lpipsDropout?: Random | null;
 }
@@ -52,7 +54,7 @@ export interface GeneratorStep {
 export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions): GeneratorStep {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const { globalStep, gradScale = 1 } = options;
+  const { globalStep, gradScale = 1, lossScale = 1 } = options;
   return scope(() => {
     const { reconstruction, codebookLoss, indices } = model.forward(images);
     const image = reconstruction.detach();
@@ -61,24 +63,27 @@ export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions
     const { nll, p, u } = scope(() => {
       const p = perceptual(lpips, images, image, options.lpipsDropout ?? null);
       const nll = nllLoss(images, image, p, lossconfig);
-      return { nll, p, u: grad([nll], [image])[0] };
+      return { nll, p, u: grad([nll], [image], { gradOutputs: [full([], lossScale)] })[0] };
     });
     const { g, v } = frozen(discriminator, () => {
       const g = discriminator.call(image).mean().neg();
-      return { g, v: grad([g], [image])[0] };
+      return { g, v: grad([g], [image], { gradOutputs: [full([], lossScale)] })[0] };
     });
 
     const weight = scope(() => {
       const last = model.decoder.conv_out.weight;
       const normAtLast = (gradient: Tensor) =>
         grad([reconstruction], [last], { gradOutputs: [gradient], retainGraph: true })[0].square().sum()
-          .sqrt();
+          .sqrt().mul(1 / lossScale);
       const ratio = normAtLast(u).div(normAtLast(v).add(1e-4));
       return ratio.clamp(0, 1e4).mul(lossconfig.discWeight);
     });
     const factor = globalStep < lossconfig.discStart ? 0 : lossconfig.discFactor;
     const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
-    backward([reconstruction, codebookLoss], [atImage, full([], lossconfig.codebookWeight * gradScale)]);
+    backward([reconstruction, codebookLoss], [
+      atImage,
+      full([], lossconfig.codebookWeight * gradScale * lossScale),
+    ]);
 
     const quant = codebookLoss.detach();
     const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();

@@ -96,6 +96,9 @@ export class LPIPS extends Module {
 
 function droppedDistance(a: Tensor, b: Tensor, weight: Tensor, random: Random): Tensor {
   // the clamp keeps the gradient finite where a pixel's activations are all 0
-  const unit = (x: Tensor) => x.div(x.square().sum([3], true).clamp(1e-20, Infinity).sqrt());
+  const unit = (x: Tensor) => {
+    const f = x.cast("f32"); // squares would overflow f16
+    return f.div(f.square().sum([3], true).clamp(1e-20, Infinity).sqrt());
+  };
   return dropout(unit(a).sub(unit(b)).square(), 0.5, random).mul(weight).sum([3]).mean([1, 2]);
 }

@@ -1,10 +1,11 @@
 // One Adam update (Kingma & Ba 2015) of one parameter, fused into a single pass over memory.
 import type { AdamSpec } from "./backends/backend.ts";
-import type { Tensor } from "./tensor.ts";
+import { requireF16, type Tensor } from "./tensor.ts";
 
 /**
  * Updates the parameter and its two moments in place, in torch's order of operations.
  * All four tensors have the same size; `spec.step` is 1 on the first call.
+ * @throws if they do not, or a loss scale is given to a device without f16
  */
 export function adamStep(
   param: Tensor,
@@ -18,11 +19,7 @@ export function adamStep(
       throw new Error(`adamStep: shape [${t.shape}] does not fit the parameter's [${param.shape}]`);
     }
   }
-  if (spec.lossScale !== undefined && !param.backend.hasF16) {
-    throw new Error(
-      `adamStep: a loss scale is for f16, which the device "${param.backend.name}" does not have`,
-    );
-  }
+  if (spec.lossScale !== undefined) requireF16(param.backend);
   param.storage.version++;
   param.backend.adamStep(param.buffer, grad.buffer, expAvg.buffer, expAvgSq.buffer, param.size, spec);
 }

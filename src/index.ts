@@ -13,6 +13,7 @@ export {
   full,
   memory,
   ones,
+  requireF16,
   resetPeakBytes,
   type Shape,
   Tensor,

@@ -223,13 +223,18 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
+/** @throws if the backend has no f16 */
+export function requireF16({ hasF16, name, description }: Backend): void {
+  if (hasF16) return;
+  throw new Error(
+    `f16: the device "${name}" (${description}) stores no 16-bit floats: use f32, or the device "webgpu" on a GPU with ` +
+      "the feature shader-f16 (tessera doctor tells)",
+  );
+}
+
 /** A new tensor with arbitrary content. @throws if it is to hold f16 and the backend has none. */
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
-  if (dtype === "f16" && !backend.hasF16) {
-    throw new Error(
-      `f16: ${backend.description} (device "${backend.name}") stores no 16-bit floats; use f32, or a GPU with shader-f16`,
-    );
-  }
+  if (dtype === "f16") requireF16(backend);
   const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype], dtype);
   return new Tensor(new Storage(backend, buffer), [...shape], dtype);
 }

@@ -30,6 +30,8 @@ export interface Moments {
 export class Adam {
   /** Read by the next `step()`. */
   lr: number;
+  /** What gradients come multiplied by (loss_scale.ts); read by the next `step()`. */
+  lossScale: number | undefined;
   readonly betas: readonly [number, number];
   readonly eps: number;
   readonly #moments = new Map<string, Moments>();
@@ -41,12 +43,13 @@ export class Adam {
   }
 
   step(): void {
-    const { lr, betas: [beta1, beta2], eps } = this;
+    const { lr, betas: [beta1, beta2], eps, lossScale } = this;
     for (const [key, parameter] of this.parameters) {
       if (!parameter.grad) continue;
       const moments = this.moments(key);
       const step = ++moments.step;
-      adamStep(parameter, parameter.grad, moments.expAvg, moments.expAvgSq, { lr, beta1, beta2, eps, step });
+      const spec = { lr, beta1, beta2, eps, step, lossScale };
+      adamStep(parameter, parameter.grad, moments.expAvg, moments.expAvgSq, spec);
     }
   }
 

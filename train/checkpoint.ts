@@ -16,6 +16,7 @@ import type { SamplerState } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { readTensors } from "../nn/load.ts";
 import type { RandomState, Tensor } from "../src/index.ts";
+import { LossScale, type LossScaleState } from "./loss_scale.ts";
 import type { RunSettings } from "./settings.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -35,6 +36,8 @@ export interface RunState {
 interface StoredState extends RunState {
   /** Gradients that each parameter has had, by optimizer. */
   readonly adamSteps: readonly Record<string, number>[];
+  /** null with f32. */
+  readonly lossScale: LossScaleState | null;
 }
 
 const stateVersion = 1;
@@ -54,6 +57,7 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
     adamSteps: optimizers.map((optimizer) =>
       Object.fromEntries([...optimizer.state()].map(([key, { step }]) => [key, step]))
     ),
+    lossScale: await trainer.lossScale?.state() ?? null,
   };
   await writeSafetensors(path, entries(tensors), {
     format: "tessera",
@@ -124,6 +128,7 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
     await fillMoments(file, await trainingState(file), trainer);
     const lpips = trainer.model.loss?.perceptual_loss;
     if (lpips) lpips.ready = true;
+    if (trainer.lossScale && state.lossScale) trainer.lossScale = new LossScale(state.lossScale);
     trainer.step = state.step;
     return state;
   } finally {

@@ -83,7 +83,10 @@ export async function beginRun({ start, perceptual, options, out }: NewRun): Pro
 
 /** What may change when a run goes on. */
 export type ResumeChanges = Partial<
-  Pick<RunOptions, "steps" | "data" | "val" | "logEvery" | "imageEvery" | "valEvery" | "saveEvery">
+  Pick<
+    RunOptions,
+    "steps" | "data" | "val" | "precision" | "logEvery" | "imageEvery" | "valEvery" | "saveEvery"
+  >
 >;
 
 /**
@@ -116,6 +119,7 @@ function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
   const trainer = new Trainer(model, {
     learningRate: (step) => learningRate(settings, step),
     tamingExact: settings.tamingExact,
+    precision: settings.precision,
     lpipsDropout: settings.lpipsDropout ? random.dropout : null,
   });
   const restarts = settings.restartDeadCodes > 0

@@ -1,6 +1,6 @@
 // Everything that decides a run, in one record: written to config.json and into every checkpoint, so that resuming needs
 // nothing but the checkpoint.
-import type { VQModelConfig } from "../nn/index.ts";
+import type { Precision, VQModelConfig } from "../nn/index.ts";
 
 /** What may be chosen when a run begins. */
 export interface RunOptions {
@@ -24,6 +24,8 @@ export interface RunOptions {
   /** Steps over which the learning rate rises from 0. */
   readonly warmup: number;
   readonly decay: "constant" | "cosine";
+  /** f16 needs a GPU that has it; see `setPrecision`. */
+  readonly precision: Precision;
   readonly tamingExact: boolean;
   readonly lpipsDropout: boolean;
   /** Steps between restarts of codes that nobody chooses; 0 for never. */
@@ -52,6 +54,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "name"> =
   flip: false,
   warmup: 0,
   decay: "constant",
+  precision: "f32",
   tamingExact: false,
   lpipsDropout: false,
   restartDeadCodes: 0,

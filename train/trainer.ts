@@ -1,8 +1,16 @@
 // The adversarial training step in taming's order: the autoencoder learns (optimizer 0), then the discriminator
 // (optimizer 1), on the same pictures; only then the step counts.
-import { asyncScope, noGrad, type Random, type Tensor } from "../src/index.ts";
-import { discriminatorStep, generatorStep, type Logs, type VQGAN } from "../nn/index.ts";
+import { asyncScope, full, noGrad, type Random, type Tensor } from "../src/index.ts";
+import {
+  discriminatorStep,
+  generatorStep,
+  type Logs,
+  type Precision,
+  setPrecision,
+  type VQGAN,
+} from "../nn/index.ts";
 import { Adam } from "./adam.ts";
+import { LossScale } from "./loss_scale.ts";
 
 export interface TrainerOptions {
   /** The learning rate of both optimizers at a step, counted from 0. */
@@ -12,6 +20,8 @@ export interface TrainerOptions {
    * pass, as Lightning did. Default: the one that is already there.
    */
   readonly tamingExact?: boolean;
+  /** f16 sets the model's precision (`setPrecision`) and scales the loss. Default f32. */
+  readonly precision?: Precision;
   /** Dropout inside LPIPS, which taming trained with by accident. Default none. */
   readonly lpipsDropout?: Random | null;
 }
@@ -32,10 +42,16 @@ export interface StepResult {
 export class Trainer {
   readonly generator: Adam;
   readonly critic: Adam;
+  /** Of f16. */
+  lossScale: LossScale | null = null;
   /** Steps done. A step is one update of both networks, however many batches went into it. */
   step = 0;
 
+  /** @throws if f16 is asked of a device that has none */
   constructor(readonly model: VQGAN, readonly options: TrainerOptions) {
+    const { precision = "f32" } = options;
+    setPrecision(model, precision);
+    if (precision === "f16") this.lossScale = new LossScale();
     const lr = options.learningRate(0);
     this.generator = new Adam(model.generatorParameters(), { lr });
     this.critic = new Adam(model.discriminatorParameters(), { lr });
@@ -47,7 +63,8 @@ export class Trainer {
   }
 
   /**
-   * One step on one batch, or on several whose gradients are averaged. Nothing is read back from the device; the
+   * One step on one batch, or on several whose gradients are averaged. Nothing is read back from the device (with f16 one
+   * number every ten steps); the
    * tensors in the result are passed to the surrounding scope.
    */
   trainStep(batches: readonly Tensor[]): Promise<StepResult> {
@@ -68,10 +85,15 @@ export class Trainer {
 
   #batch(images: Tensor, count: number, isLast: boolean): Promise<StepResult> {
     const { model, options: { tamingExact, lpipsDropout } } = this;
-    const options = { globalStep: this.step, gradScale: 1 / count, lpipsDropout };
+    const lossScale = this.lossScale?.value;
+    const options = { globalStep: this.step, gradScale: 1 / count, lossScale, lpipsDropout };
     return asyncScope(async () => {
       const generator = generatorStep(model, images, options);
-      if (isLast) update(this.generator);
+      if (isLast) {
+        await this.lossScale?.update(this.step + 1, model.encoder.conv_in.bias!.grad!);
+        this.generator.lossScale = lossScale;
+        update(this.generator);
+      }
       await images.backend.pause(); // without it a signal or a finished read would wait for many steps
       const reconstruction = tamingExact
         ? noGrad(() => model.forward(images).reconstruction)
@@ -79,13 +101,15 @@ export class Trainer {
       const criticLogs = discriminatorStep(model, images, reconstruction, options);
       if (isLast) update(this.critic);
       await images.backend.pause();
-      return { logs: { ...generator.logs, ...criticLogs }, indices: [generator.indices] };
+      const scaleLog: Logs = lossScale === undefined ? {} : { "train/loss_scale": full([], lossScale) };
+      return { logs: { ...generator.logs, ...criticLogs, ...scaleLog }, indices: [generator.indices] };
     });
   }
 
   dispose(): void {
     this.generator.dispose();
     this.critic.dispose();
+    this.lossScale?.dispose();
   }
 }
 

@@ -1,0 +1,34 @@
+// f16 on a GPU: half the memory of activations, and of the bytes that move. Weights stay f32, and so does what would
+// overflow beyond 65504 or lose what it adds up.
+import { requireF16 } from "../src/index.ts";
+import { Conv2d, GroupNorm, type Precision } from "./layers.ts";
+import type { VQGAN } from "./vqgan.ts";
+
+/** Levels of the decoder, from full resolution down, whose activations overflow in the published weights. */
+const WIDE_LEVELS = 2;
+
+/**
+ * Chooses how encoder, decoder and perceptual network store activations. With `f16` these stay f32 nevertheless: the
+ * decoder's two highest levels, but for what their norms give, which is bounded; latents, codes and pictures; the
+ * discriminator, a hundredth of the work. Training needs a loss scale (`StepOptions`), which the trainer sees to.
+ *
+ * @example
+ * await device("webgpu");
+ * const model = await VQGAN.load("last.ckpt", { precision: "f16" });
+ * @throws if the model lives on a device that has no f16
+ */
+export function setPrecision({ encoder, decoder, loss }: VQGAN, precision: Precision): void {
+  if (precision === "f16") requireF16(encoder.conv_in.weight.backend);
+  for (const part of [encoder, decoder, loss?.perceptual_loss?.net]) {
+    for (const layer of part?.namedModules().values() ?? []) {
+      if (layer instanceof Conv2d || layer instanceof GroupNorm) layer.dtype = precision;
+    }
+  }
+  encoder.conv_out.dtype = decoder.conv_out.dtype = "f32";
+  const above = decoder.up[WIDE_LEVELS]?.upsample; // what enters the highest levels
+  for (const part of [above, ...decoder.up.slice(0, WIDE_LEVELS)]) {
+    for (const layer of part?.namedModules().values() ?? []) {
+      if (layer instanceof Conv2d) layer.dtype = "f32";
+    }
+  }
+}
