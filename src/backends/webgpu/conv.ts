@@ -173,7 +173,7 @@ function convolvePhase(
 ): void {
   const { outputs } = job;
   const pixels = job.batch * down.size * across.size;
-  const tile = tileFor(pixels, outputs), tiles = tilesOf(tile, pixels, outputs);
+  const tile = tileFor(gpu, pixels, outputs, ceil(job.inputs, 4)), tiles = tilesOf(tile, pixels, outputs);
   const isVector = outputs % 4 === 0, type = isVector ? "vec4f" : "f32";
   const more = [...(bias ? ["bias"] : []), ...(residual ? ["residual"] : [])];
   const name = [
@@ -195,9 +195,9 @@ function convolvePhase(
             ", ",
           )
         })`;
-    const value = (i: number) =>
+    const value = (acc: string) =>
       [
-        `acc${i}`,
+        acc,
         ...(bias ? [four("bias", "column")] : []),
         ...(residual ? [four("residual", "at + column")] : []),
       ].join(" + ");
@@ -211,9 +211,9 @@ function convolvePhase(
         rows,
         pixels,
         outputs,
-        (i) =>
+        (acc) =>
           `    let at = (${outPixel(job, down, across)}) * ${outputs}u;
-    let value = ${value(i)};
+    let value = ${value(acc)};
     ${storeVector("at", outputs, isVector, "value")}`,
       ),
     };
@@ -252,9 +252,9 @@ function pixelRows(job: Job, down: Phase, across: Phase, pixels: number): Rows {
     count === 1 && first === 0 && step === 1 && period === 1
   );
   if (isSame && height === down.size && width === across.size) return plainRows(pixels, channels, "0u");
-  const isEven = channels % 4 === 0; // then all vectors of a step are of one tap
   return {
-    quads: taps * channels,
+    taps,
+    channels,
     prepare: (j, row) => {
       const line = div(`row${j}`, across.size);
       // pixels beyond the last lie far above the image
@@ -263,15 +263,12 @@ function pixelRows(job: Job, down: Phase, across: Phase, pixels: number): Rows {
   let y${j} = select(-0x10000000, i32(${mod(line, down.size)} * ${down.step}u), row${j} < ${pixels}u);
   let x${j} = i32(${mod(`row${j}`, across.size)} * ${across.step}u);`;
     },
-    step: `    let tap = ${div(isEven ? "step * 4u" : "quad", channels)};
-    let channel = ${mod("quad", channels)};
-    let dy = i32(${div("tap", across.count)}) + ${down.first};
+    step: `    let dy = i32(${div("tap", across.count)}) + ${down.first};
     let dx = i32(${mod("tap", across.count)}) + ${across.first};`,
-    load: (j) =>
-      `    let y = u32(y${j} + dy);
-    let x = u32(x${j} + dx);
-    if (y < ${height}u && x < ${width}u${isEven ? "" : ` && tap < ${taps}u`}) {
-      v = vec4f(a[(base${j} + y * ${width}u + x) * ${channels}u + channel]);
-    }`,
+    find: (j) =>
+      `    let ty${j} = u32(y${j} + dy);
+    let tx${j} = u32(x${j} + dx);
+    let has${j} = ty${j} < ${height}u && tx${j} < ${width}u;
+    let at${j} = select(0u, (base${j} + ty${j} * ${width}u + tx${j}) * ${channels}u, has${j});`,
   };
 }

@@ -1,5 +1,6 @@
 // The product behind convolutions, matrix products and the search of codes: out [rows, columns] = a [rows, depth] b. A
-// workgroup has a tile of the output; it brings vectors of four of both factors to its memory, 16 steps of depth at a time.
+// workgroup computes a tile of the output; its threads bring both factors to the workgroup's memory, 16 steps of depth at a
+// time, or, in tiles of another kind, read what they need by themselves.
 import { type Buffer, type DType, itemBytes } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import type { Gpu } from "./gpu.ts";
@@ -7,44 +8,58 @@ import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
-/** Part of the output that a workgroup computes; a thread has `perThread` rows of four columns. */
+/** Part of the output that a workgroup computes; a thread has `perThread` rows of `vectors` times four columns. */
 export interface Tile {
   readonly rows: number;
   readonly columns: number;
   readonly perThread: number;
+  readonly vectors: number;
+  /** Whether factors go through the workgroup's memory. */
+  readonly isShared: boolean;
 }
 
 /** Vectors of four along the depth that a workgroup holds at a time. */
 const QUADS = 4;
-const LARGE: Tile = { rows: 128, columns: 64, perThread: 8 };
-export const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4 };
-const SMALL: Tile = { rows: 32, columns: 32, perThread: 4 };
-const NARROW: Tile = { rows: 128, columns: 4, perThread: 2 };
+const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, isShared: true };
+const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, isShared: true };
+const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, isShared: true };
+const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, isShared: true };
 /** Tiles that keep a GPU busy. */
 const MANY = 256;
 
-export function tileFor(rows: number, columns: number): Tile {
+/** @param depth vectors of a row, or of each of its taps */
+export function tileFor(gpu: Gpu, rows: number, columns: number, depth: number): Tile {
+  // a CPU that plays GPU pays dearly for each barrier, and not at all for reading what its caches hold
+  if (gpu.report.isSoftware || depth % QUADS !== 0) return directTile(columns);
   if (columns <= NARROW.columns) return NARROW;
   if (columns <= SMALL.columns) return SMALL;
   return [LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) >= MANY) ?? SMALL;
+}
+
+function directTile(columns: number): Tile {
+  const wanted = [4, 8, 16, 32].find((n) => columns <= n) ?? 64, vectors = Math.min(4, wanted / 4);
+  return { rows: 64, columns: wanted, perThread: 8, vectors, isShared: false };
 }
 
 export function tilesOf(tile: Tile, rows: number, columns: number): number {
   return ceil(rows, tile.rows) * ceil(columns, tile.columns);
 }
 
-export const threadsOf = (tile: Tile): number => (tile.rows / tile.perThread) * (tile.columns / 4);
+/** Threads side by side. */
+export const threadsAcross = (tile: Tile): number => tile.columns / 4 / tile.vectors;
+export const threadsOf = (tile: Tile): number => (tile.rows / tile.perThread) * threadsAcross(tile);
 
-/** Where the vectors of `a` come from, as text; `quad` is the number of the vector within the row. */
+/** Where the vectors of `a` come from, as text: a row is the vectors of its taps, one after another. */
 export interface Rows {
-  /** Vectors of a row. */
-  readonly quads: number;
-  /** Declarations for the `j`-th row that a thread loads, whose number is `row`; before the loop. */
+  readonly taps: number;
+  /** Vectors of a tap. */
+  readonly channels: number;
+  /** Declarations for the `j`-th row of a thread, whose number is `row`; before the loops. */
   readonly prepare: (j: number, row: string) => string;
-  /** Declarations for all rows, at each step of the loop. */
+  /** Declarations for all rows, at each `tap`. */
   readonly step: string;
-  /** Statements that set `v`, which is 0, to vector `quad` of the `j`-th row. */
-  readonly load: (j: number) => string;
+  /** Declares `at<j>`, where the tap of the `j`-th row begins, and `has<j>`, whether it is there; else it is 0. */
+  readonly find: (j: number) => string;
 }
 
 /** Columns of `b` as `pack` lays them out: whole tiles. */
@@ -53,70 +68,102 @@ export const packedColumns = (columns: number, tile: Tile): number =>
 
 /** Workgroup memory of `product`. */
 export function tileMemory(tile: Tile): string {
+  if (!tile.isShared) return "";
   return `var<workgroup> aTile: array<vec4f, ${tile.rows * QUADS}>;
 var<workgroup> bTile: array<vec4f, ${tile.columns * QUADS}>;`;
 }
 
 /** The number of the i-th row of a thread within its tile. */
 export const rowOf = (tile: Tile, i: number): string => `ty + ${i * (tile.rows / tile.perThread)}u`;
+/** That of its c-th vector of columns. */
+export const vectorOf = (tile: Tile, c: number): string => `tx + ${c * threadsAcross(tile)}u`;
+
+/** Text for each sum of a thread, `acc<i>_<c>`. */
+export function eachSum(tile: Tile, text: (i: number, c: number) => string): string {
+  return repeat(tile.perThread, (i) => repeat(tile.vectors, (c) => text(i, c)));
+}
 
 /** What `product` knows before its loop: the thread's place `tx`, `ty` in its tile, and the vector it loads, `lane`. */
 export function places(tile: Tile): string {
-  return `  let tx = ${mod("lid", tile.columns / 4)};
-  let ty = ${div("lid", tile.columns / 4)};
+  return `  let tx = ${mod("lid", threadsAcross(tile))};
+  let ty = ${div("lid", threadsAcross(tile))};
   let lane = ${mod("lid", QUADS)};`;
 }
 
+/** Rows that a thread loads. */
+const loadsOf = (tile: Tile) => tile.isShared ? (tile.rows * QUADS) / threadsOf(tile) : tile.perThread;
+
 /** What a thread's loads of `a` need, for the tile of rows `rowTile`. */
 export function prepareRows(tile: Tile, rows: Rows): string {
-  const threads = threadsOf(tile);
-  return repeat(
-    (tile.rows * QUADS) / threads,
-    (j) => rows.prepare(j, `rowTile * ${tile.rows}u + ${div(`lid + ${j * threads}u`, QUADS)}`),
-  );
+  const own = (j: number) =>
+    tile.isShared ? div(`lid + ${j * threadsOf(tile)}u`, QUADS) : `(${rowOf(tile, j)})`;
+  return repeat(loadsOf(tile), (j) => rows.prepare(j, `rowTile * ${tile.rows}u + ${own(j)}`));
 }
 
-/** Computes acc0, acc1 ...: the thread's rows of the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
+/** Computes the thread's sums in the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
 export function product(tile: Tile, rows: Rows, columns: number): string {
-  const threads = threadsOf(tile), across = tile.columns / 4;
-  const bVectors = tile.columns * QUADS;
-  const loadA = (j: number) =>
-    `    { var v = vec4f();\n${rows.load(j)}\n    aTile[lid + ${j * threads}u] = v; }`;
+  return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
+  for (var tap = 0u; tap < ${rows.taps}u; tap++) {
+${rows.step}
+${repeat(loadsOf(tile), rows.find)}
+${tile.isShared ? sharedLoop(tile, rows, columns) : directLoop(tile, rows, columns)}
+  }`;
+}
+
+const load = (j: number, channel: string) => `select(vec4f(), vec4f(a[at${j} + ${channel}]), has${j})`;
+
+function directLoop(tile: Tile, rows: Rows, columns: number): string {
+  const across = columns / 4;
+  const multiply = (e: "x" | "y" | "z" | "w", step: number) => {
+    const factors = repeat(
+      tile.vectors,
+      (c) => `    let b${c} = vec4f(b[place + ${step * across + c * threadsAcross(tile)}u]);`,
+    );
+    return `    {\n${factors}\n${eachSum(tile, (i, c) => `    acc${i}_${c} += a${i}.${e} * b${c};`)}\n    }`;
+  };
+  return `  var place = tap * ${rows.channels * 4 * across}u + columnTile * ${tile.columns / 4}u + tx;
+  for (var channel = 0u; channel < ${rows.channels}u; channel++) {
+${repeat(tile.perThread, (i) => `    let a${i} = ${load(i, "channel")};`)}
+${(["x", "y", "z", "w"] as const).map(multiply).join("\n")}
+    place += ${4 * across}u;
+  }`;
+}
+
+function sharedLoop(tile: Tile, rows: Rows, columns: number): string {
+  const threads = threadsOf(tile), across = tile.columns / 4, vectors = tile.columns * QUADS;
   const loadB = (j: number) => {
     const at = `(lid + ${j * threads}u)`;
-    const text = `bTile[${at}] = vec4f(b[(step * ${4 * QUADS}u + ${div(at, across)}) * ${columns / 4}u + ` +
-      `columnTile * ${across}u + ${mod(at, across)}]);`;
-    return bVectors < threads ? `    if (lid < ${bVectors}u) { ${text} }` : `    ${text}`;
+    const text =
+      `bTile[${at}] = vec4f(b[(tap * ${rows.channels * 4}u + channel * 4u + ${div(at, across)}) * ` +
+      `${columns / 4}u + columnTile * ${across}u + ${mod(at, across)}]);`;
+    return vectors < threads ? `    if (lid < ${vectors}u) { ${text} }` : `    ${text}`;
   };
   const multiply = (quad: number) =>
     [
       "    {",
       repeat(4, (e) => `    let b${e} = bTile[${(4 * quad + e) * across}u + tx];`),
       repeat(tile.perThread, (i) => {
-        const terms = ["x", "y", "z", "w"].map((e, k) => `acc${i} = fma(vec4f(a.${e}), b${k}, acc${i});`);
+        const terms = ["x", "y", "z", "w"].map((e, k) => `acc${i}_0 += a.${e} * b${k};`);
         return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; ${terms.join(" ")} }`;
       }),
       "    }",
     ].join("\n");
-  return `${repeat(tile.perThread, (i) => `  var acc${i} = vec4f();`)}
-  for (var step = 0u; step < ${ceil(rows.quads, QUADS)}u; step++) {
-    let quad = step * ${QUADS}u + lane;
-${rows.step}
+  return `  for (var channel = 0u; channel < ${rows.channels}u; channel += ${QUADS}u) {
     workgroupBarrier();
-${repeat((tile.rows * QUADS) / threads, loadA)}
-${repeat(ceil(bVectors, threads), loadB)}
+${repeat(loadsOf(tile), (j) => `    aTile[lid + ${j * threads}u] = ${load(j, "channel + lane")};`)}
+${repeat(ceil(vectors, threads), loadB)}
     workgroupBarrier();
 ${repeat(QUADS, multiply)}
   }`;
 }
 
-/** A kernel's body: computes the tile of this workgroup of out [height, width]; `store` then has `row` and `column` of acc<i>. */
+/** A kernel's body: computes the tile of this workgroup of out [height, width]; `store` then has `row` and `column` of `acc`. */
 export function tiledProduct(
   tile: Tile,
   rows: Rows,
   height: number,
   width: number,
-  store: (i: number) => string,
+  store: (acc: string) => string,
 ): string {
   const across = ceil(width, tile.columns);
   return `  if (group >= ${tilesOf(tile, height, width)}u) { return; }
@@ -125,25 +172,26 @@ export function tiledProduct(
 ${places(tile)}
 ${prepareRows(tile, rows)}
 ${product(tile, rows, packedColumns(width, tile))}
-  let column = columnTile * ${tile.columns}u + tx * 4u;
 ${
-    repeat(tile.perThread, (i) =>
+    eachSum(tile, (i, c) =>
       `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
+  let column = columnTile * ${tile.columns}u + (${vectorOf(tile, c)}) * 4u;
   if (row < ${height}u && column < ${width}u) {
-${store(i)}
+${store(`acc${i}_${c}`)}
   } }`)
   }`;
 }
 
 /** Rows of whole vectors, one behind the other, from vector `start` of a. */
 export function plainRows(rows: number, quads: number, start: string): Rows {
-  const inside = quads % QUADS === 0 ? "" : ` && quad < ${quads}u`;
   return {
-    quads,
+    taps: 1,
+    channels: quads,
     prepare: (j, row) => `  let row${j} = ${row};`,
     step: "",
-    load: (j) =>
-      `    if (row${j} < ${rows}u${inside}) { v = vec4f(a[${start} + row${j} * ${quads}u + quad]); }`,
+    find: (j) =>
+      `  let has${j} = row${j} < ${rows}u;
+  let at${j} = select(0u, ${start} + row${j} * ${quads}u, has${j});`,
   };
 }
 
@@ -184,7 +232,7 @@ export function packed(
 ): void {
   const { inputs, outputs, outStride, inStride, down, across } = weights;
   const quads = ceil(inputs, 4), taps = down.count * across.count;
-  const depth = ceil(taps * quads, QUADS) * QUADS * 4, vectors = packedColumns(outputs, tile) / 4;
+  const depth = taps * quads * 4, vectors = packedColumns(outputs, tile) / 4;
   const loop = (name: string, { from, slope, reach, kernel }: Taps, tap: string) =>
     `let ${name}From = ${from} + ${slope} * i32(${tap});
   let ${name}To = min(${name}From + ${reach}, ${kernel});
@@ -200,7 +248,7 @@ export function packed(
   let input = ${mod("row", quads * 4)};
   let tap = ${div("row", quads * 4)};
   var v = vec4f();
-  if (input < ${inputs}u && tap < ${taps}u) {
+  if (input < ${inputs}u) {
   let at = p.start + output * ${outStride}u + input * ${inStride}u;
   ${loop("y", down, div("tap", across.count))} {
   ${loop("x", across, mod("tap", across.count))} {

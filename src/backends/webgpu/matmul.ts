@@ -52,7 +52,7 @@ export function matmul(
   n: number,
   transposeB: boolean,
 ): void {
-  const tile = tileFor(m, n), tiles = tilesOf(tile, m, n);
+  const tile = tileFor(gpu, m, n, ceil(k, 4)), tiles = tilesOf(tile, m, n);
   const isVector = n % 4 === 0 && out.offset % 4 === 0;
   const kernel = gpu.kernel(`matmul ${m} ${k} ${n} ${isVector}`, () => {
     const rows = plainRows(m, ceil(k, 4), "p.start");
@@ -62,7 +62,7 @@ export function matmul(
       params: { start: "u32", to: "u32" },
       threads: threadsOf(tile),
       globals: tileMemory(tile),
-      body: tiledProduct(tile, rows, m, n, (i) => storeVector(`p.to + row * ${n}u`, n, isVector, `acc${i}`)),
+      body: tiledProduct(tile, rows, m, n, (acc) => storeVector(`p.to + row * ${n}u`, n, isVector, acc)),
     };
   });
   const weights = {

@@ -4,7 +4,7 @@ import type { Buffer } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import {
   ceil,
-  MIDDLE,
+  eachSum,
   ONE_TAP,
   packed,
   packedColumns,
@@ -13,8 +13,12 @@ import {
   prepareRows,
   product,
   rowOf,
+  threadsAcross,
   threadsOf,
+  type Tile,
+  tileFor,
   tileMemory,
+  vectorOf,
 } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
@@ -43,13 +47,14 @@ export function nearestCode(
     down: ONE_TAP,
     across: ONE_TAP,
   };
-  const columns = packedColumns(codes, MIDDLE), stretches = ceil(codes, STRETCH);
+  const tile = tileFor(gpu, count, codes, ceil(channels, 4));
+  const columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
   wholeVectors(gpu, z, 0, count, channels, (rows, start) => {
-    packed(gpu, codebook, 0, weights, MIDDLE, "f32", (book) => {
+    packed(gpu, codebook, 0, weights, tile, "f32", (book) => {
       gpu.with(columns * 4, (norms) => {
-        codeNorms(gpu, book, norms, codes, channels);
+        codeNorms(gpu, tile, book, norms, codes, channels);
         gpu.with(count * stretches * 8, (best) => {
-          search(gpu, rows, start, book, norms, best, count, codes, channels);
+          search(gpu, tile, rows, start, book, norms, best, count, codes, channels);
           lowest(gpu, best, out, count, stretches);
         });
       });
@@ -58,8 +63,15 @@ export function nearestCode(
 }
 
 /** |e|^2 of the packed codes, four a thread; places beyond the last are infinitely far. */
-function codeNorms(gpu: Gpu, book: Buffer, norms: Buffer, codes: number, channels: number): void {
-  const vectors = packedColumns(codes, MIDDLE) / 4;
+function codeNorms(
+  gpu: Gpu,
+  tile: Tile,
+  book: Buffer,
+  norms: Buffer,
+  codes: number,
+  channels: number,
+): void {
+  const vectors = packedColumns(codes, tile) / 4;
   const kernel = gpu.kernel(`codeNorms ${codes} ${channels}`, () => ({
     inputs: { book: "vec4f" },
     outputs: { norms: "vec4f" },
@@ -79,6 +91,7 @@ function codeNorms(gpu: Gpu, book: Buffer, norms: Buffer, codes: number, channel
 /** The best score and code of each row in each stretch: [count, stretches], the code as bits. */
 function search(
   gpu: Gpu,
+  tile: Tile,
   z: Buffer,
   start: number,
   book: Buffer,
@@ -88,8 +101,7 @@ function search(
   codes: number,
   channels: number,
 ): void {
-  const tile = MIDDLE, across = tile.columns / 4;
-  const columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
+  const across = tile.columns / 4, columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
   const groups = ceil(count, tile.rows) * stretches;
   const kernel = gpu.kernel(`nearestCode ${count} ${codes} ${channels}`, () => {
     const rows = plainRows(count, ceil(channels, 4), "p.start");
@@ -113,14 +125,17 @@ ${repeat(tile.perThread, (i) => `  var best${i} = ${FAR};\n  var code${i} = 0u;`
   let last = min((stretch + 1u) * ${STRETCH / tile.columns}u, ${columns / tile.columns}u);
   for (var columnTile = stretch * ${STRETCH / tile.columns}u; columnTile < last; columnTile++) {
 ${product(tile, rows, columns)}
-    let vector = columnTile * ${across}u + tx;
-    let norm = norms[vector];
 ${
-        repeat(tile.perThread, (i) =>
-          `    { let score = fma(acc${i}, vec4f(-2.0), norm);
+        repeat(tile.vectors, (c) =>
+          `    let vector${c} = columnTile * ${across}u + ${vectorOf(tile, c)};
+    let norm${c} = norms[vector${c}];`)
+      }
+${
+        eachSum(tile, (i, c) =>
+          `    { let score = fma(acc${i}_${c}, vec4f(-2.0), norm${c});
 ${
             repeat(4, (e) =>
-              `    if (score[${e}] < best${i}) { best${i} = score[${e}]; code${i} = vector * 4u + ${e}u; }`)
+              `    if (score[${e}] < best${i}) { best${i} = score[${e}]; code${i} = vector${c} * 4u + ${e}u; }`)
           } }`)
       }
   }
@@ -131,7 +146,7 @@ ${
   workgroupBarrier();
   if (tx == 0u) {
     var mine = slots[lid];
-    for (var t = 1u; t < ${across}u; t++) { mine = better(mine, slots[lid + t]); }
+    for (var t = 1u; t < ${threadsAcross(tile)}u; t++) { mine = better(mine, slots[lid + t]); }
     let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
     if (row < ${count}u) { best[row * ${stretches}u + stretch] = mine; }
   }`)

@@ -7,30 +7,45 @@ import type { Gpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
-/** Rows (tap and input channel) and columns (output channel) of a workgroup, and pixels it holds at a time. */
+/** What a workgroup computes, in vectors of four: of rows (tap and input channel) and columns (output channel). */
 interface Tile {
-  readonly rows: number;
-  readonly columns: number;
+  readonly down: number;
+  readonly across: number;
+  /** Vectors of either that a thread has. */
+  readonly perThread: readonly [down: number, across: number];
+  /** Pixels whose vectors go through the workgroup's memory at a time; 0: each thread reads what it needs. */
   readonly depth: number;
 }
 
-const MIDDLE: Tile = { rows: 64, columns: 64, depth: 16 };
-const SMALL: Tile = { rows: 32, columns: 32, depth: 16 };
-const NARROW: Tile = { rows: 256, columns: 4, depth: 8 };
+const MIDDLE: Tile = { down: 16, across: 16, perThread: [1, 1], depth: 16 };
+const SMALL: Tile = { down: 8, across: 8, perThread: [1, 1], depth: 16 };
+const NARROW: Tile = { down: 64, across: 1, perThread: [1, 1], depth: 8 };
+const threadsOf = ({ down, across, perThread: [m, n] }: Tile) => (down / m) * (across / n);
+
+/** @param rows vectors of both sides */
+function tileFor(gpu: Gpu, rows: number, columns: number): Tile {
+  if (gpu.report.isSoftware) return directTile(columns); // gemm.ts says why
+  if (columns === 1) return NARROW;
+  return Math.min(rows, columns) <= SMALL.across ? SMALL : MIDDLE;
+}
+
+function directTile(columns: number): Tile {
+  const wide = columns > 2 ? 4 : columns, across = columns > 4 ? 16 : wide;
+  return { down: 16, across, perThread: [2, wide], depth: 0 };
+}
 
 /** Workgroups that keep a GPU busy; pixels of a part at least, and at most lest the sum loses digits. */
 const MANY = 256, SHORTEST = 128, LONGEST = 8192;
 /** Memory of the parts at most. */
 const PARTS_BYTES = 64 * 2 ** 20;
 
-/** A thread has four rows of four columns. */
 export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, spec: ConvSpec): void {
   const { batch, height, width, inChannels, outHeight, outWidth, outChannels, kernel: [kh, kw] } = spec;
   const pixels = batch * outHeight * outWidth;
   const inputs = ceil(inChannels, 4), outputs = ceil(outChannels, 4), rows = kh * kw * inputs;
-  const tile = outputs === 1 ? NARROW : Math.min(rows, outputs) * 4 <= SMALL.columns ? SMALL : MIDDLE;
-  const tilesAcross = ceil(outputs * 4, tile.columns);
-  const tiles = ceil(rows * 4, tile.rows) * tilesAcross;
+  const tile = tileFor(gpu, rows, outputs);
+  const tilesAcross = ceil(outputs, tile.across);
+  const tiles = ceil(rows, tile.down) * tilesAcross;
   const bytes = rows * outputs * 64;
   const wanted = Math.min(ceil(MANY, tiles), ceil(pixels, SHORTEST), Math.floor(PARTS_BYTES / bytes));
   const part = ceil(pixels, Math.max(1, wanted, ceil(pixels, LONGEST)));
@@ -42,72 +57,113 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
     `weightGrad ${[batch, height, width, inChannels, outHeight, outWidth, outChannels, kh, kw]} ` +
       `${[stride, padTop, padLeft, upsample]}`,
     () => {
-      const threads = (tile.rows / 4) * (tile.columns / 4);
-      const down = tile.rows / 4, across = tile.columns / 4;
-      const loads = (vectors: number, text: (at: string) => string) =>
-        repeat(ceil(vectors, threads), (j) => {
-          const statements = text(`(lid + ${j * threads}u)`);
-          return vectors < threads ? `    if (lid < ${vectors}u) {${statements}}` : `    {${statements}}`;
-        });
-      // the thread's row stays the same, as whole rows of the tile are loaded at a time
-      const loadA = (at: string) => `
+      const { down, across, perThread: [m, n], depth } = tile;
+      const rowsApart = down / m, columnsApart = across / n;
+      /** Vector `row` at a pixel, where its tap is in the picture. */
+      const find = (row: string) => `
+      let y${row} = ${mod("line", outHeight)} * ${stride}u + dy${row};
+      let x${row} = ${mod("pixel", outWidth)} * ${stride}u + dx${row};
+      let has${row} = isRow${row} && y${row} < ${height * upsample}u && x${row} < ${width * upsample}u;
+      let from${row} = ${div("line", outHeight)} * ${height}u + ${div(`y${row}`, upsample)};
+      let at${row} = (from${row} * ${width}u + ${div(`x${row}`, upsample)}) * ${inputs}u + channel${row};`;
+      const loadRow = (row: string) =>
+        `select(vec4f(), vec4f(a[select(0u, at${row}, has${row})]), has${row})`;
+      /** What stays the same for a vector of rows. Places above the image wrap round to huge ones. */
+      const prepare = (row: string, number: string) => `
+  let mine${row} = rowTile * ${down}u + ${number};
+  let isRow${row} = mine${row} < ${rows}u;
+  let channel${row} = ${mod(`mine${row}`, inputs)};
+  let tap${row} = ${div(`mine${row}`, inputs)};
+  let dy${row} = ${div(`tap${row}`, kw)} - ${padTop}u;
+  let dx${row} = ${mod(`tap${row}`, kw)} - ${padLeft}u;`;
+      const eachSum = (text: (i: number, c: number) => string) =>
+        repeat(m, (i) => repeat(n, (c) => text(i, c)));
+      const multiply = (i: number, c: number) =>
+        ["x", "y", "z", "w"].map((e, k) => `acc${i}_${c}[${k}] += u${i}.${e} * v${c};`).join(" ");
+      const loop = depth === 0
+        ? `
+  for (var pixel = start; pixel < end; pixel++) {
+    let line = ${div("pixel", outWidth)};
+${repeat(m, (i) => `${find(`${i}`)}\n    let u${i} = ${loadRow(`${i}`)};`)}
+${
+          repeat(n, (c) =>
+            `    let v${c} = select(vec4f(), vec4f(g[pixel * ${outputs}u + min(column${c}, ${
+              outputs - 1
+            }u)]), ` +
+            `column${c} < ${outputs}u);`)
+        }
+${eachSum(multiply)}
+  }`
+        : sharedLoop();
+      function sharedLoop(): string {
+        const threads = threadsOf(tile);
+        const loads = (vectors: number, text: (at: string) => string) =>
+          repeat(ceil(vectors, threads), (j) => {
+            const statements = text(`(lid + ${j * threads}u)`);
+            return vectors < threads ? `    if (lid < ${vectors}u) {${statements}}` : `    {${statements}}`;
+          });
+        // the thread's row stays the same, as whole rows of the tile are loaded at a time
+        const loadA = (at: string) => `
       var v = vec4f();
       let pixel = first + ${div(at, down)};
-      if (isRow && pixel < end) {
-        let line = ${div("pixel", outWidth)};
-        let y = ${mod("line", outHeight)} * ${stride}u + dy;
-        let x = ${mod("pixel", outWidth)} * ${stride}u + dx;
-        if (y < ${height * upsample}u && x < ${width * upsample}u) {
-          let row = ${div("line", outHeight)} * ${height}u + ${div("y", upsample)};
-          v = vec4f(a[(row * ${width}u + ${div("x", upsample)}) * ${inputs}u + channel]);
-        }
+      if (pixel < end) {
+        let line = ${div("pixel", outWidth)};${find("L")}
+        v = ${loadRow("L")};
       }
       aTile[${at}] = v; `;
-      const loadB = (at: string) => `
+        const loadB = (at: string) => `
       var v = vec4f();
       let pixel = first + ${div(at, across)};
       let column = columnTile * ${across}u + ${mod(at, across)};
       if (pixel < end && column < ${outputs}u) { v = vec4f(g[pixel * ${outputs}u + column]); }
       bTile[${at}] = v; `;
+        return `
+  for (var first = start; first < end; first += ${depth}u) {
+    workgroupBarrier();
+${loads(down * depth, loadA)}
+${loads(across * depth, loadB)}
+    workgroupBarrier();
+${
+          repeat(
+            depth,
+            (d) =>
+              `    { let u0 = aTile[${d * down}u + ty]; let v0 = bTile[${d * across}u + tx]; ${
+                multiply(0, 0)
+              } }`,
+          )
+        }
+  }`;
+      }
       return {
         inputs: { a: "vec4f", g: "vec4f" },
         outputs: { out: "vec4f" },
-        threads,
-        globals: `var<workgroup> aTile: array<vec4f, ${down * tile.depth}>;
-var<workgroup> bTile: array<vec4f, ${across * tile.depth}>;`,
+        threads: threadsOf(tile),
+        globals: depth === 0 ? "" : `var<workgroup> aTile: array<vec4f, ${down * depth}>;
+var<workgroup> bTile: array<vec4f, ${across * depth}>;`,
         body: `  if (group >= ${groups}u) { return; }
   let place = ${mod("group", tiles)};
   let rowTile = ${div("place", tilesAcross)};
   let columnTile = ${mod("place", tilesAcross)};
   let start = ${div("group", tiles)} * ${part}u;
   let end = min(start + ${part}u, ${pixels}u);
-  let tx = ${mod("lid", across)};
-  let ty = ${div("lid", across)};
-  let mine = rowTile * ${down}u + ${mod("lid", down)};
-  let isRow = mine < ${rows}u;
-  let channel = ${mod("mine", inputs)};
-  let tap = ${div("mine", inputs)};
-  // places above the image wrap round to huge ones
-  let dy = ${div("tap", kw)} - ${padTop}u;
-  let dx = ${mod("tap", kw)} - ${padLeft}u;
-${repeat(4, (i) => `  var acc${i} = vec4f();`)}
-  for (var first = start; first < end; first += ${tile.depth}u) {
-    workgroupBarrier();
-${loads(down * tile.depth, loadA)}
-${loads(across * tile.depth, loadB)}
-    workgroupBarrier();
+  let tx = ${mod("lid", columnsApart)};
+  let ty = ${div("lid", columnsApart)};
+${depth === 0 ? "" : prepare("L", mod("lid", down))}
+${repeat(m, (i) => prepare(`${i}`, `ty + ${i * rowsApart}u`))}
+${repeat(n, (c) => `  let column${c} = columnTile * ${across}u + tx + ${c * columnsApart}u;`)}
+${eachSum((i, c) => `  var acc${i}_${c} = array<vec4f, 4>();`)}
+${loop}
 ${
-          repeat(tile.depth, (d) =>
-            `    { let u = aTile[${d * down}u + ty]; let v = bTile[${d * across}u + tx]; ` +
-            ["x", "y", "z", "w"].map((e, i) => `acc${i} = fma(vec4f(u.${e}), v, acc${i});`).join(" ") + " }")
-        }
-  }
-  let row = rowTile * ${down}u + ty;
-  let column = columnTile * ${across}u + tx;
-  if (row < ${rows}u && column < ${outputs}u) {
-    let at = (${div("group", tiles)} * ${rows}u + row) * ${outputs * 4}u + column;
-${repeat(4, (i) => `    out[at + ${i * outputs}u] = acc${i};`)}
-  }`,
+          eachSum((i, c) =>
+            `  if (isRow${i} && column${c} < ${outputs}u) {
+    let at = (${div("group", tiles)} * ${rows}u + mine${i}) * ${outputs * 4}u + column${c};
+${
+              repeat(4, (e) =>
+                `    out[at + ${e * outputs}u] = acc${i}_${c}[${e}];`)
+            }
+  }`
+          )
+        }`,
       };
     },
   );
