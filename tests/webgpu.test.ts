@@ -1,14 +1,19 @@
 // What is the GPU's own: nothing is made anew after the second step, few submits, faults that name the kernel, refusals
 // that name the limit. The operations themselves are tested where all devices are.
 import { expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { preset } from "../nn/config.ts";
 import { VQGAN } from "../nn/vqgan.ts";
 import { NoAdapterError } from "../src/backends/webgpu/adapter.ts";
 import { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
-import { asyncScope, currentBackend, device, Random, tensor } from "../src/index.ts";
+import { Tuner } from "../src/backends/webgpu/tune.ts";
+import { asyncScope, conv2d, currentBackend, device, grad, matmul, Random, tensor } from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
-import { describeDevices } from "./helpers.ts";
+import { relativeError } from "./fill.ts";
+import { describeDevices, drawn } from "./helpers.ts";
 
 /** SwiftShader, which Bun finds, takes ten times as long as lavapipe, which Deno finds. */
 const steps = process.versions.bun ? 20 : 200;
@@ -47,6 +52,47 @@ describeDevices("the GPU", () => {
     trainer.dispose();
     model.dispose();
   });
+
+  test("computes the same with tiles of every kind, measures them once and remembers", () =>
+    asyncScope(async () => {
+      const { gpu } = backend(), before = gpu.tuner;
+      const folder = mkdtempSync(join(tmpdir(), "tessera-tiles-")),
+        file = join(folder, "tessera", "tiles.json");
+      const images = [drawn("x", [1, 12, 12, 16]), drawn("y", [2, 6, 7, 32])];
+      const filters = [drawn("v", [72, 16, 3, 3]), drawn("w", [3, 32, 3, 3])];
+      for (const t of [...images, ...filters]) t.requiresGrad = true;
+      const compute = async () => {
+        const outs = [
+          conv2d(images[0], filters[0], null, { stride: 2, padding: 1 }),
+          conv2d(images[1], filters[1], null, { padding: 1, upsample: 2 }),
+          matmul(images[1].reshape(-1, 32), filters[0].reshape(-1, 32), { transposeB: true }),
+        ];
+        const gradOutputs = outs.map(({ shape }, i) => drawn(`g${i}`, shape));
+        const gradients = grad(outs.slice(0, 2), [...images, ...filters], { gradOutputs });
+        return await Promise.all([...outs, ...gradients].map((t) => t.floats()));
+      };
+      try {
+        const untuned = await compute();
+        gpu.tuner = new Tuner("test", file, true, Infinity);
+        await compute();
+        await backend().pause();
+        const answers = JSON.parse(readFileSync(file, "utf8")).test;
+        expect(Object.keys(answers).length).toBe(gpu.tuner.size);
+        expect(gpu.tuner.size).toBeGreaterThan(5);
+        for (const choice of [1, 2, 3]) {
+          const all = Object.fromEntries(Object.keys(answers).map((name) => [name, choice]));
+          writeFileSync(file, JSON.stringify({ test: all, other: {} }));
+          gpu.tuner = await Tuner.open("test", file, true);
+          const tuned = await compute();
+          tuned.forEach((values, i) => expect(relativeError(values, untuned[i])).toBeLessThan(2e-6));
+        }
+        writeFileSync(file, "damaged");
+        expect((await Tuner.open("test", file, true)).size).toBe(0);
+      } finally {
+        gpu.tuner = before;
+        rmSync(folder, { recursive: true });
+      }
+    }));
 
   test("gives a written value to what comes after it alone", () =>
     asyncScope(async () => {

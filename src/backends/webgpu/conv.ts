@@ -5,13 +5,15 @@ import type { Buffer, ConvSpec } from "../backend.ts";
 import { fill } from "./elementwise.ts";
 import {
   ceil,
+  chooseTile,
+  named,
   packed,
   plainRows,
   type Rows,
   type Taps,
   threadsOf,
+  type Tile,
   tiledProduct,
-  tileFor,
   tileMemory,
   tilesOf,
 } from "./gemm.ts";
@@ -173,7 +175,6 @@ function convolvePhase(
 ): void {
   const { outputs } = job;
   const pixels = job.batch * down.size * across.size;
-  const tile = tileFor(gpu, pixels, outputs, ceil(job.inputs, 4)), tiles = tilesOf(tile, pixels, outputs);
   const isVector = outputs % 4 === 0, type = isVector ? "vec4f" : "f32";
   const more = [...(bias ? ["bias"] : []), ...(residual ? ["residual"] : [])];
   const name = [
@@ -184,43 +185,42 @@ function convolvePhase(
     ) => [start, period, size, step, first, count]),
     ...more,
   ].join(" ");
-  const kernel = gpu.kernel(name, () => {
-    const rows = pixelRows(job, down, across, pixels);
-    /** Four numbers from element `at` of a buffer that is read. */
-    const four = (buffer: string, at: string) =>
-      isVector
-        ? `vec4f(${buffer}[(${at}) >> 2u])`
-        : `vec4f(${
-          [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`).join(
-            ", ",
-          )
-        })`;
-    const value = (acc: string) =>
-      [
-        acc,
-        ...(bias ? [four("bias", "column")] : []),
-        ...(residual ? [four("residual", "at + column")] : []),
-      ].join(" + ");
-    return {
+  /** Four numbers from element `at` of a buffer that is read. */
+  const four = (buffer: string, at: string) =>
+    isVector
+      ? `vec4f(${buffer}[(${at}) >> 2u])`
+      : `vec4f(${
+        [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`).join(", ")
+      })`;
+  const value = (acc: string) =>
+    [
+      acc,
+      ...(bias ? [four("bias", "column")] : []),
+      ...(residual ? [four("residual", "at + column")] : []),
+    ].join(" + ");
+  const kernel = (tile: Tile) =>
+    gpu.kernel(named(name, tile), () => ({
       inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
       outputs: { out: type },
       threads: threadsOf(tile),
       globals: tileMemory(tile),
       body: tiledProduct(
         tile,
-        rows,
+        pixelRows(job, down, across, pixels),
         pixels,
         outputs,
         (acc) =>
           `    let at = (${outPixel(job, down, across)}) * ${outputs}u;
     let value = ${value(acc)};
     ${storeVector("at", outputs, isVector, "value")}`,
+        gpu.madd,
       ),
-    };
-  });
-  packed(gpu, w, 0, filters(job, down, across), tile, dtypeOf(x), (columns) => {
-    const buffers = [x, columns, ...(bias ? [bias] : []), ...(residual ? [residual] : []), out];
-    gpu.run(kernel, buffers, tiles);
+    }));
+  const weights = filters(job, down, across);
+  const others = [...(bias ? [bias] : []), ...(residual ? [residual] : []), out];
+  const tile = chooseTile(gpu, name, [pixels, outputs, ceil(job.inputs, 4)], kernel, weights, x, others);
+  packed(gpu, w, 0, weights, tile, dtypeOf(x), (columns) => {
+    gpu.run(kernel(tile), [x, columns, ...others], tilesOf(tile, pixels, outputs));
   });
 }
 

@@ -3,10 +3,14 @@
 // time, or, in tiles of another kind, read what they need by themselves.
 import { type Buffer, type DType, itemBytes } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
-import type { Gpu } from "./gpu.ts";
+import { dtypeOf, type Gpu, type Kernel, ofGpu } from "./gpu.ts";
+import type { Trial } from "./tune.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
+
+/** Text that adds a product to a sum. */
+export type Madd = (sum: string, a: string, b: string) => string;
 
 /** Part of the output that a workgroup computes; a thread has `perThread` rows of `vectors` times four columns. */
 export interface Tile {
@@ -27,13 +31,21 @@ const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, isShared
 /** Tiles that keep a GPU busy. */
 const MANY = 256;
 
-/** @param depth vectors of a row, or of each of its taps */
-export function tileFor(gpu: Gpu, rows: number, columns: number, depth: number): Tile {
+/**
+ * The tiles that may be best, the likeliest first.
+ * @param depth vectors of a row, or of each of its taps
+ */
+export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number): Tile[] {
+  const direct = directTile(columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
   // a CPU that plays GPU pays dearly for each barrier, and not at all for reading what its caches hold
-  if (gpu.report.isSoftware || depth % QUADS !== 0) return directTile(columns);
-  if (columns <= NARROW.columns) return NARROW;
-  if (columns <= SMALL.columns) return SMALL;
-  return [LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) >= MANY) ?? SMALL;
+  return gpu.report.isSoftware ? [direct, ...shared] : [...shared, direct];
+}
+
+function sharedTiles(rows: number, columns: number): Tile[] {
+  if (columns <= NARROW.columns) return [NARROW];
+  if (columns <= SMALL.columns) return [SMALL];
+  const first = [LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) >= MANY) ?? SMALL;
+  return [first, ...[LARGE, MIDDLE, SMALL].filter((tile) => tile !== first)];
 }
 
 function directTile(columns: number): Tile {
@@ -101,25 +113,27 @@ export function prepareRows(tile: Tile, rows: Rows): string {
 }
 
 /** Computes the thread's sums in the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
-export function product(tile: Tile, rows: Rows, columns: number): string {
+export function product(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
   return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
   for (var tap = 0u; tap < ${rows.taps}u; tap++) {
 ${rows.step}
 ${repeat(loadsOf(tile), rows.find)}
-${tile.isShared ? sharedLoop(tile, rows, columns) : directLoop(tile, rows, columns)}
+${(tile.isShared ? sharedLoop : directLoop)(tile, rows, columns, madd)}
   }`;
 }
 
 const load = (j: number, channel: string) => `select(vec4f(), vec4f(a[at${j} + ${channel}]), has${j})`;
 
-function directLoop(tile: Tile, rows: Rows, columns: number): string {
+function directLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
   const across = columns / 4;
   const multiply = (e: "x" | "y" | "z" | "w", step: number) => {
     const factors = repeat(
       tile.vectors,
       (c) => `    let b${c} = vec4f(b[place + ${step * across + c * threadsAcross(tile)}u]);`,
     );
-    return `    {\n${factors}\n${eachSum(tile, (i, c) => `    acc${i}_${c} += a${i}.${e} * b${c};`)}\n    }`;
+    return `    {\n${factors}\n${
+      eachSum(tile, (i, c) => `    ${madd(`acc${i}_${c}`, `a${i}.${e}`, `b${c}`)}`)
+    }\n    }`;
   };
   return `  var place = tap * ${rows.channels * 4 * across}u + columnTile * ${tile.columns / 4}u + tx;
   for (var channel = 0u; channel < ${rows.channels}u; channel++) {
@@ -129,7 +143,7 @@ ${(["x", "y", "z", "w"] as const).map(multiply).join("\n")}
   }`;
 }
 
-function sharedLoop(tile: Tile, rows: Rows, columns: number): string {
+function sharedLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
   const threads = threadsOf(tile), across = tile.columns / 4, vectors = tile.columns * QUADS;
   const loadB = (j: number) => {
     const at = `(lid + ${j * threads}u)`;
@@ -143,7 +157,7 @@ function sharedLoop(tile: Tile, rows: Rows, columns: number): string {
       "    {",
       repeat(4, (e) => `    let b${e} = bTile[${(4 * quad + e) * across}u + tx];`),
       repeat(tile.perThread, (i) => {
-        const terms = ["x", "y", "z", "w"].map((e, k) => `acc${i}_0 += a.${e} * b${k};`);
+        const terms = ["x", "y", "z", "w"].map((e, k) => madd(`acc${i}_0`, `a.${e}`, `b${k}`));
         return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; ${terms.join(" ")} }`;
       }),
       "    }",
@@ -164,6 +178,7 @@ export function tiledProduct(
   height: number,
   width: number,
   store: (acc: string) => string,
+  madd: Madd,
 ): string {
   const across = ceil(width, tile.columns);
   return `  if (group >= ${tilesOf(tile, height, width)}u) { return; }
@@ -171,7 +186,7 @@ export function tiledProduct(
   let columnTile = ${mod("group", across)};
 ${places(tile)}
 ${prepareRows(tile, rows)}
-${product(tile, rows, packedColumns(width, tile))}
+${product(tile, rows, packedColumns(width, tile), madd)}
 ${
     eachSum(tile, (i, c) =>
       `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
@@ -217,6 +232,39 @@ export interface Weights {
   readonly across: Taps;
 }
 
+export function packedBytes({ inputs, outputs, down, across }: Weights, tile: Tile, dtype: DType): number {
+  return down.count * across.count * ceil(inputs, 4) * 4 * packedColumns(outputs, tile) * itemBytes[dtype];
+}
+
+/** The name of a kernel of this tile. */
+export const named = (name: string, { rows, columns, isShared }: Tile): string =>
+  `${name} by ${rows}x${columns}${isShared ? "" : ", each for itself"}`;
+
+/**
+ * The tile that is quickest for a product of `size` [rows, columns, vectors of a tap], as far as was measured.
+ * @param others the kernel's buffers after the two factors
+ */
+export function chooseTile(
+  gpu: Gpu,
+  name: string,
+  [rows, columns, depth]: readonly [number, number, number],
+  kernel: (tile: Tile) => Kernel,
+  weights: Weights,
+  a: Buffer,
+  others: readonly Buffer[],
+): Tile {
+  const tiles = tilesFor(gpu, rows, columns, depth);
+  if (tiles.length === 1) return tiles[0];
+  const dtype = dtypeOf(a);
+  const trial = (tile: Tile) => (): Trial => {
+    const b = { bytes: packedBytes(weights, tile, dtype), isHalf: dtype === "f16" };
+    const buffers = [ofGpu(a), b, ...others.map(ofGpu)].map(({ bytes, isHalf }) => ({ bytes, isHalf }));
+    return { kernel: kernel(tile), groups: tilesOf(tile, rows, columns), buffers };
+  };
+  const work = rows * columns * depth * weights.down.count * weights.across.count;
+  return tiles[gpu.tuner.choose(`${name} ${dtype}`, work, tiles.map(trial))];
+}
+
 /**
  * Lays weights out as `product` reads them, [tap, input, output] with zeros around, for the length of `body`; as f16 where
  * they are to meet f16.
@@ -257,7 +305,7 @@ ${repeat(4, (e) => `  if (output + ${e}u < ${outputs}u) { v[${e}] += f32(w[place
   } } }
   out[i] = out_t(v);`,
   }));
-  gpu.with(depth * vectors * 4 * itemBytes[dtype], (to) => {
+  gpu.with(packedBytes(weights, tile, dtype), (to) => {
     gpu.run(kernel, [w, to], groupsOf(depth * vectors), [offset]);
     body(to);
   }, dtype);

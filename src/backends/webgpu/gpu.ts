@@ -3,6 +3,7 @@
 import type { Buffer, DType, TypedArray, Values } from "../backend.ts";
 import type { AdapterReport, FoundAdapter } from "./adapter.ts";
 import { type Block, mib, Pool } from "./pool.ts";
+import { cacheFile, type Trial, Tuner } from "./tune.ts";
 import { shader, type Source } from "./wgsl.ts";
 
 export class GpuBuffer implements Buffer {
@@ -23,13 +24,16 @@ interface Variant {
 }
 
 // WebGPU's flags, whose names Bun does not have
-const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, COMPUTE = 4;
+const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, QUERY_RESOLVE = 0x200;
+const COMPUTE = 4;
 /** Kernel calls in an encoder at most, so that the GPU begins before the whole step is recorded. */
 const CALLS = 2048;
 /** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
 const PARAMS = 256;
 /** The feature of GPUs that know f16. */
 const F16 = "shader-f16";
+/** That of those that tell how long a pass took. */
+const TIME = "timestamp-query";
 /** DEBUG=2 prints every kernel as it is recorded. */
 const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
@@ -61,7 +65,12 @@ export class Gpu {
   /** Answers of error scopes that are still on their way. */
   #checks: Promise<void>[] = [];
 
-  private constructor(readonly adapter: GPUAdapter, readonly device: GPUDevice, report: AdapterReport) {
+  private constructor(
+    readonly adapter: GPUAdapter,
+    readonly device: GPUDevice,
+    report: AdapterReport,
+    public tuner: Tuner,
+  ) {
     this.report = report;
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
     this.#pool = new Pool(limit, (size, label) => this.#createBlock(size, label));
@@ -86,13 +95,17 @@ export class Gpu {
     const { limits } = adapter;
     const device = await adapter.requestDevice({
       label: "tessera",
-      requiredFeatures: adapter.features.has(F16) ? [F16] : [],
+      requiredFeatures: ([F16, TIME] as const).filter((feature) => adapter.features.has(feature)),
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
       },
     });
-    return new Gpu(adapter, device, report);
+    const { vendor, architecture } = adapter.info;
+    const isOn = device.features.has(TIME) && !report.isSoftware;
+    const name = `${report.source}, ${vendor} ${architecture} ${report.name}`;
+    const tuner = await Tuner.open(name, isOn ? cacheFile() : null, isOn);
+    return new Gpu(adapter, device, report, tuner);
   }
 
   /** What was made and done so far: flat in a training run after its second step, but for calls and submits. */
@@ -108,6 +121,10 @@ export class Gpu {
   get reserved(): number {
     return this.#pool.reserved;
   }
+
+  /** Joined explicitly, so that tiles of all kinds round alike; where fma is emulated, as drivers of software do, not. */
+  readonly madd = (sum: string, a: string, b: string): string =>
+    this.report.isSoftware ? `${sum} += ${a} * ${b};` : `${sum} = fma(vec4f(${a}), ${b}, ${sum});`;
 
   get hasF16(): boolean {
     return this.device.features.has(F16);
@@ -180,11 +197,15 @@ export class Gpu {
       });
       pass.setBindGroup(0, group, [at]);
     } else pass.setBindGroup(0, group);
-    const rows = Math.ceil(groups / this.device.limits.maxComputeWorkgroupsPerDimension);
-    pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
+    this.#dispatch(pass, groups);
     this.#calls++;
     this.#totals.calls++;
     this.trace?.(kernel.name, buffers.reduce((sum, { bytes }) => sum + bytes, 0));
+  }
+
+  #dispatch(pass: GPUComputePassEncoder, groups: number): void {
+    const rows = Math.ceil(groups / this.device.limits.maxComputeWorkgroupsPerDimension);
+    pass.dispatchWorkgroups(Math.ceil(groups / rows), rows);
   }
 
   /** Hands what was recorded to the GPU. */
@@ -250,6 +271,44 @@ export class Gpu {
     this.#done = this.device.queue.onSubmittedWorkDone();
     await before;
     await this.settle();
+    await this.tuner.measure(this);
+  }
+
+  /** Milliseconds of `calls` calls of each trial, on memory of their own. */
+  async time(trials: readonly Trial[], calls: number): Promise<number[]> {
+    this.flush();
+    const queries = this.device.createQuerySet({ type: "timestamp", count: 2 * trials.length });
+    const bytes = 16 * trials.length;
+    const resolved = this.device.createBuffer({ size: bytes, usage: QUERY_RESOLVE | COPY_SRC });
+    const reader = this.device.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST });
+    const encoder = this.device.createCommandEncoder();
+    trials.forEach(({ kernel, groups, buffers, params = [] }, i) => {
+      const own = buffers.map(({ bytes, isHalf }) => this.alloc(bytes, isHalf ? "f16" : "f32"));
+      const variant = this.#variant(kernel, own);
+      const group = this.#bindGroup(variant, own.map(({ block }) => block));
+      // once to warm up, then for the clock
+      const writes = { querySet: queries, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+      for (const timestampWrites of [undefined, writes]) {
+        const pass = encoder.beginComputePass({ timestampWrites });
+        pass.setPipeline(variant.pipeline);
+        if (variant.params.length > 0) {
+          params.forEach((value, n) => this.#staged.setUint32(4 * n, value, true));
+          pass.setBindGroup(0, group, [0]);
+        } else pass.setBindGroup(0, group);
+        for (let n = 0; n < (timestampWrites ? calls : 1); n++) this.#dispatch(pass, groups);
+        pass.end();
+      }
+      for (const buffer of own) this.free(buffer);
+    });
+    encoder.resolveQuerySet(queries, 0, 2 * trials.length, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, reader, 0, bytes);
+    this.device.queue.writeBuffer(this.#params, 0, this.#staged.buffer, 0, PARAMS);
+    this.device.queue.submit([encoder.finish()]);
+    await reader.mapAsync(1);
+    const stamps = new BigUint64Array(reader.getMappedRange().slice(0));
+    for (const used of [queries, resolved, reader]) used.destroy();
+    await this.settle();
+    return trials.map((_, i) => Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6);
   }
 
   /** Waits for the answers of error scopes. @throws the first fault */
@@ -339,7 +398,7 @@ export class Gpu {
 
 const blockOf = (buffer: Buffer): Block => ofGpu(buffer).block;
 
-function ofGpu(buffer: Buffer): GpuBuffer {
+export function ofGpu(buffer: Buffer): GpuBuffer {
   if (buffer instanceof GpuBuffer) return buffer;
   throw new Error("webgpu: the tensor lives on another device; make both after the same device()");
 }

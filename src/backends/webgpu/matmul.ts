@@ -3,12 +3,14 @@ import { type Buffer, itemBytes, type View } from "../backend.ts";
 import { padRows } from "./elementwise.ts";
 import {
   ceil,
+  chooseTile,
+  named,
   ONE_TAP,
   packed,
   plainRows,
   threadsOf,
+  type Tile,
   tiledProduct,
-  tileFor,
   tileMemory,
   tilesOf,
 } from "./gemm.ts";
@@ -52,19 +54,24 @@ export function matmul(
   n: number,
   transposeB: boolean,
 ): void {
-  const tile = tileFor(gpu, m, n, ceil(k, 4)), tiles = tilesOf(tile, m, n);
   const isVector = n % 4 === 0 && out.offset % 4 === 0;
-  const kernel = gpu.kernel(`matmul ${m} ${k} ${n} ${isVector}`, () => {
-    const rows = plainRows(m, ceil(k, 4), "p.start");
-    return {
+  const name = `matmul ${m} ${k} ${n} ${isVector}`;
+  const kernel = (tile: Tile) =>
+    gpu.kernel(named(name, tile), () => ({
       inputs: { a: "vec4f", b: "vec4f" },
       outputs: { out: isVector ? "vec4f" : "f32" },
       params: { start: "u32", to: "u32" },
       threads: threadsOf(tile),
       globals: tileMemory(tile),
-      body: tiledProduct(tile, rows, m, n, (acc) => storeVector(`p.to + row * ${n}u`, n, isVector, acc)),
-    };
-  });
+      body: tiledProduct(
+        tile,
+        plainRows(m, ceil(k, 4), "p.start"),
+        m,
+        n,
+        (acc) => storeVector(`p.to + row * ${n}u`, n, isVector, acc),
+        gpu.madd,
+      ),
+    }));
   const weights = {
     inputs: k,
     outputs: n,
@@ -74,8 +81,9 @@ export function matmul(
     across: ONE_TAP,
   };
   wholeVectors(gpu, a.buffer, a.offset, m, k, (whole, from) => {
+    const tile = chooseTile(gpu, name, [m, n, ceil(k, 4)], kernel, weights, whole, [out.buffer]);
     packed(gpu, b.buffer, b.offset, weights, tile, dtypeOf(a.buffer), (columns) => {
-      gpu.run(kernel, [whole, columns, out.buffer], tiles, [from, out.offset]);
+      gpu.run(kernel(tile), [whole, columns, out.buffer], tilesOf(tile, m, n), [from, out.offset]);
     });
   });
 }

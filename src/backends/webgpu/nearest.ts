@@ -16,8 +16,8 @@ import {
   threadsAcross,
   threadsOf,
   type Tile,
-  tileFor,
   tileMemory,
+  tilesFor,
   vectorOf,
 } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
@@ -47,7 +47,7 @@ export function nearestCode(
     down: ONE_TAP,
     across: ONE_TAP,
   };
-  const tile = tileFor(gpu, count, codes, ceil(channels, 4));
+  const [tile] = tilesFor(gpu, count, codes, ceil(channels, 4));
   const columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
   wholeVectors(gpu, z, 0, count, channels, (rows, start) => {
     packed(gpu, codebook, 0, weights, tile, "f32", (book) => {
@@ -124,7 +124,7 @@ ${prepareRows(tile, rows)}
 ${repeat(tile.perThread, (i) => `  var best${i} = ${FAR};\n  var code${i} = 0u;`)}
   let last = min((stretch + 1u) * ${STRETCH / tile.columns}u, ${columns / tile.columns}u);
   for (var columnTile = stretch * ${STRETCH / tile.columns}u; columnTile < last; columnTile++) {
-${product(tile, rows, columns)}
+${product(tile, rows, columns, gpu.madd)}
 ${
         repeat(tile.vectors, (c) =>
           `    let vector${c} = columnTile * ${across}u + ${vectorOf(tile, c)};

@@ -3,8 +3,9 @@
 import type { Buffer, ConvSpec } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import { ceil } from "./gemm.ts";
-import type { Gpu } from "./gpu.ts";
+import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
+import type { Trial } from "./tune.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
 /** What a workgroup computes, in vectors of four: of rows (tap and input channel) and columns (output channel). */
@@ -22,11 +23,11 @@ const SMALL: Tile = { down: 8, across: 8, perThread: [1, 1], depth: 16 };
 const NARROW: Tile = { down: 64, across: 1, perThread: [1, 1], depth: 8 };
 const threadsOf = ({ down, across, perThread: [m, n] }: Tile) => (down / m) * (across / n);
 
-/** @param rows vectors of both sides */
-function tileFor(gpu: Gpu, rows: number, columns: number): Tile {
-  if (gpu.report.isSoftware) return directTile(columns); // gemm.ts says why
-  if (columns === 1) return NARROW;
-  return Math.min(rows, columns) <= SMALL.across ? SMALL : MIDDLE;
+/** Those that may be best, the likeliest first (gemm.ts says why). @param rows vectors of both sides */
+function tilesFor(gpu: Gpu, rows: number, columns: number): Tile[] {
+  const direct = directTile(columns);
+  const shared = columns === 1 ? NARROW : Math.min(rows, columns) <= SMALL.across ? SMALL : MIDDLE;
+  return gpu.report.isSoftware ? [direct, shared] : [shared, direct];
 }
 
 function directTile(columns: number): Tile {
@@ -43,21 +44,25 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
   const { batch, height, width, inChannels, outHeight, outWidth, outChannels, kernel: [kh, kw] } = spec;
   const pixels = batch * outHeight * outWidth;
   const inputs = ceil(inChannels, 4), outputs = ceil(outChannels, 4), rows = kh * kw * inputs;
-  const tile = tileFor(gpu, rows, outputs);
-  const tilesAcross = ceil(outputs, tile.across);
-  const tiles = ceil(rows, tile.down) * tilesAcross;
+  const choices = tilesFor(gpu, rows, outputs);
+  const tilesOf = ({ down, across }: Tile) => ceil(rows, down) * ceil(outputs, across);
   const bytes = rows * outputs * 64;
-  const wanted = Math.min(ceil(MANY, tiles), ceil(pixels, SHORTEST), Math.floor(PARTS_BYTES / bytes));
+  // by the shape alone: the sums are to be the same whatever the tile
+  const wanted = Math.min(
+    ceil(MANY, tilesOf(MIDDLE)),
+    ceil(pixels, SHORTEST),
+    Math.floor(PARTS_BYTES / bytes),
+  );
   const part = ceil(pixels, Math.max(1, wanted, ceil(pixels, LONGEST)));
   const parts = ceil(pixels, part);
-  const groups = tiles * parts;
 
   const { stride, padTop, padLeft, upsample } = spec;
-  const kernel = gpu.kernel(
-    `weightGrad ${[batch, height, width, inChannels, outHeight, outWidth, outChannels, kh, kw]} ` +
-      `${[stride, padTop, padLeft, upsample]}`,
-    () => {
+  const name = `weightGrad ${[batch, height, width, inChannels, outHeight, outWidth, outChannels, kh, kw]} ` +
+    `${[stride, padTop, padLeft, upsample]}`;
+  const kernel = (tile: Tile) =>
+    gpu.kernel(`${name} by ${tile.down}x${tile.across}${tile.depth === 0 ? ", each for itself" : ""}`, () => {
       const { down, across, perThread: [m, n], depth } = tile;
+      const tiles = tilesOf(tile), tilesAcross = ceil(outputs, across);
       const rowsApart = down / m, columnsApart = across / n;
       /** Vector `row` at a pixel, where its tap is in the picture. */
       const find = (row: string) => `
@@ -79,7 +84,7 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
       const eachSum = (text: (i: number, c: number) => string) =>
         repeat(m, (i) => repeat(n, (c) => text(i, c)));
       const multiply = (i: number, c: number) =>
-        ["x", "y", "z", "w"].map((e, k) => `acc${i}_${c}[${k}] += u${i}.${e} * v${c};`).join(" ");
+        ["x", "y", "z", "w"].map((e, k) => gpu.madd(`acc${i}_${c}[${k}]`, `u${i}.${e}`, `v${c}`)).join(" ");
       const loop = depth === 0
         ? `
   for (var pixel = start; pixel < end; pixel++) {
@@ -140,7 +145,7 @@ ${
         threads: threadsOf(tile),
         globals: depth === 0 ? "" : `var<workgroup> aTile: array<vec4f, ${down * depth}>;
 var<workgroup> bTile: array<vec4f, ${across * depth}>;`,
-        body: `  if (group >= ${groups}u) { return; }
+        body: `  if (group >= ${tiles * parts}u) { return; }
   let place = ${mod("group", tiles)};
   let rowTile = ${div("place", tilesAcross)};
   let columnTile = ${mod("place", tilesAcross)};
@@ -165,12 +170,20 @@ ${
           )
         }`,
       };
-    },
-  );
+    });
   wholeVectors(gpu, x, 0, batch * height * width, inChannels, (a) => {
     wholeVectors(gpu, g, 0, pixels, outChannels, (whole) => {
       gpu.with(parts * bytes, (partial) => {
-        gpu.run(kernel, [a, whole, partial], groups);
+        const buffers = [a, whole, partial];
+        const trials = choices.map((tile) => (): Trial => ({
+          kernel: kernel(tile),
+          groups: tilesOf(tile) * parts,
+          buffers: buffers.map(ofGpu),
+        }));
+        const tile = choices[
+          gpu.tuner.choose(`${name} ${dtypeOf(a)} ${dtypeOf(whole)}`, rows * 4 * outputs * pixels, trials)
+        ];
+        gpu.run(kernel(tile), buffers, tilesOf(tile) * parts);
         addParts(gpu, partial, out, parts, spec);
       });
     });

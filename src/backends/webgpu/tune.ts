@@ -1,0 +1,125 @@
+// Which tiles a GPU likes best is measured, not known: each new shape is timed once with every tile that fits, at a pause,
+// and the answers are kept in a file by adapter. Results do not depend on them, as all tiles add in the same order.
+import type { Gpu, Kernel } from "./gpu.ts";
+
+/** One way to compute something, to be timed on memory of these sizes. */
+export interface Trial {
+  readonly kernel: Kernel;
+  readonly groups: number;
+  /** Bytes of the kernel's buffers, and which of them hold f16. */
+  readonly buffers: readonly { readonly bytes: number; readonly isHalf: boolean }[];
+  readonly params?: readonly number[];
+}
+
+interface Question {
+  readonly name: string;
+  readonly work: number;
+  readonly trials: readonly (() => Trial)[];
+}
+
+/** Calls that are timed together: Dawn tells time in steps of 0.1 ms. */
+const CALLS = 8;
+/** Milliseconds of measuring in a process at most; what is left is measured by the next. */
+const BUDGET = 2000;
+/** A rival must be so much faster than what is taken unmeasured. */
+const MARGIN = 0.95;
+
+export class Tuner {
+  /** By name of the question: the number of the trial that won. */
+  readonly #answers = new Map<string, number>();
+  readonly #open = new Map<string, Question>();
+  #left: number;
+
+  /**
+   * @param file where answers are kept, or null
+   * @param isOn whether to measure at all
+   */
+  constructor(
+    readonly adapter: string,
+    readonly file: string | null,
+    readonly isOn: boolean,
+    budget = BUDGET,
+  ) {
+    this.#left = budget;
+  }
+
+  /** Knows what was measured before. */
+  static async open(adapter: string, file: string | null, isOn: boolean): Promise<Tuner> {
+    const tuner = new Tuner(adapter, file, isOn);
+    for (const [name, answer] of Object.entries((await tuner.#read())[adapter] ?? {})) {
+      tuner.#answers.set(name, answer);
+    }
+    return tuner;
+  }
+
+  /** How many shapes have been decided. */
+  get size(): number {
+    return this.#answers.size;
+  }
+
+  /**
+   * The number of the trial to take: 0 until a pause has measured.
+   * @param work what it costs, in any unit: the dearest are measured first
+   */
+  choose(name: string, work: number, trials: readonly (() => Trial)[]): number {
+    const answer = this.#answers.get(name);
+    if (answer !== undefined && answer < trials.length) return answer;
+    if (this.isOn && trials.length > 1 && this.#left > 0) {
+      this.#open.set(name, { name, work, trials });
+    }
+    return 0;
+  }
+
+  /** Measures what was asked since the last time, within the budget, and writes the answers down. */
+  async measure(gpu: Gpu): Promise<void> {
+    if (this.#open.size === 0) return;
+    const questions = [...this.#open.values()].sort((a, b) => b.work - a.work);
+    this.#open.clear();
+    for (const { name, trials } of questions) {
+      if (this.#left <= 0) break;
+      const start = performance.now();
+      const times = await gpu.time(trials.map((trial) => trial()), CALLS);
+      let best = 0;
+      times.forEach((time, i) => {
+        if (time < times[best] * (best === 0 ? MARGIN : 1)) best = i;
+      });
+      this.#answers.set(name, best);
+      this.#left -= performance.now() - start;
+    }
+    await this.#write();
+  }
+
+  async #read(): Promise<Record<string, Record<string, number>>> {
+    if (!this.file) return {};
+    try {
+      const { readFile } = await import("node:fs/promises");
+      return JSON.parse(await readFile(this.file, "utf8"));
+    } catch {
+      return {}; // not there yet, or damaged: measured anew
+    }
+  }
+
+  async #write(): Promise<void> {
+    if (!this.file) return;
+    const all = { ...await this.#read(), [this.adapter]: Object.fromEntries(this.#answers) };
+    try {
+      const [{ mkdir, rename, writeFile }, { dirname }] = await Promise.all([
+        import("node:fs/promises"),
+        import("node:path"),
+      ]);
+      const temporary = `${this.file}.${globalThis.process.pid}.tmp`;
+      await mkdir(dirname(this.file), { recursive: true });
+      await writeFile(temporary, JSON.stringify(all));
+      await rename(temporary, this.file);
+    } catch {
+      // a folder that cannot be written costs the next process its two seconds, no more
+    }
+  }
+}
+
+/** In the user's folder for caches; null in browsers, which have no files. */
+export function cacheFile(): string | null {
+  const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
+  const folder = env.XDG_CACHE_HOME ?? env.LOCALAPPDATA ?? (env.HOME ? `${env.HOME}/.cache` : null);
+  return folder ? `${folder}/tessera/tiles.json` : null;
+}
