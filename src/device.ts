@@ -18,6 +18,17 @@ export function currentBackend(): Backend {
   return current ??= cpu ??= new WasmBackend();
 }
 
+/** Runs `fn` with new tensors on `backend`. */
+export function withBackend<T>(backend: Backend, fn: () => T): T {
+  const before = current;
+  current = backend;
+  try {
+    return fn();
+  } finally {
+    current = before;
+  }
+}
+
 /**
  * Chooses the backend for tensors made from now on and answers it. A tensor stays where it was made, and an operation's
  * tensors must be on one backend.

@@ -2,7 +2,7 @@
 import "./methods.ts";
 
 export { backward, checkpoint, grad, isGradEnabled, noGrad } from "./autograd.ts";
-export type { AdamSpec, Backend } from "./backends/backend.ts";
+export { type AdamSpec, type Backend, OutOfMemoryError } from "./backends/backend.ts";
 export { adamStep } from "./adam.ts";
 export { currentBackend, device, type DeviceName } from "./device.ts";
 export * from "./ops/index.ts";

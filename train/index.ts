@@ -13,6 +13,7 @@ export {
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";
+export { estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./prepare.ts";
 export { checkpointOf, type Metrics, RunFolder } from "./run.ts";

@@ -10,6 +10,7 @@ import {
   type VQGAN,
 } from "../nn/index.ts";
 import { Adam } from "./adam.ts";
+import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
 
 export interface TrainerOptions {
@@ -83,7 +84,17 @@ export class Trainer {
     });
   }
 
-  #batch(images: Tensor, count: number, isLast: boolean): Promise<StepResult> {
+  /** @throws where memory does not suffice, with the batch for which it would */
+  async #batch(images: Tensor, count: number, isLast: boolean): Promise<StepResult> {
+    try {
+      return await this.#learn(images, count, isLast);
+    } catch (error) {
+      const [batch, height, width] = images.shape, { precision = "f32" } = this.options;
+      throw withAdvice(error, this.model.config, { batch, height, width, precision });
+    }
+  }
+
+  #learn(images: Tensor, count: number, isLast: boolean): Promise<StepResult> {
     const { model, options: { tamingExact, lpipsDropout } } = this;
     const lossScale = this.lossScale?.value;
     const options = { globalStep: this.step, gradScale: 1 / count, lossScale, lpipsDropout };

@@ -110,6 +110,21 @@ export interface AdamSpec {
   readonly lossScale?: number;
 }
 
+/** Memory did not suffice. */
+export class OutOfMemoryError extends Error {
+  override readonly name = "OutOfMemoryError";
+  /** Bytes that there were in all, if that was too few. */
+  readonly total?: number;
+  /** Bytes that one tensor may have, if it was too large. */
+  readonly largest?: number;
+
+  constructor(message: string, limits: { readonly total?: number; readonly largest?: number }) {
+    super(message);
+    this.total = limits.total;
+    this.largest = limits.largest;
+  }
+}
+
 export interface Backend {
   readonly name: string;
   /** What computes, in words: a number of threads, the name of a GPU. */

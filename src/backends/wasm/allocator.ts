@@ -1,4 +1,5 @@
 // Where tensors lie in the linear memory: best fit over a list of free blocks kept in order of address.
+import { OutOfMemoryError } from "../backend.ts";
 
 const ALIGN = 64;
 
@@ -49,11 +50,12 @@ export class Allocator {
     const at = tail ? tail.at : this.#end;
     if (at + size > this.limit) {
       this.#used -= size;
-      throw new Error(
+      throw new OutOfMemoryError(
         `out of memory: ${mib(size)} MiB asked, ${mib(this.#used)} MiB in use of at most ${
           mib(this.limit)
         } MiB on the CPU; ` +
           `use a smaller batch, smaller pictures, or checkpoint()`,
+        { total: this.limit },
       );
     }
     if (tail) this.#free.pop();

@@ -1,6 +1,6 @@
 // The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit. Pipelines and
 // bind groups are made once, pipelines for each combination of f32 and f16 buffers that a kernel meets. Faults of the GPU come late: they are thrown at the next read or pause, with the kernel's name.
-import type { Buffer, DType, TypedArray, Values } from "../backend.ts";
+import { type Buffer, type DType, OutOfMemoryError, type TypedArray, type Values } from "../backend.ts";
 import type { AdapterReport, FoundAdapter } from "./adapter.ts";
 import { type Block, mib, Pool } from "./pool.ts";
 import { cacheFile, type Trial, Tuner } from "./tune.ts";
@@ -173,7 +173,7 @@ export class Gpu {
       layout: layout.pipeline,
       compute: { module, entryPoint: "main" },
     });
-    watch((message) => `kernel ${name}: ${message}`);
+    watch((message) => new Error(`kernel ${name}: ${message}`));
     const variant = { pipeline, layout, params };
     variants.set(key, variant);
     this.#pipelines++;
@@ -325,9 +325,13 @@ export class Gpu {
     }
     const watch = this.#watch("out-of-memory");
     const handle = this.device.createBuffer({ label, size, usage: STORAGE | COPY_SRC | COPY_DST });
+    const { reserved } = this.#pool;
     watch(() =>
-      `out of memory on the GPU: ${mib(size)} MiB asked, ${mib(this.#pool.reserved)} MiB with it; ` +
-      "use a smaller batch, smaller pictures, or checkpoint()"
+      new OutOfMemoryError(
+        `out of memory on the GPU: ${mib(size)} MiB asked, ${mib(reserved)} MiB with it; ` +
+          "use a smaller batch, smaller pictures, or checkpoint()",
+        { total: reserved - size },
+      )
     );
     return handle;
   }
@@ -380,11 +384,11 @@ export class Gpu {
   }
 
   /** Opens an error scope; the answer closes it and turns an error into the failure. */
-  #watch(filter: GPUErrorFilter): (describe: (message: string) => string) => void {
+  #watch(filter: GPUErrorFilter): (describe: (message: string) => Error) => void {
     this.device.pushErrorScope(filter);
     return (describe) => {
       const answer = this.device.popErrorScope().then((error) => {
-        if (error) this.#cause ??= new Error(describe(error.message));
+        if (error) this.#cause ??= describe(error.message);
       }, () => {}); // the device is lost, which is told elsewhere
       this.#checks.push(answer);
     };

@@ -1,6 +1,8 @@
 // Memory of the GPU in size classes: four to each power of two, so that a block is at most a quarter too large. Freed
 // blocks are handed out again, lowest number first: the same step takes the same blocks, and finds its bind groups made.
 
+import { OutOfMemoryError } from "../backend.ts";
+
 export interface Block {
   readonly id: number;
   readonly size: number;
@@ -42,11 +44,12 @@ export class Pool {
   take(bytes: number): Block {
     const { limit } = this;
     if (bytes > limit) {
-      throw new Error(
+      throw new OutOfMemoryError(
         `a tensor of ${mib(bytes)} MiB is too large for this GPU, which binds at most ${
           mib(limit)
         } MiB at once ` +
           "(maxStorageBufferBindingSize): use a smaller batch or smaller pictures",
+        { largest: limit },
       );
     }
     const size = Math.min(sizeClass(bytes), Math.floor(limit / 4) * 4);
