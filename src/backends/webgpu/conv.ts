@@ -203,6 +203,7 @@ function convolvePhase(
       inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
       outputs: { out: type },
       threads: threadsOf(tile),
+      flops: 2 * pixels * outputs * job.inputs * down.count * across.count,
       globals: tileMemory(tile),
       body: tiledProduct(
         tile,

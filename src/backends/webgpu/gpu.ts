@@ -21,6 +21,7 @@ interface Variant {
   readonly pipeline: GPUComputePipeline;
   readonly layout: { readonly id: number; readonly group: GPUBindGroupLayout };
   readonly params: readonly ("u32" | "f32")[];
+  readonly flops: number;
 }
 
 // WebGPU's flags, whose names Bun does not have
@@ -39,8 +40,8 @@ const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
 export class Gpu {
   readonly report: AdapterReport;
-  /** Hears of every kernel call, and how many bytes the tensors that it binds have: what must move at least. */
-  trace: ((name: string, bytes: number) => void) | null = debug
+  /** Hears of every kernel call: the bytes of the tensors that it binds, which must move at least, and its flops. */
+  trace: ((name: string, bytes: number, flops: number) => void) | null = debug
     ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
     : null;
   readonly #pool: Pool;
@@ -174,7 +175,7 @@ export class Gpu {
       compute: { module, entryPoint: "main" },
     });
     watch((message) => new Error(`kernel ${name}: ${message}`));
-    const variant = { pipeline, layout, params };
+    const variant = { pipeline, layout, params, flops: text.flops ?? 0 };
     variants.set(key, variant);
     this.#pipelines++;
     return variant;
@@ -200,7 +201,7 @@ export class Gpu {
     this.#dispatch(pass, groups);
     this.#calls++;
     this.#totals.calls++;
-    this.trace?.(kernel.name, buffers.reduce((sum, { bytes }) => sum + bytes, 0));
+    this.trace?.(kernel.name, buffers.reduce((sum, { bytes }) => sum + bytes, 0), variant.flops);
   }
 
   #dispatch(pass: GPUComputePassEncoder, groups: number): void {

@@ -62,6 +62,7 @@ export function matmul(
       outputs: { out: isVector ? "vec4f" : "f32" },
       params: { start: "u32", to: "u32" },
       threads: threadsOf(tile),
+      flops: 2 * m * n * k,
       globals: tileMemory(tile),
       body: tiledProduct(
         tile,

@@ -110,6 +110,7 @@ function search(
       outputs: { best: "vec2f" },
       params: { start: "u32" },
       threads: threadsOf(tile),
+      flops: 2 * count * codes * channels,
       globals: `${tileMemory(tile)}
 var<workgroup> slots: array<vec2f, ${threadsOf(tile)}>;
 fn better(a: vec2f, b: vec2f) -> vec2f {

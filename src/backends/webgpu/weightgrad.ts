@@ -143,6 +143,7 @@ ${
         inputs: { a: "vec4f", g: "vec4f" },
         outputs: { out: "vec4f" },
         threads: threadsOf(tile),
+        flops: 2 * pixels * kh * kw * inChannels * outChannels,
         globals: depth === 0 ? "" : `var<workgroup> aTile: array<vec4f, ${down * depth}>;
 var<workgroup> bTile: array<vec4f, ${across * depth}>;`,
         body: `  if (group >= ${tiles * parts}u) { return; }

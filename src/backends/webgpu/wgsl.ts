@@ -12,6 +12,8 @@ export interface Source {
   readonly params?: Readonly<Record<string, "u32" | "f32">>;
   /** Threads of a workgroup. */
   readonly threads: number;
+  /** Multiplications and additions of a call, where they may be what takes the time. */
+  readonly flops?: number;
   /** Functions and workgroup memory. */
   readonly globals?: string;
   /** Statements that know `group`, the number of the workgroup, and `lid`, that of the thread within it. */
