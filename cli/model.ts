@@ -12,7 +12,7 @@ import {
   type Sample,
   toFloats,
 } from "../data/index.ts";
-import { type Precision, VQGAN } from "../nn/index.ts";
+import { type Half, type Precision, VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { count, precisionOption, UsageError, wholeNumber } from "./options.ts";
 
@@ -58,14 +58,14 @@ export function pictureOptions(): Option[] {
   ];
 }
 
-/** @throws if the file is missing or no model. */
-export async function openModel(flags: ModelFlags): Promise<{ model: VQGAN; path: string }> {
+/** The model, or the half of it that a command needs. @throws if the file is missing or no model. */
+export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
   const { model, dalleMini, precision } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? shippedModel;
   if (model === undefined && await stat(path).catch(() => null) === null) {
     throw new UsageError("no model is given: use --model FILE");
   }
-  return { model: (await VQGAN.load(path, { range, precision })).eval(), path };
+  return { model: (await VQGAN.load(path, { range, precision, only })).eval(), path };
 }
 
 /** A picture that was read, under its name. */
