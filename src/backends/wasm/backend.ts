@@ -32,6 +32,8 @@ export class WasmBackend implements Backend {
   readonly hasF16 = false;
   readonly #machine = new Machine();
   readonly #convolutions = new Convolutions(this.#machine);
+  /** Those that are alive. */
+  readonly #buffers = new Set<WasmBuffer>();
 
   get description(): string {
     return `CPU, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;
@@ -59,11 +61,19 @@ export class WasmBackend implements Backend {
   }
 
   alloc(bytes: number): Buffer {
-    return new WasmBuffer(this.#machine.allocator.alloc(bytes), bytes);
+    const { allocator } = this.#machine;
+    // no kernel runs now, so that buffers are all there is in memory, and nobody holds an address
+    allocator.makeRoom(bytes, this.#buffers, (to, from, size) => {
+      this.#machine.look("i32", to, (from - to + size) / 4).copyWithin(0, (from - to) / 4);
+    });
+    const buffer = new WasmBuffer(allocator.alloc(bytes), bytes);
+    this.#buffers.add(buffer);
+    return buffer;
   }
 
   free(buffer: Buffer): void {
     this.#machine.allocator.free(at(buffer), buffer.bytes);
+    this.#buffers.delete(buffer as WasmBuffer);
   }
 
   memory(): { reservedBytes: number } {
