@@ -1,19 +1,20 @@
 // The CPU backend: lays out the arguments of each kernel, cuts the work into tiles and runs them on all threads.
-import type {
-  AdamSpec,
-  Backend,
-  BinaryOp,
-  Buffer,
-  ConvSpec,
-  DType,
-  NormSpec,
-  PoolSpec,
-  Shape,
-  TypedArray,
-  UnaryOp,
-  Values,
-  View,
-  Walk,
+import {
+  type AdamSpec,
+  type Backend,
+  type BinaryOp,
+  type Buffer,
+  checkIndices,
+  type ConvSpec,
+  type DType,
+  type NormSpec,
+  type PoolSpec,
+  type Shape,
+  type TypedArray,
+  type UnaryOp,
+  type Values,
+  type View,
+  type Walk,
 } from "../backend.ts";
 import { Convolutions } from "./convolutions.ts";
 import { CHUNK, MAX_RANK } from "./elementwise.ts";
@@ -158,11 +159,18 @@ export class WasmBackend implements Backend {
     sumColumns(this.#machine, at(x), at(out), rows, columns);
   }
 
+  /** All tensors share one memory: a row that the table has not would be read from another, or added to it. */
+  #checkIndices(indices: Buffer, count: number, rows: number): void {
+    checkIndices(this.#machine.look("i32", at(indices), count), rows);
+  }
+
   gather(indices: Buffer, table: Buffer, out: Buffer, count: number, columns: number): void {
+    this.#checkIndices(indices, count, table.bytes / 4 / columns);
     this.#machine.launch("gather", count, [at(indices), at(table), at(out), count, columns]);
   }
 
   scatterAdd(indices: Buffer, rows: Buffer, table: Buffer, count: number, columns: number): void {
+    this.#checkIndices(indices, count, table.bytes / 4 / columns);
     this.#machine.launch("scatterAdd", 1, [at(indices), at(rows), at(table), count, columns]);
   }
 
