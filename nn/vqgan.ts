@@ -148,7 +148,8 @@ export class VQGAN extends Module {
    *
    * @param indices i32 [B, h, w], or any list of B * h * w tokens if `grid` = [h, w] is given
    * @example model.decodeTokens([12, 7, 401, 7], [2, 2]) // one picture of 2x2 tokens
-   * @throws if the number of tokens does not fill the grid, or a listed token is not in the codebook.
+   * @throws if the number of tokens does not fill the grid, or one is not in the codebook; a tensor's tokens are not looked at
+   * on a GPU, where such a token becomes any code.
    */
   decodeTokens(indices: Tensor | ArrayLike<number>, grid?: readonly [number, number]): Tensor {
     return noGrad(() =>
