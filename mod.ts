@@ -108,6 +108,7 @@ export {
   Encoder,
   factorOf,
   type Forward,
+  type Half,
   Layer,
   type LossConfig,
   LPIPS,

@@ -35,7 +35,7 @@ export function decodeCommand(): Command {
 
 async function decode(path: string, flags: Flags): Promise<void> {
   const { header, records } = await openTokens(path, flags.dalleMini ? { bos: dalleMiniBos } : {});
-  const { model, path: modelPath } = await openModel(flags);
+  const { model, path: modelPath } = await openModel(flags, "decoder");
   let total = 0;
   for await (const record of records()) {
     checkTokens(path, record, model.config.nEmbed);

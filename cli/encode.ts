@@ -66,7 +66,7 @@ export function encodeCommand(): Command {
 }
 
 async function encode(sources: string[], flags: Flags): Promise<void> {
-  const { model, path: modelPath } = await openModel(flags);
+  const { model, path: modelPath } = await openModel(flags, "encoder");
   const out = shardPath(flags);
   await mkdir(dirname(out), { recursive: true });
   const mine = () => partOf(eachSample(sources), flags.shard);

@@ -12,7 +12,7 @@ import {
   type Sample,
   toFloats,
 } from "../data/index.ts";
-import { type Precision, VQGAN } from "../nn/index.ts";
+import { type AttentionOrder, type Half, type Precision, VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { count, precisionOption, UsageError, wholeNumber } from "./options.ts";
 
@@ -23,6 +23,7 @@ export interface ModelFlags {
   readonly model?: string;
   readonly range: PixelRange;
   readonly precision: Precision;
+  readonly attentionOrder?: AttentionOrder;
   /** Stands for the range `unit`. */
   readonly dalleMini?: boolean;
 }
@@ -43,6 +44,10 @@ export function modelOptions(): Option[] {
       "what the model expects of pixels: signed [-1, 1], or unit [0, 1] (DALL-E mini)",
     )
       .choices(["signed", "unit"]).default("signed"),
+    new Option(
+      "--attention-order <kind>",
+      "of a level's blocks: as the file says, else taming; vqgan-jax-legacy for tokens by vqgan-jax before July 2022",
+    ).choices(["taming", "vqgan-jax-legacy"]),
     precisionOption(),
   ];
 }
@@ -58,14 +63,15 @@ export function pictureOptions(): Option[] {
   ];
 }
 
-/** @throws if the file is missing or no model. */
-export async function openModel(flags: ModelFlags): Promise<{ model: VQGAN; path: string }> {
-  const { model, dalleMini, precision } = flags, range = dalleMini ? "unit" : flags.range;
+/** The model, or the half of it that a command needs. @throws if the file is missing or no model. */
+export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
+  const { model, dalleMini, precision, attentionOrder } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? shippedModel;
   if (model === undefined && await stat(path).catch(() => null) === null) {
     throw new UsageError("no model is given: use --model FILE");
   }
-  return { model: (await VQGAN.load(path, { range, precision })).eval(), path };
+  const config = attentionOrder === undefined ? {} : { attentionOrder };
+  return { model: (await VQGAN.load(path, { range, precision, only, config })).eval(), path };
 }
 
 /** A picture that was read, under its name. */

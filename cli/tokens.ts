@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { Option } from "commander";
+import { openCheckpoint } from "../data/formats/index.ts";
 import type { TokenHeader, TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 
@@ -13,13 +14,26 @@ export function dalleMiniOption(description: string): Option {
 /** The token in front of a picture in DALL-E mini's sequences: the first after the codebook's 16,384. */
 export const dalleMiniBos = 16384;
 
-/** SHA-256 of the autoencoder's weights as they compute: of each tensor its key, shape and f32 values. */
-async function hashWeights(model: VQGAN): Promise<string> {
+/** The autoencoder's tensors in a checkpoint, which may hold much more. */
+const autoencoder = /^(encoder|decoder|quantize|quant_conv|post_quant_conv)\./;
+
+/**
+ * SHA-256 of the autoencoder's weights as they compute: of each tensor, in the order of their keys, its key, shape and f32
+ * values. Read from the file, since the model in memory may be one half of it.
+ */
+async function hashWeights(path: string): Promise<string> {
   const hash = createHash("sha256");
-  for (const [key, t] of model.generatorParameters()) {
-    const floats = await t.floats();
-    hash.update(`${key} [${t.shape}]\n`);
-    hash.update(new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength));
+  const file = await openCheckpoint(path);
+  try {
+    for (const key of [...file.tensors.keys()].filter((key) => autoencoder.test(key)).sort()) {
+      const t = file.tensors.get(key)!;
+      hash.update(`${key} [${t.shape}]\n`);
+      await t.readFloats(({ buffer, byteOffset, byteLength }) => {
+        hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+      });
+    }
+  } finally {
+    await file.close();
   }
   return hash.digest("hex");
 }
@@ -38,7 +52,7 @@ export async function modelFacts(
     vocabulary: model.config.nEmbed,
     range: model.range,
     model: basename(path),
-    weights: await hashWeights(model),
+    weights: await hashWeights(path),
   };
 }
 

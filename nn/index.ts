@@ -35,4 +35,4 @@ export { type Precision } from "./layers.ts";
 export { setPrecision } from "./precision.ts";
 export { CodebookUsage, type Quantized, VectorQuantizer } from "./quantizer.ts";
 export { formatReport, type LoadReport } from "./state.ts";
-export { type Forward, type PixelRange, VQGAN, type VQGANOptions } from "./vqgan.ts";
+export { type Forward, type Half, type PixelRange, VQGAN, type VQGANOptions } from "./vqgan.ts";

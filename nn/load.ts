@@ -13,13 +13,15 @@ import type { Precision } from "./layers.ts";
 import type { LPIPS } from "./lpips.ts";
 import { setPrecision } from "./precision.ts";
 import { formatReport, type LoadReport, matchState } from "./state.ts";
-import { type PixelRange, VQGAN } from "./vqgan.ts";
+import { type Half, type PixelRange, VQGAN } from "./vqgan.ts";
 
 export interface LoadOptions {
   /** Also load the discriminator and the perceptual network, for training. Default false. */
   readonly withLoss?: boolean;
   /** Default `signed`. */
   readonly range?: PixelRange;
+  /** Load this half alone, with the codebook; see `VQGANOptions`. */
+  readonly only?: Half;
   /** What the file's shapes do not tell, or what should differ: loss settings, attention order, beta. */
   readonly config?: VQModelOverrides;
   /** How activations are stored, default f32; see `setPrecision`. */
@@ -48,7 +50,8 @@ export async function loadVQGAN(path: string, options: LoadOptions = {}): Promis
   const file = await openCheckpoint(path);
   try {
     const config = withOverrides(configOf(file), options.config ?? {});
-    const model = new VQGAN(config, null, { withLoss: options.withLoss, range: options.range });
+    const { withLoss, range, only } = options;
+    const model = new VQGAN(config, null, { withLoss, range, only });
     try {
       setPrecision(model, options.precision ?? "f32");
       return await fill(model, file, options);

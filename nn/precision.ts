@@ -17,14 +17,18 @@ const WIDE_LEVELS = 2;
  * const model = await VQGAN.load("last.ckpt", { precision: "f16" });
  * @throws if the model lives on a device that has no f16
  */
-export function setPrecision({ encoder, decoder, loss }: VQGAN, precision: Precision): void {
-  if (precision === "f16") requireF16(encoder.conv_in.weight.backend);
-  for (const part of [encoder, decoder, loss?.perceptual_loss?.net]) {
+export function setPrecision(model: VQGAN, precision: Precision): void {
+  if (precision === "f16") requireF16(model.quant_conv.weight.backend);
+  const encoder = model.isWithout("encoder") ? null : model.encoder;
+  const decoder = model.isWithout("decoder") ? null : model.decoder;
+  for (const part of [encoder, decoder, model.loss?.perceptual_loss?.net]) {
     for (const layer of part?.namedModules().values() ?? []) {
       if (layer instanceof Conv2d || layer instanceof GroupNorm) layer.dtype = precision;
     }
   }
-  encoder.conv_out.dtype = decoder.conv_out.dtype = "f32";
+  if (encoder) encoder.conv_out.dtype = "f32";
+  if (!decoder) return;
+  decoder.conv_out.dtype = "f32";
   const above = decoder.up[WIDE_LEVELS]?.upsample; // what enters the highest levels
   for (const part of [above, ...decoder.up.slice(0, WIDE_LEVELS)]) {
     for (const layer of part?.namedModules().values() ?? []) {

@@ -21,7 +21,15 @@ export interface VQGANOptions {
   readonly withLoss?: boolean;
   /** Default `signed`. */
   readonly range?: PixelRange;
+  /**
+   * Leave the other half out, for a model that only encodes or only decodes: 120 MB of decoder or encoder less at full
+   * size, which count with large pictures. Using what is not there throws.
+   */
+  readonly only?: Half;
 }
+
+/** What turns pictures into latents, or latents into pictures. */
+export type Half = "encoder" | "decoder";
 
 export interface Forward {
   /** [B, H, W, 3], not clamped. */
@@ -41,8 +49,8 @@ export interface Forward {
  * const pictures = model.decodeTokens(indices); // [B, H, W, 3]
  */
 export class VQGAN extends Module {
-  readonly encoder: Encoder;
-  readonly decoder: Decoder;
+  readonly encoder!: Encoder;
+  readonly decoder!: Decoder;
   readonly loss: VQLPIPSWithDiscriminator | null;
   readonly quantize: VectorQuantizer;
   readonly quant_conv: Conv2d;
@@ -54,7 +62,7 @@ export class VQGAN extends Module {
 
   /**
    * @param init random numbers for the initial weights; null leaves zeros for a loader to overwrite
-   * @throws if the config is not valid.
+   * @throws if the config is not valid, or training is asked of half a model.
    */
   constructor(config: VQModelConfig, init: Init, options: VQGANOptions = {}) {
     super();
@@ -63,9 +71,13 @@ export class VQGAN extends Module {
     this.config = config;
     this.range = options.range ?? "signed";
     this.factor = factorOf(config);
-    this.encoder = new Encoder(ddconfig, attentionOrder, init);
-    this.decoder = new Decoder(ddconfig, attentionOrder, init);
-    this.loss = options.withLoss ? new VQLPIPSWithDiscriminator(config.lossconfig, init) : null;
+    const { only, withLoss = false } = options;
+    if (only && withLoss) throw new Error(`VQGAN: training needs both halves, not only the ${only}`);
+    if (only === "decoder") lacks(this, "encoder");
+    else this.encoder = new Encoder(ddconfig, attentionOrder, init);
+    if (only === "encoder") lacks(this, "decoder");
+    else this.decoder = new Decoder(ddconfig, attentionOrder, init);
+    this.loss = withLoss ? new VQLPIPSWithDiscriminator(config.lossconfig, init) : null;
     this.quantize = new VectorQuantizer(nEmbed, embedDim, config, init);
     this.quant_conv = new Conv2d(ddconfig.zChannels, embedDim, 1, init);
     this.post_quant_conv = new Conv2d(embedDim, ddconfig.zChannels, 1, init);
@@ -80,6 +92,11 @@ export class VQGAN extends Module {
     // imported on demand, so that a model can be built in a browser, where there are no files
     const { loadVQGAN } = await import("./load.ts");
     return (await loadVQGAN(path, options)).model;
+  }
+
+  /** Whether this half was left out when the model was made. */
+  isWithout(half: Half): boolean {
+    return !Object.keys(this).includes(half);
   }
 
   /** What the first optimizer learns, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
@@ -131,7 +148,8 @@ export class VQGAN extends Module {
    *
    * @param indices i32 [B, h, w], or any list of B * h * w tokens if `grid` = [h, w] is given
    * @example model.decodeTokens([12, 7, 401, 7], [2, 2]) // one picture of 2x2 tokens
-   * @throws if the number of tokens does not fill the grid, or a listed token is not in the codebook.
+   * @throws if the number of tokens does not fill the grid, or one is not in the codebook; a tensor's tokens are not looked at
+   * on a GPU, where such a token becomes any code.
    */
   decodeTokens(indices: Tensor | ArrayLike<number>, grid?: readonly [number, number]): Tensor {
     return noGrad(() =>
@@ -182,6 +200,16 @@ export class VQGAN extends Module {
     }
     return tensor(Int32Array.from(tokens));
   }
+}
+
+/** A half that is not there is no state either: not enumerable, so that no walk over the module meets it. */
+function lacks(model: VQGAN, half: Half): void {
+  Object.defineProperty(model, half, {
+    enumerable: false,
+    get(): never {
+      throw new Error(`VQGAN: this model was made without its ${half}; leave out the option "only"`);
+    },
+  });
 }
 
 function onGrid(tokens: Tensor, grid?: readonly [number, number]): Tensor {

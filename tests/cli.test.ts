@@ -2,7 +2,8 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openTokens, readImage, type TokenRecord } from "../data/index.ts";
+import { openTokens, readImage, type TokenRecord, toPictures } from "../data/index.ts";
+import { VQGAN } from "../nn/index.ts";
 import { commandFixture, tessera } from "./commands.ts";
 import { describeDevices } from "./helpers.ts";
 
@@ -132,8 +133,21 @@ describe("commands", () => {
     expect((await readdir(decoded)).length).toBe(5);
     expect((await readImage(join(decoded, "face_00000.png"))).width).toBe(16);
 
+    // two blocks with attention in the decoder's lower level, one in the encoder's
+    const legacy = ["--attention-order", "vqgan-jax-legacy"], other = join(folder, "decoded-legacy");
+    expect((await tessera("decode", "-m", model, "-o", other, ...legacy, tokens)).code).toBe(0);
+    const [taming, jax] = await Promise.all(
+      [decoded, other].map(async (at) => (await readImage(join(at, "face_00000.png"))).pixels),
+    );
+    expect(jax).not.toEqual(taming);
+    const loaded = await VQGAN.load(model, { config: { attentionOrder: "vqgan-jax-legacy" } });
+    const expected = loaded.decodeTokens(first.encoding, [8, 8]);
+    expect(toPictures(await expected.floats(), expected.shape)[0].pixels).toEqual(jax);
+    expected.dispose();
+    loaded.dispose();
+
     const out = join(folder, "side");
-    const made = await tessera("reconstruct", "-m", model, "-o", out, "--size", "0", faces);
+    const made = await tessera("reconstruct", "-m", model, "-o", out, ...legacy, "--size", "0", faces);
     expect(made.out).toMatch(/1\/6 .*face_00000\.png: PSNR \d+\.\d\d dB, SSIM/);
     expect(made.out).toContain("mean of 5 pictures");
     expect((await readImage(join(out, "face_00000.png"))).width).toBe(48 * 2 + 12);

@@ -54,6 +54,31 @@ describe("loading", () => {
     expect(memory().liveBytes).toBeGreaterThanOrEqual(before);
   });
 
+  test("half a model has the weights that encode or decode, gives the same, and says what it lacks", async () => {
+    const path = await write("halves.safetensors");
+    const bytes = memory().liveBytes;
+    const size = (t: readonly Tensor[]) => t.reduce((sum, { size }) => sum + 4 * size, 0);
+    const parameters = (model: VQGAN, prefix: string) =>
+      [...model.generatorParameters()].filter(([key]) => key.startsWith(prefix)).map(([, t]) => t);
+    const encoder = await VQGAN.load(path, { only: "encoder" });
+    const whole = size([...original.generatorParameters().values()]);
+    expect(memory().liveBytes - bytes).toBe(whole - size(parameters(original, "decoder.")));
+    const x = images(), { indices, latents } = encoder.encode(x), expected = original.encode(x);
+    expect(await indices.ints()).toEqual(await expected.indices.ints());
+    expect(() => encoder.decode(latents)).toThrow("made without its decoder");
+
+    const decoder = await VQGAN.load(path, { only: "decoder" });
+    expect(parameters(decoder, "encoder.")).toEqual([]);
+    expect(await decoder.decodeTokens(indices).floats()).toEqual(
+      await original.decodeTokens(indices).floats(),
+    );
+    expect(() => decoder.encode(x)).toThrow("made without its encoder");
+    expect(() => new VQGAN(tinyConfig, null, { only: "decoder", withLoss: true })).toThrow(
+      "needs both halves",
+    );
+    for (const model of [encoder, decoder]) model.dispose();
+  });
+
   test("training finds discriminator and perceptual network in the same file", async () => {
     const path = await write("all.safetensors");
     const { model, discriminator, perceptual, report } = await loadVQGAN(path, {

@@ -156,3 +156,16 @@ describeDevices("Adam against torch in float64", () => {
       }));
   }
 });
+
+test("an index outside the table is neither read from nor added to", () => {
+  t.scope(() => {
+    const table = t.zeros([4, 3]), rows = t.zeros([2, 3]);
+    for (const bad of [4, -1, 2 ** 31 - 1]) {
+      const indices = t.tensor(Int32Array.of(0, bad), [2]);
+      const message = `index ${bad} at 1 is outside the table of 4 rows: use 0 to 3`;
+      expect(() => t.embedding(indices, table)).toThrow(message);
+      const { backend, buffer } = table;
+      expect(() => backend.scatterAdd(indices.buffer, rows.buffer, buffer, 2, 3)).toThrow(message);
+    }
+  });
+});

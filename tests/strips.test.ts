@@ -1,6 +1,7 @@
 // Large pictures: strips give the numbers of the whole map bit for bit, in less memory.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import {
+  attention,
   conv2d,
   groupNorm,
   memory,
@@ -41,6 +42,22 @@ for (const [height, width, inChannels, channels] of [[80, 48, 32, 32], [75, 53, 
     });
   });
 }
+
+test("attention in blocks of queries equals that of all at once", async () => {
+  await expectNoLeak(async () => {
+    const made = scope(() => {
+      const [q, k, v] = ["q", "k", "v"].map((name) => drawn(name, [2, 2051, 32])); // 33 MB of scores in 3 blocks
+      const whole = attention(q, k, v);
+      const before = memory().liveBytes;
+      resetPeakBytes();
+      const blocks = noGrad(() => attention(q, k, v));
+      expect(memory().peakBytes - before).toBeLessThan(35 * 2 ** 20); // scores and weights of one block, not of all
+      return { whole, blocks };
+    });
+    expect(distance(await made.blocks.data(), await made.whole.data())).toBe(0);
+    for (const t of Object.values(made)) t.dispose();
+  });
+});
 
 test("strips refuse filters and shapes they cannot do", () => {
   scope(() => {

@@ -162,8 +162,12 @@ export interface Backend {
   reduceRows(op: "sum" | "max", x: Buffer, out: Buffer, rows: number, columns: number): void;
   /** Sum of each column of x [rows, columns]. */
   sumColumns(x: Buffer, out: Buffer, rows: number, columns: number): void;
+  /**
+   * out[i] = table[indices[i]]. An index outside the table throws where the indices can be read at once (cpu, gpujs); on a GPU,
+   * which cannot stop, WebGPU keeps it within the table's buffer: the row is wrong, but no other tensor's memory.
+   */
   gather(indices: Buffer, table: Buffer, out: Buffer, count: number, columns: number): void;
-  /** table[indices[i]] += rows[i], in the order of i, so that sums are reproducible. */
+  /** table[indices[i]] += rows[i], in the order of i, so that sums are reproducible. Indices as for `gather`. */
   scatterAdd(indices: Buffer, rows: Buffer, table: Buffer, count: number, columns: number): void;
 
   // Linear algebra
@@ -227,4 +231,12 @@ export interface Backend {
     length: number,
     spec: AdamSpec,
   ): void;
+}
+
+/** @throws naming the first index that is no row of the table */
+export function checkIndices(indices: ArrayLike<number>, rows: number): void {
+  for (let i = 0; i < indices.length; i++) {
+    if (indices[i] >= 0 && indices[i] < rows) continue;
+    throw new Error(`index ${indices[i]} at ${i} is outside the table of ${rows} rows: use 0 to ${rows - 1}`);
+  }
 }

@@ -1,8 +1,11 @@
 // Matrix products and attention.
-import { record } from "../autograd.ts";
+import { isGradEnabled, record } from "../autograd.ts";
 import { type DType, empty, Tensor } from "../tensor.ts";
 import { plain } from "./broadcast.ts";
-import { permute } from "./shape.ts";
+import { permute, slice } from "./shape.ts";
+
+/** Bytes of the scores that attention holds at a time when nothing is recorded. */
+const SCORES = 16 * 2 ** 20;
 
 export interface MatmulOptions {
   readonly transposeA?: boolean;
@@ -81,6 +84,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
   }
   const [batch, tokens, channels] = q.shape;
   const scale = channels ** -0.5;
+  if (!isGradEnabled() && batch * tokens * tokens * 4 > SCORES) return attentionInBlocks(q, k, v, scale);
   const scores = product(q, k, true, "f32");
   const weights = empty(scores.shape, "f32", q.backend);
   q.backend.softmax(scores.buffer, weights.buffer, batch * tokens, tokens, scale);
@@ -102,5 +106,33 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
     },
   );
   weights.dispose();
+  return out;
+}
+
+/** The same numbers, some queries after others: of all scores only those of a block are ever held. */
+function attentionInBlocks(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
+  const [batch, tokens, channels] = q.shape;
+  const out = empty(q.shape, v.dtype, q.backend);
+  const rows = Math.max(1, Math.floor(SCORES / 4 / tokens));
+  for (let b = 0; b < batch; b++) {
+    const part = (t: Tensor, from: number, to: number) => {
+      const rows = slice(t, [b, from], [b + 1, to]), copy = plain(rows);
+      if (copy !== rows) rows.dispose();
+      return copy;
+    };
+    const [keys, values] = [part(k, 0, tokens), part(v, 0, tokens)];
+    for (let from = 0; from < tokens; from += rows) {
+      const to = Math.min(tokens, from + rows);
+      const queries = part(q, from, to);
+      const scores = product(queries, keys, true, "f32");
+      const weights = empty(scores.shape, "f32", q.backend);
+      q.backend.softmax(scores.buffer, weights.buffer, to - from, tokens, scale);
+      const mixed = product(weights, values, false, v.dtype);
+      const at = (b * tokens + from) * channels;
+      q.backend.copy(mixed.view, { buffer: out.buffer, offset: at, strides: out.strides }, mixed.shape);
+      for (const t of [queries, scores, weights, mixed]) t.dispose();
+    }
+    for (const t of [keys, values]) t.dispose();
+  }
   return out;
 }

@@ -7,7 +7,7 @@ import { conv2d } from "./conv.ts";
 import { slice } from "./shape.ts";
 
 /** Bytes of a strip of the input: small beside the map, large beside the rows that two strips share. */
-const STRIP = 8 * 2 ** 20;
+const STRIP = 4 * 2 ** 20;
 /** Strips begin at rows that Winograd's 4x4 patches begin at, so that they add up in the same order as the whole. */
 const PATCH = 4;
 
@@ -25,9 +25,9 @@ export interface StripOptions {
   readonly stripBytes?: number;
 }
 
-/** Whether strips pay for x: nothing is being recorded, and x has four strips or more. */
+/** Whether strips pay for x: nothing is being recorded, and x has eight strips or more. */
 export function takesStrips(x: Tensor): boolean {
-  return !isGradEnabled() && x.isPlain && x.size * 4 > 4 * STRIP;
+  return !isGradEnabled() && x.isPlain && x.size * 4 > 8 * STRIP;
 }
 
 /**

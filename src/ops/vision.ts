@@ -64,7 +64,10 @@ export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
   return out;
 }
 
-/** Rows of a table [K, C] by i32 indices [...]: [..., C]. Indices must be below K (checked by the quantizer's makers). */
+/**
+ * Rows of a table [K, C] by i32 indices [...]: [..., C].
+ * @throws naming an index that is not in 0..K-1; on a GPU, which cannot look, such an index gives any row of the table
+ */
 export function embedding(indices: Tensor, table: Tensor): Tensor {
   if (indices.dtype !== "i32") throw new Error(`embedding: indices must be i32, these are ${indices.dtype}`);
   const columns = table.shape[1], count = indices.size;

@@ -1,20 +1,21 @@
 // The reference backend: every operation by its definition, one plain function for one output element (kernels/). It is
 // slow, and meant to be read, and to be what the others are compared with.
-import type {
-  AdamSpec,
-  Backend,
-  BinaryOp,
-  Buffer,
-  ConvSpec,
-  DType,
-  NormSpec,
-  PoolSpec,
-  Shape,
-  TypedArray,
-  UnaryOp,
-  Values,
-  View,
-  Walk,
+import {
+  type AdamSpec,
+  type Backend,
+  type BinaryOp,
+  type Buffer,
+  checkIndices,
+  type ConvSpec,
+  type DType,
+  type NormSpec,
+  type PoolSpec,
+  type Shape,
+  type TypedArray,
+  type UnaryOp,
+  type Values,
+  type View,
+  type Walk,
 } from "../backend.ts";
 import { Compiler } from "./compile.ts";
 import { adamFirst, adamParam, adamSecond } from "./kernels/adam.ts";
@@ -136,12 +137,14 @@ export class GpuJsBackend implements Backend {
   }
 
   gather(indices: Buffer, table: Buffer, out: Buffer, count: number, columns: number): void {
+    checkIndices(ints(indices).subarray(0, count), table.bytes / 4 / columns);
     this.#compiler.run(gather, floats(out), [columns, count], { columns }, [ints(indices), floats(table)]);
   }
 
   /** table[indices[i], c] += rows[i, c]. A loop: a kernel cannot choose where it writes. */
   scatterAdd(indices: Buffer, rows: Buffer, table: Buffer, count: number, columns: number): void {
     const to = floats(table), from = floats(rows), index = ints(indices);
+    checkIndices(index.subarray(0, count), table.bytes / 4 / columns);
     for (let i = 0; i < count; i++) {
       for (let c = 0; c < columns; c++) to[index[i] * columns + c] += from[i * columns + c];
     }

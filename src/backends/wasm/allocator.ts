@@ -2,10 +2,19 @@
 import { OutOfMemoryError } from "../backend.ts";
 
 const ALIGN = 64;
+/** Blocks from which on it pays to move others: filling one takes longer by far than moving as much twice. */
+const LARGE = 256 * 2 ** 20;
+const MOVES = 2;
 
 interface Block {
   at: number;
   bytes: number;
+}
+
+/** A block that can be moved: whoever uses it looks up its address each time. */
+export interface Movable {
+  at: number;
+  readonly bytes: number;
 }
 
 /** Hands out aligned ranges of the addresses from `start` to `limit`. */
@@ -24,7 +33,7 @@ export class Allocator {
 
   /** @throws if the memory is exhausted, with the numbers */
   alloc(bytes: number): number {
-    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    const size = sizeOf(bytes);
     let best = -1;
     for (let i = 0; i < this.#free.length; i++) {
       const b = this.#free[i].bytes;
@@ -64,7 +73,7 @@ export class Allocator {
   }
 
   free(at: number, bytes: number): void {
-    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    const size = sizeOf(bytes);
     this.#used -= size;
     let low = 0, high = this.#free.length;
     while (low < high) {
@@ -84,6 +93,43 @@ export class Allocator {
       after.bytes += size;
     } else this.#free.splice(low, 0, { at, bytes: size });
   }
+
+  /**
+   * Before a large block takes new addresses: slides blocks down over the gaps between them, so that it begins lower.
+   * Addresses that were touched once stay the process's, however much of them is free.
+   *
+   * @param blocks all that are in use
+   * @param move copies bytes to a lower address; the ranges may overlap
+   */
+  makeRoom(
+    bytes: number,
+    blocks: Iterable<Movable>,
+    move: (to: number, from: number, bytes: number) => void,
+  ): void {
+    if (bytes < LARGE || this.#free.some((gap) => gap.bytes >= bytes)) return;
+    let lowest = -1, top = this.#end, above = 0;
+    for (let i = this.#free.length - 1; i >= 0; i--) {
+      const gap = this.#free[i];
+      above += top - gap.at - gap.bytes;
+      top = gap.at;
+      if (above > MOVES * bytes) break;
+      if (above > 0 && gap.bytes >= bytes / 16) lowest = i;
+    }
+    if (lowest < 0) return;
+    let to = this.#free[lowest].at;
+    for (const block of [...blocks].filter(({ at }) => at > to).sort((a, b) => a.at - b.at)) {
+      const size = sizeOf(block.bytes);
+      move(to, block.at, size);
+      block.at = to;
+      to += size;
+    }
+    this.#free.splice(lowest, this.#free.length, { at: to, bytes: this.#end - to });
+  }
+}
+
+/** What a block takes of the addresses. */
+function sizeOf(bytes: number): number {
+  return Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
 }
 
 function mib(bytes: number): string {

@@ -1,19 +1,20 @@
 // The CPU backend: lays out the arguments of each kernel, cuts the work into tiles and runs them on all threads.
-import type {
-  AdamSpec,
-  Backend,
-  BinaryOp,
-  Buffer,
-  ConvSpec,
-  DType,
-  NormSpec,
-  PoolSpec,
-  Shape,
-  TypedArray,
-  UnaryOp,
-  Values,
-  View,
-  Walk,
+import {
+  type AdamSpec,
+  type Backend,
+  type BinaryOp,
+  type Buffer,
+  checkIndices,
+  type ConvSpec,
+  type DType,
+  type NormSpec,
+  type PoolSpec,
+  type Shape,
+  type TypedArray,
+  type UnaryOp,
+  type Values,
+  type View,
+  type Walk,
 } from "../backend.ts";
 import { Convolutions } from "./convolutions.ts";
 import { CHUNK, MAX_RANK } from "./elementwise.ts";
@@ -32,6 +33,8 @@ export class WasmBackend implements Backend {
   readonly hasF16 = false;
   readonly #machine = new Machine();
   readonly #convolutions = new Convolutions(this.#machine);
+  /** Those that are alive. */
+  readonly #buffers = new Set<WasmBuffer>();
 
   get description(): string {
     return `CPU, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;
@@ -59,11 +62,19 @@ export class WasmBackend implements Backend {
   }
 
   alloc(bytes: number): Buffer {
-    return new WasmBuffer(this.#machine.allocator.alloc(bytes), bytes);
+    const { allocator } = this.#machine;
+    // no kernel runs now, so that buffers are all there is in memory, and nobody holds an address
+    allocator.makeRoom(bytes, this.#buffers, (to, from, size) => {
+      this.#machine.look("i32", to, (from - to + size) / 4).copyWithin(0, (from - to) / 4);
+    });
+    const buffer = new WasmBuffer(allocator.alloc(bytes), bytes);
+    this.#buffers.add(buffer);
+    return buffer;
   }
 
   free(buffer: Buffer): void {
     this.#machine.allocator.free(at(buffer), buffer.bytes);
+    this.#buffers.delete(buffer as WasmBuffer);
   }
 
   memory(): { reservedBytes: number } {
@@ -148,11 +159,18 @@ export class WasmBackend implements Backend {
     sumColumns(this.#machine, at(x), at(out), rows, columns);
   }
 
+  /** All tensors share one memory: a row that the table has not would be read from another, or added to it. */
+  #checkIndices(indices: Buffer, count: number, rows: number): void {
+    checkIndices(this.#machine.look("i32", at(indices), count), rows);
+  }
+
   gather(indices: Buffer, table: Buffer, out: Buffer, count: number, columns: number): void {
+    this.#checkIndices(indices, count, table.bytes / 4 / columns);
     this.#machine.launch("gather", count, [at(indices), at(table), at(out), count, columns]);
   }
 
   scatterAdd(indices: Buffer, rows: Buffer, table: Buffer, count: number, columns: number): void {
+    this.#checkIndices(indices, count, table.bytes / 4 / columns);
     this.#machine.launch("scatterAdd", 1, [at(indices), at(rows), at(table), count, columns]);
   }
 

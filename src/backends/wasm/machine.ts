@@ -1,6 +1,6 @@
 // The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
 import type { Buffer, DType, TypedArray } from "../backend.ts";
-import { Allocator } from "./allocator.ts";
+import { Allocator, type Movable } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./module.ts";
 import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./pool.ts";
 import { workOf } from "./work.ts";
@@ -12,9 +12,9 @@ export const SCRATCH_BYTES = 2 * 2 ** 20;
 /** DEBUG=2 prints every kernel with its time. */
 const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
-/** A range of the memory. */
-export class WasmBuffer implements Buffer {
-  constructor(readonly at: number, readonly bytes: number) {}
+/** A range of the memory. The allocator may move it when another is made, so nobody keeps its address beyond a kernel. */
+export class WasmBuffer implements Buffer, Movable {
+  constructor(public at: number, readonly bytes: number) {}
 }
 
 /** The address of a buffer. */
