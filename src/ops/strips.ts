@@ -1,7 +1,7 @@
 // Group norm, swish and a 3x3 convolution in horizontal strips, for maps too large to hold the steps between: exact, as
 // the statistics are the whole map's and every strip is given the rows around it. Inference only.
 import { isGradEnabled } from "../autograd.ts";
-import type { NormSpec } from "../backends/backend.ts";
+import { type DType, itemBytes, type NormSpec } from "../backends/backend.ts";
 import { empty, materialize, type Tensor } from "../tensor.ts";
 import { conv2d } from "./conv.ts";
 import { slice } from "./shape.ts";
@@ -14,6 +14,8 @@ const PATCH = 4;
 interface Affine {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
+  /** How its output is stored; as its input, unless it says else. */
+  readonly dtype?: DType;
 }
 
 export interface StripOptions {
@@ -27,7 +29,7 @@ export interface StripOptions {
 
 /** Whether strips pay for x: nothing is being recorded, and x has eight strips or more. */
 export function takesStrips(x: Tensor): boolean {
-  return !isGradEnabled() && x.isPlain && x.size * 4 > 8 * STRIP;
+  return !isGradEnabled() && x.isPlain && x.size * itemBytes[x.dtype] > 8 * STRIP;
 }
 
 /**
@@ -35,15 +37,18 @@ export function takesStrips(x: Tensor): boolean {
  * groups and eps 1e-6, bit for bit, in the memory of the output and a few strips. Records no gradient.
  *
  * @example const y = normConvStrips(x, norm, conv, { residual: x })
- * @throws if the filter is not 3x3, or `overwrite` and the shapes differ
+ * @throws if the filter is not 3x3, or `overwrite` and shapes or storage differ
  */
 export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: StripOptions = {}): Tensor {
   const [batch, height, width, channels] = x.shape;
   const [outChannels, , kh, kw] = conv.weight.shape;
   const { residual, overwrite = false, stripBytes = STRIP } = options;
   if (kh !== 3 || kw !== 3) throw new Error(`normConvStrips: needs a 3x3 filter, got ${kh}x${kw}`);
-  if (overwrite && outChannels !== channels) {
-    throw new Error(`normConvStrips: an output of ${outChannels} channels does not fit over ${channels}`);
+  const dtype = conv.dtype ?? x.dtype;
+  if (overwrite && (outChannels !== channels || dtype !== x.dtype)) {
+    throw new Error(
+      `normConvStrips: an output of ${outChannels} channels in ${dtype} does not fit over ${channels} in ${x.dtype}`,
+    );
   }
   const { backend } = x;
   const spec = (pixels: number): NormSpec => ({
@@ -56,7 +61,7 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
   });
   const stats = empty([batch, 32, 2], "f32", backend);
   backend.groupNormStats(x.buffer, stats.buffer, spec(height * width));
-  const out = overwrite ? x : empty([batch, height, width, outChannels], "f32", backend);
+  const out = overwrite ? x : empty([batch, height, width, outChannels], dtype, backend);
   const rows = (t: Tensor, from: number, to: number) => {
     const view = slice(t, [0, from], [batch, to]);
     const copy = materialize(view);
@@ -64,12 +69,12 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
     return copy;
   };
   const units = Math.ceil(height / PATCH);
-  const count = Math.min(units, Math.ceil(x.size * 4 / stripBytes));
+  const count = Math.min(units, Math.ceil(x.size * itemBytes[x.dtype] / stripBytes));
   const start = (i: number) => Math.min(height, Math.floor(i * units / count) * PATCH);
   /** The normalised rows of strip i and one on either side, as far as there are any. */
   const normalised = (i: number) => {
     const raw = rows(x, Math.max(0, start(i) - 1), Math.min(height, start(i + 1) + 1));
-    const strip = empty(raw.shape, "f32", backend);
+    const strip = empty(raw.shape, norm.dtype ?? x.dtype, backend);
     const pixels = raw.size / (batch * channels);
     backend.groupNormApply(
       raw.buffer,
@@ -88,7 +93,7 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
     const next = i + 1 < count ? normalised(i + 1) : null; // before its first rows are overwritten
     const add = residual && rows(residual, from, to);
     const padding = [from === 0 ? 1 : 0, to === height ? 1 : 0, 1, 1] as const;
-    const part = conv2d(strip, conv.weight, conv.bias, { padding, residual: add });
+    const part = conv2d(strip, conv.weight, conv.bias, { padding, residual: add, dtype });
     const rowSize = out.strides[1];
     backend.copy(
       part.view,
