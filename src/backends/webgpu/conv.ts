@@ -192,12 +192,6 @@ function convolvePhase(
       : `vec4f(${
         [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`).join(", ")
       })`;
-  const value = (acc: string) =>
-    [
-      acc,
-      ...(bias ? [four("bias", "column")] : []),
-      ...(residual ? [four("residual", "at + column")] : []),
-    ].join(" + ");
   const kernel = (tile: Tile) =>
     gpu.kernel(named(name, tile), () => ({
       inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
@@ -210,10 +204,17 @@ function convolvePhase(
         pixelRows(job, down, across, pixels),
         pixels,
         outputs,
-        (acc) =>
-          `    let at = (${outPixel(job, down, across)}) * ${outputs}u;
-    let value = ${value(acc)};
-    ${storeVector("at", outputs, isVector, "value")}`,
+        {
+          columns: (c) => bias ? `  let bias${c} = ${four("bias", `column${c}`)};` : "",
+          row: `    let at = (${outPixel(job, down, across)}) * ${outputs}u;`,
+          store: (acc, c) => {
+            const more = (bias ? ` + bias${c}` : "") +
+              (residual ? ` + ${four("residual", `at + column${c}`)}` : "");
+            return `let value = ${acc}${more}; ${
+              storeVector("at", `column${c}`, outputs, isVector, "value")
+            }`;
+          },
+        },
         gpu.madd,
       ),
     }));

@@ -171,13 +171,22 @@ ${repeat(QUADS, multiply)}
   }`;
 }
 
-/** A kernel's body: computes the tile of this workgroup of out [height, width]; `store` then has `row` and `column` of `acc`. */
+/** What becomes of the sums of a tile: text that knows `row`, and `column<c>` of each vector. */
+export interface Store {
+  /** Once a vector of columns. */
+  readonly columns?: (c: number) => string;
+  /** Once a row. */
+  readonly row: string;
+  readonly store: (acc: string, c: number) => string;
+}
+
+/** A kernel's body: computes the tile of this workgroup of out [height, width]. */
 export function tiledProduct(
   tile: Tile,
   rows: Rows,
   height: number,
   width: number,
-  store: (acc: string) => string,
+  { columns = () => "", row, store }: Store,
   madd: Madd,
 ): string {
   const across = ceil(width, tile.columns);
@@ -188,11 +197,15 @@ ${places(tile)}
 ${prepareRows(tile, rows)}
 ${product(tile, rows, packedColumns(width, tile), madd)}
 ${
-    eachSum(tile, (i, c) =>
+    repeat(tile.vectors, (c) =>
+      `  let column${c} = columnTile * ${tile.columns}u + (${vectorOf(tile, c)}) * 4u;\n${columns(c)}`)
+  }
+${
+    repeat(tile.perThread, (i) =>
       `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
-  let column = columnTile * ${tile.columns}u + (${vectorOf(tile, c)}) * 4u;
-  if (row < ${height}u && column < ${width}u) {
-${store(`acc${i}_${c}`)}
+  if (row < ${height}u) {
+${row}
+${repeat(tile.vectors, (c) => `  if (column${c} < ${width}u) { ${store(`acc${i}_${c}`, c)} }`)}
   } }`)
   }`;
 }

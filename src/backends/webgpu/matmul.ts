@@ -34,12 +34,19 @@ export function wholeVectors(
   }, dtype);
 }
 
-/** The statements that store vector `value` in columns `column` ... of the row that begins at element `at` of out. */
-export function storeVector(at: string, columns: number, isVector: boolean, value: string): string {
-  if (isVector) return `out[(${at} + column) >> 2u] = out_t(${value});`;
+/** The statements that store vector `value` in columns `column` to `column` + 3 of the row that begins at element `at` of out. */
+export function storeVector(
+  at: string,
+  column: string,
+  columns: number,
+  isVector: boolean,
+  value: string,
+): string {
+  if (isVector) return `out[(${at} + ${column}) >> 2u] = out_t(${value});`;
   return repeat(
     4,
-    (e) => `if (column + ${e}u < ${columns}u) { out[${at} + column + ${e}u] = out_t((${value})[${e}]); }`,
+    (e) =>
+      `if (${column} + ${e}u < ${columns}u) { out[${at} + ${column} + ${e}u] = out_t((${value})[${e}]); }`,
   );
 }
 
@@ -69,7 +76,10 @@ export function matmul(
         plainRows(m, ceil(k, 4), "p.start"),
         m,
         n,
-        (acc) => storeVector(`p.to + row * ${n}u`, n, isVector, acc),
+        {
+          row: `    let at = p.to + row * ${n}u;`,
+          store: (acc, c) => storeVector("at", `column${c}`, n, isVector, acc),
+        },
         gpu.madd,
       ),
     }));
