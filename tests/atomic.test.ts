@@ -2,7 +2,7 @@
 // TESSERA_KILLS=100 sets how many processes are killed (default 6).
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -117,6 +117,29 @@ if (!works(`${mount} && umount ${disk}`)) {
     }
   });
 }
+
+test("the next writer removes what a killed process left, and nothing of a living one", async () => {
+  const into = join(folder, "leftovers");
+  await mkdir(into);
+  const ended = spawn(process.execPath, ["--version"], { stdio: "ignore" });
+  await new Promise((resolve) => ended.on("close", resolve));
+  const sleeper = spawn("sleep", ["60"], { stdio: "ignore" });
+  try {
+    const kept = [
+      `.a.ckpt.${sleeper.pid}-0.tmp`,
+      `.a.ckpt.${process.pid}-99999.tmp`,
+      `.b.ckpt.${ended.pid}-0.tmp`,
+    ];
+    kept.push(".a.ckpt.x-0.tmp", `.a.ckpt.b.${ended.pid}-0.tmp`);
+    for (const name of [...kept, `.a.ckpt.${ended.pid}-0.tmp`, `.a.ckpt.${ended.pid}-12.tmp`]) {
+      await writeFile(join(into, name), "");
+    }
+    await writeAtomic(join(into, "a.ckpt"), (file) => file.writeFile("whole"));
+    expect((await readdir(into)).sort()).toEqual([...kept, "a.ckpt"].sort());
+  } finally {
+    sleeper.kill();
+  }
+});
 
 test("a folder that is not there, or is a file, is told", async () => {
   const none = join(folder, "none", "a.ckpt"), within = join(script, "a.ckpt");
