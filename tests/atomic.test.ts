@@ -3,7 +3,7 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -125,13 +125,15 @@ test("the next writer removes what a killed process left, and nothing of a livin
   await new Promise((resolve) => ended.on("close", resolve));
   const sleeper = spawn("sleep", ["60"], { stdio: "ignore" });
   try {
-    const kept = [
-      `.a.ckpt.${sleeper.pid}-0.tmp`,
-      `.a.ckpt.${process.pid}-99999.tmp`,
-      `.b.ckpt.${ended.pid}-0.tmp`,
+    const host = hostname().replace(/[^\w.]/g, "_"), dead = `${host}-${ended.pid}`;
+    const living = [sleeper.pid, process.pid].map((pid) => `.a.ckpt.${host}-${pid}-999.tmp`);
+    const others = [
+      `.b.ckpt.${dead}-0.tmp`,
+      `.a.ckpt.b.${dead}-0.tmp`,
+      `.a.ckpt.elsewhere-${ended.pid}-0.tmp`,
     ];
-    kept.push(".a.ckpt.x-0.tmp", `.a.ckpt.b.${ended.pid}-0.tmp`);
-    for (const name of [...kept, `.a.ckpt.${ended.pid}-0.tmp`, `.a.ckpt.${ended.pid}-12.tmp`]) {
+    const kept = [...living, ...others, `.a.ckpt.${host}-x-0.tmp`];
+    for (const name of [...kept, `.a.ckpt.${dead}-0.tmp`, `.a.ckpt.${dead}-12.tmp`]) {
       await writeFile(join(into, name), "");
     }
     await writeAtomic(join(into, "a.ckpt"), (file) => file.writeFile("whole"));
