@@ -30,6 +30,13 @@ function place(next: () => number, length: number): number {
   return kind === 0 ? next() % edge : kind === 1 ? length - 1 - next() % edge : next() % length;
 }
 
+function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) bytes.set(part, (at += part.length) - part.length);
+  return bytes;
+}
+
 /** One to four changes: bytes, bits, wide numbers, pieces removed, repeated, swapped with another file's. */
 export function mutate(sound: Uint8Array, other: Uint8Array, next: () => number): Uint8Array {
   let bytes = sound.slice();
@@ -53,11 +60,11 @@ export function mutate(sound: Uint8Array, other: Uint8Array, next: () => number)
         }
         break;
       case 5: // a piece is lost
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(at + length)]);
+        bytes = joined(bytes.subarray(0, at), bytes.subarray(at + length));
         break;
       case 6: { // a piece comes twice
         const piece = bytes.subarray(at, at + length);
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...piece, ...bytes.subarray(at)]);
+        bytes = joined(bytes.subarray(0, at), piece, bytes.subarray(at));
         break;
       }
       default: // a piece of another file
