@@ -1,10 +1,14 @@
 // Files appear whole or not at all: written under a temporary name in the same folder, synced, then renamed.
-import { open, rename, unlink } from "node:fs/promises";
+import { open, readdir, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 
 let counter = 0;
+
+/** In the names of temporary files: only on one machine does a number tell a process. */
+const host = hostname().replace(/[^\w.]/g, "_");
 
 /** What the system's errors mean to whoever waits for the file. */
 const reasons: Readonly<Record<string, string>> = {
@@ -20,7 +24,7 @@ const reasons: Readonly<Record<string, string>> = {
 /**
  * Creates or replaces the file `path` with what `write` puts into the handle. Readers see the old file or the
  * new one, never a part, even after a power cut. If `write` throws, the old file stays and the temporary one
- * is removed.
+ * is removed; what a killed process left, the next writer of the same path removes.
  *
  * @example
  * await writeAtomic("run/config.json", (file) => file.writeFile("{}"));
@@ -28,8 +32,9 @@ const reasons: Readonly<Record<string, string>> = {
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${process.pid}-${counter++}.tmp`);
+  const temporary = join(folder, `.${basename(path)}.${host}-${process.pid}-${counter++}.tmp`);
   try {
+    await removeLeftovers(folder, basename(path));
     const file = await open(temporary, "w");
     try {
       await write(file);
@@ -43,6 +48,26 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
     throw explained(path, error);
   }
   await syncFolder(folder);
+}
+
+/** Removes temporary files of `name` whose processes on this machine are no more. A number taken by another process keeps its file. */
+async function removeLeftovers(folder: string, name: string): Promise<void> {
+  const start = `.${name}.${host}-`;
+  for (const entry of await readdir(folder).catch(() => [])) {
+    if (!entry.startsWith(start)) continue;
+    const [, pid] = /^(\d+)-\d+\.tmp$/.exec(entry.slice(start.length)) ?? [];
+    if (pid !== undefined && !isAlive(Number(pid))) await unlink(join(folder, entry)).catch(() => {});
+  }
+}
+
+/** Whether there is a process of this number, be it another user's; where that cannot be told, there is. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+  }
 }
 
 function explained(path: string, error: unknown): unknown {

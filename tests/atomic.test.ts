@@ -2,8 +2,8 @@
 // TESSERA_KILLS=100 sets how many processes are killed (default 6).
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -117,6 +117,31 @@ if (!works(`${mount} && umount ${disk}`)) {
     }
   });
 }
+
+test("the next writer removes what a killed process left, and nothing of a living one", async () => {
+  const into = join(folder, "leftovers");
+  await mkdir(into);
+  const ended = spawn(process.execPath, ["--version"], { stdio: "ignore" });
+  await new Promise((resolve) => ended.on("close", resolve));
+  const sleeper = spawn("sleep", ["60"], { stdio: "ignore" });
+  try {
+    const host = hostname().replace(/[^\w.]/g, "_"), dead = `${host}-${ended.pid}`;
+    const living = [sleeper.pid, process.pid].map((pid) => `.a.ckpt.${host}-${pid}-999.tmp`);
+    const others = [
+      `.b.ckpt.${dead}-0.tmp`,
+      `.a.ckpt.b.${dead}-0.tmp`,
+      `.a.ckpt.elsewhere-${ended.pid}-0.tmp`,
+    ];
+    const kept = [...living, ...others, `.a.ckpt.${host}-x-0.tmp`];
+    for (const name of [...kept, `.a.ckpt.${dead}-0.tmp`, `.a.ckpt.${dead}-12.tmp`]) {
+      await writeFile(join(into, name), "");
+    }
+    await writeAtomic(join(into, "a.ckpt"), (file) => file.writeFile("whole"));
+    expect((await readdir(into)).sort()).toEqual([...kept, "a.ckpt"].sort());
+  } finally {
+    sleeper.kill();
+  }
+});
 
 test("a folder that is not there, or is a file, is told", async () => {
   const none = join(folder, "none", "a.ckpt"), within = join(script, "a.ckpt");

@@ -222,6 +222,11 @@ describe("one clear error for", () => {
     ],
     ["square.jsonl", `{"encoding":[1,2,3]}`, "do not fill a square"],
     ["version.jsonl", `{"format":"tessera-tokens","version":9}`, "its header cannot be used: version 9"],
+    [
+      "header.jsonl",
+      `{"format":"tessera-tokens","version":1,"factor":16,"vocabulary":9,"grid":5}`,
+      "its header cannot be used: version 1, f 16, vocabulary 9, grid 5",
+    ],
     ["other.jsonl", `{"format":"else"}`, "its first line is no header of tokens"],
     ["column.tsv", "file\tcaption\na\tb\n", "it has no column encoding"],
     ["open.tsv", `file\tencoding\n"a\t[1]\n`, "line 2: a quoted cell never ends"],

@@ -18,7 +18,7 @@ import {
   writeSafetensors,
   writeTorch,
 } from "../data/formats/index.ts";
-import { mulberry32 } from "./fill.ts";
+import { mutate, mutationRandom } from "./mutations.ts";
 
 const mutations = Number(process.env.TESSERA_FUZZ ?? 150);
 setDefaultTimeout(60_000 + 60 * mutations);
@@ -62,76 +62,6 @@ const files: [string, Uint8Array][] = [
   ["torch zip by Tessera", new Uint8Array(await readFile(written.torch))],
 ];
 
-/** 32 random bits a call. */
-function generator(seed: number): () => number {
-  const next = mulberry32(seed);
-  return () => next() * 2 ** 32;
-}
-
-/** Numbers that readers stumble over. */
-const corners = [
-  0,
-  1,
-  0x7f,
-  0x80,
-  0xff,
-  0x7fff,
-  0x8000,
-  0xffff,
-  0x7fffffff,
-  0x80000000,
-  0xfffffffe,
-  0xffffffff,
-];
-
-/** Where structure lies: the first and last kilobytes more often than the tensors between them. */
-function place(next: () => number, length: number): number {
-  const edge = Math.min(length, 3000);
-  const kind = next() % 4;
-  return kind === 0 ? next() % edge : kind === 1 ? length - 1 - next() % edge : next() % length;
-}
-
-/** One to four changes: bytes, bits, wide numbers, pieces removed, repeated, swapped with another file's. */
-function mutate(sound: Uint8Array, other: Uint8Array, next: () => number): Uint8Array {
-  let bytes = sound.slice();
-  for (let k = next() % 4; k >= 0; k--) {
-    const at = place(next, bytes.length), length = 1 + next() % 40;
-    const view = new DataView(bytes.buffer);
-    switch (next() % 8) {
-      case 0:
-      case 1:
-        bytes[at] = next() & 255;
-        break;
-      case 2:
-        bytes[at] ^= 1 << next() % 8;
-        break;
-      case 3:
-        if (at + 4 <= bytes.length) view.setUint32(at, corners[next() % corners.length], next() % 2 === 0);
-        break;
-      case 4:
-        if (at + 8 <= bytes.length) {
-          view.setBigUint64(at, BigInt(corners[next() % corners.length]) << 31n, true);
-        }
-        break;
-      case 5: // a piece is lost
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(at + length)]);
-        break;
-      case 6: { // a piece comes twice
-        const piece = bytes.subarray(at, at + length);
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...piece, ...bytes.subarray(at)]);
-        break;
-      }
-      default: // a piece of another file
-        bytes.set(
-          other.subarray(place(next, other.length)).subarray(0, Math.min(length, bytes.length - at)),
-          at,
-        );
-    }
-    if (bytes.length < 50) break;
-  }
-  return next() % 20 === 0 ? bytes.slice(0, next() % (bytes.length + 1)) : bytes;
-}
-
 /** Uses the file as Tessera does. @returns whether it was refused; anything but a FormatError is thrown on */
 async function isRefused(bytes: Uint8Array): Promise<boolean> {
   try {
@@ -170,7 +100,7 @@ describe(`${mutations} mutations of`, () => {
       const other = files[(i + 3) % files.length][1];
       let refused = 0;
       for (let seed = 0; seed < mutations; seed++) {
-        const bytes = mutate(sound, other, generator(seed * 64 + i));
+        const bytes = mutate(sound, other, mutationRandom(seed * 64 + i));
         try {
           if (await isRefused(bytes)) refused++;
         } catch (error) {

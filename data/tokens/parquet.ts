@@ -4,7 +4,7 @@ import type { FileHandle } from "node:fs/promises";
 import { type FileMetaData, parquetMetadataAsync, parquetReadObjects, type SchemaElement } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import { FormatError, openFile, type RandomAccess, readRange } from "../formats/source.ts";
-import { checkPages, chunkRange } from "./parquet_check.ts";
+import { checkPages, checkSchema, chunkRange } from "./parquet_check.ts";
 import {
   checkHeader,
   type OpenTokensOptions,
@@ -81,7 +81,12 @@ export async function writeParquet(
 
 /** @throws FormatError if the file is missing or no Parquet file with a column `encoding`. */
 export async function openParquet(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
-  const metadata = await reading(path, (file) => parquetMetadataAsync(file));
+  // its search for geographic columns never ends in a tree with a negative number of children
+  const metadata = await reading(path, async (file) => {
+    const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+    checkSchema(metadata.schema);
+    return metadata;
+  });
   if (!metadata.schema.some(({ name }) => name === "encoding")) {
     const names = metadata.schema.slice(1).map(({ name }) => name).join(", ");
     throw new FormatError(path, `it has no column encoding, only ${names}`, "a token file is expected");
@@ -113,7 +118,7 @@ async function* rowsOf(
       for (const column of columns) {
         for (const { meta_data: chunk } of group.columns) {
           if (chunk?.path_in_schema[0] !== column) continue;
-          checkPages(chunk, await file.slice(...chunkRange(chunk)));
+          checkPages(chunk, metadata.schema, await file.slice(...chunkRange(chunk)));
         }
         const read = await parquetReadObjects({ file, metadata, columns: [column], rowStart, rowEnd });
         if (read.length !== rows) throw new Error(`column ${column} has ${read.length} of ${rows} rows`);

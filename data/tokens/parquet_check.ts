@@ -1,10 +1,15 @@
-// Proofreads the page headers of a Parquet column before hyparquet 1.31.5 decodes it: that reader trusts them, and loops
-// for ever on a negative count.
-import type { ColumnMetaData } from "hyparquet";
+// Proofreads the pages of a Parquet column before hyparquet 1.31.5 decodes it: that reader trusts them, loops for ever on a
+// negative count, and fills gigabytes where a run claims to be long.
+import type { ColumnMetaData, PageHeader, SchemaElement } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
+import { decompressPage } from "hyparquet/src/datapage.js";
+import { getMaxDefinitionLevel, getMaxRepetitionLevel, getSchemaPath } from "hyparquet/src/schema.js";
+import { checkRuns } from "./parquet_runs.ts";
 
 /** Values and bytes that one column of a group of rows may expand to. */
 const maxValues = 2 ** 27, maxBytes = 2 ** 30;
+/** Snappy makes at most 64 bytes of 3, and there is no other compression that hyparquet can undo alone. */
+const maxExpansion = 22;
 
 function check(holds: boolean, problem: string): void {
   if (!holds) throw new Error(problem);
@@ -12,6 +17,13 @@ function check(holds: boolean, problem: string): void {
 
 const isCount = (n: unknown, most: number) =>
   Number.isSafeInteger(n) && (n as number) >= 0 && (n as number) <= most;
+
+/** @throws if an element of the schema claims a number of children that cannot be */
+export function checkSchema(schema: readonly SchemaElement[]): void {
+  for (const { name, num_children: children = 0 } of schema) {
+    check(isCount(children, schema.length), `${name} claims ${children} children`);
+  }
+}
 
 /** Where the bytes of a column chunk begin and end in the file. */
 export function chunkRange(column: ColumnMetaData): [start: number, end: number] {
@@ -21,7 +33,7 @@ export function chunkRange(column: ColumnMetaData): [start: number, end: number]
 }
 
 /** @throws if what the pages claim does not fit their bytes, or each other. */
-export function checkPages(column: ColumnMetaData, bytes: ArrayBuffer): void {
+export function checkPages(column: ColumnMetaData, schema: SchemaElement[], bytes: ArrayBuffer): void {
   const wanted = Number(column.num_values), name = column.path_in_schema.join(".");
   check(isCount(wanted, maxValues), `column ${name} claims ${wanted} values`);
   const reader = { view: new DataView(bytes), offset: 0 };
@@ -30,7 +42,7 @@ export function checkPages(column: ColumnMetaData, bytes: ArrayBuffer): void {
     const header = parquetHeader(reader), { compressed_page_size: size } = header;
     const left = bytes.byteLength - reader.offset, { uncompressed_page_size: full } = header;
     check(
-      isCount(size, left) && isCount(full, maxBytes),
+      isCount(size, left) && isCount(full, Math.min(maxBytes, maxExpansion * size + 64)),
       `a page of ${name} claims ${size} and ${full} bytes`,
     );
     expanded += full;
@@ -53,8 +65,45 @@ export function checkPages(column: ColumnMetaData, bytes: ArrayBuffer): void {
     } else {
       check(false, `a page of ${name} is of an unknown type`);
     }
+    const page = new Uint8Array(bytes, reader.offset, size);
+    const problem = header.type === "DICTIONARY_PAGE" ? null : runProblem(column, schema, header, page);
+    check(problem === null, `a page of ${name} has ${problem}`);
     reader.offset += size;
   }
   check(expanded <= maxBytes, `column ${name} expands to ${expanded} bytes, at most ${maxBytes}`);
   check(values === wanted, `column ${name} claims ${wanted} values, its pages ${values}`);
+}
+
+/** The runs of a page: repetition levels, definition levels, places in the dictionary. @returns what is wrong with one */
+function runProblem(
+  { path_in_schema, codec }: ColumnMetaData,
+  schema: SchemaElement[],
+  header: PageHeader,
+  page: Uint8Array,
+): string | null {
+  const { data_page_header: v1, data_page_header_v2: v2, uncompressed_page_size: full } = header;
+  const path = getSchemaPath(schema, path_in_schema);
+  const levels = [getMaxRepetitionLevel(path), getMaxDefinitionLevel(path)];
+  const count = (v1 ?? v2)!.num_values;
+  const isIndexed = ["PLAIN_DICTIONARY", "RLE_DICTIONARY"].includes((v1 ?? v2)!.encoding);
+  let at = 0, bytes = page;
+  if (v1) bytes = decompressPage(page, full, codec, undefined);
+  const lengths = v2 && [v2.repetition_levels_byte_length, v2.definition_levels_byte_length];
+  for (const [i, most] of levels.entries()) {
+    if (most === 0) {
+      at += lengths?.[i] ?? 0;
+      continue;
+    }
+    if (!lengths && at + 4 > bytes.length) return "levels cut off";
+    const length = lengths?.[i] ?? new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0, true);
+    if (!lengths) at += 4;
+    // hyparquet reads on to the page's end
+    const problem = checkRuns(bytes.subarray(at), 32 - Math.clz32(most), count);
+    if (problem !== null) return problem;
+    at += length;
+  }
+  if (!isIndexed) return null;
+  let values = bytes.subarray(at);
+  if (v2 && v2.is_compressed !== false) values = decompressPage(values, full - at, codec, undefined);
+  return values.length === 0 ? null : checkRuns(values.subarray(1), values[0], count - (v2?.num_nulls ?? 0));
 }

@@ -52,8 +52,11 @@ export function checkHeader(path: string, value: unknown): TokenHeader {
   if (typeof value !== "object" || value === null || header.format !== "tessera-tokens") {
     throw new FormatError(path, "its first line is no header of tokens", "make it with tessera encode");
   }
-  const wholes = [header.factor, header.vocabulary, ...(header.grid ?? [])];
-  if (header.version !== 1 || !wholes.every((n) => Number.isSafeInteger(n) && n > 0)) {
+  const grid: unknown = header.grid ?? null;
+  const sides: unknown[] = Array.isArray(grid) && grid.length === 2 ? grid : [];
+  const wholes: unknown[] = [header.factor, header.vocabulary, ...sides];
+  const isGrid = grid === null || sides.length === 2;
+  if (header.version !== 1 || !isGrid || !wholes.every((n) => Number.isSafeInteger(n) && (n as number) > 0)) {
     const found = `version ${header.version}, f ${header.factor}, vocabulary ${header.vocabulary}`;
     throw new FormatError(path, `its header cannot be used: ${found}, grid ${JSON.stringify(header.grid)}`);
   }

@@ -1,0 +1,79 @@
+// Seeded damage to files, for the tests of readers.
+import { mulberry32 } from "./fill.ts";
+
+/** 32 random bits a call. */
+export function mutationRandom(seed: number): () => number {
+  const next = mulberry32(seed);
+  return () => next() * 2 ** 32;
+}
+
+/** Numbers that readers stumble over. */
+const corners = [
+  0,
+  1,
+  0x7f,
+  0x80,
+  0xff,
+  0x7fff,
+  0x8000,
+  0xffff,
+  0x7fffffff,
+  0x80000000,
+  0xfffffffe,
+  0xffffffff,
+];
+
+/** Where structure lies: the first and last kilobytes more often than the tensors between them. */
+function place(next: () => number, length: number): number {
+  const edge = Math.min(length, 3000);
+  const kind = next() % 4;
+  return kind === 0 ? next() % edge : kind === 1 ? length - 1 - next() % edge : next() % length;
+}
+
+function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) bytes.set(part, (at += part.length) - part.length);
+  return bytes;
+}
+
+/** One to four changes: bytes, bits, wide numbers, pieces removed, repeated, swapped with another file's. */
+export function mutate(sound: Uint8Array, other: Uint8Array, next: () => number): Uint8Array {
+  let bytes = sound.slice();
+  for (let k = next() % 4; k >= 0; k--) {
+    const at = place(next, bytes.length), length = 1 + next() % 40;
+    const view = new DataView(bytes.buffer);
+    switch (next() % 8) {
+      case 0:
+      case 1:
+        bytes[at] = next() & 255;
+        break;
+      case 2:
+        bytes[at] ^= 1 << next() % 8;
+        break;
+      case 3:
+        if (at + 4 <= bytes.length) view.setUint32(at, corners[next() % corners.length], next() % 2 === 0);
+        break;
+      case 4:
+        if (at + 8 <= bytes.length) {
+          view.setBigUint64(at, BigInt(corners[next() % corners.length]) << 31n, true);
+        }
+        break;
+      case 5: // a piece is lost
+        bytes = joined(bytes.subarray(0, at), bytes.subarray(at + length));
+        break;
+      case 6: { // a piece comes twice
+        const piece = bytes.subarray(at, at + length);
+        bytes = joined(bytes.subarray(0, at), piece, bytes.subarray(at));
+        break;
+      }
+      default: // a piece of another file
+        bytes.set(
+          other.subarray(place(next, other.length)).subarray(0, Math.min(length, bytes.length - at)),
+          at,
+        );
+    }
+    if (bytes.length < 50) break;
+  }
+  return next() % 20 === 0 ? bytes.slice(0, next() % (bytes.length + 1)) : bytes;
+}
