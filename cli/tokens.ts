@@ -43,7 +43,10 @@ export async function modelFacts(
   model: VQGAN,
   path: string,
 ): Promise<
-  Pick<TokenHeader, "format" | "version" | "factor" | "vocabulary" | "range" | "model" | "weights">
+  Pick<
+    TokenHeader,
+    "format" | "version" | "factor" | "vocabulary" | "range" | "attentionOrder" | "model" | "weights"
+  >
 > {
   return {
     format: "tessera-tokens",
@@ -51,6 +54,7 @@ export async function modelFacts(
     factor: model.factor,
     vocabulary: model.config.nEmbed,
     range: model.range,
+    attentionOrder: model.config.attentionOrder,
     model: basename(path),
     weights: await hashWeights(path),
   };
@@ -63,6 +67,9 @@ export function mismatches(header: TokenHeader, model: Awaited<ReturnType<typeof
     found.push(`was made with other weights (${header.model}); pictures may make no sense`);
   }
   if (header.range !== model.range) found.push(`was made with --range ${header.range}, not ${model.range}`);
+  if (header.attentionOrder !== model.attentionOrder) {
+    found.push(`was made with --attention-order ${header.attentionOrder}, not ${model.attentionOrder}`);
+  }
   return found;
 }
 

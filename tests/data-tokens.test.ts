@@ -26,6 +26,7 @@ const header: TokenHeader = {
   grid: [2, 3],
   vocabulary: 16384,
   range: "signed",
+  attentionOrder: "taming",
   preprocessing: "none",
   model: "last.ckpt",
   weights: "ab12",

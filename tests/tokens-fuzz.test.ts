@@ -27,6 +27,7 @@ const header: TokenHeader = {
   grid: null,
   vocabulary: 16384,
   range: "signed",
+  attentionOrder: "taming",
   preprocessing: "none",
   model: "m.ckpt",
   weights: "ab12",

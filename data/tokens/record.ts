@@ -14,6 +14,8 @@ export interface TokenHeader {
   readonly vocabulary: number;
   /** What the encoder was given for black and white: [-1, 1] or [0, 1]. */
   readonly range: "signed" | "unit";
+  /** Order of the model's attention blocks. */
+  readonly attentionOrder: "taming" | "vqgan-jax-legacy";
   /** What was done to the pictures before, in words. */
   readonly preprocessing: string;
   /** File name of the model, and SHA-256 of the autoencoder's weights. */
