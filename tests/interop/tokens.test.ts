@@ -37,7 +37,15 @@ check("pyarrow and pandas read Parquet and TSV", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tessera-interop-"));
   const header: TokenHeader = {
     ...{ format: "tessera-tokens", version: 1, factor: 16, grid: [16, 16], vocabulary: 16384 },
-    ...{ range: "signed", preprocessing: "none", model: "m", weights: "w", source: ["s"], shard: null },
+    ...{
+      range: "signed",
+      attentionOrder: "taming",
+      preprocessing: "none",
+      model: "m",
+      weights: "w",
+      source: ["s"],
+      shard: null,
+    },
   };
   const records = ["a face", null, 'with "quotes",\ttabs\nand ünï'].map((caption, k): TokenRecord => {
     const encoding = Array.from({ length: 256 }, (_, i) => (i * 4099 + k * 7) % 16384);
