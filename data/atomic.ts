@@ -1,4 +1,5 @@
 // Files appear whole or not at all: written under a temporary name in the same folder, synced, then renamed.
+import { readlinkSync } from "node:fs";
 import { open, readdir, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -7,8 +8,17 @@ import process from "node:process";
 
 let counter = 0;
 
-/** In the names of temporary files: only on one machine does a number tell a process. */
-const host = hostname().replace(/[^\w.]/g, "_");
+/** In the names of temporary files, where a number tells a process: this machine, and on Linux the container. */
+export const place: string = `${hostname()}-${pidNamespace()}`.replace(/[^\w.-]+/g, "_");
+
+/** Containers may share a name and a folder, but not their numbers of processes. */
+function pidNamespace(): string {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return ""; // not Linux
+  }
+}
 
 /** What the system's errors mean to whoever waits for the file. */
 const reasons: Readonly<Record<string, string>> = {
@@ -32,7 +42,7 @@ const reasons: Readonly<Record<string, string>> = {
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${host}-${process.pid}-${counter++}.tmp`);
+  const temporary = join(folder, `.${basename(path)}.${place}-${process.pid}-${counter++}.tmp`);
   try {
     await removeLeftovers(folder, basename(path));
     const file = await open(temporary, "w");
@@ -50,9 +60,9 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
   await syncFolder(folder);
 }
 
-/** Removes temporary files of `name` whose processes on this machine are no more. A number taken by another process keeps its file. */
+/** Removes temporary files of `name` whose processes at this place are no more. A number taken by another process keeps its file. */
 async function removeLeftovers(folder: string, name: string): Promise<void> {
-  const start = `.${name}.${host}-`;
+  const start = `.${name}.${place}-`;
   for (const entry of await readdir(folder).catch(() => [])) {
     if (!entry.startsWith(start)) continue;
     const [, pid] = /^(\d+)-\d+\.tmp$/.exec(entry.slice(start.length)) ?? [];
