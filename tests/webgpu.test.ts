@@ -86,8 +86,10 @@ describeDevices("the GPU", () => {
           const tuned = await compute();
           tuned.forEach((values, i) => expect(relativeError(values, untuned[i])).toBeLessThan(2e-6));
         }
-        writeFileSync(file, "damaged");
-        expect((await Tuner.open("test", file, true)).size).toBe(0);
+        for (const damaged of ["damaged", "null", '{"test":null}', '{"test":{"conv":-1,"matmul":0.5}}']) {
+          writeFileSync(file, damaged);
+          expect((await Tuner.open("test", file, true)).size).toBe(0);
+        }
       } finally {
         gpu.tuner = before;
         rmSync(folder, { recursive: true });

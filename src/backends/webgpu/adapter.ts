@@ -20,6 +20,9 @@ export class NoAdapterError extends Error {
   override readonly name = "NoAdapterError";
 }
 
+/** Without this Dawn hides f16 on NVIDIA's Linux driver. It is used where f16 is asked for, and nowhere else. */
+const features = "enable-dawn-features=vulkan_enable_f16_on_nvidia";
+
 /** Dawn's own object must be reachable for as long as anything of it is, or the first garbage collection crashes. */
 const pinned = globalThis as { tesseraDawn?: GPU };
 
@@ -33,7 +36,7 @@ async function entry(): Promise<{ gpu: GPU; source: string }> {
   }
   try {
     const { create } = await import("webgpu");
-    return { gpu: pinned.tesseraDawn ??= create([]), source: "Dawn (webgpu package)" };
+    return { gpu: pinned.tesseraDawn ??= create([features]), source: "Dawn (webgpu package)" };
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     throw new NoAdapterError(

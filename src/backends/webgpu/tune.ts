@@ -47,7 +47,7 @@ export class Tuner {
   static async open(adapter: string, file: string | null, isOn: boolean): Promise<Tuner> {
     const tuner = new Tuner(adapter, file, isOn);
     for (const [name, answer] of Object.entries((await tuner.#read())[adapter] ?? {})) {
-      tuner.#answers.set(name, answer);
+      if (Number.isSafeInteger(answer) && answer >= 0) tuner.#answers.set(name, answer);
     }
     return tuner;
   }
@@ -93,7 +93,8 @@ export class Tuner {
     if (!this.file) return {};
     try {
       const { readFile } = await import("node:fs/promises");
-      return JSON.parse(await readFile(this.file, "utf8"));
+      const all: unknown = JSON.parse(await readFile(this.file, "utf8"));
+      return typeof all === "object" && all !== null ? all as Record<string, Record<string, number>> : {};
     } catch {
       return {}; // not there yet, or damaged: measured anew
     }
@@ -101,7 +102,8 @@ export class Tuner {
 
   async #write(): Promise<void> {
     if (!this.file) return;
-    const all = { ...await this.#read(), [this.adapter]: Object.fromEntries(this.#answers) };
+    const all = await this.#read(); // others may have written since
+    all[this.adapter] = { ...all[this.adapter], ...Object.fromEntries(this.#answers) };
     try {
       const [{ mkdir, rename, writeFile }, { dirname }] = await Promise.all([
         import("node:fs/promises"),
