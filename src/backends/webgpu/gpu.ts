@@ -307,7 +307,7 @@ export class Gpu {
     this.device.queue.submit([encoder.finish()]);
     await reader.mapAsync(1);
     const stamps = new BigUint64Array(reader.getMappedRange().slice(0));
-    for (const used of [queries, resolved, reader]) used.destroy();
+    for (const used of [resolved, reader]) used.destroy();
     await this.settle();
     return trials.map((_, i) => Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6);
   }
