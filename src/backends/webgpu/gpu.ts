@@ -283,7 +283,7 @@ export class Gpu {
     const resolved = this.device.createBuffer({ size: bytes, usage: QUERY_RESOLVE | COPY_SRC });
     const reader = this.device.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST });
     const encoder = this.device.createCommandEncoder();
-    trials.forEach(({ kernel, groups, buffers, params = [] }, i) => {
+    trials.forEach(({ kernel, groups, buffers }, i) => {
       const own = buffers.map(({ bytes, isHalf }) => this.alloc(bytes, isHalf ? "f16" : "f32"));
       const variant = this.#variant(kernel, own);
       const group = this.#bindGroup(variant, own.map(({ block }) => block));
@@ -293,7 +293,7 @@ export class Gpu {
         const pass = encoder.beginComputePass({ timestampWrites });
         pass.setPipeline(variant.pipeline);
         if (variant.params.length > 0) {
-          params.forEach((value, n) => this.#staged.setUint32(4 * n, value, true));
+          variant.params.forEach((_, n) => this.#staged.setUint32(4 * n, 0, true)); // offsets, here none
           pass.setBindGroup(0, group, [0]);
         } else pass.setBindGroup(0, group);
         for (let n = 0; n < (timestampWrites ? calls : 1); n++) this.#dispatch(pass, groups);

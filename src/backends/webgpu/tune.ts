@@ -8,7 +8,6 @@ export interface Trial {
   readonly groups: number;
   /** Bytes of the kernel's buffers, and which of them hold f16. */
   readonly buffers: readonly { readonly bytes: number; readonly isHalf: boolean }[];
-  readonly params?: readonly number[];
 }
 
 interface Question {
