@@ -3,7 +3,8 @@
 // time, or, in tiles of another kind, read what they need by themselves.
 import { type Buffer, type DType, itemBytes } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
-import { dtypeOf, type Gpu, type Kernel, ofGpu } from "./gpu.ts";
+import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
+import type { Kernel } from "./pipelines.ts";
 import type { Trial } from "./tune.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
 

@@ -1,36 +1,20 @@
-// The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit. Pipelines and
-// bind groups are made once, pipelines for each combination of f32 and f16 buffers that a kernel meets. Faults of the GPU come late: they are thrown at the next read or pause, with the kernel's name.
+// The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit.
 import { type Buffer, type DType, OutOfMemoryError, type TypedArray, type Values } from "../backend.ts";
 import type { AdapterReport, FoundAdapter } from "./adapter.ts";
+import { Faults } from "./faults.ts";
+import { type Kernel, PARAMS, Pipelines } from "./pipelines.ts";
 import { type Block, mib, Pool } from "./pool.ts";
 import { cacheFile, type Trial, Tuner } from "./tune.ts";
-import { shader, type Source } from "./wgsl.ts";
+import type { Source } from "./wgsl.ts";
 
 export class GpuBuffer implements Buffer {
   constructor(readonly block: Block, readonly bytes: number, readonly isHalf: boolean) {}
 }
 
-export interface Kernel {
-  readonly name: string;
-  readonly source: () => Source;
-  /** By which of its buffers hold f16. */
-  readonly variants: Map<string, Variant>;
-}
-
-interface Variant {
-  readonly pipeline: GPUComputePipeline;
-  readonly layout: { readonly id: number; readonly group: GPUBindGroupLayout };
-  readonly params: readonly ("u32" | "f32")[];
-  readonly flops: number;
-}
-
 // WebGPU's flags, whose names Bun does not have
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, QUERY_RESOLVE = 0x200;
-const COMPUTE = 4;
 /** Kernel calls in an encoder at most, so that the GPU begins before the whole step is recorded. */
 const CALLS = 2048;
-/** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
-const PARAMS = 256;
 /** The feature of GPUs that know f16. */
 const F16 = "shader-f16";
 /** That of those that tell how long a pass took. */
@@ -45,26 +29,18 @@ export class Gpu {
     ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
     : null;
   readonly #pool: Pool;
-  readonly #kernels = new Map<string, Kernel>();
-  readonly #layouts = new Map<string, Variant["layout"] & { readonly pipeline: GPUPipelineLayout }>();
-  readonly #groups = new Map<string, GPUBindGroup>();
+  readonly #faults: Faults;
+  readonly #pipelines: Pipelines;
   readonly #readers = new Map<number, GPUBuffer[]>();
   readonly #params: GPUBuffer;
   readonly #staged = new DataView(new ArrayBuffer(CALLS * PARAMS));
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #encoders = 0;
-  #pipelines = 0;
   #calls = 0;
   #totals = { calls: 0, submits: 0 };
-  /** The first fault that was watched for, and the first other one, which may follow from it. */
-  #cause: Error | null = null;
-  #consequence: Error | null = null;
-  readonly #lost: Promise<void>;
   /** When the GPU has done what it had at the last pause. */
   #done: Promise<undefined> = Promise.resolve(undefined);
-  /** Answers of error scopes that are still on their way. */
-  #checks: Promise<void>[] = [];
 
   private constructor(
     readonly adapter: GPUAdapter,
@@ -80,15 +56,8 @@ export class Gpu {
       size: CALLS * PARAMS,
       usage: UNIFORM | COPY_DST,
     });
-    device.addEventListener("uncapturederror", (event) => {
-      event.preventDefault();
-      this.#consequence ??= new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);
-    });
-    this.#lost = device.lost.then(({ message }) => {
-      this.#cause ??= new Error(
-        `the GPU was lost (${message || "no reason given"}): what was not saved is gone; start again`,
-      );
-    });
+    this.#faults = new Faults(device);
+    this.#pipelines = new Pipelines(device, this.#faults, this.#params);
   }
 
   /** Opens the adapter with all that it allows. */
@@ -113,8 +82,7 @@ export class Gpu {
   get counts(): { buffers: number; pipelines: number; bindGroups: number; calls: number; submits: number } {
     return {
       buffers: this.#pool.made,
-      pipelines: this.#pipelines,
-      bindGroups: this.#groups.size,
+      ...this.#pipelines.counts,
       ...this.#totals,
     };
   }
@@ -151,45 +119,19 @@ export class Gpu {
 
   /** The kernel of this name. The name tells everything that its text depends on, but for what is f16. */
   kernel(name: string, source: () => Source): Kernel {
-    let kernel = this.#kernels.get(name);
-    if (!kernel) this.#kernels.set(name, kernel = { name, source, variants: new Map() });
-    return kernel;
-  }
-
-  /** What computes with these buffers, compiled on first use. */
-  #variant({ name, source, variants }: Kernel, buffers: readonly GpuBuffer[]): Variant {
-    let key = "";
-    for (const { isHalf } of buffers) key += isHalf ? "h" : "f";
-    const known = variants.get(key);
-    if (known) return known;
-    const text = source();
-    const params = Object.values(text.params ?? {});
-    const [inputs, outputs] = [text.inputs, text.outputs].map((list) => Object.keys(list).length);
-    const layout = this.#layout(inputs, outputs, params.length > 0);
-    const watch = this.#watch("validation");
-    const code = shader(text, buffers.map(({ isHalf }) => isHalf));
-    const module = this.device.createShaderModule({ label: name, code });
-    const pipeline = this.device.createComputePipeline({
-      label: name,
-      layout: layout.pipeline,
-      compute: { module, entryPoint: "main" },
-    });
-    watch((message) => new Error(`kernel ${name}: ${message}`));
-    const variant = { pipeline, layout, params, flops: text.flops ?? 0 };
-    variants.set(key, variant);
-    this.#pipelines++;
-    return variant;
+    return this.#pipelines.kernel(name, source);
   }
 
   /** Records one call: buffers in the order of the kernel's inputs and outputs. */
   run(kernel: Kernel, buffers: readonly Buffer[], groups: number, params: readonly number[] = []): void {
     if (groups === 0) return;
     if (this.#calls === CALLS) this.flush();
-    this.#throwFault();
-    const own = buffers.map(ofGpu), variant = this.#variant(kernel, own);
+    this.#faults.check();
+    const own = buffers.map(ofGpu), variant = this.#pipelines.variant(kernel, own);
     const pass = this.#open();
     pass.setPipeline(variant.pipeline);
-    const group = this.#bindGroup(variant, own.map(({ block }) => block));
+    for (const { block } of own) block.usedIn = this.#encoders;
+    const group = this.#pipelines.bindGroup(variant, own.map(({ block }) => block));
     if (variant.params.length > 0) {
       const at = this.#calls * PARAMS;
       variant.params.forEach((type, i) => {
@@ -251,7 +193,7 @@ export class Gpu {
     try {
       await reader.mapAsync(1, 0, bytes);
     } catch (error) {
-      await Promise.race([this.#lost, new Promise((resolve) => setTimeout(resolve, 100))]);
+      await Promise.race([this.#faults.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
       await this.settle(); // which knows more
       throw error;
     }
@@ -285,8 +227,8 @@ export class Gpu {
     const encoder = this.device.createCommandEncoder();
     trials.forEach(({ kernel, groups, buffers }, i) => {
       const own = buffers.map(({ bytes, isHalf }) => this.alloc(bytes, isHalf ? "f16" : "f32"));
-      const variant = this.#variant(kernel, own);
-      const group = this.#bindGroup(variant, own.map(({ block }) => block));
+      const variant = this.#pipelines.variant(kernel, own);
+      const group = this.#pipelines.bindGroup(variant, own.map(({ block }) => block));
       // once to warm up, then for the clock
       const writes = { querySet: queries, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
       for (const timestampWrites of [undefined, writes]) {
@@ -312,19 +254,18 @@ export class Gpu {
     return trials.map((_, i) => Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6);
   }
 
-  /** Waits for the answers of error scopes. @throws the first fault */
-  async settle(): Promise<void> {
-    while (this.#checks.length > 0) await Promise.all(this.#checks.splice(0));
-    this.#throwFault();
+  /** Waits until every fault of what was recorded is known. @throws the first one */
+  settle(): Promise<void> {
+    return this.#faults.settle();
   }
 
   #createBlock(size: number, label: string): GPUBuffer {
     if (this.#pool.isBloated) {
       this.flush();
       this.#pool.empty();
-      this.#groups.clear(); // some are of blocks that are no more
+      this.#pipelines.forgetBindGroups(); // some are of blocks that are no more
     }
-    const watch = this.#watch("out-of-memory");
+    const watch = this.#faults.watch("out-of-memory");
     const handle = this.device.createBuffer({ label, size, usage: STORAGE | COPY_SRC | COPY_DST });
     const { reserved } = this.#pool;
     watch(() =>
@@ -340,64 +281,6 @@ export class Gpu {
   #open(): GPUComputePassEncoder {
     this.#encoder ??= this.device.createCommandEncoder();
     return this.#pass ??= this.#encoder.beginComputePass();
-  }
-
-  #layout(inputs: number, outputs: number, hasParams: boolean) {
-    const key = `${inputs} ${outputs} ${hasParams}`;
-    let layout = this.#layouts.get(key);
-    if (!layout) {
-      const entries: GPUBindGroupLayoutEntry[] = Array.from({ length: inputs + outputs }, (_, binding) => ({
-        binding,
-        visibility: COMPUTE,
-        buffer: { type: binding < inputs ? "read-only-storage" : "storage" },
-      }));
-      if (hasParams) {
-        const buffer: GPUBufferBindingLayout = { type: "uniform", hasDynamicOffset: true };
-        entries.push({ binding: inputs + outputs, visibility: COMPUTE, buffer });
-      }
-      const group = this.device.createBindGroupLayout({ entries });
-      const pipeline = this.device.createPipelineLayout({ bindGroupLayouts: [group] });
-      layout = { id: this.#layouts.size, group, pipeline };
-      this.#layouts.set(key, layout);
-    }
-    return layout;
-  }
-
-  #bindGroup({ layout, params }: Variant, blocks: readonly Block[]): GPUBindGroup {
-    let key = `${layout.id}`;
-    for (const block of blocks) {
-      key += ` ${block.id}`;
-      block.usedIn = this.#encoders;
-    }
-    let group = this.#groups.get(key);
-    if (!group) {
-      const entries: GPUBindGroupEntry[] = blocks.map(({ handle }, binding) => ({
-        binding,
-        resource: { buffer: handle },
-      }));
-      if (params.length > 0) {
-        entries.push({ binding: blocks.length, resource: { buffer: this.#params, size: PARAMS } });
-      }
-      group = this.device.createBindGroup({ layout: layout.group, entries });
-      this.#groups.set(key, group);
-    }
-    return group;
-  }
-
-  /** Opens an error scope; the answer closes it and turns an error into the failure. */
-  #watch(filter: GPUErrorFilter): (describe: (message: string) => Error) => void {
-    this.device.pushErrorScope(filter);
-    return (describe) => {
-      const answer = this.device.popErrorScope().then((error) => {
-        if (error) this.#cause ??= describe(error.message);
-      }, () => {}); // the device is lost, which is told elsewhere
-      this.#checks.push(answer);
-    };
-  }
-
-  #throwFault(): void {
-    const fault = this.#cause ?? this.#consequence;
-    if (fault) throw fault;
   }
 }
 

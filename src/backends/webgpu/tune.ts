@@ -1,6 +1,7 @@
 // Which tiles a GPU likes best is measured, not known: each new shape is timed once with every tile that fits, at a pause,
 // and the answers are kept in a file by adapter. Results do not depend on them, as all tiles add in the same order.
-import type { Gpu, Kernel } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
+import type { Kernel } from "./pipelines.ts";
 
 /** One way to compute something, to be timed on memory of these sizes. */
 export interface Trial {
