@@ -1,6 +1,9 @@
 // What doctor says of the GPU: which it is, what it allows, and whether it computes rightly.
 import process from "node:process";
 import type { FoundAdapter } from "../src/backends/webgpu/adapter.ts";
+import type { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
+import type { Gpu } from "../src/backends/webgpu/gpu.ts";
+import { MATRIX_FEATURE } from "../src/backends/webgpu/matrix.ts";
 import { device } from "../src/index.ts";
 import type { Finding } from "./doctor.ts";
 import { checkEngine } from "./known_convolution.ts";
@@ -14,10 +17,9 @@ export async function gpu(): Promise<Finding[]> {
   try {
     const { findAdapter } = await import("../src/backends/webgpu/adapter.ts");
     const found = await findAdapter(true);
-    const findings = [adapterOf(found), limitsOf(found.adapter), featuresOf(found.adapter)];
     process.env.TESSERA_SOFTWARE_GPU = "1"; // to be looked at here, like any other
-    await device("webgpu");
-    return [...findings, await checkEngine("GPU engine")];
+    const { gpu } = await device("webgpu") as WebGpuBackend;
+    return [adapterOf(found), limitsOf(found.adapter), featuresOf(gpu), await checkEngine("GPU engine")];
   } catch (error) {
     const [found, advice] = messageOf(error).split(/: (.*)/s);
     return [{ name, found, advice: advice ?? "--device cpu works without it" }];
@@ -49,8 +51,14 @@ function limitsOf({ limits }: GPUAdapter): Finding {
   };
 }
 
-function featuresOf({ features }: GPUAdapter): Finding {
-  const names = { "shader-f16": "half precision", subgroups: "subgroups", "timestamp-query": "timestamps" };
+function featuresOf({ adapter, matrix }: Gpu): Finding {
+  const features = adapter.features as ReadonlySet<string>;
+  const shape = matrix ? `${matrix.m}x${matrix.n}x${matrix.k}, tried and right` : "not used";
+  const names = {
+    "shader-f16": "half precision",
+    "timestamp-query": "timestamps, by which tiles are measured",
+    [MATRIX_FEATURE]: `subgroup matrices (${shape})`,
+  };
   const list = Object.entries(names).filter(([key]) => features.has(key)).map(([, text]) => text);
   return { name: "GPU features", found: list.length > 0 ? list.join(", ") : "none of those that help" };
 }

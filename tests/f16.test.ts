@@ -6,12 +6,14 @@ import { preset } from "../nn/config.ts";
 import { generatorStep } from "../nn/losses.ts";
 import { setPrecision } from "../nn/precision.ts";
 import { VQGAN } from "../nn/vqgan.ts";
+import type { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
 import { LossScale } from "../train/loss_scale.ts";
 import { Trainer } from "../train/trainer.ts";
 import { fillState, golden, maxError, picture, relativeError, tinyConfig, toNCHW } from "./fill.ts";
 import { describeDevices, drawn, expectNoLeak } from "./helpers.ts";
 
-const hasF16 = await t.device("webgpu").then(({ hasF16 }) => hasF16, () => false);
+const gpu = await t.device("webgpu").then((backend) => (backend as WebGpuBackend).gpu, () => null);
+const hasF16 = gpu?.hasF16 ?? false;
 await t.device("cpu");
 const missing = hasF16 ? null : "no GPU with the feature shader-f16";
 
@@ -138,6 +140,36 @@ describeF16("operations on f16 beside f32", () => {
       })
     ));
 });
+
+if (!gpu?.matrix) {
+  test.skip("products by subgroup matrices: no GPU that has them, or TESSERA_MATRIX=1 not said", () => {});
+} else {
+  describeF16("products by subgroup matrices", () => {
+    test("are those of f32 tiles on the same numbers", () =>
+      t.asyncScope(async () => {
+        const x = drawn("x", [1, 20, 19, 64]).cast("f16"),
+          w = drawn("w", [96, 64, 3, 3]).mul(0.1).cast("f16").cast("f32");
+        const g = drawn("g", [1, 10, 10, 96]).cast("f16"), b = drawn("b", [96]);
+        const compute = async (dtype: "f16" | "f32") => {
+          const names: string[] = [], own = x.cast(dtype).detach();
+          own.requiresGrad = true;
+          gpu.trace = (name) => void names.push(name);
+          const y = t.conv2d(own, w, b, { stride: 2, padding: 1 });
+          const [dx] = t.grad([y], [own], { gradOutputs: [g.cast(y.dtype)] });
+          const product = t.matmul(own.reshape(-1, 64), w.reshape(-1, 64).cast(dtype), { transposeB: true });
+          gpu.trace = null;
+          const used = names.filter((name) => name.endsWith("matrix")).length;
+          return { used, values: await Promise.all([y, dx, product].map((values) => values.floats())) };
+        };
+        const [half, whole] = [await compute("f16"), await compute("f32")];
+        expect(half.used).toBe(6); // the product, the convolution, and its gradient in the four phases of its stride
+        expect(whole.used).toBe(0);
+        half.values.forEach((values, i) =>
+          expect(relativeError(values, whole.values[i])).toBeLessThan(ROUNDING)
+        );
+      }));
+  });
+}
 
 const images = (name: string) => t.tensor(picture(name, [2, 3, 32, 32]), [2, 32, 32, 3]);
 

@@ -20,8 +20,11 @@ export class NoAdapterError extends Error {
   override readonly name = "NoAdapterError";
 }
 
-/** Without this Dawn hides f16 on NVIDIA's Linux driver. It is used where f16 is asked for, and nowhere else. */
-const features = "enable-dawn-features=vulkan_enable_f16_on_nvidia";
+/**
+ * What Dawn hides: f16 on NVIDIA's Linux driver, used where f16 is asked for and nowhere else, and experiments, of which
+ * matrix.ts takes one and proves it first.
+ */
+const features = "enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis";
 
 /** Dawn's own object must be reachable for as long as anything of it is, or the first garbage collection crashes. */
 const pinned = globalThis as { tesseraDawn?: GPU };

@@ -33,7 +33,7 @@ export class WebGpuBackend implements Backend {
 
   /** @throws NoAdapterError if there is no GPU to compute on (adapter.ts). */
   static async open(): Promise<WebGpuBackend> {
-    return new WebGpuBackend(await Gpu.open(await findAdapter()));
+    return new WebGpuBackend(await Gpu.open(findAdapter));
   }
 
   get description(): string {

@@ -6,6 +6,7 @@ import { fill } from "./elementwise.ts";
 import {
   ceil,
   chooseTile,
+  extensionsOf,
   named,
   packed,
   plainRows,
@@ -196,6 +197,7 @@ function convolvePhase(
     gpu.kernel(named(name, tile), () => ({
       inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
       outputs: { out: type },
+      extensions: extensionsOf(tile),
       threads: threadsOf(tile),
       flops: 2 * pixels * outputs * job.inputs * down.count * across.count,
       globals: tileMemory(tile),

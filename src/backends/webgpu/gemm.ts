@@ -4,6 +4,14 @@
 import { type Buffer, type DType, itemBytes } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
+import {
+  MATRIX_QUADS,
+  matrixExtensions,
+  matrixMemory,
+  matrixProduct,
+  type MatrixShape,
+  matrixTile,
+} from "./matrix.ts";
 import type { Kernel } from "./pipelines.ts";
 import type { Trial } from "./tune.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
@@ -19,24 +27,28 @@ export interface Tile {
   readonly columns: number;
   readonly perThread: number;
   readonly vectors: number;
-  /** Whether factors go through the workgroup's memory. */
-  readonly isShared: boolean;
+  /** How factors come: through the workgroup's memory, by each thread for itself, or through memory to matrices (matrix.ts). */
+  readonly kind: "shared" | "direct" | "matrix";
+  readonly matrix?: MatrixShape;
 }
 
 /** Vectors of four along the depth that a workgroup holds at a time. */
 const QUADS = 4;
-const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, isShared: true };
-const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, isShared: true };
-const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, isShared: true };
-const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, isShared: true };
+const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, kind: "shared" };
+const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, kind: "shared" };
+const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, kind: "shared" };
+const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, kind: "shared" };
 /** Tiles that keep a GPU busy. */
 const MANY = 256;
 
 /**
- * The tiles that may be best, the likeliest first.
+ * The tiles that may be best, the likeliest first. Matrices have no rival: they add in another order than the other tiles,
+ * and results are not to depend on what was measured.
  * @param depth vectors of a row, or of each of its taps
  */
-export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number): Tile[] {
+export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number, dtype: DType): Tile[] {
+  const isWide = dtype === "f16" && depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
+  if (gpu.matrix && isWide) return [matrixTile(gpu.matrix)];
   const direct = directTile(columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
   // a CPU that plays GPU pays dearly for each barrier, and not at all for reading what its caches hold
   return gpu.report.isSoftware ? [direct, ...shared] : [...shared, direct];
@@ -51,7 +63,7 @@ function sharedTiles(rows: number, columns: number): Tile[] {
 
 function directTile(columns: number): Tile {
   const wanted = [4, 8, 16, 32].find((n) => columns <= n) ?? 64, vectors = Math.min(4, wanted / 4);
-  return { rows: 64, columns: wanted, perThread: 8, vectors, isShared: false };
+  return { rows: 64, columns: wanted, perThread: 8, vectors, kind: "direct" };
 }
 
 export function tilesOf(tile: Tile, rows: number, columns: number): number {
@@ -79,9 +91,13 @@ export interface Rows {
 export const packedColumns = (columns: number, tile: Tile): number =>
   ceil(columns, tile.columns) * tile.columns;
 
+/** Extensions of WGSL that the tile's text uses. */
+export const extensionsOf = ({ kind }: Tile): readonly string[] => kind === "matrix" ? matrixExtensions : [];
+
 /** Workgroup memory of `product`. */
 export function tileMemory(tile: Tile): string {
-  if (!tile.isShared) return "";
+  if (tile.kind === "matrix") return matrixMemory;
+  if (tile.kind === "direct") return "";
   return `var<workgroup> aTile: array<vec4f, ${tile.rows * QUADS}>;
 var<workgroup> bTile: array<vec4f, ${tile.columns * QUADS}>;`;
 }
@@ -96,30 +112,35 @@ export function eachSum(tile: Tile, text: (i: number, c: number) => string): str
   return repeat(tile.perThread, (i) => repeat(tile.vectors, (c) => text(i, c)));
 }
 
+/** Vectors along the depth that the tile has in the workgroup's memory. */
+const quadsOf = (tile: Tile): number => tile.kind === "matrix" ? MATRIX_QUADS : QUADS;
+
 /** What `product` knows before its loop: the thread's place `tx`, `ty` in its tile, and the vector it loads, `lane`. */
 export function places(tile: Tile): string {
   return `  let tx = ${mod("lid", threadsAcross(tile))};
   let ty = ${div("lid", threadsAcross(tile))};
-  let lane = ${mod("lid", QUADS)};`;
+  let lane = ${mod("lid", quadsOf(tile))};`;
 }
 
 /** Rows that a thread loads. */
-const loadsOf = (tile: Tile) => tile.isShared ? (tile.rows * QUADS) / threadsOf(tile) : tile.perThread;
+export const loadsOf = (tile: Tile): number =>
+  tile.kind === "direct" ? tile.perThread : (tile.rows * quadsOf(tile)) / threadsOf(tile);
 
 /** What a thread's loads of `a` need, for the tile of rows `rowTile`. */
 export function prepareRows(tile: Tile, rows: Rows): string {
   const own = (j: number) =>
-    tile.isShared ? div(`lid + ${j * threadsOf(tile)}u`, QUADS) : `(${rowOf(tile, j)})`;
+    tile.kind === "direct" ? `(${rowOf(tile, j)})` : div(`lid + ${j * threadsOf(tile)}u`, quadsOf(tile));
   return repeat(loadsOf(tile), (j) => rows.prepare(j, `rowTile * ${tile.rows}u + ${own(j)}`));
 }
 
 /** Computes the thread's sums in the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
 export function product(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
+  if (tile.matrix) return matrixProduct(tile, tile.matrix, rows, columns);
   return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
   for (var tap = 0u; tap < ${rows.taps}u; tap++) {
 ${rows.step}
 ${repeat(loadsOf(tile), rows.find)}
-${(tile.isShared ? sharedLoop : directLoop)(tile, rows, columns, madd)}
+${(tile.kind === "shared" ? sharedLoop : directLoop)(tile, rows, columns, madd)}
   }`;
 }
 
@@ -251,8 +272,8 @@ export function packedBytes({ inputs, outputs, down, across }: Weights, tile: Ti
 }
 
 /** The name of a kernel of this tile. */
-export const named = (name: string, { rows, columns, isShared }: Tile): string =>
-  `${name} by ${rows}x${columns}${isShared ? "" : ", each for itself"}`;
+export const named = (name: string, { rows, columns, kind }: Tile): string =>
+  `${name} by ${rows}x${columns} ${kind}`;
 
 /**
  * The tile that is quickest for a product of `size` [rows, columns, vectors of a tap], as far as was measured.
@@ -267,9 +288,8 @@ export function chooseTile(
   a: Buffer,
   others: readonly Buffer[],
 ): Tile {
-  const tiles = tilesFor(gpu, rows, columns, depth);
+  const dtype = dtypeOf(a), tiles = tilesFor(gpu, rows, columns, depth, dtype);
   if (tiles.length === 1) return tiles[0];
-  const dtype = dtypeOf(a);
   const trial = (tile: Tile) => (): Trial => {
     const b = { bytes: packedBytes(weights, tile, dtype), isHalf: dtype === "f16" };
     const buffers = [ofGpu(a), b, ...others.map(ofGpu)].map(({ bytes, isHalf }) => ({ bytes, isHalf }));

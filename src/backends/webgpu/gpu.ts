@@ -1,6 +1,7 @@
 // The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit.
 import { type Buffer, type DType, OutOfMemoryError, type TypedArray, type Values } from "../backend.ts";
 import type { AdapterReport, FoundAdapter } from "./adapter.ts";
+import { MATRIX_FEATURE, MATRIX_MEMORY, type MatrixShape, matrixShapeOf, proveMatrix } from "./matrix.ts";
 import { Faults } from "./faults.ts";
 import { type Kernel, PARAMS, Pipelines } from "./pipelines.ts";
 import { type Block, mib, Pool } from "./pool.ts";
@@ -47,6 +48,8 @@ export class Gpu {
     readonly device: GPUDevice,
     report: AdapterReport,
     public tuner: Tuner,
+    /** Of products by subgroup matrices, if the GPU has them and they have proved right. */
+    readonly matrix: MatrixShape | null,
   ) {
     this.report = report;
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
@@ -60,22 +63,43 @@ export class Gpu {
     this.#pipelines = new Pipelines(device, this.#faults, this.#params);
   }
 
-  /** Opens the adapter with all that it allows. */
-  static async open({ adapter, report }: FoundAdapter): Promise<Gpu> {
-    const { limits } = adapter;
+  /**
+   * Opens the adapter with all that it allows. Where it offers subgroup matrices, they are tried first.
+   * @param find the adapter, afresh at each call: an adapter can be opened once
+   */
+  static async open(find: () => Promise<FoundAdapter>): Promise<Gpu> {
+    const found = await find(), matrix = matrixShapeOf(found);
+    if (!matrix) return await Gpu.#request(found, null);
+    try {
+      const gpu = await Gpu.#request(found, matrix);
+      if (await proveMatrix(gpu)) return gpu;
+      gpu.device.destroy();
+    } catch {
+      // an experimental feature must not cost more than itself
+    }
+    return await Gpu.#request(await find(), null);
+  }
+
+  static async #request({ adapter, report }: FoundAdapter, matrix: MatrixShape | null): Promise<Gpu> {
+    const { limits, features } = adapter;
+    const wanted = [F16, TIME, ...matrix ? ["subgroups", MATRIX_FEATURE] : []];
     const device = await adapter.requestDevice({
       label: "tessera",
-      requiredFeatures: ([F16, TIME] as const).filter((feature) => adapter.features.has(feature)),
+      // whose type has no names of experiments
+      requiredFeatures: wanted.filter((name) =>
+        (features as ReadonlySet<string>).has(name)
+      ) as GPUFeatureName[],
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+        ...(matrix ? { maxComputeWorkgroupStorageSize: MATRIX_MEMORY } : {}),
       },
     });
     const { vendor, architecture } = adapter.info;
     const isOn = device.features.has(TIME) && !report.isSoftware;
     const name = `${report.source}, ${vendor} ${architecture} ${report.name}`;
     const tuner = await Tuner.open(name, isOn ? cacheFile() : null, isOn);
-    return new Gpu(adapter, device, report, tuner);
+    return new Gpu(adapter, device, report, tuner, matrix);
   }
 
   /** What was made and done so far: flat in a training run after its second step, but for calls and submits. */

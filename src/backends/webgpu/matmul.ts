@@ -4,6 +4,7 @@ import { padRows } from "./elementwise.ts";
 import {
   ceil,
   chooseTile,
+  extensionsOf,
   named,
   ONE_TAP,
   packed,
@@ -68,6 +69,7 @@ export function matmul(
       inputs: { a: "vec4f", b: "vec4f" },
       outputs: { out: isVector ? "vec4f" : "f32" },
       params: { start: "u32", to: "u32" },
+      extensions: extensionsOf(tile),
       threads: threadsOf(tile),
       flops: 2 * m * n * k,
       globals: tileMemory(tile),

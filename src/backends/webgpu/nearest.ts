@@ -47,7 +47,7 @@ export function nearestCode(
     down: ONE_TAP,
     across: ONE_TAP,
   };
-  const [tile] = tilesFor(gpu, count, codes, ceil(channels, 4));
+  const [tile] = tilesFor(gpu, count, codes, ceil(channels, 4), "f32");
   const columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
   wholeVectors(gpu, z, 0, count, channels, (rows, start) => {
     packed(gpu, codebook, 0, weights, tile, "f32", (book) => {

@@ -14,6 +14,8 @@ export interface Source {
   readonly threads: number;
   /** Multiplications and additions of a call, where they may be what takes the time. */
   readonly flops?: number;
+  /** Extensions of WGSL beside f16; with "subgroups" the body knows `lanes`, the threads of a subgroup. */
+  readonly extensions?: readonly string[];
   /** Functions and workgroup memory. */
   readonly globals?: string;
   /** Statements that know `group`, the number of the workgroup, and `lid`, that of the thread within it. */
@@ -27,7 +29,7 @@ const halves: Readonly<Record<string, string>> = { f32: "f16", vec4f: "vec4h" };
 
 /** The whole text. @param isHalf which buffers hold f16, in order of binding */
 export function shader(source: Source, isHalf: readonly boolean[]): string {
-  const { inputs, outputs, params, threads, globals = "", body } = source;
+  const { inputs, outputs, params, threads, globals = "", body, extensions = [] } = source;
   let binding = 0;
   const declare = (space: string, entries: Readonly<Record<string, string>>) =>
     Object.entries(entries).flatMap(([name, type]) => {
@@ -38,7 +40,8 @@ export function shader(source: Source, isHalf: readonly boolean[]): string {
       ];
     });
   const lines = [...declare("storage, read", inputs), ...declare("storage, read_write", outputs)];
-  if (isHalf.includes(true)) lines.unshift("enable f16;");
+  const enabled = isHalf.includes(true) ? ["f16", ...extensions] : extensions;
+  lines.unshift(...enabled.map((name) => `enable ${name};`));
   if (params) {
     const fields = Object.entries(params).map(([name, type]) => `${name}: ${type}`).join(", ");
     lines.push(`struct Params { ${fields} }`, `@group(0) @binding(${binding}) var<uniform> p: Params;`);
@@ -47,7 +50,9 @@ export function shader(source: Source, isHalf: readonly boolean[]): string {
 ${globals}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) grid: vec3u,
-        @builtin(local_invocation_index) lid: u32) {
+        @builtin(local_invocation_index) lid: u32${
+    extensions.includes("subgroups") ? ", @builtin(subgroup_size) lanes: u32" : ""
+  }) {
   let group = wid.y * grid.x + wid.x;
 ${body}
 }`;
