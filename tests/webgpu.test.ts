@@ -79,14 +79,18 @@ describeDevices("the GPU", () => {
         const answers = JSON.parse(readFileSync(file, "utf8")).test;
         expect(Object.keys(answers).length).toBe(gpu.tuner.size);
         expect(gpu.tuner.size).toBeGreaterThan(5);
-        for (const choice of [1, 2, 3]) {
+        for (const choice of ["128x64 shared", "64x64 shared", "32x32 shared", "64x64 direct"]) {
           const all = Object.fromEntries(Object.keys(answers).map((name) => [name, choice]));
           writeFileSync(file, JSON.stringify({ test: all, other: {} }));
           gpu.tuner = await Tuner.open("test", file, true);
+          const used: string[] = [];
+          gpu.trace = (name) => void used.push(name);
           const tuned = await compute();
+          gpu.trace = null;
+          expect(used.some((name) => name.endsWith(choice))).toBe(true);
           tuned.forEach((values, i) => expect(relativeError(values, untuned[i])).toBeLessThan(2e-6));
         }
-        for (const damaged of ["damaged", "null", '{"test":null}', '{"test":{"conv":-1,"matmul":0.5}}']) {
+        for (const damaged of ["damaged", "null", '{"test":null}', '{"test":{"conv":1,"matmul":null}}']) {
           writeFileSync(file, damaged);
           expect((await Tuner.open("test", file, true)).size).toBe(0);
         }

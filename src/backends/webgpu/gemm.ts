@@ -271,9 +271,10 @@ export function packedBytes({ inputs, outputs, down, across }: Weights, tile: Ti
   return down.count * across.count * ceil(inputs, 4) * 4 * packedColumns(outputs, tile) * itemBytes[dtype];
 }
 
+const tileName = ({ rows, columns, kind }: Tile): string => `${rows}x${columns} ${kind}`;
+
 /** The name of a kernel of this tile. */
-export const named = (name: string, { rows, columns, kind }: Tile): string =>
-  `${name} by ${rows}x${columns} ${kind}`;
+export const named = (name: string, tile: Tile): string => `${name} by ${tileName(tile)}`;
 
 /**
  * The tile that is quickest for a product of `size` [rows, columns, vectors of a tap], as far as was measured.
@@ -290,13 +291,14 @@ export function chooseTile(
 ): Tile {
   const dtype = dtypeOf(a), tiles = tilesFor(gpu, rows, columns, depth, dtype);
   if (tiles.length === 1) return tiles[0];
-  const trial = (tile: Tile) => (): Trial => {
+  const trial = (tile: Tile): Trial => {
     const b = { bytes: packedBytes(weights, tile, dtype), isHalf: dtype === "f16" };
     const buffers = [ofGpu(a), b, ...others.map(ofGpu)].map(({ bytes, isHalf }) => ({ bytes, isHalf }));
     return { kernel: kernel(tile), groups: tilesOf(tile, rows, columns), buffers };
   };
   const work = rows * columns * depth * weights.down.count * weights.across.count;
-  return tiles[gpu.tuner.choose(`${name} ${dtype}`, work, tiles.map(trial))];
+  const choices = tiles.map((tile) => ({ name: tileName(tile), trial: () => trial(tile) }));
+  return tiles[gpu.tuner.choose(`${name} ${dtype}`, work, choices)];
 }
 
 /**

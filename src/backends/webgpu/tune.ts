@@ -11,10 +11,16 @@ export interface Trial {
   readonly buffers: readonly { readonly bytes: number; readonly isHalf: boolean }[];
 }
 
+/** What may be chosen, by a name that tells it from its rivals. */
+export interface Choice {
+  readonly name: string;
+  readonly trial: () => Trial;
+}
+
 interface Question {
   readonly name: string;
   readonly work: number;
-  readonly trials: readonly (() => Trial)[];
+  readonly choices: readonly Choice[];
 }
 
 /** Calls that are timed together: Dawn tells time in steps of 0.1 ms. */
@@ -25,8 +31,8 @@ const BUDGET = 2000;
 const MARGIN = 0.95;
 
 export class Tuner {
-  /** By name of the question: the number of the trial that won. */
-  readonly #answers = new Map<string, number>();
+  /** By name of the question: the name of the choice that won. */
+  readonly #answers = new Map<string, string>();
   readonly #open = new Map<string, Question>();
   #left: number;
 
@@ -47,7 +53,7 @@ export class Tuner {
   static async open(adapter: string, file: string | null, isOn: boolean): Promise<Tuner> {
     const tuner = new Tuner(adapter, file, isOn);
     for (const [name, answer] of Object.entries((await tuner.#read())[adapter] ?? {})) {
-      if (Number.isSafeInteger(answer) && answer >= 0) tuner.#answers.set(name, answer);
+      if (typeof answer === "string") tuner.#answers.set(name, answer);
     }
     return tuner;
   }
@@ -58,14 +64,15 @@ export class Tuner {
   }
 
   /**
-   * The number of the trial to take: 0 until a pause has measured.
+   * The number of the choice to take: 0 until a pause has measured.
    * @param work what it costs, in any unit: the dearest are measured first
    */
-  choose(name: string, work: number, trials: readonly (() => Trial)[]): number {
+  choose(name: string, work: number, choices: readonly Choice[]): number {
     const answer = this.#answers.get(name);
-    if (answer !== undefined && answer < trials.length) return answer;
-    if (this.isOn && trials.length > 1 && this.#left > 0) {
-      this.#open.set(name, { name, work, trials });
+    const known = choices.findIndex((choice) => choice.name === answer);
+    if (known >= 0) return known;
+    if (this.isOn && choices.length > 1 && this.#left > 0) {
+      this.#open.set(name, { name, work, choices });
     }
     return 0;
   }
@@ -75,26 +82,26 @@ export class Tuner {
     if (this.#open.size === 0) return;
     const questions = [...this.#open.values()].sort((a, b) => b.work - a.work);
     this.#open.clear();
-    for (const { name, trials } of questions) {
+    for (const { name, choices } of questions) {
       if (this.#left <= 0) break;
       const start = performance.now();
-      const times = await gpu.time(trials.map((trial) => trial()), CALLS);
+      const times = await gpu.time(choices.map(({ trial }) => trial()), CALLS);
       let best = 0;
       times.forEach((time, i) => {
         if (time < times[best] * (best === 0 ? MARGIN : 1)) best = i;
       });
-      this.#answers.set(name, best);
+      this.#answers.set(name, choices[best].name);
       this.#left -= performance.now() - start;
     }
     await this.#write();
   }
 
-  async #read(): Promise<Record<string, Record<string, number>>> {
+  async #read(): Promise<Record<string, Record<string, string>>> {
     if (!this.file) return {};
     try {
       const { readFile } = await import("node:fs/promises");
       const all: unknown = JSON.parse(await readFile(this.file, "utf8"));
-      return typeof all === "object" && all !== null ? all as Record<string, Record<string, number>> : {};
+      return typeof all === "object" && all !== null ? all as Record<string, Record<string, string>> : {};
     } catch {
       return {}; // not there yet, or damaged: measured anew
     }
@@ -109,7 +116,7 @@ export class Tuner {
         import("node:fs/promises"),
         import("node:path"),
       ]);
-      const temporary = `${this.file}.${globalThis.process.pid}.tmp`;
+      const temporary = `${this.file}.${crypto.randomUUID()}.tmp`; // containers may share the folder
       await mkdir(dirname(this.file), { recursive: true });
       await writeFile(temporary, JSON.stringify(all));
       await rename(temporary, this.file);

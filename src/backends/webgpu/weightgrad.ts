@@ -21,6 +21,8 @@ interface Tile {
 const MIDDLE: Tile = { down: 16, across: 16, perThread: [1, 1], depth: 16 };
 const SMALL: Tile = { down: 8, across: 8, perThread: [1, 1], depth: 16 };
 const NARROW: Tile = { down: 64, across: 1, perThread: [1, 1], depth: 8 };
+const tileName = ({ down, across, depth }: Tile) =>
+  `${4 * down}x${4 * across} ${depth === 0 ? "direct" : "shared"}`;
 const threadsOf = ({ down, across, perThread: [m, n] }: Tile) => (down / m) * (across / n);
 
 /** Those that may be best, the likeliest first (gemm.ts says why). @param rows vectors of both sides */
@@ -60,7 +62,7 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
   const name = `weightGrad ${[batch, height, width, inChannels, outHeight, outWidth, outChannels, kh, kw]} ` +
     `${[stride, padTop, padLeft, upsample]}`;
   const kernel = (tile: Tile) =>
-    gpu.kernel(`${name} by ${tile.down}x${tile.across}${tile.depth === 0 ? ", each for itself" : ""}`, () => {
+    gpu.kernel(`${name} by ${tileName(tile)}`, () => {
       const { down, across, perThread: [m, n], depth } = tile;
       const tiles = tilesOf(tile), tilesAcross = ceil(outputs, across);
       const rowsApart = down / m, columnsApart = across / n;
@@ -176,10 +178,13 @@ ${
     wholeVectors(gpu, g, 0, pixels, outChannels, (whole) => {
       gpu.with(parts * bytes, (partial) => {
         const buffers = [a, whole, partial];
-        const trials = choices.map((tile) => (): Trial => ({
-          kernel: kernel(tile),
-          groups: tilesOf(tile) * parts,
-          buffers: buffers.map(ofGpu),
+        const trials = choices.map((tile) => ({
+          name: tileName(tile),
+          trial: (): Trial => ({
+            kernel: kernel(tile),
+            groups: tilesOf(tile) * parts,
+            buffers: buffers.map(ofGpu),
+          }),
         }));
         const tile = choices[
           gpu.tuner.choose(`${name} ${dtypeOf(a)} ${dtypeOf(whole)}`, rows * 4 * outputs * pixels, trials)
