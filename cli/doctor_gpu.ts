@@ -52,7 +52,7 @@ function limitsOf({ limits }: GPUAdapter): Finding {
 }
 
 function featuresOf({ adapter, matrix }: Gpu): Finding {
-  const features = adapter.features as ReadonlySet<string>;
+  const features: { has(name: string): boolean } = adapter.features;
   const shape = matrix ? `${matrix.m}x${matrix.n}x${matrix.k}, tried and right` : "not used";
   const names = {
     "shader-f16": "half precision",

@@ -16,6 +16,7 @@ import type { Kernel } from "./pipelines.ts";
 import type { Trial } from "./tune.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
 /** Text that adds a product to a sum. */
@@ -49,7 +50,7 @@ const MANY = 256;
 export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number, dtype: DType): Tile[] {
   const isWide = dtype === "f16" && depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
   if (gpu.matrix && isWide) return [matrixTile(gpu.matrix)];
-  const direct = directTile(columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
+  const direct = directTile(rows, columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
   // a CPU that plays GPU pays dearly for each barrier, and not at all for reading what its caches hold
   return gpu.report.isSoftware ? [direct, ...shared] : [...shared, direct];
 }
@@ -61,9 +62,11 @@ function sharedTiles(rows: number, columns: number): Tile[] {
   return [first, ...[LARGE, MIDDLE, SMALL].filter((tile) => tile !== first)];
 }
 
-function directTile(columns: number): Tile {
-  const wanted = [4, 8, 16, 32].find((n) => columns <= n) ?? 64, vectors = Math.min(4, wanted / 4);
-  return { rows: 64, columns: wanted, perThread: 8, vectors, kind: "direct" };
+/** The smallest that takes all rows or columns, up to 64x64. */
+function directTile(rows: number, columns: number): Tile {
+  const least = (sizes: number[], wanted: number) => sizes.find((size) => wanted <= size) ?? 64;
+  const width = least([4, 8, 16, 32], columns), vectors = Math.min(4, width / 4);
+  return { rows: least([8, 16, 32], rows), columns: width, perThread: 8, vectors, kind: "direct" };
 }
 
 export function tilesOf(tile: Tile, rows: number, columns: number): number {
@@ -315,34 +318,42 @@ export function packed(
   body: (packed: Buffer) => void,
 ): void {
   const { inputs, outputs, outStride, inStride, down, across } = weights;
-  const quads = ceil(inputs, 4), taps = down.count * across.count;
-  const depth = taps * quads * 4, vectors = packedColumns(outputs, tile) / 4;
-  const loop = (name: string, { from, slope, reach, kernel }: Taps, tap: string) =>
-    `let ${name}From = ${from} + ${slope} * i32(${tap});
-  let ${name}To = min(${name}From + ${reach}, ${kernel});
-  for (var ${name} = max(${name}From, 0); ${name} < ${name}To; ${name}++)`;
+  const rows = ceil(inputs, 4) * 4, vectors = packedColumns(outputs, tile) / 4;
+  /** The weights along one side that a tap adds up. */
+  const span = ({ from, slope, reach, kernel }: Taps, tap: number) =>
+    range(kernel).filter((k) => k >= from + slope * tap && k < from + slope * tap + reach);
+  const name = (y: number, x: number) => `w${y}_${x}`;
+  const load = (y: number, x: number) => {
+    const lanes = range(4).map((e) => {
+      const there = [
+        ...vectors * 4 > outputs ? [`output + ${e}u < ${outputs}u`] : [],
+        ...rows > inputs ? [`input < ${inputs}u`] : [],
+      ].join(" && ");
+      const value = `f32(w[at + ${e * outStride + y * across.kernel + x}u])`;
+      return there ? `select(0.0, ${value}, ${there})` : value;
+    });
+    return `  let ${name(y, x)} = vec4f(${lanes.join(", ")});`;
+  };
+  const store = (tap: number) => {
+    const [ys, xs] = [span(down, Math.floor(tap / across.count)), span(across, tap % across.count)];
+    const terms = ys.flatMap((y) => xs.map((x) => name(y, x)));
+    return `  out[i + ${tap * rows * vectors}u] = out_t(${terms.join(" + ") || "vec4f()"});`;
+  };
+  // a thread has all taps of its four outputs: their weights lie together
   const kernel = gpu.kernel(`pack ${JSON.stringify(weights)} ${vectors}`, () => ({
     inputs: { w: "f32" },
     outputs: { out: "vec4f" },
     params: { start: "u32" },
     threads: THREADS,
-    body: `${each(`${depth * vectors}u`)}
+    body: `${each(`${rows * vectors}u`)}
   let output = ${mod("i", vectors)} * 4u;
-  let row = ${div("i", vectors)};
-  let input = ${mod("row", quads * 4)};
-  let tap = ${div("row", quads * 4)};
-  var v = vec4f();
-  if (input < ${inputs}u) {
+  let input = ${div("i", vectors)};
   let at = p.start + output * ${outStride}u + input * ${inStride}u;
-  ${loop("y", down, div("tap", across.count))} {
-  ${loop("x", across, mod("tap", across.count))} {
-  let place = at + u32(y) * ${across.kernel}u + u32(x);
-${repeat(4, (e) => `  if (output + ${e}u < ${outputs}u) { v[${e}] += f32(w[place + ${e * outStride}u]); }`)}
-  } } }
-  out[i] = out_t(v);`,
+${repeat(down.kernel, (y) => repeat(across.kernel, (x) => load(y, x)))}
+${repeat(down.count * across.count, store)}`,
   }));
   gpu.with(packedBytes(weights, tile, dtype), (to) => {
-    gpu.run(kernel, [w, to], groupsOf(depth * vectors), [offset]);
+    gpu.run(kernel, [w, to], groupsOf(rows * vectors), [offset]);
     body(to);
   }, dtype);
 }

@@ -81,14 +81,12 @@ export class Gpu {
   }
 
   static async #request({ adapter, report }: FoundAdapter, matrix: MatrixShape | null): Promise<Gpu> {
-    const { limits, features } = adapter;
+    const { limits } = adapter, offered: { has(name: string): boolean } = adapter.features;
     const wanted = [F16, TIME, ...matrix ? ["subgroups", MATRIX_FEATURE] : []];
     const device = await adapter.requestDevice({
       label: "tessera",
       // whose type has no names of experiments
-      requiredFeatures: wanted.filter((name) =>
-        (features as ReadonlySet<string>).has(name)
-      ) as GPUFeatureName[],
+      requiredFeatures: wanted.filter((name) => offered.has(name)) as GPUFeatureName[],
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,

@@ -39,7 +39,7 @@ export function matrixShapeOf(
   { adapter: { features, info, limits }, report }: FoundAdapter,
 ): MatrixShape | null {
   const { TESSERA_MATRIX = report.isSoftware ? "0" : "1" } = globalThis.process?.env ?? {};
-  const names = features as ReadonlySet<string>, most = info.subgroupMaxSize ?? 0;
+  const names: { has(name: string): boolean } = features, most = info.subgroupMaxSize ?? 0;
   if (!Number(TESSERA_MATRIX) || !names.has(MATRIX_FEATURE) || !names.has("shader-f16") || most === 0) {
     return null;
   }

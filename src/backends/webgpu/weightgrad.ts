@@ -200,20 +200,23 @@ ${
 function addParts(gpu: Gpu, partial: Buffer, out: Buffer, parts: number, spec: ConvSpec): void {
   const { inChannels, outChannels, kernel: [kh, kw] } = spec;
   const taps = kh * kw, inputs = ceil(inChannels, 4) * 4, outputs = ceil(outChannels, 4) * 4;
-  const n = taps * inChannels * outChannels;
+  const n = inChannels * outChannels, step = inputs * outputs;
+  // a thread has all taps of its weights, which lie together
   const kernel = gpu.kernel(`addParts ${parts}: ${taps} ${inChannels} ${outChannels}`, () => ({
     inputs: { partial: "f32" },
     outputs: { out: "f32" },
     threads: THREADS,
     body: `${each(`${n}u`)}
   let output = ${mod("i", outChannels)};
-  let row = ${div("i", outChannels)};
-  let input = ${mod("row", inChannels)};
-  let tap = ${div("row", inChannels)};
-  let at = (tap * ${inputs}u + input) * ${outputs}u + output;
-  var total = 0.0;
-  for (var part = 0u; part < ${parts}u; part++) { total += partial[part * ${taps * inputs * outputs}u + at]; }
-  out[(output * ${inChannels}u + input) * ${taps}u + tap] = total;`,
+  let input = ${div("i", outChannels)};
+  let at = input * ${outputs}u + output;
+  let to = (output * ${inChannels}u + input) * ${taps}u;
+${repeat(taps, (tap) => `  var total${tap} = 0.0;`)}
+  for (var part = 0u; part < ${parts}u; part++) {
+    let first = part * ${taps * step}u + at;
+${repeat(taps, (tap) => `    total${tap} += partial[first + ${tap * step}u];`)}
+  }
+${repeat(taps, (tap) => `  out[to + ${tap}u] = total${tap};`)}`,
   }));
   gpu.run(kernel, [partial, out], groupsOf(n));
 }
