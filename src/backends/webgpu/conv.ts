@@ -5,12 +5,9 @@ import type { Buffer, ConvSpec } from "../backend.ts";
 import { fill } from "./elementwise.ts";
 import {
   ceil,
-  chooseTile,
   named,
-  packed,
   plainRows,
   type Rows,
-  type Taps,
   threadsOf,
   type Tile,
   tiledProduct,
@@ -19,6 +16,7 @@ import {
 } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
 import { storeVector, wholeVectors } from "./matmul.ts";
+import { chooseTile, packed, type Taps } from "./pack.ts";
 import { div, mod } from "./wgsl.ts";
 
 /** Outputs start + period q, q < size, along one side: tap t reads input q * step + first + t. */

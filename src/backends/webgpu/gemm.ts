@@ -1,15 +1,12 @@
 // The product behind convolutions, matrix products and the search of codes: out [rows, columns] = a [rows, depth] b. A
 // workgroup computes a tile of the output; its threads bring both factors to the workgroup's memory, 16 steps of depth at a
 // time, or, in tiles of another kind, read what they need by themselves.
-import { type Buffer, type DType, itemBytes } from "../backend.ts";
-import { each, groupsOf } from "./elementwise.ts";
-import { dtypeOf, type Gpu, type Kernel, ofGpu } from "./gpu.ts";
-import type { Trial } from "./tune.ts";
-import { div, mod, repeat, THREADS } from "./wgsl.ts";
+import type { Gpu } from "./gpu.ts";
+import { div, mod, repeat } from "./wgsl.ts";
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
-/** Text that adds a product to a sum. */
+/** The text of a sum and a product. */
 export type Madd = (sum: string, a: string, b: string) => string;
 
 /** Part of the output that a workgroup computes; a thread has `perThread` rows of `vectors` times four columns. */
@@ -18,16 +15,20 @@ export interface Tile {
   readonly columns: number;
   readonly perThread: number;
   readonly vectors: number;
-  /** Whether factors go through the workgroup's memory. */
-  readonly isShared: boolean;
+  /**
+   * Who brings the factors: all threads, through the workgroup's memory; four neighbours, which have the same rows, one row
+   * of four each for the others; or each thread for itself.
+   */
+  readonly sharing: "workgroup" | "quad" | "none";
 }
 
 /** Vectors of four along the depth that a workgroup holds at a time. */
 const QUADS = 4;
-const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, isShared: true };
-const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, isShared: true };
-const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, isShared: true };
-const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, isShared: true };
+const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, sharing: "workgroup" };
+const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, sharing: "workgroup" };
+const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, sharing: "workgroup" };
+const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, sharing: "workgroup" };
+const QUAD: Tile = { rows: 16, columns: 64, perThread: 16, vectors: 4, sharing: "quad" };
 /** Tiles that keep a GPU busy. */
 const MANY = 256;
 
@@ -36,8 +37,8 @@ const MANY = 256;
  * @param depth vectors of a row, or of each of its taps
  */
 export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number): Tile[] {
-  const direct = directTile(columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
-  // a CPU that plays GPU pays dearly for each barrier, and not at all for reading what its caches hold
+  const direct = directTile(gpu, columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
+  // a CPU that plays GPU pays dearly for each barrier
   return gpu.report.isSoftware ? [direct, ...shared] : [...shared, direct];
 }
 
@@ -48,9 +49,11 @@ function sharedTiles(rows: number, columns: number): Tile[] {
   return [first, ...[LARGE, MIDDLE, SMALL].filter((tile) => tile !== first)];
 }
 
-function directTile(columns: number): Tile {
+function directTile(gpu: Gpu, columns: number): Tile {
   const wanted = [4, 8, 16, 32].find((n) => columns <= n) ?? 64, vectors = Math.min(4, wanted / 4);
-  return { rows: 64, columns: wanted, perThread: 8, vectors, isShared: false };
+  // and each load costs it more than ten multiplications
+  if (wanted === QUAD.columns && gpu.report.isSoftware && gpu.hasQuads) return QUAD;
+  return { rows: 64, columns: wanted, perThread: 8, vectors, sharing: "none" };
 }
 
 export function tilesOf(tile: Tile, rows: number, columns: number): number {
@@ -80,7 +83,7 @@ export const packedColumns = (columns: number, tile: Tile): number =>
 
 /** Workgroup memory of `product`. */
 export function tileMemory(tile: Tile): string {
-  if (!tile.isShared) return "";
+  if (tile.sharing !== "workgroup") return "";
   return `var<workgroup> aTile: array<vec4f, ${tile.rows * QUADS}>;
 var<workgroup> bTile: array<vec4f, ${tile.columns * QUADS}>;`;
 }
@@ -95,7 +98,7 @@ export function eachSum(tile: Tile, text: (i: number, c: number) => string): str
   return repeat(tile.perThread, (i) => repeat(tile.vectors, (c) => text(i, c)));
 }
 
-/** What `product` knows before its loop: the thread's place `tx`, `ty` in its tile, and the vector it loads, `lane`. */
+/** What `product` knows before its loop: the thread's place `tx`, `ty` in its tile, and which of four loads is its, `lane`. */
 export function places(tile: Tile): string {
   return `  let tx = ${mod("lid", threadsAcross(tile))};
   let ty = ${div("lid", threadsAcross(tile))};
@@ -103,13 +106,19 @@ export function places(tile: Tile): string {
 }
 
 /** Rows that a thread loads. */
-const loadsOf = (tile: Tile) => tile.isShared ? (tile.rows * QUADS) / threadsOf(tile) : tile.perThread;
+const loadsOf = (tile: Tile) =>
+  tile.sharing === "workgroup"
+    ? (tile.rows * QUADS) / threadsOf(tile)
+    : tile.perThread / (tile.sharing === "quad" ? 4 : 1);
 
 /** What a thread's loads of `a` need, for the tile of rows `rowTile`. */
 export function prepareRows(tile: Tile, rows: Rows): string {
-  const own = (j: number) =>
-    tile.isShared ? div(`lid + ${j * threadsOf(tile)}u`, QUADS) : `(${rowOf(tile, j)})`;
-  return repeat(loadsOf(tile), (j) => rows.prepare(j, `rowTile * ${tile.rows}u + ${own(j)}`));
+  const own = {
+    workgroup: (j: number) => div(`lid + ${j * threadsOf(tile)}u`, QUADS),
+    quad: (j: number) => `ty + (${4 * j}u + lane) * ${tile.rows / tile.perThread}u`,
+    none: (j: number) => rowOf(tile, j),
+  }[tile.sharing];
+  return repeat(loadsOf(tile), (j) => rows.prepare(j, `rowTile * ${tile.rows}u + (${own(j)})`));
 }
 
 /** Computes the thread's sums in the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
@@ -118,7 +127,7 @@ export function product(tile: Tile, rows: Rows, columns: number, madd: Madd): st
   for (var tap = 0u; tap < ${rows.taps}u; tap++) {
 ${rows.step}
 ${repeat(loadsOf(tile), rows.find)}
-${(tile.isShared ? sharedLoop : directLoop)(tile, rows, columns, madd)}
+${{ workgroup: sharedLoop, quad: quadLoop, none: directLoop }[tile.sharing](tile, rows, columns, madd)}
   }`;
 }
 
@@ -132,13 +141,36 @@ function directLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string
       (c) => `    let b${c} = vec4f(b[place + ${step * across + c * threadsAcross(tile)}u]);`,
     );
     return `    {\n${factors}\n${
-      eachSum(tile, (i, c) => `    ${madd(`acc${i}_${c}`, `a${i}.${e}`, `b${c}`)}`)
+      eachSum(tile, (i, c) => `    acc${i}_${c} = ${madd(`acc${i}_${c}`, `a${i}.${e}`, `b${c}`)};`)
     }\n    }`;
   };
   return `  var place = tap * ${rows.channels * 4 * across}u + columnTile * ${tile.columns / 4}u + tx;
   for (var channel = 0u; channel < ${rows.channels}u; channel++) {
 ${repeat(tile.perThread, (i) => `    let a${i} = ${load(i, "channel")};`)}
 ${(["x", "y", "z", "w"] as const).map(multiply).join("\n")}
+    place += ${4 * across}u;
+  }`;
+}
+
+/** Sums are read and written once for four products: where they do not fit the registers, that counts. */
+function quadLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
+  const across = columns / 4;
+  const loadB = (e: number) =>
+    repeat(
+      tile.vectors,
+      (c) => `    let b${e}_${c} = vec4f(b[place + ${e * across + c * threadsAcross(tile)}u]);`,
+    );
+  const multiply = (i: number) => {
+    const sum = (c: number) =>
+      ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}_${c}`), `acc${i}_${c}`);
+    return `    { let a = quadBroadcast(four${i >> 2}, ${i & 3}u);
+${repeat(tile.vectors, (c) => `    acc${i}_${c} = ${sum(c)};`)} }`;
+  };
+  return `  var place = tap * ${rows.channels * 4 * across}u + columnTile * ${tile.columns / 4}u + tx;
+  for (var channel = 0u; channel < ${rows.channels}u; channel++) {
+${repeat(4, loadB)}
+${repeat(loadsOf(tile), (j) => `    let four${j} = ${load(j, "channel")};`)}
+${repeat(tile.perThread, multiply)}
     place += ${4 * across}u;
   }`;
 }
@@ -157,8 +189,8 @@ function sharedLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string
       "    {",
       repeat(4, (e) => `    let b${e} = bTile[${(4 * quad + e) * across}u + tx];`),
       repeat(tile.perThread, (i) => {
-        const terms = ["x", "y", "z", "w"].map((e, k) => madd(`acc${i}_0`, `a.${e}`, `b${k}`));
-        return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; ${terms.join(" ")} }`;
+        const sum = ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}`), `acc${i}_0`);
+        return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; acc${i}_0 = ${sum}; }`;
       }),
       "    }",
     ].join("\n");
@@ -223,103 +255,6 @@ export function plainRows(rows: number, quads: number, start: string): Rows {
   };
 }
 
-/** One side of a filter: tap t of `count` is the sum of the weights from + slope t and the `reach` - 1 behind it. */
-export interface Taps {
-  readonly count: number;
-  readonly from: number;
-  readonly slope: number;
-  readonly reach: number;
-  /** Weights there are; sums leave out what lies beyond. */
-  readonly kernel: number;
-}
-
-export const ONE_TAP: Taps = { count: 1, from: 0, slope: 1, reach: 1, kernel: 1 };
-
-/** The filters of a product: a weight lies at output * outStride + input * inStride + y * width + x. */
-export interface Weights {
-  readonly inputs: number;
-  readonly outputs: number;
-  readonly outStride: number;
-  readonly inStride: number;
-  readonly down: Taps;
-  readonly across: Taps;
-}
-
-export function packedBytes({ inputs, outputs, down, across }: Weights, tile: Tile, dtype: DType): number {
-  return down.count * across.count * ceil(inputs, 4) * 4 * packedColumns(outputs, tile) * itemBytes[dtype];
-}
-
 /** The name of a kernel of this tile. */
-export const named = (name: string, { rows, columns, isShared }: Tile): string =>
-  `${name} by ${rows}x${columns}${isShared ? "" : ", each for itself"}`;
-
-/**
- * The tile that is quickest for a product of `size` [rows, columns, vectors of a tap], as far as was measured.
- * @param others the kernel's buffers after the two factors
- */
-export function chooseTile(
-  gpu: Gpu,
-  name: string,
-  [rows, columns, depth]: readonly [number, number, number],
-  kernel: (tile: Tile) => Kernel,
-  weights: Weights,
-  a: Buffer,
-  others: readonly Buffer[],
-): Tile {
-  const tiles = tilesFor(gpu, rows, columns, depth);
-  if (tiles.length === 1) return tiles[0];
-  const dtype = dtypeOf(a);
-  const trial = (tile: Tile) => (): Trial => {
-    const b = { bytes: packedBytes(weights, tile, dtype), isHalf: dtype === "f16" };
-    const buffers = [ofGpu(a), b, ...others.map(ofGpu)].map(({ bytes, isHalf }) => ({ bytes, isHalf }));
-    return { kernel: kernel(tile), groups: tilesOf(tile, rows, columns), buffers };
-  };
-  const work = rows * columns * depth * weights.down.count * weights.across.count;
-  return tiles[gpu.tuner.choose(`${name} ${dtype}`, work, tiles.map(trial))];
-}
-
-/**
- * Lays weights out as `product` reads them, [tap, input, output] with zeros around, for the length of `body`; as f16 where
- * they are to meet f16.
- */
-export function packed(
-  gpu: Gpu,
-  w: Buffer,
-  offset: number,
-  weights: Weights,
-  tile: Tile,
-  dtype: DType,
-  body: (packed: Buffer) => void,
-): void {
-  const { inputs, outputs, outStride, inStride, down, across } = weights;
-  const quads = ceil(inputs, 4), taps = down.count * across.count;
-  const depth = taps * quads * 4, vectors = packedColumns(outputs, tile) / 4;
-  const loop = (name: string, { from, slope, reach, kernel }: Taps, tap: string) =>
-    `let ${name}From = ${from} + ${slope} * i32(${tap});
-  let ${name}To = min(${name}From + ${reach}, ${kernel});
-  for (var ${name} = max(${name}From, 0); ${name} < ${name}To; ${name}++)`;
-  const kernel = gpu.kernel(`pack ${JSON.stringify(weights)} ${vectors}`, () => ({
-    inputs: { w: "f32" },
-    outputs: { out: "vec4f" },
-    params: { start: "u32" },
-    threads: THREADS,
-    body: `${each(`${depth * vectors}u`)}
-  let output = ${mod("i", vectors)} * 4u;
-  let row = ${div("i", vectors)};
-  let input = ${mod("row", quads * 4)};
-  let tap = ${div("row", quads * 4)};
-  var v = vec4f();
-  if (input < ${inputs}u) {
-  let at = p.start + output * ${outStride}u + input * ${inStride}u;
-  ${loop("y", down, div("tap", across.count))} {
-  ${loop("x", across, mod("tap", across.count))} {
-  let place = at + u32(y) * ${across.kernel}u + u32(x);
-${repeat(4, (e) => `  if (output + ${e}u < ${outputs}u) { v[${e}] += f32(w[place + ${e * outStride}u]); }`)}
-  } } }
-  out[i] = out_t(v);`,
-  }));
-  gpu.with(packedBytes(weights, tile, dtype), (to) => {
-    gpu.run(kernel, [w, to], groupsOf(depth * vectors), [offset]);
-    body(to);
-  }, dtype);
-}
+export const named = (name: string, { rows, columns, sharing }: Tile): string =>
+  `${name} by ${rows}x${columns}${{ workgroup: "", quad: ", by fours", none: ", each for itself" }[sharing]}`;

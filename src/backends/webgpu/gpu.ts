@@ -35,6 +35,8 @@ const PARAMS = 256;
 const F16 = "shader-f16";
 /** That of those that tell how long a pass took. */
 const TIME = "timestamp-query";
+/** That of those whose threads can exchange numbers without the workgroup's memory. */
+const SUBGROUPS = "subgroups";
 /** DEBUG=2 prints every kernel as it is recorded. */
 const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
@@ -94,9 +96,10 @@ export class Gpu {
   /** Opens the adapter with all that it allows. */
   static async open({ adapter, report }: FoundAdapter): Promise<Gpu> {
     const { limits } = adapter;
+    const features: GPUFeatureName[] = report.isSoftware ? [F16, TIME, SUBGROUPS] : [F16, TIME];
     const device = await adapter.requestDevice({
       label: "tessera",
-      requiredFeatures: ([F16, TIME] as const).filter((feature) => adapter.features.has(feature)),
+      requiredFeatures: features.filter((feature) => adapter.features.has(feature)),
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
@@ -125,7 +128,12 @@ export class Gpu {
 
   /** Joined explicitly, so that tiles of all kinds round alike; where fma is emulated, as drivers of software do, not. */
   readonly madd = (sum: string, a: string, b: string): string =>
-    this.report.isSoftware ? `${sum} += ${a} * ${b};` : `${sum} = fma(vec4f(${a}), ${b}, ${sum});`;
+    this.report.isSoftware ? `${sum} + ${a} * ${b}` : `fma(vec4f(${a}), ${b}, ${sum})`;
+
+  /** Whether four neighbouring threads can tell each other what they know. */
+  get hasQuads(): boolean {
+    return this.device.features.has(SUBGROUPS);
+  }
 
   get hasF16(): boolean {
     return this.device.features.has(F16);

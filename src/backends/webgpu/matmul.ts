@@ -1,20 +1,9 @@
 // Matrix products of contiguous views, by the product of gemm.ts.
 import { type Buffer, itemBytes, type View } from "../backend.ts";
 import { padRows } from "./elementwise.ts";
-import {
-  ceil,
-  chooseTile,
-  named,
-  ONE_TAP,
-  packed,
-  plainRows,
-  threadsOf,
-  type Tile,
-  tiledProduct,
-  tileMemory,
-  tilesOf,
-} from "./gemm.ts";
+import { ceil, named, plainRows, threadsOf, type Tile, tiledProduct, tileMemory, tilesOf } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
+import { chooseTile, ONE_TAP, packed } from "./pack.ts";
 import { repeat } from "./wgsl.ts";
 
 /** x as whole vectors a row, and the vector it starts at: itself where it is so already, else a copy. */

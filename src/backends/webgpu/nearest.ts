@@ -5,8 +5,6 @@ import { each, groupsOf } from "./elementwise.ts";
 import {
   ceil,
   eachSum,
-  ONE_TAP,
-  packed,
   packedColumns,
   places,
   plainRows,
@@ -22,6 +20,7 @@ import {
 } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
+import { ONE_TAP, packed } from "./pack.ts";
 import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
 /** Codes of a stretch. */

@@ -84,7 +84,10 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
       const eachSum = (text: (i: number, c: number) => string) =>
         repeat(m, (i) => repeat(n, (c) => text(i, c)));
       const multiply = (i: number, c: number) =>
-        ["x", "y", "z", "w"].map((e, k) => gpu.madd(`acc${i}_${c}[${k}]`, `u${i}.${e}`, `v${c}`)).join(" ");
+        ["x", "y", "z", "w"].map((e, k) => {
+          const sum = `acc${i}_${c}[${k}]`;
+          return `${sum} = ${gpu.madd(sum, `u${i}.${e}`, `v${c}`)};`;
+        }).join(" ");
       const loop = depth === 0
         ? `
   for (var pixel = start; pixel < end; pixel++) {

@@ -39,6 +39,7 @@ export function shader(source: Source, isHalf: readonly boolean[]): string {
     });
   const lines = [...declare("storage, read", inputs), ...declare("storage, read_write", outputs)];
   if (isHalf.includes(true)) lines.unshift("enable f16;");
+  if (body.includes("quadBroadcast")) lines.unshift("enable subgroups;");
   if (params) {
     const fields = Object.entries(params).map(([name, type]) => `${name}: ${type}`).join(", ");
     lines.push(`struct Params { ${fields} }`, `@group(0) @binding(${binding}) var<uniform> p: Params;`);
