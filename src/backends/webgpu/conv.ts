@@ -1,8 +1,8 @@
 // Convolution and its input gradient as implicit products: the rows of gemm.ts are pixels, read where their taps lie.
 // Enlarging and strides leave several small filters, one for each place modulo a period, with weights added up where
 // taps fall on the same pixel: an enlarged image is never stored, and a 3x3 filter on it costs 4 taps instead of 9.
-import type { Buffer, ConvSpec } from "../backend.ts";
-import { fill } from "./elementwise.ts";
+import { type Buffer, type ConvSpec, itemBytes } from "../backend.ts";
+import { each, fill, groupsOf } from "./elementwise.ts";
 import {
   ceil,
   named,
@@ -17,7 +17,7 @@ import {
 import { dtypeOf, type Gpu } from "./gpu.ts";
 import { storeVector, wholeVectors } from "./matmul.ts";
 import { chooseTile, packed, type Taps } from "./pack.ts";
-import { div, mod } from "./wgsl.ts";
+import { div, mod, repeat, THREADS } from "./wgsl.ts";
 
 /** Outputs start + period q, q < size, along one side: tap t reads input q * step + first + t. */
 interface Phase extends Taps {
@@ -149,15 +149,81 @@ function convolve(
   acrosses: readonly Phase[],
 ): void {
   const { batch, height, width, inputs } = job;
+  const phases = downs.flatMap((down) => acrosses.map((across) => ({ down, across })))
+    .filter(({ down, across }) => down.count * across.count > 0);
+  if (phases.every(({ down, across }) => isPatched(job, down, across))) {
+    for (const { down, across } of phases) {
+      patches(gpu, x, job, down, across, (rows) => {
+        convolvePhase(gpu, rows, w, bias, residual, out, job, down, across);
+      });
+    }
+    return;
+  }
   wholeVectors(gpu, x, 0, batch * height * width, inputs, (whole) => {
-    for (const down of downs) {
-      for (const across of acrosses) {
-        if (down.count * across.count > 0) {
-          convolvePhase(gpu, whole, w, bias, residual, out, job, down, across);
-        }
-      }
+    for (const { down, across } of phases) {
+      convolvePhase(gpu, whole, w, bias, residual, out, job, down, across);
     }
   });
+}
+
+/**
+ * Whether a pixel's taps are laid out one behind the other first: the three channels of a picture fill a vector badly, and
+ * would be looked for once a tap. Where they become many channels, the memory does not count.
+ */
+function isPatched({ inputs, outputs }: Job, down: Phase, across: Phase): boolean {
+  const taps = down.count * across.count;
+  return inputs < 4 && taps > 1 && outputs >= taps * inputs;
+}
+
+/** The taps of each pixel [pixels, taps * inputs] in whole vectors, for the length of `body`. */
+function patches(
+  gpu: Gpu,
+  x: Buffer,
+  job: Job,
+  down: Phase,
+  across: Phase,
+  body: (rows: Buffer) => void,
+): void {
+  const { inputs } = job, taps = down.count * across.count, quads = ceil(taps * inputs, 4);
+  const dtype = dtypeOf(x), pixels = job.batch * down.size * across.size;
+  const kernel = gpu.kernel(phaseName("patches", { ...job, outputs: 0 }, down, across), () => {
+    const { prepare, step, find } = pixelRows(job, down, across, pixels, inputs);
+    const load = (tap: number, c: number) => {
+      const k = tap * inputs + c;
+      return `    v${k >> 2}[${k & 3}] = select(0.0, f32(x[at0 + ${c}u]), has0);`;
+    };
+    return {
+      inputs: { x: "f32" },
+      outputs: { out: "vec4f" },
+      threads: THREADS,
+      body: `${each(`${pixels}u`)}
+${prepare(0, "i")}
+${repeat(quads, (q) => `  var v${q} = vec4f();`)}
+${
+        repeat(taps, (tap) =>
+          `  {
+    let tap = ${tap}u;
+${step}
+${find(0)}
+${repeat(inputs, (c) => load(tap, c))}
+  }`)
+      }
+${repeat(quads, (q) => `  out[i * ${quads}u + ${q}u] = out_t(v${q});`)}`,
+    };
+  });
+  gpu.with(pixels * quads * 4 * itemBytes[dtype], (rows) => {
+    gpu.run(kernel, [x, rows], groupsOf(pixels));
+    body(rows);
+  }, dtype);
+}
+
+/** Tells apart what differs in its taps. */
+function phaseName(kind: string, job: Job, down: Phase, across: Phase): string {
+  const { batch, height, width, outHeight, outWidth, inputs, outputs } = job;
+  const places = [down, across].map((
+    { start, period, size, step, first, count },
+  ) => [start, period, size, step, first, count]);
+  return [kind, [batch, height, width, outHeight, outWidth, inputs, outputs], ...places].join(" ");
 }
 
 function convolvePhase(
@@ -175,14 +241,10 @@ function convolvePhase(
   const pixels = job.batch * down.size * across.size;
   const isVector = outputs % 4 === 0, type = isVector ? "vec4f" : "f32";
   const more = [...(bias ? ["bias"] : []), ...(residual ? ["residual"] : [])];
-  const name = [
-    "conv",
-    Object.values([job.batch, job.height, job.width, job.outHeight, job.outWidth, job.inputs, outputs]),
-    ...[down, across].map((
-      { start, period, size, step, first, count },
-    ) => [start, period, size, step, first, count]),
-    ...more,
-  ].join(" ");
+  const name = [phaseName("conv", job, down, across), ...more].join(" ");
+  const isDense = isPatched(job, down, across), taps = down.count * across.count;
+  const quads = ceil(isDense ? taps * job.inputs : job.inputs, 4);
+  const rows = isDense ? plainRows(pixels, quads, "0u") : pixelRows(job, down, across, pixels, quads);
   /** Four numbers from element `at` of a buffer that is read. */
   const four = (buffer: string, at: string) =>
     isVector
@@ -195,11 +257,11 @@ function convolvePhase(
       inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
       outputs: { out: type },
       threads: threadsOf(tile),
-      flops: 2 * pixels * outputs * job.inputs * down.count * across.count,
+      flops: 2 * pixels * outputs * job.inputs * taps,
       globals: tileMemory(tile),
       body: tiledProduct(
         tile,
-        pixelRows(job, down, across, pixels),
+        rows,
         pixels,
         outputs,
         {
@@ -216,9 +278,9 @@ function convolvePhase(
         gpu.madd,
       ),
     }));
-  const weights = filters(job, down, across);
+  const weights = { ...filters(job, down, across), isDense };
   const others = [...(bias ? [bias] : []), ...(residual ? [residual] : []), out];
-  const tile = chooseTile(gpu, name, [pixels, outputs, ceil(job.inputs, 4)], kernel, weights, x, others);
+  const tile = chooseTile(gpu, name, [pixels, outputs, quads], kernel, weights, x, others);
   packed(gpu, w, 0, weights, tile, dtypeOf(x), (columns) => {
     gpu.run(kernel(tile), [x, columns, ...others], tilesOf(tile, pixels, outputs));
   });
@@ -244,10 +306,9 @@ function outPixel(job: Job, down: Phase, across: Phase): string {
   return `(${div(line, down.size)} * ${job.outHeight}u + ${y}) * ${job.outWidth}u + ${x}`;
 }
 
-/** Pixels with their taps one behind the other. */
-function pixelRows(job: Job, down: Phase, across: Phase, pixels: number): Rows {
-  const { height, width } = job;
-  const channels = ceil(job.inputs, 4), taps = down.count * across.count;
+/** Pixels of `channels` items each, with their taps one behind the other. */
+function pixelRows(job: Job, down: Phase, across: Phase, pixels: number, channels: number): Rows {
+  const { height, width } = job, taps = down.count * across.count;
   const isSame = [down, across].every(({ count, first, step, period }) =>
     count === 1 && first === 0 && step === 1 && period === 1
   );
