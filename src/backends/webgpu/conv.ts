@@ -151,19 +151,11 @@ function convolve(
   const { batch, height, width, inputs } = job;
   const phases = downs.flatMap((down) => acrosses.map((across) => ({ down, across })))
     .filter(({ down, across }) => down.count * across.count > 0);
-  if (phases.every(({ down, across }) => isPatched(job, down, across))) {
-    for (const { down, across } of phases) {
-      patches(gpu, x, job, down, across, (rows) => {
-        convolvePhase(gpu, rows, w, bias, residual, out, job, down, across);
-      });
-    }
-    return;
+  for (const { down, across } of phases) {
+    const product = (rows: Buffer) => convolvePhase(gpu, rows, w, bias, residual, out, job, down, across);
+    if (isPatched(job, down, across)) patches(gpu, x, job, down, across, product);
+    else wholeVectors(gpu, x, 0, batch * height * width, inputs, product);
   }
-  wholeVectors(gpu, x, 0, batch * height * width, inputs, (whole) => {
-    for (const { down, across } of phases) {
-      convolvePhase(gpu, whole, w, bias, residual, out, job, down, across);
-    }
-  });
 }
 
 /**
