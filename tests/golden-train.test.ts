@@ -107,14 +107,16 @@ async function normError(
 }
 
 describeDevices("two iterations", (name) => {
+  let before: boolean | undefined;
   beforeAll(async () => {
+    before = (await device(name)).exact;
     await device(name, { exact: true });
     filled = new VQGAN(tinyConfig, null, { withLoss: true });
     fillState(filled.stateDict());
   });
   afterAll(async () => {
     filled.dispose();
-    await device("cpu", { exact: false });
+    await device(name, { exact: before });
   });
 
   test("follow the reference", async () => {

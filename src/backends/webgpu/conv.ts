@@ -18,11 +18,12 @@ import {
   tilesOf,
 } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
-import { storeVector, wholeVectors } from "./matmul.ts";
+import { loadVector, storeVector, wholeVectors } from "./matmul.ts";
+import { takesWinograd, winograd } from "./winograd.ts";
 import { div, mod } from "./wgsl.ts";
 
 /** Outputs start + period q, q < size, along one side: tap t reads input q * step + first + t. */
-interface Phase extends Taps {
+export interface Phase extends Taps {
   readonly start: number;
   readonly period: number;
   readonly size: number;
@@ -81,7 +82,7 @@ function gradPhases(inputs: number, kernel: number, stride: number, pad: number,
 }
 
 /** What both directions have in common. */
-interface Job {
+export interface Job {
   readonly batch: number;
   /** Of the image that is read and of the one that is written. */
   readonly height: number;
@@ -173,6 +174,10 @@ function convolvePhase(
   down: Phase,
   across: Phase,
 ): void {
+  const weights = filters(job, down, across);
+  if (takesWinograd(gpu, job, [down, across])) {
+    return winograd(gpu, x, w, bias, residual, out, job, [down, across], weights);
+  }
   const { outputs } = job;
   const pixels = job.batch * down.size * across.size;
   const isVector = outputs % 4 === 0, type = isVector ? "vec4f" : "f32";
@@ -185,13 +190,6 @@ function convolvePhase(
     ) => [start, period, size, step, first, count]),
     ...more,
   ].join(" ");
-  /** Four numbers from element `at` of a buffer that is read. */
-  const four = (buffer: string, at: string) =>
-    isVector
-      ? `vec4f(${buffer}[(${at}) >> 2u])`
-      : `vec4f(${
-        [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`).join(", ")
-      })`;
   const kernel = (tile: Tile) =>
     gpu.kernel(named(name, tile), () => ({
       inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
@@ -205,11 +203,11 @@ function convolvePhase(
         pixels,
         outputs,
         {
-          columns: (c) => bias ? `  let bias${c} = ${four("bias", `column${c}`)};` : "",
+          columns: (c) => bias ? `  let bias${c} = ${loadVector("bias", `column${c}`, isVector)};` : "",
           row: `    let at = (${outPixel(job, down, across)}) * ${outputs}u;`,
           store: (acc, c) => {
             const more = (bias ? ` + bias${c}` : "") +
-              (residual ? ` + ${four("residual", `at + column${c}`)}` : "");
+              (residual ? ` + ${loadVector("residual", `at + column${c}`, isVector)}` : "");
             return `let value = ${acc}${more}; ${
               storeVector("at", `column${c}`, outputs, isVector, "value")
             }`;
@@ -218,7 +216,6 @@ function convolvePhase(
         gpu.madd,
       ),
     }));
-  const weights = filters(job, down, across);
   const others = [...(bias ? [bias] : []), ...(residual ? [residual] : []), out];
   const tile = chooseTile(gpu, name, [pixels, outputs, ceil(job.inputs, 4)], kernel, weights, x, others);
   packed(gpu, w, 0, weights, tile, dtypeOf(x), (columns) => {

@@ -64,6 +64,8 @@ export const threadsOf = (tile: Tile): number => (tile.rows / tile.perThread) * 
 /** Where the vectors of `a` come from, as text: a row is the vectors of its taps, one after another. */
 export interface Rows {
   readonly taps: number;
+  /** The first of them, where each tile of rows has its own: text that knows `rowTile`. */
+  readonly firstTap?: string;
   /** Vectors of a tap. */
   readonly channels: number;
   /** Declarations for the `j`-th row of a thread, whose number is `row`; before the loops. */
@@ -115,7 +117,8 @@ export function prepareRows(tile: Tile, rows: Rows): string {
 /** Computes the thread's sums in the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
 export function product(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
   return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
-  for (var tap = 0u; tap < ${rows.taps}u; tap++) {
+  let firstTap = ${rows.firstTap ?? "0u"};
+  for (var tap = firstTap; tap < firstTap + ${rows.taps}u; tap++) {
 ${rows.step}
 ${repeat(loadsOf(tile), rows.find)}
 ${(tile.isShared ? sharedLoop : directLoop)(tile, rows, columns, madd)}

@@ -44,6 +44,8 @@ export class Gpu {
   trace: ((name: string, bytes: number, flops: number) => void) | null = debug
     ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
     : null;
+  /** Whether convolutions are by their definition alone. Winograd's way was measured, and won, on software only. */
+  exact: boolean;
   readonly #pool: Pool;
   readonly #kernels = new Map<string, Kernel>();
   readonly #layouts = new Map<string, Variant["layout"] & { readonly pipeline: GPUPipelineLayout }>();
@@ -73,6 +75,7 @@ export class Gpu {
     public tuner: Tuner,
   ) {
     this.report = report;
+    this.exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? !report.isSoftware));
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
     this.#pool = new Pool(limit, (size, label) => this.#createBlock(size, label));
     this.#params = device.createBuffer({

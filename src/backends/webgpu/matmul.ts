@@ -34,6 +34,13 @@ export function wholeVectors(
   }, dtype);
 }
 
+/** Four numbers from element `at` of a buffer that is read. */
+export function loadVector(buffer: string, at: string, isVector: boolean): string {
+  if (isVector) return `vec4f(${buffer}[(${at}) >> 2u])`;
+  const numbers = [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`);
+  return `vec4f(${numbers.join(", ")})`;
+}
+
 /** The statements that store vector `value` in columns `column` to `column` + 3 of the row that begins at element `at` of out. */
 export function storeVector(
   at: string,
