@@ -20,7 +20,7 @@ const { positionals: [side = "64"], values: flags } = parseArgs({
   },
 });
 const size = Number(side), precision = flags.precision === "f16" ? "f16" : "f32";
-await device("webgpu");
+await device("webgpu", { exact: true }); // as on a real GPU
 const backend = currentBackend() as WebGpuBackend;
 console.log(`f16-16384, one picture of ${size}x${size} in ${precision}, on ${backend.description}`);
 

@@ -32,13 +32,15 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
 /**
  * Chooses the backend for tensors made from now on and answers it. A tensor stays where it was made, and an operation's
  * tensors must be on one backend.
- * - `"cpu"` computes in WebAssembly on all cores. `exact` turns its Winograd convolutions off: they err about twice as
- *   much as the definition (docs/accuracy.md) and are three times as fast. Unsaid, it is as it was: off, or what the
- *   environment variable TESSERA_EXACT=1 says.
+ * - `"cpu"` computes in WebAssembly on all cores.
  * - `"webgpu"` computes on the GPU (docs/webgpu.md). Faults of the GPU are thrown when values are read.
  * - `"auto"` is the GPU where there is one that does not compute on the CPU, else the CPU; the answer's `description`
  *   tells which.
  * - `"gpujs"` is the reference: every operation by its definition, readable and slow.
+ *
+ * `exact` turns Winograd's convolutions off: they err about twice as much as the definition (docs/accuracy.md) and are
+ * three times as fast. Unsaid, it is as it was: at first what the environment variable TESSERA_EXACT says, 1 or 0; else
+ * off, but on for real GPUs, where Winograd has not been measured.
  *
  * @throws if the name is not that of a device; if there is no GPU, or only one that computes on the CPU
  * (TESSERA_SOFTWARE_GPU=1 allows that).
@@ -46,11 +48,7 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  * const { description } = await device("webgpu"); // the name of the GPU
  */
 export async function device(name: DeviceName, options: { exact?: boolean } = {}): Promise<Backend> {
-  if (name === "cpu") {
-    cpu ??= new WasmBackend();
-    if (options.exact !== undefined) cpu.exact = options.exact;
-    return current = cpu;
-  }
+  if (name === "cpu") return choose(cpu ??= new WasmBackend(), options.exact);
   if (name === "auto") {
     const { findAdapter, NoAdapterError } = await import("./backends/webgpu/adapter.ts");
     const adapter = await findAdapter().catch((error: unknown) => {
@@ -64,9 +62,14 @@ export async function device(name: DeviceName, options: { exact?: boolean } = {}
   const opening = opened.get(name) ?? open();
   opened.set(name, opening);
   try {
-    return current = await opening;
+    return choose(await opening, options.exact);
   } catch (error) {
     opened.delete(name); // a driver may be installed by the next time
     throw error;
   }
+}
+
+function choose(backend: Backend, exact: boolean | undefined): Backend {
+  if (exact !== undefined && backend.exact !== undefined) backend.exact = exact;
+  return current = backend;
 }

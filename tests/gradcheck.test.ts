@@ -98,6 +98,21 @@ const cases: Case[] = [
     inputs: [[1, 5, 5, 3], [1, 3, 4, 4]],
     run: (x, w) => t.conv2d(x, w, null, { padding: 1 }),
   },
+  {
+    name: "conv2d of a picture",
+    inputs: [[2, 4, 3, 3], [8, 3, 2, 1], [8]],
+    run: (x, w, b) => t.conv2d(x, w, b, { padding: 1 }),
+  },
+  {
+    name: "conv2d to one channel, stride 2",
+    inputs: [[1, 5, 4, 4], [1, 4, 3, 3]],
+    run: (x, w) => t.conv2d(x, w, null, { stride: 2, padding: pad(0, 1, 0, 1) }),
+  },
+  {
+    name: "conv2d of a picture, upsampling",
+    inputs: [[1, 3, 2, 1], [5, 1, 3, 3]],
+    run: (x, w) => t.conv2d(x, w, null, { padding: 1, upsample: 2 }),
+  },
   { name: "conv2d 1x1", inputs: [[2, 3, 4, 6], [10, 6, 1, 1]], run: (x, w) => t.conv2d(x, w, null) },
   {
     name: "groupNorm",

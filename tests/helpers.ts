@@ -2,7 +2,7 @@
 // checks, checkpoints opened for a while.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type CheckpointFile, openCheckpoint } from "../data/formats/index.ts";
-import { device, type DeviceName, memory, type Shape, Tensor, tensor } from "../src/index.ts";
+import { asyncScope, device, type DeviceName, memory, type Shape, Tensor, tensor } from "../src/index.ts";
 
 /** Devices beside the CPU, and why those that this machine lacks cannot be had. */
 export const others: readonly DeviceName[] = ["gpujs", "webgpu"];
@@ -24,7 +24,11 @@ export function describeDevices(
     }
     describe(`${name} (${each})`, () => {
       beforeAll(async () => void await device(each));
-      afterAll(async () => void await device("cpu"));
+      afterAll(async () => {
+        await device(each);
+        await asyncScope(() => tensor([0]).floats()); // Deno panics if the GPU is still busy when the process ends
+        await device("cpu");
+      });
       group(each);
     });
   }

@@ -9,6 +9,7 @@ import { preset } from "../nn/config.ts";
 import { VQGAN } from "../nn/vqgan.ts";
 import { NoAdapterError } from "../src/backends/webgpu/adapter.ts";
 import { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
+import { OneKind, prove } from "../src/backends/webgpu/prove.ts";
 import { Tuner } from "../src/backends/webgpu/tune.ts";
 import { asyncScope, conv2d, currentBackend, device, grad, matmul, Random, tensor } from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
@@ -53,13 +54,11 @@ describeDevices("the GPU", () => {
     model.dispose();
   });
 
-  test("computes the same with tiles of every kind, measures them once and remembers", () =>
+  test("computes the same with tiles of every kind", () =>
     asyncScope(async () => {
       const { gpu } = backend(), before = gpu.tuner;
-      const folder = mkdtempSync(join(tmpdir(), "tessera-tiles-")),
-        file = join(folder, "tessera", "tiles.json");
       const images = [drawn("x", [1, 12, 12, 16]), drawn("y", [2, 6, 7, 32])];
-      const filters = [drawn("v", [72, 16, 3, 3]), drawn("w", [3, 32, 3, 3])];
+      const filters = [drawn("v", [64, 16, 3, 3]), drawn("w", [3, 32, 3, 3])];
       for (const t of [...images, ...filters]) t.requiresGrad = true;
       const compute = async () => {
         const outs = [
@@ -71,25 +70,63 @@ describeDevices("the GPU", () => {
         const gradients = grad(outs.slice(0, 2), [...images, ...filters], { gradOutputs });
         return await Promise.all([...outs, ...gradients].map((t) => t.floats()));
       };
+      const untuned = await compute();
       try {
-        const untuned = await compute();
-        gpu.tuner = new Tuner("test", file, true, Infinity);
-        await compute();
-        await backend().pause();
-        const answers = JSON.parse(readFileSync(file, "utf8")).test;
-        expect(Object.keys(answers).length).toBe(gpu.tuner.size);
-        expect(gpu.tuner.size).toBeGreaterThan(5);
-        for (const choice of ["128x64 shared", "64x64 shared", "32x32 shared", "64x64 direct"]) {
-          const all = Object.fromEntries(Object.keys(answers).map((name) => [name, choice]));
-          writeFileSync(file, JSON.stringify({ test: all, other: {} }));
-          gpu.tuner = await Tuner.open("test", file, true);
-          const used: string[] = [];
-          gpu.trace = (name) => void used.push(name);
+        for (
+          const kind of [
+            "128x64 shared",
+            "64x64 shared",
+            "32x32 shared",
+            gpu.hasQuads ? "16x64 quad" : "64x64 direct",
+          ]
+        ) {
+          const wanted = gpu.tuner = new OneKind(kind);
           const tuned = await compute();
-          gpu.trace = null;
-          expect(used.some((name) => name.endsWith(choice))).toBe(true);
+          expect(wanted.found).toBeGreaterThan(0);
           tuned.forEach((values, i) => expect(relativeError(values, untuned[i])).toBeLessThan(2e-6));
         }
+      } finally {
+        gpu.tuner = before;
+      }
+    }));
+
+  test("finds out whether threads that load for each other are who they should be", async () => {
+    if (!backend().gpu.hasQuads) return;
+    const proves = async (change: (body: string) => string) => {
+      const { gpu } = await WebGpuBackend.open(), kernel = gpu.kernel.bind(gpu);
+      Object.assign(gpu, { report: { ...gpu.report, isSoftware: false } }); // whose tiles are others
+      gpu.kernel = (name, source) =>
+        kernel(name, () => {
+          const text = source();
+          return { ...text, body: change(text.body) };
+        });
+      return await prove(gpu);
+    };
+    expect(await proves((body) => body)).toBe(true);
+    expect(await proves((body) => body.replace(/quadBroadcast\((\w+), 1u\)/g, "quadBroadcast($1, 2u)"))).toBe(
+      false,
+    );
+  });
+
+  test("measures tiles once, and remembers", () =>
+    asyncScope(async () => {
+      const { gpu } = backend(), before = gpu.tuner;
+      const folder = mkdtempSync(join(tmpdir(), "tessera-tiles-"));
+      const file = join(folder, "tessera", "tiles.json");
+      const compute = () => matmul(drawn("a", [9, 16]), drawn("b", [16, 64])).floats();
+      try {
+        gpu.tuner = new Tuner("test", file, true, Infinity);
+        const first = await compute();
+        await backend().pause();
+        const answers = JSON.parse(readFileSync(file, "utf8"));
+        expect(Object.keys(answers.test).length).toBe(1);
+        const [tile] = Object.values(answers.test);
+        expect(tile).toMatch(/^\d+x\d+ (shared|direct|quad)$/);
+        gpu.tuner = await Tuner.open("test", file, true);
+        expect(gpu.tuner.size).toBe(1);
+        expect(await compute()).toEqual(first);
+        await backend().pause();
+        expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(answers);
         for (const damaged of ["damaged", "null", '{"test":null}', '{"test":{"conv":1,"matmul":null}}']) {
           writeFileSync(file, damaged);
           expect((await Tuner.open("test", file, true)).size).toBe(0);

@@ -1,10 +1,12 @@
-// Winograd's convolutions against the definition's, over shapes whose patches hang over every border, and how much
-// they err against float64.
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+// Winograd's convolutions against the definition's, over shapes whose patches hang over every border, on the CPU and on
+// the GPU.
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { VQGAN } from "../nn/index.ts";
-import { backward, conv2d, device, grad, Random, scope, type Tensor, tensor } from "../src/index.ts";
+import type { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
+import { backward, conv2d, currentBackend, device, type DeviceName } from "../src/index.ts";
+import { grad, Random, scope, type Tensor, tensor } from "../src/index.ts";
 import { fillState, picture, tinyConfig } from "./fill.ts";
-import { expectNoLeak } from "./helpers.ts";
+import { describeDevices, expectNoLeak } from "./helpers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -22,17 +24,19 @@ interface Case {
 async function results(
   exact: boolean,
   { shape, outputs, kernel = 3, padding = 1, upsample }: Case,
+  name: DeviceName = "cpu",
+  dtype: "f32" | "f16" = "f32",
 ): Promise<Float32Array[]> {
-  await device("cpu", { exact });
+  await device(name, { exact });
   const random = new Random(3);
   const tensors = scope((): Tensor[] => {
-    const x = random.normal(shape), w = random.normal([outputs, shape[3], kernel, kernel]);
+    const x = random.normal(shape).cast(dtype), w = random.normal([outputs, shape[3], kernel, kernel]);
     const bias = random.normal([outputs]);
     for (const t of [x, w]) t.requiresGrad = true;
     const y = conv2d(x, w, bias, { padding, upsample });
-    const g = random.normal(y.shape);
+    const g = random.normal(y.shape).cast(dtype);
     const residual = conv2d(x, w, bias, { padding, upsample, residual: g });
-    return [y.detach(), residual.detach(), ...grad([y], [x, w], { gradOutputs: [g] })];
+    return [y.detach(), residual.detach(), ...grad([y], name === "cpu" ? [x, w] : [x], { gradOutputs: [g] })];
   });
   const values = await Promise.all(tensors.map((t) => t.floats()));
   for (const t of tensors) t.dispose();
@@ -120,3 +124,44 @@ async function gradients(model: VQGAN, exact: boolean): Promise<Map<string, Floa
   model.zeroGrad();
   return values;
 }
+
+describeDevices("Winograd", (name) => {
+  const counts = () => {
+    const { gpu: { counts: { buffers, pipelines, bindGroups } } } = currentBackend() as WebGpuBackend;
+    return { buffers, pipelines, bindGroups };
+  };
+  let before: boolean | undefined;
+  beforeAll(() => void (before = currentBackend().exact));
+  afterAll(async () => void await device(name, { exact: before }));
+
+  const cases: (Case & { readonly dtype?: "f16"; readonly few?: true })[] = [
+    { shape: [2, 13, 10, 20], outputs: 20 },
+    { shape: [1, 13, 10, 18], outputs: 33, padding: 0 }, // no whole vectors
+    { shape: [1, 9, 9, 16], outputs: 70, padding: 2 },
+    { shape: [3, 200, 201, 16], outputs: 16 }, // two strips
+    { shape: [2, 13, 10, 20], outputs: 20, dtype: "f16" },
+    { shape: [2, 13, 10, 12], outputs: 20, few: true }, // the definition either way
+    { shape: [1, 8, 8, 16], outputs: 20, few: true },
+  ];
+  for (const one of cases) {
+    const { shape, outputs, padding = 1, dtype = "f32", few } = one;
+    test(`equals the definition: [${shape}] -> ${outputs}, padding ${padding}, ${dtype}`, () =>
+      expectNoLeak(async () => {
+        if (dtype === "f16" && !currentBackend().hasF16) return;
+        const wanted = await results(true, one, name, dtype), got = await results(false, one, name, dtype);
+        const made = counts(), again = await results(false, one, name, dtype);
+        expect(counts()).toEqual(made);
+        expect(again).toEqual(got);
+        // the definition's filters are f16 where pictures are; Winograd's, larger than the weights, stay f32
+        const limit = dtype === "f16" ? 4e-4 : 2e-7 * Math.sqrt(Math.max(16, shape[3], outputs));
+        for (const i of [0, 1, 2]) {
+          const error = difference(got[i], wanted[i]);
+          if (few) expect(error).toBe(0);
+          else {
+            expect(error).toBeLessThan(limit);
+            expect(error).toBeGreaterThan(0);
+          }
+        }
+      }));
+  }
+}, ["webgpu"]);

@@ -1,5 +1,5 @@
-// The work that all sides do: the convolutions of f16-16384 and its discriminator, forward and both gradients, and the
-// matrix products of attention and of the search for codes.
+// The work that all sides do: the convolutions of f16-16384, of its discriminator and of VGG16's first layers, forward and
+// both gradients, and the matrix products of attention and of the search for codes.
 
 /** A convolution of [1, size, size, inputs], or one of its gradients. */
 export interface ConvJob {
@@ -32,6 +32,8 @@ interface Shape {
   readonly kernel?: number;
   readonly stride?: 1 | 2;
   readonly upsample?: 1 | 2;
+  /** Whether the gradients are measured as well. */
+  readonly isLearnt?: boolean;
 }
 
 function conv(
@@ -45,17 +47,23 @@ function conv(
 
 const shapes: readonly Shape[] = [
   { size: 256, inputs: 3, outputs: 128 },
-  { size: 256, inputs: 128, outputs: 128 },
-  { size: 256, inputs: 128, outputs: 128, stride: 2 },
-  { size: 64, inputs: 256, outputs: 256 },
-  { size: 64, inputs: 256, outputs: 256, upsample: 2 },
-  { size: 16, inputs: 512, outputs: 512 },
-  { size: 128, inputs: 256, outputs: 128, kernel: 1 },
-  { size: 256, inputs: 128, outputs: 3 },
-  { size: 128, inputs: 64, outputs: 128, kernel: 4, stride: 2 },
-  { size: 64, inputs: 128, outputs: 256, kernel: 4 },
+  { size: 256, inputs: 128, outputs: 128, isLearnt: true },
+  { size: 256, inputs: 128, outputs: 128, stride: 2, isLearnt: true },
+  { size: 64, inputs: 256, outputs: 256, isLearnt: true },
+  { size: 64, inputs: 256, outputs: 256, upsample: 2, isLearnt: true },
+  { size: 16, inputs: 512, outputs: 512, isLearnt: true },
+  { size: 128, inputs: 256, outputs: 128, kernel: 1, isLearnt: true },
+  { size: 256, inputs: 128, outputs: 3, isLearnt: true },
+  // VGG16
+  { size: 256, inputs: 3, outputs: 64, isLearnt: true },
+  { size: 256, inputs: 64, outputs: 64, isLearnt: true },
+  // the discriminator; the fourth is of the one with three layers
+  { size: 256, inputs: 3, outputs: 64, kernel: 4, stride: 2, isLearnt: true },
+  { size: 128, inputs: 64, outputs: 128, kernel: 4, stride: 2, isLearnt: true },
+  { size: 64, inputs: 128, outputs: 256, kernel: 4, isLearnt: true },
+  { size: 32, inputs: 256, outputs: 512, kernel: 4 },
+  { size: 63, inputs: 256, outputs: 1, kernel: 4, isLearnt: true },
 ];
-const learnt: readonly Shape[] = [shapes[1], shapes[3], shapes[5], shapes[8]];
 const products: readonly (readonly [number, number, number])[] = [
   [256, 512, 512],
   [256, 512, 256],
@@ -65,7 +73,8 @@ const products: readonly (readonly [number, number, number])[] = [
 /** @param most multiplications at most; larger pictures are halved until they fit, as a GPU of software needs it */
 export function jobs(most: number): Job[] {
   const fit = (job: ConvJob): ConvJob =>
-    flops(job) / 2 <= most || job.size <= 16 ? job : fit({ ...job, size: job.size / 2 });
+    flops(job) / 2 <= most || job.size <= 16 ? job : fit({ ...job, size: job.size >> 1 });
+  const learnt = shapes.filter(({ isLearnt }) => isLearnt);
   return [
     ...shapes.map((shape) => fit(conv("forward", shape))),
     ...learnt.map((shape) => fit(conv("inputGrad", shape))),

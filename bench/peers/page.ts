@@ -55,9 +55,22 @@ function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return worst / size;
 }
 
+/** Milliseconds of a sample at least, so that the clock and the start of a call do not count; and calls in it at most. */
+const SAMPLE = 100, CALLS = 100;
+/** A side that takes so many milliseconds a call is asked three times at most. */
+const SLOW = 2000;
+
+/** Milliseconds of a call, in the mean of `calls`. */
+async function time(prepared: Prepared, calls: number): Promise<number> {
+  const start = performance.now();
+  for (let i = 0; i < calls; i++) await prepared.run();
+  await prepared.wait();
+  return (performance.now() - start) / calls;
+}
+
 async function measure(job: Job, all: readonly Side[]) {
   const inputs = inputsOf(job), times = new Map<string, number[]>();
-  const ready = new Map<string, Prepared>();
+  const ready = new Map<string, { prepared: Prepared; calls: number; most: number }>();
   let wanted: ArrayLike<number> | null = null;
   for (const { name, prepare } of all) {
     try {
@@ -69,23 +82,20 @@ async function measure(job: Job, all: readonly Side[]) {
       const off = wanted ? difference(values, wanted) : 0;
       wanted ??= values;
       if (!(off < 1e-4)) throw new Error(`its result is off by ${off} of the largest value`);
-      await prepared.run();
-      await prepared.wait();
-      ready.set(name, prepared);
+      const ms = await time(prepared, 1);
+      const calls = Math.min(CALLS, Math.ceil(SAMPLE / ms));
+      ready.set(name, { prepared, calls, most: ms > SLOW ? Math.min(3, rounds) : rounds });
       times.set(name, []);
     } catch (error) {
       await send({ problem: `${name}, ${describe(job)}: ${text(error)}` });
     }
   }
   for (let round = 0; round < rounds; round++) {
-    for (const [name, prepared] of ready) {
-      const start = performance.now();
-      await prepared.run();
-      await prepared.wait();
-      times.get(name)!.push(performance.now() - start);
+    for (const [name, { prepared, calls, most }] of ready) {
+      if (round < most) times.get(name)!.push(await time(prepared, calls));
     }
   }
-  for (const prepared of ready.values()) prepared.dispose();
+  for (const { prepared } of ready.values()) prepared.dispose();
   await send({ job: describe(job), flops: flops(job), times: Object.fromEntries(times) });
 }
 

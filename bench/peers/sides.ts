@@ -259,7 +259,12 @@ interface TfTensor {
 interface Tf {
   setBackend(name: "webgpu"): Promise<boolean>;
   ready(): Promise<void>;
-  backend(): { device: GPUDevice; submitQueue(): void };
+  backend(): {
+    device: GPUDevice;
+    ensureCommandEncoderReady(): void;
+    endComputePassEncoder(): void;
+    submitQueue(): void;
+  };
   engine(): { runKernel(name: string, inputs: Record<string, TfTensor>, attributes: object): TfTensor };
   tensor(values: Float32Array, shape: readonly number[]): TfTensor;
   tidy(f: () => TfTensor): TfTensor;
@@ -320,8 +325,11 @@ export async function tfjs(tf: Tf): Promise<Side> {
         last = tf.tidy(compute);
       },
       wait: () => {
-        tf.backend().submitQueue();
-        return tf.backend().device.queue.onSubmittedWorkDone();
+        const backend = tf.backend();
+        backend.ensureCommandEncoderReady(); // there is none after every fifteenth call
+        backend.endComputePassEncoder(); // else what was recorded is dropped
+        backend.submitQueue();
+        return backend.device.queue.onSubmittedWorkDone();
       },
       read: async () => {
         const values = await last!.data();

@@ -131,6 +131,8 @@ export interface Backend {
   readonly description: string;
   /** Whether buffers can hold f16. */
   readonly hasF16: boolean;
+  /** Whether convolutions are computed by their definition alone, where there is Winograd's shorter way too. */
+  exact?: boolean;
 
   // Memory
   /** @param dtype what it will hold; only f16 matters */

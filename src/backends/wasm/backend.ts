@@ -53,7 +53,6 @@ export class WasmBackend implements Backend {
   /** Whether vectors have 256 bits (wide.ts). */
   readonly wide = WIDE;
 
-  /** Whether convolutions are computed by their definition alone, without Winograd's shorter way. */
   get exact(): boolean {
     return this.#convolutions.exact;
   }

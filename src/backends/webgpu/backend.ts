@@ -42,6 +42,13 @@ export class WebGpuBackend implements Backend {
     return `${name}, by ${source}${warning}`;
   }
 
+  get exact(): boolean {
+    return this.gpu.exact;
+  }
+  set exact(on: boolean) {
+    this.gpu.exact = on;
+  }
+
   get hasF16(): boolean {
     return this.gpu.hasF16;
   }

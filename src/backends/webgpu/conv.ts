@@ -1,29 +1,18 @@
 // Convolution and its input gradient as implicit products: the rows of gemm.ts are pixels, read where their taps lie.
 // Enlarging and strides leave several small filters, one for each place modulo a period, with weights added up where
 // taps fall on the same pixel: an enlarged image is never stored, and a 3x3 filter on it costs 4 taps instead of 9.
-import type { Buffer, ConvSpec } from "../backend.ts";
-import { fill } from "./elementwise.ts";
-import {
-  ceil,
-  chooseTile,
-  extensionsOf,
-  named,
-  packed,
-  plainRows,
-  type Rows,
-  type Taps,
-  threadsOf,
-  type Tile,
-  tiledProduct,
-  tileMemory,
-  tilesOf,
-} from "./gemm.ts";
+import { type Buffer, type ConvSpec, itemBytes } from "../backend.ts";
+import { each, fill, groupsOf } from "./elementwise.ts";
+import { ceil, type Rows } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
-import { storeVector, wholeVectors } from "./matmul.ts";
-import { div, mod } from "./wgsl.ts";
+import { wholeVectors } from "./matmul.ts";
+import type { Taps } from "./pack.ts";
+import { loadVector, multiply, plainRows, storeVector } from "./product.ts";
+import { takesWinograd, winograd } from "./winograd.ts";
+import { repeat, THREADS, u32s } from "./wgsl.ts";
 
 /** Outputs start + period q, q < size, along one side: tap t reads input q * step + first + t. */
-interface Phase extends Taps {
+export interface Phase extends Taps {
   readonly start: number;
   readonly period: number;
   readonly size: number;
@@ -82,7 +71,7 @@ function gradPhases(inputs: number, kernel: number, stride: number, pad: number,
 }
 
 /** What both directions have in common. */
-interface Job {
+export interface Job {
   readonly batch: number;
   /** Of the image that is read and of the one that is written. */
   readonly height: number;
@@ -152,15 +141,66 @@ function convolve(
   acrosses: readonly Phase[],
 ): void {
   const { batch, height, width, inputs } = job;
-  wholeVectors(gpu, x, 0, batch * height * width, inputs, (whole) => {
-    for (const down of downs) {
-      for (const across of acrosses) {
-        if (down.count * across.count > 0) {
-          convolvePhase(gpu, whole, w, bias, residual, out, job, down, across);
-        }
+  const phases = downs.flatMap((down) => acrosses.map((across) => ({ down, across })))
+    .filter(({ down, across }) => down.count * across.count > 0);
+  for (const { down, across } of phases) {
+    const product = (rows: Buffer) => convolvePhase(gpu, rows, w, bias, residual, out, job, down, across);
+    if (isPatched(job, down, across)) patches(gpu, x, job, down, across, product);
+    else wholeVectors(gpu, x, 0, batch * height * width, inputs, product);
+  }
+}
+
+/**
+ * Whether a pixel's taps are laid out one behind the other first: the three channels of a picture fill a vector badly, and
+ * would be looked for once a tap. Where they become many channels, the memory does not count.
+ */
+function isPatched({ inputs, outputs }: Job, down: Phase, across: Phase): boolean {
+  const taps = down.count * across.count;
+  return inputs < 4 && taps > 1 && outputs >= taps * inputs;
+}
+
+/** The taps of each pixel [pixels, taps * inputs] in whole vectors, for the length of `body`. */
+function patches(
+  gpu: Gpu,
+  x: Buffer,
+  job: Job,
+  down: Phase,
+  across: Phase,
+  body: (rows: Buffer) => void,
+): void {
+  const { inputs } = job, taps = down.count * across.count, quads = ceil(taps * inputs, 4);
+  const dtype = dtypeOf(x), rows = job.batch * down.size * across.size;
+  const params = { rows, ...numbersOf(job, down, across) };
+  const kernel = gpu.kernel(`patches of ${taps} x ${inputs}`, () => {
+    const { prepare, step, find } = pixelRows(`${inputs}u`);
+    const load = (tap: number, c: number) => {
+      const k = tap * inputs + c;
+      return `    v${k >> 2}[${k & 3}] = select(0.0, f32(x[at0 + ${c}u]), has0);`;
+    };
+    return {
+      inputs: { x: "f32" },
+      outputs: { out: "vec4f" },
+      params: u32s(params),
+      threads: THREADS,
+      body: `${each("p.rows")}
+${prepare(0, "i")}
+${repeat(quads, (q) => `  var v${q} = vec4f();`)}
+${
+        repeat(taps, (tap) =>
+          `  {
+    let tap = ${tap}u;
+${step}
+${find(0)}
+${repeat(inputs, (c) => load(tap, c))}
+  }`)
       }
-    }
+${repeat(quads, (q) => `  out[i * ${quads}u + ${q}u] = out_t(v${q});`)}`,
+    };
   });
+  gpu.with(rows * quads * 4 * itemBytes[dtype], (to) => {
+    gpu.run(kernel, [x, to], groupsOf(rows), params);
+    body(to);
+  }, dtype);
 }
 
 function convolvePhase(
@@ -174,105 +214,98 @@ function convolvePhase(
   down: Phase,
   across: Phase,
 ): void {
-  const { outputs } = job;
-  const pixels = job.batch * down.size * across.size;
+  const { batch, inputs, outputs, outStride, inStride } = job;
+  if (takesWinograd(gpu, job, [down, across])) {
+    return winograd(gpu, x, w, bias, residual, out, job, [down, across]);
+  }
+  const rows = batch * down.size * across.size, taps = down.count * across.count;
   const isVector = outputs % 4 === 0, type = isVector ? "vec4f" : "f32";
-  const more = [...(bias ? ["bias"] : []), ...(residual ? ["residual"] : [])];
-  const name = [
-    "conv",
-    Object.values([job.batch, job.height, job.width, job.outHeight, job.outWidth, job.inputs, outputs]),
-    ...[down, across].map((
-      { start, period, size, step, first, count },
-    ) => [start, period, size, step, first, count]),
-    ...more,
-  ].join(" ");
-  /** Four numbers from element `at` of a buffer that is read. */
-  const four = (buffer: string, at: string) =>
-    isVector
-      ? `vec4f(${buffer}[(${at}) >> 2u])`
-      : `vec4f(${
-        [0, 1, 2, 3].map((e) => `f32(${buffer}[min(${at} + ${e}u, arrayLength(&${buffer}) - 1u)])`).join(", ")
-      })`;
-  const kernel = (tile: Tile) =>
-    gpu.kernel(named(name, tile), () => ({
-      inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(more.map((input) => [input, type])) },
-      outputs: { out: type },
-      extensions: extensionsOf(tile),
-      threads: threadsOf(tile),
-      flops: 2 * pixels * outputs * job.inputs * down.count * across.count,
-      globals: tileMemory(tile),
-      body: tiledProduct(
-        tile,
-        pixelRows(job, down, across, pixels),
-        pixels,
-        outputs,
-        {
-          columns: (c) => bias ? `  let bias${c} = ${four("bias", `column${c}`)};` : "",
-          row: `    let at = (${outPixel(job, down, across)}) * ${outputs}u;`,
-          store: (acc, c) => {
-            const more = (bias ? ` + bias${c}` : "") +
-              (residual ? ` + ${four("residual", `at + column${c}`)}` : "");
-            return `let value = ${acc}${more}; ${
-              storeVector("at", `column${c}`, outputs, isVector, "value")
-            }`;
-          },
-        },
-        gpu.madd,
-      ),
-    }));
-  const weights = filters(job, down, across);
-  const others = [...(bias ? [bias] : []), ...(residual ? [residual] : []), out];
-  const tile = chooseTile(gpu, name, [pixels, outputs, ceil(job.inputs, 4)], kernel, weights, x, others);
-  packed(gpu, w, 0, weights, tile, dtypeOf(x), (columns) => {
-    gpu.run(kernel(tile), [x, columns, ...others], tilesOf(tile, pixels, outputs));
-  });
-}
-
-const filters = ({ inputs, outputs, outStride, inStride }: Job, down: Phase, across: Phase) => {
-  const taps = ({ count, from, slope, reach, kernel }: Phase): Taps => ({
-    count,
-    from,
-    slope,
-    reach,
-    kernel,
-  });
-  return { inputs, outputs, outStride, inStride, down: taps(down), across: taps(across) };
-};
-
-/** The pixel of the output that is row `row` of the product. */
-function outPixel(job: Job, down: Phase, across: Phase): string {
-  if (down.period === 1 && across.period === 1) return "row";
-  const line = div("row", across.size);
-  const y = `(${mod(line, down.size)} * ${down.period}u + ${down.start}u)`;
-  const x = `${mod("row", across.size)} * ${across.period}u + ${across.start}u`;
-  return `(${div(line, down.size)} * ${job.outHeight}u + ${y}) * ${job.outWidth}u + ${x}`;
-}
-
-/** Pixels with their taps one behind the other. */
-function pixelRows(job: Job, down: Phase, across: Phase, pixels: number): Rows {
-  const { height, width } = job;
-  const channels = ceil(job.inputs, 4), taps = down.count * across.count;
-  const isSame = [down, across].every(({ count, first, step, period }) =>
-    count === 1 && first === 0 && step === 1 && period === 1
-  );
-  if (isSame && height === down.size && width === across.size) return plainRows(pixels, channels, "0u");
-  return {
-    taps,
-    channels,
-    prepare: (j, row) => {
-      const line = div(`row${j}`, across.size);
-      // pixels beyond the last lie far above the image
-      return `  let row${j} = ${row};
-  let base${j} = ${div(line, down.size)} * ${height * width}u;
-  let y${j} = select(-0x10000000, i32(${mod(line, down.size)} * ${down.step}u), row${j} < ${pixels}u);
-  let x${j} = i32(${mod(`row${j}`, across.size)} * ${across.step}u);`;
+  const isDense = isPatched(job, down, across), isPlain = isDense || isSame(job, down, across);
+  const isSpread = down.period > 1 || across.period > 1;
+  const words = { plain: isPlain, spread: isSpread, "of vectors": isVector, bias, residual };
+  const at = (row: string) => isSpread ? outPixel(row) : row;
+  multiply(gpu, x, w, 0, { inputs, outputs, outStride, inStride, down, across, isDense }, {
+    name: ["conv", ...Object.entries(words).filter(([, is]) => is).map(([word]) => word)].join(" "),
+    rows,
+    columns: outputs,
+    quads: ceil(isDense ? taps * inputs : inputs, 4),
+    flops: 2 * rows * outputs * inputs * taps,
+    source: isPlain ? plainRows("0u") : pixelRows("p.quads"),
+    store: {
+      columns: (c) => bias ? `  let bias${c} = ${loadVector("bias", `column${c}`, isVector)};` : "",
+      row: `    let at = (${at("row")}) * p.columns;`,
+      store: (acc, c) => {
+        const more = (bias ? ` + bias${c}` : "") +
+          (residual ? ` + ${loadVector("residual", `at + column${c}`, isVector)}` : "");
+        const store = storeVector("at", `column${c}`, "p.columns", isVector, "value");
+        return `let value = ${acc}${more}; ${store}`;
+      },
     },
-    step: `    let dy = i32(${div("tap", across.count)}) + ${down.first};
-    let dx = i32(${mod("tap", across.count)}) + ${across.first};`,
+    others: [
+      ...(bias ? [["bias", type, bias] as const] : []),
+      ...(residual ? [["residual", type, residual] as const] : []),
+      ["out", type, out],
+    ],
+    params: numbersOf(job, down, across),
+  });
+}
+
+/** What the texts below read of a shape. Numbers below 0 wrap round, and so do the sums that they are in. */
+function numbersOf({ height, width, outHeight, outWidth }: Job, down: Phase, across: Phase) {
+  return {
+    height,
+    width,
+    outHeight,
+    outWidth,
+    taps: down.count * across.count,
+    tapsAcross: across.count,
+    downSize: down.size,
+    downStep: down.step,
+    downFirst: down.first,
+    downStart: down.start,
+    downPeriod: down.period,
+    acrossSize: across.size,
+    acrossStep: across.step,
+    acrossFirst: across.first,
+    acrossStart: across.start,
+    acrossPeriod: across.period,
+  };
+}
+
+/** Whether each output is of the input at the same place, and of no other. */
+function isSame({ height, width }: Job, down: Phase, across: Phase): boolean {
+  return height === down.size && width === across.size &&
+    [down, across].every(({ count, first, step, period }) =>
+      count === 1 && first === 0 && step === 1 && period === 1
+    );
+}
+
+/** The pixel of the output that is a row of the product. */
+function outPixel(row: string): string {
+  const line = `${row} / p.acrossSize`;
+  const y = `${line} % p.downSize * p.downPeriod + p.downStart`;
+  const x = `${row} % p.acrossSize * p.acrossPeriod + p.acrossStart`;
+  return `(${line} / p.downSize * p.outHeight + ${y}) * p.outWidth + ${x}`;
+}
+
+/** Pixels of `channels` items each, with their taps one behind the other. */
+function pixelRows(channels: string): Rows {
+  return {
+    taps: "p.taps",
+    channels,
+    // pixels beyond the last lie far below the image
+    prepare: (j, row) =>
+      `  let row${j} = ${row};
+  let line${j} = row${j} / p.acrossSize;
+  let base${j} = line${j} / p.downSize * p.height;
+  let y${j} = select(0x10000000u, line${j} % p.downSize * p.downStep, row${j} < p.rows);
+  let x${j} = row${j} % p.acrossSize * p.acrossStep;`,
+    step: `    let dy = tap / p.tapsAcross + p.downFirst;
+    let dx = tap % p.tapsAcross + p.acrossFirst;`,
     find: (j) =>
-      `    let ty${j} = u32(y${j} + dy);
-    let tx${j} = u32(x${j} + dx);
-    let has${j} = ty${j} < ${height}u && tx${j} < ${width}u;
-    let at${j} = select(0u, (base${j} + ty${j} * ${width}u + tx${j}) * ${channels}u, has${j});`,
+      `    let ty${j} = y${j} + dy;
+    let tx${j} = x${j} + dx;
+    let has${j} = ty${j} < p.height && tx${j} < p.width;
+    let at${j} = select(0u, ((base${j} + ty${j}) * p.width + tx${j}) * ${channels}, has${j});`,
   };
 }

@@ -43,7 +43,7 @@ export function unary(gpu: Gpu, op: UnaryOp, x: Buffer, out: Buffer, length: num
   out[i] = out_t(${unaryOps[op]});`,
   }));
   const n = Math.ceil(length / 4);
-  gpu.run(kernel, [x, out], groupsOf(n), [n, p0, p1]);
+  gpu.run(kernel, [x, out], groupsOf(n), { n, p0, p1 });
 }
 
 const binaryOps: Record<BinaryOp, string> = {
@@ -103,7 +103,7 @@ export function binary(
   out[i] = out_t((${binaryOps[op]})${width === 4 ? "" : ".x"});`,
   }));
   const n = Math.ceil(length / width);
-  gpu.run(kernel, [...inputs.map(([, buffer]) => buffer), out], groupsOf(n), [n, p0]);
+  gpu.run(kernel, [...inputs.map(([, buffer]) => buffer), out], groupsOf(n), { n, p0 });
 }
 
 export function fill(gpu: Gpu, out: Buffer, length: number, value: number): void {
@@ -115,7 +115,7 @@ export function fill(gpu: Gpu, out: Buffer, length: number, value: number): void
     body: `${each("p.n")}\n  out[i] = out_t(vec4f(p.value));`,
   }));
   const n = Math.ceil(length / 4);
-  gpu.run(kernel, [out], groupsOf(n), [n, value]);
+  gpu.run(kernel, [out], groupsOf(n), { n, value });
 }
 
 /** Words are copied as bits, i32 as well as f32; f16 as the numbers they are. */
@@ -143,7 +143,7 @@ ${lines.join("\n")}
   out[${at("p.to", out.strides)}] = out_t(x[${at("p.begin", x.strides)}]);`,
     };
   });
-  gpu.run(kernel, [x.buffer, out.buffer], groupsOf(n), [n, x.offset, out.offset]);
+  gpu.run(kernel, [x.buffer, out.buffer], groupsOf(n), { n, begin: x.offset, to: out.offset });
 }
 
 /** Rows of `columns` numbers with zeros behind them, so that they are whole vectors. */
@@ -169,7 +169,7 @@ ${repeat(4, (e) => `  if (first + ${e}u < ${columns}u) { v[${e}] = f32(x[at + ${
   out[i] = out_t(v);`,
   }));
   const n = rows * vectors;
-  gpu.run(kernel, [x, out], groupsOf(n), [n, offset]);
+  gpu.run(kernel, [x, out], groupsOf(n), { n, begin: offset });
 }
 
 export function gather(
@@ -189,7 +189,7 @@ export function gather(
   out[i] = table[indices[${div("i", columns)}] * ${columns}u + ${mod("i", columns)}];`,
   }));
   const n = count * columns;
-  gpu.run(kernel, [indices, table, out], groupsOf(n), [n]);
+  gpu.run(kernel, [indices, table, out], groupsOf(n), { n });
 }
 
 /** A thread has a column: the order of additions is that of the indices. */
@@ -213,7 +213,7 @@ export function scatterAdd(
     table[at] += rows[i * ${columns}u + column];
   }`,
   }));
-  gpu.run(kernel, [indices, rows, table], Math.ceil(columns / 64), [count]);
+  gpu.run(kernel, [indices, rows, table], Math.ceil(columns / 64), { count });
 }
 
 /** m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= step m / (sqrt(v) / correction + eps), as torch orders it. */
@@ -257,10 +257,6 @@ export function adam(
   w[i] = ${keep("w[i]", "fresh")};`,
   }));
   const n = Math.ceil(length / 4);
-  gpu.run(kernel, [grad, param, expAvg, expAvgSq], groupsOf(n), [
-    n,
-    ...Object.values(scalars),
-    ...Object.values(rates),
-    1 / (lossScale ?? 1),
-  ]);
+  const params = { n, ...scalars, ...rates, unscale: 1 / (lossScale ?? 1) };
+  gpu.run(kernel, [grad, param, expAvg, expAvgSq], groupsOf(n), params);
 }

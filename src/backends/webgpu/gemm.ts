@@ -1,9 +1,7 @@
 // The product behind convolutions, matrix products and the search of codes: out [rows, columns] = a [rows, depth] b. A
-// workgroup computes a tile of the output; its threads bring both factors to the workgroup's memory, 16 steps of depth at a
-// time, or, in tiles of another kind, read what they need by themselves.
-import { type Buffer, type DType, itemBytes } from "../backend.ts";
-import { each, groupsOf } from "./elementwise.ts";
-import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
+// workgroup computes a tile of the output. How its threads come by the factors depends on the kind of tile.
+import type { DType } from "../backend.ts";
+import type { Gpu } from "./gpu.ts";
 import {
   MATRIX_QUADS,
   matrixExtensions,
@@ -12,14 +10,11 @@ import {
   type MatrixShape,
   matrixTile,
 } from "./matrix.ts";
-import type { Kernel } from "./pipelines.ts";
-import type { Trial } from "./tune.ts";
-import { div, mod, repeat, THREADS } from "./wgsl.ts";
+import { div, mod, repeat } from "./wgsl.ts";
 
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
-/** Text that adds a product to a sum. */
+/** The text of a sum and a product. */
 export type Madd = (sum: string, a: string, b: string) => string;
 
 /** Part of the output that a workgroup computes; a thread has `perThread` rows of `vectors` times four columns. */
@@ -28,8 +23,11 @@ export interface Tile {
   readonly columns: number;
   readonly perThread: number;
   readonly vectors: number;
-  /** How factors come: through the workgroup's memory, by each thread for itself, or through memory to matrices (matrix.ts). */
-  readonly kind: "shared" | "direct" | "matrix";
+  /**
+   * Who brings the factors: all threads, through the workgroup's memory, or through it to matrices (matrix.ts); four
+   * neighbours, which have the same rows, one row of four each for the others; or each thread for itself.
+   */
+  readonly kind: "shared" | "matrix" | "quad" | "direct";
   readonly matrix?: MatrixShape;
 }
 
@@ -39,6 +37,9 @@ const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, kind: "s
 const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, kind: "shared" };
 const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, kind: "shared" };
 const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, kind: "shared" };
+const QUAD: Tile = { rows: 64, columns: 64, perThread: 8, vectors: 2, kind: "quad" };
+/** For a CPU that plays GPU: four threads in all. */
+const QUAD_OF_SOFTWARE: Tile = { rows: 16, columns: 64, perThread: 16, vectors: 4, kind: "quad" };
 /** Tiles that keep a GPU busy. */
 const MANY = 256;
 
@@ -50,9 +51,11 @@ const MANY = 256;
 export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number, dtype: DType): Tile[] {
   const isWide = dtype === "f16" && depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
   if (gpu.matrix && isWide) return [matrixTile(gpu.matrix)];
-  const direct = directTile(rows, columns), shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
-  // a CPU that plays GPU pays dearly for each barrier, and not at all for reading what its caches hold
-  return gpu.report.isSoftware ? [direct, ...shared] : [...shared, direct];
+  const direct = directTile(gpu, rows, columns),
+    shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
+  // a CPU that plays GPU pays dearly for each barrier
+  if (gpu.report.isSoftware) return [direct, ...shared];
+  return [...shared, direct, ...gpu.hasQuads && direct.columns === QUAD.columns ? [QUAD] : []];
 }
 
 function sharedTiles(rows: number, columns: number): Tile[] {
@@ -63,9 +66,11 @@ function sharedTiles(rows: number, columns: number): Tile[] {
 }
 
 /** The smallest that takes all rows or columns, up to 64x64. */
-function directTile(rows: number, columns: number): Tile {
+function directTile(gpu: Gpu, rows: number, columns: number): Tile {
   const least = (sizes: number[], wanted: number) => sizes.find((size) => wanted <= size) ?? 64;
   const width = least([4, 8, 16, 32], columns), vectors = Math.min(4, width / 4);
+  // a load costs a CPU that plays GPU more than ten multiplications
+  if (gpu.report.isSoftware && width === 64 && rows > 8 && gpu.hasQuads) return QUAD_OF_SOFTWARE;
   return { rows: least([8, 16, 32], rows), columns: width, perThread: 8, vectors, kind: "direct" };
 }
 
@@ -77,11 +82,17 @@ export function tilesOf(tile: Tile, rows: number, columns: number): number {
 export const threadsAcross = (tile: Tile): number => tile.columns / 4 / tile.vectors;
 export const threadsOf = (tile: Tile): number => (tile.rows / tile.perThread) * threadsAcross(tile);
 
+/** What tells a tile from its rivals. */
+export const tileName = ({ rows, columns, kind }: Tile): string => `${rows}x${columns} ${kind}`;
+
 /** Where the vectors of `a` come from, as text: a row is the vectors of its taps, one after another. */
 export interface Rows {
-  readonly taps: number;
-  /** Vectors of a tap. */
-  readonly channels: number;
+  /** How many, as text. */
+  readonly taps: string;
+  /** The first of them, where each tile of rows has its own: text that knows `rowTile`. */
+  readonly firstTap?: string;
+  /** Vectors of a tap, as text. */
+  readonly channels: string;
   /** Declarations for the `j`-th row of a thread, whose number is `row`; before the loops. */
   readonly prepare: (j: number, row: string) => string;
   /** Declarations for all rows, at each `tap`. */
@@ -95,12 +106,14 @@ export const packedColumns = (columns: number, tile: Tile): number =>
   ceil(columns, tile.columns) * tile.columns;
 
 /** Extensions of WGSL that the tile's text uses. */
-export const extensionsOf = ({ kind }: Tile): readonly string[] => kind === "matrix" ? matrixExtensions : [];
+export function extensionsOf({ kind }: Tile): readonly string[] {
+  return kind === "matrix" ? matrixExtensions : kind === "quad" ? ["subgroups"] : [];
+}
 
 /** Workgroup memory of `product`. */
 export function tileMemory(tile: Tile): string {
   if (tile.kind === "matrix") return matrixMemory;
-  if (tile.kind === "direct") return "";
+  if (tile.kind !== "shared") return "";
   return `var<workgroup> aTile: array<vec4f, ${tile.rows * QUADS}>;
 var<workgroup> bTile: array<vec4f, ${tile.columns * QUADS}>;`;
 }
@@ -118,7 +131,7 @@ export function eachSum(tile: Tile, text: (i: number, c: number) => string): str
 /** Vectors along the depth that the tile has in the workgroup's memory. */
 const quadsOf = (tile: Tile): number => tile.kind === "matrix" ? MATRIX_QUADS : QUADS;
 
-/** What `product` knows before its loop: the thread's place `tx`, `ty` in its tile, and the vector it loads, `lane`. */
+/** What `product` knows before its loop: the thread's place `tx`, `ty` in its tile, and which of several loads is its, `lane`. */
 export function places(tile: Tile): string {
   return `  let tx = ${mod("lid", threadsAcross(tile))};
   let ty = ${div("lid", threadsAcross(tile))};
@@ -126,234 +139,102 @@ export function places(tile: Tile): string {
 }
 
 /** Rows that a thread loads. */
-export const loadsOf = (tile: Tile): number =>
-  tile.kind === "direct" ? tile.perThread : (tile.rows * quadsOf(tile)) / threadsOf(tile);
+export function loadsOf(tile: Tile): number {
+  if (tile.kind === "direct") return tile.perThread;
+  return tile.kind === "quad" ? tile.perThread / 4 : (tile.rows * quadsOf(tile)) / threadsOf(tile);
+}
 
 /** What a thread's loads of `a` need, for the tile of rows `rowTile`. */
 export function prepareRows(tile: Tile, rows: Rows): string {
-  const own = (j: number) =>
-    tile.kind === "direct" ? `(${rowOf(tile, j)})` : div(`lid + ${j * threadsOf(tile)}u`, quadsOf(tile));
-  return repeat(loadsOf(tile), (j) => rows.prepare(j, `rowTile * ${tile.rows}u + ${own(j)}`));
+  const own = (j: number) => {
+    if (tile.kind === "direct") return rowOf(tile, j);
+    if (tile.kind === "quad") return `ty + (${4 * j}u + lane) * ${tile.rows / tile.perThread}u`;
+    return div(`lid + ${j * threadsOf(tile)}u`, quadsOf(tile));
+  };
+  return repeat(loadsOf(tile), (j) => rows.prepare(j, `rowTile * ${tile.rows}u + (${own(j)})`));
 }
 
-/** Computes the thread's sums in the tile at (`rowTile`, `columnTile`). `columns` are those of `b`. */
-export function product(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
-  if (tile.matrix) return matrixProduct(tile, tile.matrix, rows, columns);
+/**
+ * Computes the thread's sums in the tile at (`rowTile`, `columnTile`).
+ * @param vectors of a row of `b`, as text
+ */
+export function product(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+  if (tile.matrix) return matrixProduct(tile, tile.matrix, rows, vectors);
+  const loop = tile.kind === "quad" ? quadLoop : tile.kind === "direct" ? directLoop : sharedLoop;
   return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
-  for (var tap = 0u; tap < ${rows.taps}u; tap++) {
+  let firstTap = ${rows.firstTap ?? "0u"};
+  for (var tap = firstTap; tap < firstTap + ${rows.taps}; tap++) {
 ${rows.step}
 ${repeat(loadsOf(tile), rows.find)}
-${(tile.kind === "shared" ? sharedLoop : directLoop)(tile, rows, columns, madd)}
+${loop(tile, rows, vectors, madd)}
   }`;
 }
 
 const load = (j: number, channel: string) => `select(vec4f(), vec4f(a[at${j} + ${channel}]), has${j})`;
 
-function directLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
-  const across = columns / 4;
-  const multiply = (e: "x" | "y" | "z" | "w", step: number) => {
-    const factors = repeat(
-      tile.vectors,
-      (c) => `    let b${c} = vec4f(b[place + ${step * across + c * threadsAcross(tile)}u]);`,
-    );
-    return `    {\n${factors}\n${
-      eachSum(tile, (i, c) => `    ${madd(`acc${i}_${c}`, `a${i}.${e}`, `b${c}`)}`)
-    }\n    }`;
-  };
-  return `  var place = tap * ${rows.channels * 4 * across}u + columnTile * ${tile.columns / 4}u + tx;
-  for (var channel = 0u; channel < ${rows.channels}u; channel++) {
-${repeat(tile.perThread, (i) => `    let a${i} = ${load(i, "channel")};`)}
-${(["x", "y", "z", "w"] as const).map(multiply).join("\n")}
-    place += ${4 * across}u;
+/** The loop over vectors of `a`, each of which meets four rows of `b`, the first of them at `place`. */
+function eachVector(tile: Tile, { channels }: Rows, vectors: string, body: string): string {
+  return `  var place = tap * ${channels} * 4u * ${vectors} + columnTile * ${tile.columns / 4}u + tx;
+  for (var channel = 0u; channel < ${channels}; channel++) {
+${body}
+    place += 4u * ${vectors};
   }`;
 }
 
-function sharedLoop(tile: Tile, rows: Rows, columns: number, madd: Madd): string {
-  const threads = threadsOf(tile), across = tile.columns / 4, vectors = tile.columns * QUADS;
+/** Vector c of row e of the four. */
+const loadB = (tile: Tile, vectors: string, e: number, c: number) =>
+  `vec4f(b[place + ${e}u * ${vectors} + ${c * threadsAcross(tile)}u])`;
+
+function directLoop(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+  const multiply = (e: number) => {
+    const sum = (i: number, c: number) => madd(`acc${i}_${c}`, `a${i}.${"xyzw"[e]}`, `b${c}`);
+    return `    {
+${repeat(tile.vectors, (c) => `    let b${c} = ${loadB(tile, vectors, e, c)};`)}
+${eachSum(tile, (i, c) => `    acc${i}_${c} = ${sum(i, c)};`)}
+    }`;
+  };
+  const loads = repeat(tile.perThread, (i) => `    let a${i} = ${load(i, "channel")};`);
+  return eachVector(tile, rows, vectors, `${loads}\n${repeat(4, multiply)}`);
+}
+
+/** Sums are read and written once for four products: where they do not fit the registers, that counts. */
+function quadLoop(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+  const multiply = (i: number) => {
+    const sum = (c: number) =>
+      ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}_${c}`), `acc${i}_${c}`);
+    return `    { let a = quadBroadcast(four${i >> 2}, ${i & 3}u);
+${repeat(tile.vectors, (c) => `    acc${i}_${c} = ${sum(c)};`)} }`;
+  };
+  const loads = [
+    repeat(4, (e) => repeat(tile.vectors, (c) => `    let b${e}_${c} = ${loadB(tile, vectors, e, c)};`)),
+    repeat(loadsOf(tile), (j) => `    let four${j} = ${load(j, "channel")};`),
+  ];
+  return eachVector(tile, rows, vectors, [...loads, repeat(tile.perThread, multiply)].join("\n"));
+}
+
+function sharedLoop(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+  const threads = threadsOf(tile), across = tile.columns / 4, all = tile.columns * QUADS;
   const loadB = (j: number) => {
     const at = `(lid + ${j * threads}u)`;
-    const text =
-      `bTile[${at}] = vec4f(b[(tap * ${rows.channels * 4}u + channel * 4u + ${div(at, across)}) * ` +
-      `${columns / 4}u + columnTile * ${across}u + ${mod(at, across)}]);`;
-    return vectors < threads ? `    if (lid < ${vectors}u) { ${text} }` : `    ${text}`;
+    const text = `bTile[${at}] = vec4f(b[((tap * ${rows.channels} + channel) * 4u + ${div(at, across)}) * ` +
+      `${vectors} + columnTile * ${across}u + ${mod(at, across)}]);`;
+    return all < threads ? `    if (lid < ${all}u) { ${text} }` : `    ${text}`;
   };
   const multiply = (quad: number) =>
     [
       "    {",
       repeat(4, (e) => `    let b${e} = bTile[${(4 * quad + e) * across}u + tx];`),
       repeat(tile.perThread, (i) => {
-        const terms = ["x", "y", "z", "w"].map((e, k) => madd(`acc${i}_0`, `a.${e}`, `b${k}`));
-        return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; ${terms.join(" ")} }`;
+        const sum = ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}`), `acc${i}_0`);
+        return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; acc${i}_0 = ${sum}; }`;
       }),
       "    }",
     ].join("\n");
-  return `  for (var channel = 0u; channel < ${rows.channels}u; channel += ${QUADS}u) {
+  return `  for (var channel = 0u; channel < ${rows.channels}; channel += ${QUADS}u) {
     workgroupBarrier();
 ${repeat(loadsOf(tile), (j) => `    aTile[lid + ${j * threads}u] = ${load(j, "channel + lane")};`)}
-${repeat(ceil(vectors, threads), loadB)}
+${repeat(ceil(all, threads), loadB)}
     workgroupBarrier();
 ${repeat(QUADS, multiply)}
   }`;
-}
-
-/** What becomes of the sums of a tile: text that knows `row`, and `column<c>` of each vector. */
-export interface Store {
-  /** Once a vector of columns. */
-  readonly columns?: (c: number) => string;
-  /** Once a row. */
-  readonly row: string;
-  readonly store: (acc: string, c: number) => string;
-}
-
-/** A kernel's body: computes the tile of this workgroup of out [height, width]. */
-export function tiledProduct(
-  tile: Tile,
-  rows: Rows,
-  height: number,
-  width: number,
-  { columns = () => "", row, store }: Store,
-  madd: Madd,
-): string {
-  const across = ceil(width, tile.columns);
-  return `  if (group >= ${tilesOf(tile, height, width)}u) { return; }
-  let rowTile = ${div("group", across)};
-  let columnTile = ${mod("group", across)};
-${places(tile)}
-${prepareRows(tile, rows)}
-${product(tile, rows, packedColumns(width, tile), madd)}
-${
-    repeat(tile.vectors, (c) =>
-      `  let column${c} = columnTile * ${tile.columns}u + (${vectorOf(tile, c)}) * 4u;\n${columns(c)}`)
-  }
-${
-    repeat(tile.perThread, (i) =>
-      `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
-  if (row < ${height}u) {
-${row}
-${repeat(tile.vectors, (c) => `  if (column${c} < ${width}u) { ${store(`acc${i}_${c}`, c)} }`)}
-  } }`)
-  }`;
-}
-
-/** Rows of whole vectors, one behind the other, from vector `start` of a. */
-export function plainRows(rows: number, quads: number, start: string): Rows {
-  return {
-    taps: 1,
-    channels: quads,
-    prepare: (j, row) => `  let row${j} = ${row};`,
-    step: "",
-    find: (j) =>
-      `  let has${j} = row${j} < ${rows}u;
-  let at${j} = select(0u, ${start} + row${j} * ${quads}u, has${j});`,
-  };
-}
-
-/** One side of a filter: tap t of `count` is the sum of the weights from + slope t and the `reach` - 1 behind it. */
-export interface Taps {
-  readonly count: number;
-  readonly from: number;
-  readonly slope: number;
-  readonly reach: number;
-  /** Weights there are; sums leave out what lies beyond. */
-  readonly kernel: number;
-}
-
-export const ONE_TAP: Taps = { count: 1, from: 0, slope: 1, reach: 1, kernel: 1 };
-
-/** The filters of a product: a weight lies at output * outStride + input * inStride + y * width + x. */
-export interface Weights {
-  readonly inputs: number;
-  readonly outputs: number;
-  readonly outStride: number;
-  readonly inStride: number;
-  readonly down: Taps;
-  readonly across: Taps;
-}
-
-export function packedBytes({ inputs, outputs, down, across }: Weights, tile: Tile, dtype: DType): number {
-  return down.count * across.count * ceil(inputs, 4) * 4 * packedColumns(outputs, tile) * itemBytes[dtype];
-}
-
-const tileName = ({ rows, columns, kind }: Tile): string => `${rows}x${columns} ${kind}`;
-
-/** The name of a kernel of this tile. */
-export const named = (name: string, tile: Tile): string => `${name} by ${tileName(tile)}`;
-
-/**
- * The tile that is quickest for a product of `size` [rows, columns, vectors of a tap], as far as was measured.
- * @param others the kernel's buffers after the two factors
- */
-export function chooseTile(
-  gpu: Gpu,
-  name: string,
-  [rows, columns, depth]: readonly [number, number, number],
-  kernel: (tile: Tile) => Kernel,
-  weights: Weights,
-  a: Buffer,
-  others: readonly Buffer[],
-): Tile {
-  const dtype = dtypeOf(a), tiles = tilesFor(gpu, rows, columns, depth, dtype);
-  if (tiles.length === 1) return tiles[0];
-  const trial = (tile: Tile): Trial => {
-    const b = { bytes: packedBytes(weights, tile, dtype), isHalf: dtype === "f16" };
-    const buffers = [ofGpu(a), b, ...others.map(ofGpu)].map(({ bytes, isHalf }) => ({ bytes, isHalf }));
-    return { kernel: kernel(tile), groups: tilesOf(tile, rows, columns), buffers };
-  };
-  const work = rows * columns * depth * weights.down.count * weights.across.count;
-  const choices = tiles.map((tile) => ({ name: tileName(tile), trial: () => trial(tile) }));
-  return tiles[gpu.tuner.choose(`${name} ${dtype}`, work, choices)];
-}
-
-/**
- * Lays weights out as `product` reads them, [tap, input, output] with zeros around, for the length of `body`; as f16 where
- * they are to meet f16.
- */
-export function packed(
-  gpu: Gpu,
-  w: Buffer,
-  offset: number,
-  weights: Weights,
-  tile: Tile,
-  dtype: DType,
-  body: (packed: Buffer) => void,
-): void {
-  const { inputs, outputs, outStride, inStride, down, across } = weights;
-  const rows = ceil(inputs, 4) * 4, vectors = packedColumns(outputs, tile) / 4;
-  /** The weights along one side that a tap adds up. */
-  const span = ({ from, slope, reach, kernel }: Taps, tap: number) =>
-    range(kernel).filter((k) => k >= from + slope * tap && k < from + slope * tap + reach);
-  const name = (y: number, x: number) => `w${y}_${x}`;
-  const load = (y: number, x: number) => {
-    const lanes = range(4).map((e) => {
-      const there = [
-        ...vectors * 4 > outputs ? [`output + ${e}u < ${outputs}u`] : [],
-        ...rows > inputs ? [`input < ${inputs}u`] : [],
-      ].join(" && ");
-      const value = `f32(w[at + ${e * outStride + y * across.kernel + x}u])`;
-      return there ? `select(0.0, ${value}, ${there})` : value;
-    });
-    return `  let ${name(y, x)} = vec4f(${lanes.join(", ")});`;
-  };
-  const store = (tap: number) => {
-    const [ys, xs] = [span(down, Math.floor(tap / across.count)), span(across, tap % across.count)];
-    const terms = ys.flatMap((y) => xs.map((x) => name(y, x)));
-    return `  out[i + ${tap * rows * vectors}u] = out_t(${terms.join(" + ") || "vec4f()"});`;
-  };
-  // a thread has all taps of its four outputs: their weights lie together
-  const kernel = gpu.kernel(`pack ${JSON.stringify(weights)} ${vectors}`, () => ({
-    inputs: { w: "f32" },
-    outputs: { out: "vec4f" },
-    params: { start: "u32" },
-    threads: THREADS,
-    body: `${each(`${rows * vectors}u`)}
-  let output = ${mod("i", vectors)} * 4u;
-  let input = ${div("i", vectors)};
-  let at = p.start + output * ${outStride}u + input * ${inStride}u;
-${repeat(down.kernel, (y) => repeat(across.kernel, (x) => load(y, x)))}
-${repeat(down.count * across.count, store)}`,
-  }));
-  gpu.with(packedBytes(weights, tile, dtype), (to) => {
-    gpu.run(kernel, [w, to], groupsOf(rows * vectors), [offset]);
-    body(to);
-  }, dtype);
 }

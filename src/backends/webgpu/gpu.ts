@@ -1,12 +1,13 @@
 // The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit.
 import { type Buffer, type DType, OutOfMemoryError, type TypedArray, type Values } from "../backend.ts";
-import type { AdapterReport, FoundAdapter } from "./adapter.ts";
-import { MATRIX_FEATURE, MATRIX_MEMORY, type MatrixShape, matrixShapeOf, proveMatrix } from "./matrix.ts";
+import { type AdapterReport, type FoundAdapter, NoAdapterError } from "./adapter.ts";
+import { MATRIX_FEATURE, MATRIX_MEMORY, type MatrixShape, matrixShapeOf } from "./matrix.ts";
 import { Faults } from "./faults.ts";
-import { type Kernel, PARAMS, Pipelines } from "./pipelines.ts";
+import { type Kernel, PARAMS, type Params, Pipelines, type Variant } from "./pipelines.ts";
 import { type Block, mib, Pool } from "./pool.ts";
+import { prove } from "./prove.ts";
 import { cacheFile, type Trial, Tuner } from "./tune.ts";
-import type { Source } from "./wgsl.ts";
+import { type Source, THREADS } from "./wgsl.ts";
 
 export class GpuBuffer implements Buffer {
   constructor(readonly block: Block, readonly bytes: number, readonly isHalf: boolean) {}
@@ -20,6 +21,8 @@ const CALLS = 2048;
 const F16 = "shader-f16";
 /** That of those that tell how long a pass took. */
 const TIME = "timestamp-query";
+/** That of those whose threads can exchange numbers without the workgroup's memory. */
+const SUBGROUPS = "subgroups";
 /** DEBUG=2 prints every kernel as it is recorded. */
 const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
@@ -29,6 +32,8 @@ export class Gpu {
   trace: ((name: string, bytes: number, flops: number) => void) | null = debug
     ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
     : null;
+  /** Whether convolutions are by their definition alone. Winograd's way was measured, and won, on software only. */
+  exact: boolean;
   readonly #pool: Pool;
   readonly #faults: Faults;
   readonly #pipelines: Pipelines;
@@ -52,6 +57,7 @@ export class Gpu {
     readonly matrix: MatrixShape | null,
   ) {
     this.report = report;
+    this.exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? !report.isSoftware));
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
     this.#pool = new Pool(limit, (size, label) => this.#createBlock(size, label));
     this.#params = device.createBuffer({
@@ -64,25 +70,28 @@ export class Gpu {
   }
 
   /**
-   * Opens the adapter with all that it allows. Where it offers subgroup matrices, they are tried first.
+   * Opens the adapter with all that it allows; subgroups and their matrices only where they prove right.
    * @param find the adapter, afresh at each call: an adapter can be opened once
    */
   static async open(find: () => Promise<FoundAdapter>): Promise<Gpu> {
-    const found = await find(), matrix = matrixShapeOf(found);
-    if (!matrix) return await Gpu.#request(found, null);
     try {
-      const gpu = await Gpu.#request(found, matrix);
-      if (await proveMatrix(gpu)) return gpu;
+      const found = await find(), gpu = await Gpu.#request(found, true, matrixShapeOf(found));
+      if (await prove(gpu)) return gpu;
       gpu.device.destroy();
-    } catch {
-      // an experimental feature must not cost more than itself
+    } catch (error) {
+      if (error instanceof NoAdapterError) throw error;
+      // what may make it faster must not cost more than itself
     }
-    return await Gpu.#request(await find(), null);
+    return await Gpu.#request(await find(), false, null);
   }
 
-  static async #request({ adapter, report }: FoundAdapter, matrix: MatrixShape | null): Promise<Gpu> {
+  static async #request(
+    { adapter, report }: FoundAdapter,
+    withSubgroups: boolean,
+    matrix: MatrixShape | null,
+  ): Promise<Gpu> {
     const { limits } = adapter, offered: { has(name: string): boolean } = adapter.features;
-    const wanted = [F16, TIME, ...matrix ? ["subgroups", MATRIX_FEATURE] : []];
+    const wanted = [F16, TIME, ...withSubgroups ? [SUBGROUPS] : [], ...matrix ? [MATRIX_FEATURE] : []];
     const device = await adapter.requestDevice({
       label: "tessera",
       // whose type has no names of experiments
@@ -115,7 +124,17 @@ export class Gpu {
 
   /** Joined explicitly, so that tiles of all kinds round alike; where fma is emulated, as drivers of software do, not. */
   readonly madd = (sum: string, a: string, b: string): string =>
-    this.report.isSoftware ? `${sum} += ${a} * ${b};` : `${sum} = fma(vec4f(${a}), ${b}, ${sum});`;
+    this.report.isSoftware ? `${sum} + ${a} * ${b}` : `fma(vec4f(${a}), ${b}, ${sum})`;
+
+  /** Threads that reduce together. A CPU that plays GPU pays for each thread that waits at a barrier. */
+  get team(): number {
+    return this.report.isSoftware ? 8 : THREADS;
+  }
+
+  /** Whether four neighbouring threads can tell each other what they know. */
+  get hasQuads(): boolean {
+    return this.device.features.has(SUBGROUPS);
+  }
 
   get hasF16(): boolean {
     return this.device.features.has(F16);
@@ -144,28 +163,43 @@ export class Gpu {
     return this.#pipelines.kernel(name, source);
   }
 
-  /** Records one call: buffers in the order of the kernel's inputs and outputs. */
-  run(kernel: Kernel, buffers: readonly Buffer[], groups: number, params: readonly number[] = []): void {
+  /**
+   * Records one call: buffers in the order of the kernel's inputs and outputs.
+   * @param groups how many workgroups
+   * @param flops multiplications and additions, where they may be what takes the time
+   */
+  run(kernel: Kernel, buffers: readonly Buffer[], groups: number, params: Params = {}, flops = 0): void {
     if (groups === 0) return;
     if (this.#calls === CALLS) this.flush();
     this.#faults.check();
     const own = buffers.map(ofGpu), variant = this.#pipelines.variant(kernel, own);
-    const pass = this.#open();
-    pass.setPipeline(variant.pipeline);
     for (const { block } of own) block.usedIn = this.#encoders;
-    const group = this.#pipelines.bindGroup(variant, own.map(({ block }) => block));
-    if (variant.params.length > 0) {
-      const at = this.#calls * PARAMS;
-      variant.params.forEach((type, i) => {
-        if (type === "f32") this.#staged.setFloat32(at + 4 * i, params[i], true);
-        else this.#staged.setUint32(at + 4 * i, params[i], true);
-      });
-      pass.setBindGroup(0, group, [at]);
-    } else pass.setBindGroup(0, group);
+    const pass = this.#open();
+    this.#set(pass, variant, own, this.#calls, params);
     this.#dispatch(pass, groups);
     this.#calls++;
     this.#totals.calls++;
-    this.trace?.(kernel.name, buffers.reduce((sum, { bytes }) => sum + bytes, 0), variant.flops);
+    this.trace?.(kernel.name, buffers.reduce((sum, { bytes }) => sum + bytes, 0), flops);
+  }
+
+  /** What call number `call` of the encoder is about. */
+  #set(
+    pass: GPUComputePassEncoder,
+    variant: Variant,
+    buffers: readonly GpuBuffer[],
+    call: number,
+    params: Params,
+  ): void {
+    pass.setPipeline(variant.pipeline);
+    const group = this.#pipelines.bindGroup(variant, buffers.map(({ block }) => block));
+    if (variant.params.length === 0) return pass.setBindGroup(0, group);
+    const at = call * PARAMS;
+    variant.params.forEach(([name, type], i) => {
+      if (!(name in params)) throw new Error(`webgpu: no number p.${name} for ${variant.pipeline.label}`);
+      if (type === "f32") this.#staged.setFloat32(at + 4 * i, params[name], true);
+      else this.#staged.setUint32(at + 4 * i, params[name], true);
+    });
+    pass.setBindGroup(0, group, [at]);
   }
 
   #dispatch(pass: GPUComputePassEncoder, groups: number): void {
@@ -247,19 +281,14 @@ export class Gpu {
     const resolved = this.device.createBuffer({ size: bytes, usage: QUERY_RESOLVE | COPY_SRC });
     const reader = this.device.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST });
     const encoder = this.device.createCommandEncoder();
-    trials.forEach(({ kernel, groups, buffers }, i) => {
+    trials.forEach(({ kernel, groups, buffers, params }, i) => {
       const own = buffers.map(({ bytes, isHalf }) => this.alloc(bytes, isHalf ? "f16" : "f32"));
       const variant = this.#pipelines.variant(kernel, own);
-      const group = this.#pipelines.bindGroup(variant, own.map(({ block }) => block));
       // once to warm up, then for the clock
       const writes = { querySet: queries, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
       for (const timestampWrites of [undefined, writes]) {
         const pass = encoder.beginComputePass({ timestampWrites });
-        pass.setPipeline(variant.pipeline);
-        if (variant.params.length > 0) {
-          variant.params.forEach((_, n) => this.#staged.setUint32(4 * n, 0, true)); // offsets, here none
-          pass.setBindGroup(0, group, [0]);
-        } else pass.setBindGroup(0, group);
+        this.#set(pass, variant, own, i, params);
         for (let n = 0; n < (timestampWrites ? calls : 1); n++) this.#dispatch(pass, groups);
         pass.end();
       }
@@ -267,7 +296,7 @@ export class Gpu {
     });
     encoder.resolveQuerySet(queries, 0, 2 * trials.length, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, reader, 0, bytes);
-    this.device.queue.writeBuffer(this.#params, 0, this.#staged.buffer, 0, PARAMS);
+    this.device.queue.writeBuffer(this.#params, 0, this.#staged.buffer, 0, trials.length * PARAMS);
     this.device.queue.submit([encoder.finish()]);
     await reader.mapAsync(1);
     const stamps = new BigUint64Array(reader.getMappedRange().slice(0));

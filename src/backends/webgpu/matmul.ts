@@ -1,22 +1,10 @@
-// Matrix products of contiguous views, by the product of gemm.ts.
+// Matrix products of contiguous views.
 import { type Buffer, itemBytes, type View } from "../backend.ts";
 import { padRows } from "./elementwise.ts";
-import {
-  ceil,
-  chooseTile,
-  extensionsOf,
-  named,
-  ONE_TAP,
-  packed,
-  plainRows,
-  threadsOf,
-  type Tile,
-  tiledProduct,
-  tileMemory,
-  tilesOf,
-} from "./gemm.ts";
+import { ceil } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
-import { repeat } from "./wgsl.ts";
+import { ONE_TAP } from "./pack.ts";
+import { multiply, plainRows, storeVector } from "./product.ts";
 
 /** x as whole vectors a row, and the vector it starts at: itself where it is so already, else a copy. */
 export function wholeVectors(
@@ -35,22 +23,6 @@ export function wholeVectors(
   }, dtype);
 }
 
-/** The statements that store vector `value` in columns `column` to `column` + 3 of the row that begins at element `at` of out. */
-export function storeVector(
-  at: string,
-  column: string,
-  columns: number,
-  isVector: boolean,
-  value: string,
-): string {
-  if (isVector) return `out[(${at} + ${column}) >> 2u] = out_t(${value});`;
-  return repeat(
-    4,
-    (e) =>
-      `if (${column} + ${e}u < ${columns}u) { out[${at} + ${column} + ${e}u] = out_t((${value})[${e}]); }`,
-  );
-}
-
 /** out [m, n] = a [m, k] b, where b is [k, n], or [n, k] if transposeB. */
 export function matmul(
   gpu: Gpu,
@@ -63,28 +35,6 @@ export function matmul(
   transposeB: boolean,
 ): void {
   const isVector = n % 4 === 0 && out.offset % 4 === 0;
-  const name = `matmul ${m} ${k} ${n} ${isVector}`;
-  const kernel = (tile: Tile) =>
-    gpu.kernel(named(name, tile), () => ({
-      inputs: { a: "vec4f", b: "vec4f" },
-      outputs: { out: isVector ? "vec4f" : "f32" },
-      params: { start: "u32", to: "u32" },
-      extensions: extensionsOf(tile),
-      threads: threadsOf(tile),
-      flops: 2 * m * n * k,
-      globals: tileMemory(tile),
-      body: tiledProduct(
-        tile,
-        plainRows(m, ceil(k, 4), "p.start"),
-        m,
-        n,
-        {
-          row: `    let at = p.to + row * ${n}u;`,
-          store: (acc, c) => storeVector("at", `column${c}`, n, isVector, acc),
-        },
-        gpu.madd,
-      ),
-    }));
   const weights = {
     inputs: k,
     outputs: n,
@@ -93,10 +43,20 @@ export function matmul(
     down: ONE_TAP,
     across: ONE_TAP,
   };
-  wholeVectors(gpu, a.buffer, a.offset, m, k, (whole, from) => {
-    const tile = chooseTile(gpu, name, [m, n, ceil(k, 4)], kernel, weights, whole, [out.buffer]);
-    packed(gpu, b.buffer, b.offset, weights, tile, dtypeOf(a.buffer), (columns) => {
-      gpu.run(kernel(tile), [whole, columns, out.buffer], tilesOf(tile, m, n), [from, out.offset]);
+  wholeVectors(gpu, a.buffer, a.offset, m, k, (whole, start) => {
+    multiply(gpu, whole, b.buffer, b.offset, weights, {
+      name: `matmul${isVector ? " of vectors" : ""}`,
+      rows: m,
+      columns: n,
+      quads: ceil(k, 4),
+      flops: 2 * m * n * k,
+      source: plainRows("p.start"),
+      store: {
+        row: "    let at = p.to + row * p.columns;",
+        store: (acc, c) => storeVector("at", `column${c}`, "p.columns", isVector, acc),
+      },
+      others: [["out", isVector ? "vec4f" : "f32", out.buffer]],
+      params: { start, to: out.offset },
     });
   });
 }

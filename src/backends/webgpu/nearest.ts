@@ -5,11 +5,9 @@ import { each, groupsOf } from "./elementwise.ts";
 import {
   ceil,
   eachSum,
-  ONE_TAP,
-  packed,
+  extensionsOf,
   packedColumns,
   places,
-  plainRows,
   prepareRows,
   product,
   rowOf,
@@ -22,7 +20,9 @@ import {
 } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
-import { div, mod, repeat, THREADS } from "./wgsl.ts";
+import { ONE_TAP, packed } from "./pack.ts";
+import { plainRows } from "./product.ts";
+import { div, mod, repeat, THREADS, u32s } from "./wgsl.ts";
 
 /** Codes of a stretch. */
 const STRETCH = 1024;
@@ -102,15 +102,16 @@ function search(
   channels: number,
 ): void {
   const across = tile.columns / 4, columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
-  const groups = ceil(count, tile.rows) * stretches;
+  const groups = ceil(count, tile.rows) * stretches,
+    params = { rows: count, quads: ceil(channels, 4), start };
   const kernel = gpu.kernel(`nearestCode ${count} ${codes} ${channels}`, () => {
-    const rows = plainRows(count, ceil(channels, 4), "p.start");
+    const rows = plainRows("p.start");
     return {
       inputs: { a: "vec4f", b: "vec4f", norms: "vec4f" },
       outputs: { best: "vec2f" },
-      params: { start: "u32" },
+      params: u32s(params),
+      extensions: extensionsOf(tile),
       threads: threadsOf(tile),
-      flops: 2 * count * codes * channels,
       globals: `${tileMemory(tile)}
 var<workgroup> slots: array<vec2f, ${threadsOf(tile)}>;
 fn better(a: vec2f, b: vec2f) -> vec2f {
@@ -125,7 +126,7 @@ ${prepareRows(tile, rows)}
 ${repeat(tile.perThread, (i) => `  var best${i} = ${FAR};\n  var code${i} = 0u;`)}
   let last = min((stretch + 1u) * ${STRETCH / tile.columns}u, ${columns / tile.columns}u);
   for (var columnTile = stretch * ${STRETCH / tile.columns}u; columnTile < last; columnTile++) {
-${product(tile, rows, columns, gpu.madd)}
+${product(tile, rows, `${columns / 4}u`, gpu.madd)}
 ${
         repeat(tile.vectors, (c) =>
           `    let vector${c} = columnTile * ${across}u + ${vectorOf(tile, c)};
@@ -154,7 +155,7 @@ ${
       }`,
     };
   });
-  gpu.run(kernel, [z, book, norms, best], groups, [start]);
+  gpu.run(kernel, [z, book, norms, best], groups, params, 2 * count * codes * channels);
 }
 
 /** The first of the lowest scores of each row, stretch by stretch. */
@@ -172,5 +173,5 @@ function lowest(gpu: Gpu, best: Buffer, out: Buffer, count: number, stretches: n
   }
   out[i] = bitcast<i32>(mine.y);`,
   }));
-  gpu.run(kernel, [best, out], groupsOf(count), [count]);
+  gpu.run(kernel, [best, out], groupsOf(count), { n: count });
 }

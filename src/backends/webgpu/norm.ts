@@ -4,19 +4,20 @@ import type { Buffer, NormSpec } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import type { Gpu } from "./gpu.ts";
 import { columnTiles, sumDown } from "./reduce.ts";
-import { div, float, mathematics, mod, sum, THREADS, workgroupReduce } from "./wgsl.ts";
+import { div, float, mathematics, mod, sum, THREADS, u32s, workgroupReduce } from "./wgsl.ts";
 
 /** Pixels that a row of threads of a workgroup adds up at least, and chunks of a picture at most. */
 const STEPS = 32, CHUNKS = 256;
-/** Threads that combine the chunks of a group. */
+/** Threads that combine the chunks of a group at most. */
 const COMBINERS = 64;
 
 /** What all kernels of one shape share. */
-function plan({ batch, pixels, channels, groups, swish, eps }: NormSpec) {
+function plan({ team }: Gpu, { batch, pixels, channels, groups, swish, eps }: NormSpec) {
   const lanes = channels % 4 === 0 ? 4 : 1;
   const columns = channels / lanes; // vectors of a pixel
   const width = channels / groups; // channels of a group
-  const { across, down, blocks } = columnTiles(columns);
+  const isEven = width % 4 === 0 || lanes === 1; // channels of a vector are of one group
+  const { across, down, blocks } = columnTiles(columns, team);
   const chunk = Math.max(down * STEPS, Math.ceil(pixels / CHUNKS));
   const chunks = Math.ceil(pixels / chunk);
   const type = lanes === 4 ? "vec4f" : "f32";
@@ -25,20 +26,21 @@ function plan({ batch, pixels, channels, groups, swish, eps }: NormSpec) {
   /** And back. */
   const narrow = (e: string) => lanes === 4 ? e : `(${e}).x`;
   /** Number `which` of the pair that each channel's group has in `pairs` [batch, groups, 2]. */
-  const ofGroup = (pairs: string, which: 0 | 1) => {
+  const ofGroup = (pairs: string, which: 0 | 1, { count, ofChannel }: Groups) => {
     const at = (lane: number) => {
-      const first = lanes === 1 ? "column" : `column * 4u + ${lane}u`;
-      return `${pairs}[(sample * ${groups}u + ${div(first, width)}) * 2u + ${which}u]`;
+      const channel = lanes === 1 ? "column" : `(column * 4u + ${lane}u)`;
+      return `${pairs}[(sample * ${count} + ${ofChannel(channel)}) * 2u + ${which}u]`;
     };
-    return width % 4 === 0 || lanes === 1 ? `vec4f(${at(0)})` : `vec4f(${[0, 1, 2, 3].map(at).join(", ")})`;
+    return isEven ? `vec4f(${at(0)})` : `vec4f(${[0, 1, 2, 3].map(at).join(", ")})`;
   };
   /** Statements that know t's parts: the normalised x and the value before swish. */
-  const normalise = (x: string) =>
-    `let inverse = ${ofGroup("stats", 1)};
+  const normalise = (x: string, of: Groups) =>
+    `let inverse = ${ofGroup("stats", 1, of)};
   let scale = ${wide("weight[column]")} * inverse;
   let shift = ${wide("bias[column]")};
-  let mean = ${ofGroup("stats", 0)};
+  let mean = ${ofGroup("stats", 0, of)};
   ${x}`;
+  const known: Groups = { count: `${groups}u`, ofChannel: (channel) => div(channel, width) };
   const name = `${pixels} x ${channels} / ${groups}${swish ? " swish" : ""}`;
   return {
     batch,
@@ -50,6 +52,8 @@ function plan({ batch, pixels, channels, groups, swish, eps }: NormSpec) {
     lanes,
     columns,
     width,
+    team,
+    combiners: Math.min(COMBINERS, team),
     across,
     down,
     blocks,
@@ -58,6 +62,8 @@ function plan({ batch, pixels, channels, groups, swish, eps }: NormSpec) {
     type,
     wide,
     narrow,
+    isEven,
+    known,
     ofGroup,
     normalise,
     name,
@@ -65,52 +71,65 @@ function plan({ batch, pixels, channels, groups, swish, eps }: NormSpec) {
 }
 type Plan = ReturnType<typeof plan>;
 
+/** How many groups there are, and which is that of a channel: texts. */
+interface Groups {
+  readonly count: string;
+  readonly ofChannel: (channel: string) => string;
+}
+const told: Groups = { count: "p.count", ofChannel: (channel) => `${channel} / p.width` };
+
+/** What the kernels that go through chunks are told: their texts are long, and would be compiled for each shape. */
+function numbersOf({ batch, pixels, groups, columns, width, blocks, chunk, chunks }: Plan) {
+  return { groups: batch * chunks * blocks, count: groups, pixels, columns, width, blocks, chunk, chunks };
+}
+
 /** Where a workgroup of (sample, chunk, block of columns) stands; `row` goes through its pixels. */
 const chunkOf = (s: Plan) =>
   `  if (group >= p.groups) { return; }
-  let sample = ${div("group", s.blocks * s.chunks)};
-  let number = ${mod(div("group", s.blocks), s.chunks)};
-  let own = ${mod("group", s.blocks)} * ${s.across}u + ${mod("lid", s.across)};
-  let column = min(own, ${s.columns - 1}u); // threads beyond the last column repeat its work
-  let first = number * ${s.chunk}u;
-  let count = min(${s.chunk}u, ${s.pixels}u - first);
-  let base = (sample * ${s.pixels}u + first) * ${s.columns}u + column;
-  let to = (sample * ${s.chunks}u + number) * ${2 * s.columns}u + column;
-  let writes = lid < ${s.across}u && own < ${s.columns}u;`;
+  let sample = group / (p.blocks * p.chunks);
+  let number = group / p.blocks % p.chunks;
+  let own = group % p.blocks * ${s.across}u + ${mod("lid", s.across)};
+  let column = min(own, p.columns - 1u); // threads beyond the last column repeat its work
+  let first = number * p.chunk;
+  let count = min(p.chunk, p.pixels - first);
+  let base = (sample * p.pixels + first) * p.columns + column;
+  let to = (sample * p.chunks + number) * 2u * p.columns + column;
+  let writes = lid < ${s.across}u && own < p.columns;`;
 
 const eachRow = (s: Plan, body: string) =>
   `for (var row = ${div("lid", s.across)}; row < count; row += ${s.down}u) {
-    let at = base + row * ${s.columns}u;
+    let at = base + row * p.columns;
     ${body}
   }`;
 
 /** Writes stats [batch, groups, 2]: mean and 1 / sqrt(variance + eps). */
 function statistics(gpu: Gpu, s: Plan, x: Buffer, stats: Buffer): void {
-  const chunk = gpu.kernel(`normChunk ${s.pixels} x ${s.channels}`, () => ({
+  const numbers = numbersOf(s);
+  const chunk = gpu.kernel(`normChunk ${s.type} by ${s.across}`, () => ({
     inputs: { x: s.type },
     outputs: { partial: s.type },
-    params: { groups: "u32" },
-    threads: THREADS,
-    globals: `var<workgroup> slots: array<${s.type}, ${THREADS}>;`,
+    params: u32s(numbers),
+    threads: s.team,
+    globals: `var<workgroup> slots: array<${s.type}, ${s.team}>;`,
     body: `${chunkOf(s)}
   var mine = ${s.type}();
   ${eachRow(s, `mine += ${s.type}(x[at]);`)}
   slots[lid] = mine;
-  ${sumDown("slots", s.across)}
+  ${sumDown("slots", s.across, s.team)}
   let mean = slots[${mod("lid", s.across)}] / f32(count);
   workgroupBarrier();
   mine = ${s.type}();
   ${eachRow(s, `let d = ${s.type}(x[at]) - mean;\n    mine = fma(d, d, mine);`)}
   slots[lid] = mine;
-  ${sumDown("slots", s.across)}
+  ${sumDown("slots", s.across, s.team)}
   if (writes) {
     partial[to] = mean;
-    partial[to + ${s.columns}u] = slots[lid];
+    partial[to + p.columns] = slots[lid];
   }`,
   }));
   const finish = gpu.kernel(`normFinish ${s.pixels} x ${s.channels} / ${s.groups}: ${s.eps}`, () => {
     const eachPart = (body: string) =>
-      `for (var i = lid; i < ${s.chunks * s.width}u; i += ${COMBINERS}u) {
+      `for (var i = lid; i < ${s.chunks * s.width}u; i += ${s.combiners}u) {
     let number = ${div("i", s.width)};
     let at = base + number * ${2 * s.channels}u + ${mod("i", s.width)};
     let count = f32(min(${s.chunk}u, ${s.pixels}u - number * ${s.chunk}u));
@@ -121,8 +140,8 @@ function statistics(gpu: Gpu, s: Plan, x: Buffer, stats: Buffer): void {
       inputs: { partial: "f32" },
       outputs: { stats: "f32" },
       params: { groups: "u32" },
-      threads: COMBINERS,
-      globals: workgroupReduce("total", "f32", COMBINERS, sum),
+      threads: s.combiners,
+      globals: workgroupReduce("total", "f32", s.combiners, sum),
       body: `  if (group >= p.groups) { return; }
   let sample = ${div("group", s.groups)};
   let base = sample * ${s.chunks * 2 * s.channels}u + ${mod("group", s.groups)} * ${s.width}u;
@@ -139,9 +158,8 @@ function statistics(gpu: Gpu, s: Plan, x: Buffer, stats: Buffer): void {
     };
   });
   gpu.with(s.batch * s.chunks * 2 * s.channels * 4, (partial) => {
-    const groups = s.batch * s.chunks * s.blocks;
-    gpu.run(chunk, [x, partial], groups, [groups]);
-    gpu.run(finish, [partial, stats], s.batch * s.groups, [s.batch * s.groups]);
+    gpu.run(chunk, [x, partial], numbers.groups, numbers);
+    gpu.run(finish, [partial, stats], s.batch * s.groups, { groups: s.batch * s.groups });
   });
 }
 
@@ -167,11 +185,11 @@ function apply(
     threads: THREADS,
     globals: mathematics,
     body: `${elementOf(s)}
-  ${s.normalise(`let t = fma(${s.wide("x[i]")} - mean, scale, shift);`)}
+  ${s.normalise(`let t = fma(${s.wide("x[i]")} - mean, scale, shift);`, s.known)}
   out[i] = out_t(${s.narrow(s.swish ? "t * sigmoid4(t)" : "t")});`,
   }));
   const n = s.batch * s.pixels * s.columns;
-  gpu.run(kernel, [x, weight, bias, stats, out], groupsOf(n), [n]);
+  gpu.run(kernel, [x, weight, bias, stats, out], groupsOf(n), { n });
 }
 
 export function groupNorm(
@@ -183,13 +201,13 @@ export function groupNorm(
   stats: Buffer,
   spec: NormSpec,
 ): void {
-  const s = plan(spec);
+  const s = plan(gpu, spec);
   statistics(gpu, s, x, stats);
   apply(gpu, s, x, weight, bias, stats, out);
 }
 
 export function groupNormStats(gpu: Gpu, x: Buffer, stats: Buffer, spec: NormSpec): void {
-  statistics(gpu, plan(spec), x, stats);
+  statistics(gpu, plan(gpu, spec), x, stats);
 }
 
 export function groupNormApply(
@@ -201,7 +219,7 @@ export function groupNormApply(
   out: Buffer,
   spec: NormSpec,
 ): void {
-  apply(gpu, plan(spec), x, weight, bias, stats, out);
+  apply(gpu, plan(gpu, spec), x, weight, bias, stats, out);
 }
 
 /** dx = (weight dt - mean(weight dt) - xhat mean(weight dt xhat)) / sigma, where dt = g, or g swish'(t). */
@@ -215,29 +233,31 @@ export function groupNormGrad(
   out: { x: Buffer; weight: Buffer; bias: Buffer },
   spec: NormSpec,
 ): void {
-  const s = plan(spec);
+  const s = plan(gpu, spec);
   const inputs = { x: s.type, weight: s.type, bias: s.type, stats: "f32", g: s.type };
   const beforeSwish = (at: string) =>
     `let centred = ${s.wide(`x[${at}]`)} - mean;
     let dt = ${s.wide(`g[${at}]`)}${s.swish ? " * swishGrad4(fma(centred, scale, shift))" : ""};`;
-  const chunk = gpu.kernel(`normGradChunk ${s.name}`, () => ({
+  const numbers = numbersOf(s);
+  const text = [s.type, s.swish ? "swish" : "", s.isEven ? "even" : ""].join(" ");
+  const chunk = gpu.kernel(`normGradChunk ${text} by ${s.across}`, () => ({
     inputs,
     outputs: { partial: s.type },
-    params: { groups: "u32" },
-    threads: THREADS,
+    params: u32s(numbers),
+    threads: s.team,
     globals: `${mathematics}\n${
-      ["sums", "dots"].map((slots) => `var<workgroup> ${slots}: array<${s.type}, ${THREADS}>;`).join("\n")
+      ["sums", "dots"].map((slots) => `var<workgroup> ${slots}: array<${s.type}, ${s.team}>;`).join("\n")
     }`,
     body: `${chunkOf(s)}
-  ${s.normalise("var mine = vec4f();\n  var dot = vec4f();")}
+  ${s.normalise("var mine = vec4f();\n  var dot = vec4f();", told)}
   ${eachRow(s, `${beforeSwish("at")}\n    mine += dt;\n    dot = fma(dt, centred * inverse, dot);`)}
   sums[lid] = ${s.narrow("mine")};
   dots[lid] = ${s.narrow("dot")};
-  ${sumDown("sums", s.across)}
-  ${sumDown("dots", s.across)}
+  ${sumDown("sums", s.across, s.team)}
+  ${sumDown("dots", s.across, s.team)}
   if (writes) {
     partial[to] = sums[lid];
-    partial[to + ${s.columns}u] = dots[lid];
+    partial[to + p.columns] = dots[lid];
   }`,
   }));
   // per sample and channel the sums over chunks, and their weighted means over the group
@@ -245,12 +265,12 @@ export function groupNormGrad(
     inputs: { partial: "f32", weight: "f32" },
     outputs: { sums: "f32", means: "f32" },
     params: { groups: "u32" },
-    threads: COMBINERS,
+    threads: s.combiners,
     globals: `var<workgroup> weighted: array<f32, ${2 * s.width}>;`,
     body: `  if (group >= p.groups) { return; }
   let sample = ${div("group", s.groups)};
   let first = ${mod("group", s.groups)} * ${s.width}u;
-  for (var i = lid; i < ${2 * s.width}u; i += ${COMBINERS}u) {
+  for (var i = lid; i < ${2 * s.width}u; i += ${s.combiners}u) {
     let c = first + ${mod("i", s.width)};
     let kind = ${div("i", s.width)} * ${s.channels}u;
     var total = 0.0;
@@ -288,19 +308,18 @@ export function groupNormGrad(
     threads: THREADS,
     globals: mathematics,
     body: `${elementOf(s)}
-  ${s.normalise(beforeSwish("i"))}
-  let rest = fma(centred * inverse, ${s.ofGroup("means", 1)}, ${s.ofGroup("means", 0)});
+  ${s.normalise(beforeSwish("i"), s.known)}
+  let rest = fma(centred * inverse, ${s.ofGroup("means", 1, s.known)}, ${s.ofGroup("means", 0, s.known)});
   out[i] = out_t(${s.narrow("scale * dt - inverse * rest")});`,
   }));
   gpu.with(s.batch * s.channels * 8, (sums) =>
     gpu.with(s.batch * s.groups * 8, (means) => {
       gpu.with(s.batch * s.chunks * s.channels * 8, (partial) => {
-        const groups = s.batch * s.chunks * s.blocks;
-        gpu.run(chunk, [x, weight, bias, stats, g, partial], groups, [groups]);
-        gpu.run(finish, [partial, weight, sums, means], s.batch * s.groups, [s.batch * s.groups]);
+        gpu.run(chunk, [x, weight, bias, stats, g, partial], numbers.groups, numbers);
+        gpu.run(finish, [partial, weight, sums, means], s.batch * s.groups, { groups: s.batch * s.groups });
       });
-      gpu.run(parameters, [sums, out.weight, out.bias], groupsOf(s.channels), [s.batch]);
+      gpu.run(parameters, [sums, out.weight, out.bias], groupsOf(s.channels), { batch: s.batch });
       const n = s.batch * s.pixels * s.columns;
-      gpu.run(input, [x, weight, bias, stats, g, means, out.x], groupsOf(n), [n]);
+      gpu.run(input, [x, weight, bias, stats, g, means, out.x], groupsOf(n), { n });
     }));
 }

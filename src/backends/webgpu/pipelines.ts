@@ -14,9 +14,11 @@ export interface Kernel {
 export interface Variant {
   readonly pipeline: GPUComputePipeline;
   readonly layout: { readonly id: number; readonly group: GPUBindGroupLayout };
-  readonly params: readonly ("u32" | "f32")[];
-  readonly flops: number;
+  readonly params: readonly (readonly [name: string, type: "u32" | "f32"])[];
 }
+
+/** Numbers of a call by name. */
+export type Params = Readonly<Record<string, number>>;
 
 /** Bytes of the numbers that accompany a call: the largest alignment that WebGPU may ask for. */
 export const PARAMS = 256;
@@ -50,7 +52,7 @@ export class Pipelines {
     const known = variants.get(key);
     if (known) return known;
     const text = source();
-    const params = Object.values(text.params ?? {});
+    const params = Object.entries(text.params ?? {});
     const [inputs, outputs] = [text.inputs, text.outputs].map((list) => Object.keys(list).length);
     const layout = this.#layout(inputs, outputs, params.length > 0);
     const watch = this.faults.watch("validation");
@@ -62,7 +64,7 @@ export class Pipelines {
       compute: { module, entryPoint: "main" },
     });
     watch((message) => new Error(`kernel ${name}: ${message}`));
-    const variant = { pipeline, layout, params, flops: text.flops ?? 0 };
+    const variant = { pipeline, layout, params };
     variants.set(key, variant);
     this.#made++;
     return variant;

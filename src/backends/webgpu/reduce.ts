@@ -4,8 +4,8 @@ import type { Gpu } from "./gpu.ts";
 import { each, groupsOf } from "./elementwise.ts";
 import { div, largest, mathematics, mod, sum, THREADS, workgroupReduce } from "./wgsl.ts";
 
-/** Rows up to this long are one thread's. */
-const SHORT = 32;
+/** Rows up to this long are one thread's; up to the other, where there are rows enough for all threads. */
+const SHORT = 32, MIDDLE = 1024, ENOUGH = 1024;
 /** Elements that a workgroup reduces of a long row. */
 const LONG = 16384;
 
@@ -20,53 +20,61 @@ export function reduceRows(
 ): void {
   const combine = op === "sum" ? sum : largest;
   const start = op === "sum" ? "0.0" : "-3.4028234e38f";
-  if (columns <= SHORT) {
-    const kernel = gpu.kernel(`${op}Rows ${columns}`, () => ({
-      inputs: { x: "f32" },
+  if (columns <= SHORT || columns <= MIDDLE && rows >= ENOUGH) {
+    const width = columns % 4 === 0 ? 4 : 1, type = width === 4 ? "vec4f" : "f32";
+    const value = width === 4
+      ? combine(combine("total.x", "total.y"), combine("total.z", "total.w"))
+      : "total";
+    const kernel = gpu.kernel(`${op}Rows by threads, ${type}`, () => ({
+      inputs: { x: type },
       outputs: { out: "f32" },
-      params: { rows: "u32" },
+      params: { rows: "u32", vectors: "u32" },
       threads: THREADS,
       body: `${each("p.rows")}
-  var total = ${start};
-  for (var c = 0u; c < ${columns}u; c++) { total = ${combine("total", `f32(x[i * ${columns}u + c])`)}; }
-  out[i] = total;`,
+  var total = ${type}(${start});
+  for (var c = 0u; c < p.vectors; c++) { total = ${combine("total", `${type}(x[i * p.vectors + c])`)}; }
+  out[i] = ${value};`,
     }));
-    return gpu.run(kernel, [x, out], groupsOf(rows), [rows]);
+    return gpu.run(kernel, [x, out], groupsOf(rows), { rows, vectors: columns / width });
   }
+  const { team } = gpu;
   const parts = Math.ceil(columns / LONG), part = Math.ceil(columns / parts);
   const kernel = gpu.kernel(`${op}Rows ${columns}`, () => ({
     inputs: { x: "f32" },
     outputs: { out: "f32" },
     params: { groups: "u32" },
-    threads: THREADS,
-    globals: workgroupReduce("reduce", "f32", THREADS, combine),
+    threads: team,
+    globals: workgroupReduce("reduce", "f32", team, combine),
     body: `  if (group >= p.groups) { return; }
   let row = ${div("group", parts)} * ${columns}u;
   let start = row + ${mod("group", parts)} * ${part}u;
   let end = min(start + ${part}u, row + ${columns}u);
   var mine = ${start};
-  for (var at = start + lid; at < end; at += ${THREADS}u) { mine = ${combine("mine", "f32(x[at])")}; }
+  for (var at = start + lid; at < end; at += ${team}u) { mine = ${combine("mine", "f32(x[at])")}; }
   let total = reduce(mine, lid);
   if (lid == 0u) { out[group] = total; }`,
   }));
-  if (parts === 1) return gpu.run(kernel, [x, out], rows, [rows]);
+  if (parts === 1) return gpu.run(kernel, [x, out], rows, { groups: rows });
   gpu.with(rows * parts * 4, (partial) => {
-    gpu.run(kernel, [x, partial], rows * parts, [rows * parts]);
+    gpu.run(kernel, [x, partial], rows * parts, { groups: rows * parts });
     reduceRows(gpu, op, partial, out, rows, parts);
   });
 }
 
-/** How a workgroup looks at rows of `columns` elements: so many columns, and so many rows at a time. */
-export function columnTiles(columns: number): { across: number; down: number; blocks: number } {
+/** How a workgroup of `team` threads looks at rows of `columns` elements: so many columns, and so many rows at a time. */
+export function columnTiles(
+  columns: number,
+  team: number,
+): { across: number; down: number; blocks: number } {
   let across = 1;
-  while (across < columns && across < THREADS) across *= 2;
-  return { across, down: THREADS / across, blocks: Math.ceil(columns / across) };
+  while (across < columns && across < team) across *= 2;
+  return { across, down: team / across, blocks: Math.ceil(columns / across) };
 }
 
 /** Adds up the values of the threads of one column; the sum is in `slots[column]` of the first row. */
-export function sumDown(slots: string, across: number): string {
+export function sumDown(slots: string, across: number, team: number): string {
   return `workgroupBarrier();
-  for (var rest = ${THREADS / 2}u; rest >= ${across}u; rest >>= 1u) {
+  for (var rest = ${team / 2}u; rest >= ${across}u; rest >>= 1u) {
     if (lid < rest) { ${slots}[lid] += ${slots}[lid + rest]; }
     workgroupBarrier();
   }`;
@@ -78,15 +86,15 @@ const COLUMN_STEPS = 32;
 /** Sum of each column of x [rows, columns], in parts that are summed again. */
 export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, columns: number): void {
   const width = columns % 4 === 0 ? 4 : 1, type = width === 4 ? "vec4f" : "f32";
-  const own = columns / width;
-  const { across, down, blocks } = columnTiles(own);
+  const own = columns / width, { team } = gpu;
+  const { across, down, blocks } = columnTiles(own, team);
   const part = down * COLUMN_STEPS, parts = Math.ceil(rows / part);
   const kernel = gpu.kernel(`sumColumns ${columns}`, () => ({
     inputs: { x: type },
     outputs: { out: type },
     params: { rows: "u32", groups: "u32" },
-    threads: THREADS,
-    globals: `var<workgroup> slots: array<${type}, ${THREADS}>;`,
+    threads: team,
+    globals: `var<workgroup> slots: array<${type}, ${team}>;`,
     body: `  if (group >= p.groups) { return; }
   let column = ${mod("group", blocks)} * ${across}u + ${mod("lid", across)};
   let start = ${div("group", blocks)} * ${part}u;
@@ -98,12 +106,12 @@ export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, colum
     }
   }
   slots[lid] = mine;
-  ${sumDown("slots", across)}
+  ${sumDown("slots", across, team)}
   if (lid < ${across}u && column < ${own}u) { out[${
       div("group", blocks)
     } * ${own}u + column] = slots[lid]; }`,
   }));
-  const run = (to: Buffer) => gpu.run(kernel, [x, to], parts * blocks, [rows, parts * blocks]);
+  const run = (to: Buffer) => gpu.run(kernel, [x, to], parts * blocks, { rows, groups: parts * blocks });
   if (parts === 1) return run(out);
   gpu.with(parts * columns * 4, (partial) => {
     run(partial);
@@ -120,28 +128,29 @@ export function softmax(
   columns: number,
   scale: number,
 ): void {
+  const { team } = gpu;
   const kernel = gpu.kernel(`softmax ${columns}`, () => ({
     inputs: { x: "f32" },
     outputs: { out: "f32" },
     params: { rows: "u32", scale: "f32" },
-    threads: THREADS,
-    globals: mathematics + workgroupReduce("top", "f32", THREADS, largest) +
-      workgroupReduce("total", "f32", THREADS, sum),
+    threads: team,
+    globals: mathematics + workgroupReduce("top", "f32", team, largest) +
+      workgroupReduce("total", "f32", team, sum),
     body: `  if (group >= p.rows) { return; }
   let row = group * ${columns}u;
   var mine = -3.4028234e38f;
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine = max(mine, f32(x[row + c])); }
+  for (var c = lid; c < ${columns}u; c += ${team}u) { mine = max(mine, f32(x[row + c])); }
   let highest = top(mine, lid);
   mine = 0.0;
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
+  for (var c = lid; c < ${columns}u; c += ${team}u) {
     let e = exp4(vec4f(p.scale * (f32(x[row + c]) - highest))).x;
     out[row + c] = e;
     mine += e;
   }
   let inverse = 1.0 / total(mine, lid);
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { out[row + c] *= inverse; }`,
+  for (var c = lid; c < ${columns}u; c += ${team}u) { out[row + c] *= inverse; }`,
   }));
-  gpu.run(kernel, [x, out], rows, [rows, scale]);
+  gpu.run(kernel, [x, out], rows, { rows, scale });
 }
 
 /**
@@ -157,26 +166,27 @@ export function softmaxGrad(
   columns: number,
   scale: number,
 ): void {
+  const { team } = gpu;
   const kernel = gpu.kernel(`softmaxGrad ${columns}`, () => ({
     inputs: { y: "f32", g: "f32" },
     outputs: { out: "f32" },
     params: { rows: "u32", scale: "f32" },
-    threads: THREADS,
-    globals: workgroupReduce("total", "f32", THREADS, sum) +
-      workgroupReduce("peak", "vec2f", THREADS, (a, b) => `select(${b}, ${a}, ${a}.x >= ${b}.x)`),
+    threads: team,
+    globals: workgroupReduce("total", "f32", team, sum) +
+      workgroupReduce("peak", "vec2f", team, (a, b) => `select(${b}, ${a}, ${a}.x >= ${b}.x)`),
     body: `  if (group >= p.rows) { return; }
   let row = group * ${columns}u;
   var highest = vec2f(-1.0, 0.0);
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
+  for (var c = lid; c < ${columns}u; c += ${team}u) {
     if (y[row + c] > highest.x) { highest = vec2f(y[row + c], g[row + c]); }
   }
   let base = peak(highest, lid).y;
   var mine = 0.0;
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) { mine += y[row + c] * (g[row + c] - base); }
+  for (var c = lid; c < ${columns}u; c += ${team}u) { mine += y[row + c] * (g[row + c] - base); }
   let dot = total(mine, lid);
-  for (var c = lid; c < ${columns}u; c += ${THREADS}u) {
+  for (var c = lid; c < ${columns}u; c += ${team}u) {
     out[row + c] = p.scale * y[row + c] * (g[row + c] - base - dot);
   }`,
   }));
-  gpu.run(kernel, [y, g, out], rows, [rows, scale]);
+  gpu.run(kernel, [y, g, out], rows, { rows, scale });
 }

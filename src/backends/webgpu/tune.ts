@@ -1,7 +1,7 @@
 // Which tiles a GPU likes best is measured, not known: each new shape is timed once with every tile that fits, at a pause,
 // and the answers are kept in a file by adapter. Results do not depend on them, as all tiles add in the same order.
 import type { Gpu } from "./gpu.ts";
-import type { Kernel } from "./pipelines.ts";
+import type { Kernel, Params } from "./pipelines.ts";
 
 /** One way to compute something, to be timed on memory of these sizes. */
 export interface Trial {
@@ -9,6 +9,7 @@ export interface Trial {
   readonly groups: number;
   /** Bytes of the kernel's buffers, and which of them hold f16. */
   readonly buffers: readonly { readonly bytes: number; readonly isHalf: boolean }[];
+  readonly params: Params;
 }
 
 /** What may be chosen, by a name that tells it from its rivals. */

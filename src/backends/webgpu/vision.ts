@@ -46,7 +46,7 @@ export function maxPool2d(gpu: Gpu, x: Buffer, out: Buffer, s: PoolSpec): void {
   out[i] = out_t(best);`,
   }));
   const n = s.batch * s.outHeight * s.outWidth * columns;
-  gpu.run(kernel, [x, out], groupsOf(n), [n]);
+  gpu.run(kernel, [x, out], groupsOf(n), { n });
 }
 
 /** A thread has a vector of channels of an input, and looks at every window that holds it. */
@@ -86,14 +86,14 @@ export function maxPool2dGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, s: Po
   out[i] = out_t(total);`,
   }));
   const n = s.batch * s.height * s.width * columns;
-  gpu.run(kernel, [x, g, out], groupsOf(n), [n]);
+  gpu.run(kernel, [x, g, out], groupsOf(n), { n });
 }
 
 /** So many threads share a pixel, so that they read its channels side by side. */
-function pixelTiles(channels: number) {
+function pixelTiles({ team }: Gpu, channels: number) {
   const { lanes, type } = lanesOf(channels), columns = channels / lanes;
   let across = 1;
-  while (across < columns && across < 64) across *= 2;
+  while (across < columns && across < Math.min(64, team)) across *= 2;
   const add = (e: string) => lanes === 4 ? `dot(${e}, vec4f(1.0))` : e;
   const eachColumn = (body: string) =>
     `for (var c = lane; c < ${columns}u; c += ${across}u) {
@@ -102,7 +102,7 @@ function pixelTiles(channels: number) {
     ${body}
   }`;
   const globals = `
-var<workgroup> slots: array<vec2f, ${THREADS}>;
+var<workgroup> slots: array<vec2f, ${team}>;
 fn total(mine: vec2f, lid: u32) -> vec2f {
   workgroupBarrier();
   slots[lid] = mine;
@@ -115,7 +115,7 @@ fn total(mine: vec2f, lid: u32) -> vec2f {
   return slots[lid - lane];
 }`;
   // threads beyond the last pixel repeat its work: all must meet at the barriers
-  const body = `  let pixel = group * ${THREADS / across}u + ${div("lid", across)};
+  const body = `  let pixel = group * ${team / across}u + ${div("lid", across)};
   let lane = ${mod("lid", across)};
   let row = min(pixel, p.pixels - 1u) * ${columns}u;
   var mine = vec2f();
@@ -129,7 +129,7 @@ fn total(mine: vec2f, lid: u32) -> vec2f {
     eachColumn,
     globals,
     body,
-    groups: (pixels: number) => Math.ceil(pixels * across / THREADS),
+    groups: (pixels: number) => Math.ceil(pixels * across / team),
   };
 }
 
@@ -143,19 +143,19 @@ export function lpipsDistance(
   pixels: number,
   channels: number,
 ): void {
-  const tiles = pixelTiles(channels), { type, add, eachColumn } = tiles;
+  const tiles = pixelTiles(gpu, channels), { type, add, eachColumn } = tiles;
   const kernel = gpu.kernel(`lpips ${channels}`, () => ({
     inputs: { a: type, b: type, weight: type },
     outputs: { out: "f32" },
     params: { pixels: "u32" },
-    threads: THREADS,
+    threads: gpu.team,
     globals: tiles.globals,
     body: `${tiles.body}
   ${eachColumn(`let d = u * inverse.x - v * inverse.y;\n    mine.x += ${add("d * d * weight[c]")};`)}
   let distance = total(mine, lid).x;
   if (lane == 0u && pixel < p.pixels) { out[pixel] = distance; }`,
   }));
-  gpu.run(kernel, [a, b, weight, out], tiles.groups(pixels), [pixels]);
+  gpu.run(kernel, [a, b, weight, out], tiles.groups(pixels), { pixels });
 }
 
 /** With q = 2 w (a/|a| - b/|b|): da = g (q - a (q.a) / |a|^2) / |a|, and 0 where |a| is 0. */
@@ -169,13 +169,13 @@ export function lpipsDistanceGrad(
   pixels: number,
   channels: number,
 ): void {
-  const tiles = pixelTiles(channels), { type, add, eachColumn } = tiles;
+  const tiles = pixelTiles(gpu, channels), { type, add, eachColumn } = tiles;
   const q = "let q = 2.0 * weight[c] * (u * inverse.x - v * inverse.y);";
   const kernel = gpu.kernel(`lpipsGrad ${channels}`, () => ({
     inputs: { a: type, b: type, weight: type, g: "f32" },
     outputs: { out: type },
     params: { pixels: "u32" },
-    threads: THREADS,
+    threads: gpu.team,
     globals: tiles.globals,
     body: `${tiles.body}
   ${eachColumn(`${q}\n    mine.x += ${add("q * u")};`)}
@@ -186,5 +186,5 @@ export function lpipsDistanceGrad(
   let scale = select(g[pixel] * inverse.x, 0.0, isZero);
   ${eachColumn(`${q}\n    out[row + c] = out_t(scale * (q - along * u));`)}`,
   }));
-  gpu.run(kernel, [a, b, weight, g, out], tiles.groups(pixels), [pixels]);
+  gpu.run(kernel, [a, b, weight, g, out], tiles.groups(pixels), { pixels });
 }

@@ -5,8 +5,18 @@ import { each, groupsOf } from "./elementwise.ts";
 import { ceil } from "./gemm.ts";
 import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
+import {
+  DEPTH,
+  matrixExtensions,
+  matrixMemory,
+  type MatrixShape,
+  matrixTexts,
+  storeHalves,
+  sumsOf,
+} from "./matrix.ts";
+import type { Kernel, Params } from "./pipelines.ts";
 import type { Trial } from "./tune.ts";
-import { div, mod, repeat, THREADS } from "./wgsl.ts";
+import { div, mod, repeat, THREADS, u32s } from "./wgsl.ts";
 
 /** What a workgroup computes, in vectors of four: of rows (tap and input channel) and columns (output channel). */
 interface Tile {
@@ -16,17 +26,23 @@ interface Tile {
   readonly perThread: readonly [down: number, across: number];
   /** Pixels whose vectors go through the workgroup's memory at a time; 0: each thread reads what it needs. */
   readonly depth: number;
+  readonly matrix?: MatrixShape;
 }
 
 const MIDDLE: Tile = { down: 16, across: 16, perThread: [1, 1], depth: 16 };
 const SMALL: Tile = { down: 8, across: 8, perThread: [1, 1], depth: 16 };
 const NARROW: Tile = { down: 64, across: 1, perThread: [1, 1], depth: 8 };
-const tileName = ({ down, across, depth }: Tile) =>
-  `${4 * down}x${4 * across} ${depth === 0 ? "direct" : "shared"}`;
+const tileName = ({ down, across, depth, matrix }: Tile) =>
+  `${4 * down}x${4 * across} ${matrix ? "matrix" : depth === 0 ? "direct" : "shared"}`;
 const threadsOf = ({ down, across, perThread: [m, n] }: Tile) => (down / m) * (across / n);
 
 /** Those that may be best, the likeliest first (gemm.ts says why). @param rows vectors of both sides */
-function tilesFor(gpu: Gpu, rows: number, columns: number): Tile[] {
+function tilesFor(gpu: Gpu, rows: number, columns: number, areHalf: boolean): Tile[] {
+  const { matrix } = gpu;
+  if (matrix && areHalf && Math.min(rows, columns) > SMALL.across) {
+    const { down, across } = MIDDLE;
+    return [{ down, across, perThread: [(down * across) / matrix.threads, 1], depth: DEPTH, matrix }];
+  }
   const direct = directTile(columns);
   const shared = columns === 1 ? NARROW : Math.min(rows, columns) <= SMALL.across ? SMALL : MIDDLE;
   return gpu.report.isSoftware ? [direct, shared] : [shared, direct];
@@ -46,7 +62,7 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
   const { batch, height, width, inChannels, outHeight, outWidth, outChannels, kernel: [kh, kw] } = spec;
   const pixels = batch * outHeight * outWidth;
   const inputs = ceil(inChannels, 4), outputs = ceil(outChannels, 4), rows = kh * kw * inputs;
-  const choices = tilesFor(gpu, rows, outputs);
+  const choices = tilesFor(gpu, rows, outputs, [x, g].every((buffer) => dtypeOf(buffer) === "f16"));
   const tilesOf = ({ down, across }: Tile) => ceil(rows, down) * ceil(outputs, across);
   const bytes = rows * outputs * 64;
   // by the shape alone: the sums are to be the same whatever the tile
@@ -59,164 +75,228 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
   const parts = ceil(pixels, part);
 
   const { stride, padTop, padLeft, upsample } = spec;
-  const name = `weightGrad ${[batch, height, width, inChannels, outHeight, outWidth, outChannels, kh, kw]} ` +
-    `${[stride, padTop, padLeft, upsample]}`;
-  const kernel = (tile: Tile) =>
-    gpu.kernel(`${name} by ${tileName(tile)}`, () => {
-      const { down, across, perThread: [m, n], depth } = tile;
-      const tiles = tilesOf(tile), tilesAcross = ceil(outputs, across);
-      const rowsApart = down / m, columnsApart = across / n;
-      /** Vector `row` at a pixel, where its tap is in the picture. */
-      const find = (row: string) => `
-      let y${row} = ${mod("line", outHeight)} * ${stride}u + dy${row};
-      let x${row} = ${mod("pixel", outWidth)} * ${stride}u + dx${row};
-      let has${row} = isRow${row} && y${row} < ${height * upsample}u && x${row} < ${width * upsample}u;
-      let from${row} = ${div("line", outHeight)} * ${height}u + ${div(`y${row}`, upsample)};
-      let at${row} = (from${row} * ${width}u + ${div(`x${row}`, upsample)}) * ${inputs}u + channel${row};`;
-      const loadRow = (row: string) =>
-        `select(vec4f(), vec4f(a[select(0u, at${row}, has${row})]), has${row})`;
-      /** What stays the same for a vector of rows. Places above the image wrap round to huge ones. */
-      const prepare = (row: string, number: string) => `
-  let mine${row} = rowTile * ${down}u + ${number};
-  let isRow${row} = mine${row} < ${rows}u;
-  let channel${row} = ${mod(`mine${row}`, inputs)};
-  let tap${row} = ${div(`mine${row}`, inputs)};
-  let dy${row} = ${div(`tap${row}`, kw)} - ${padTop}u;
-  let dx${row} = ${mod(`tap${row}`, kw)} - ${padLeft}u;`;
-      const eachSum = (text: (i: number, c: number) => string) =>
-        repeat(m, (i) => repeat(n, (c) => text(i, c)));
-      const multiply = (i: number, c: number) =>
-        ["x", "y", "z", "w"].map((e, k) => gpu.madd(`acc${i}_${c}[${k}]`, `u${i}.${e}`, `v${c}`)).join(" ");
-      const loop = depth === 0
-        ? `
-  for (var pixel = start; pixel < end; pixel++) {
-    let line = ${div("pixel", outWidth)};
-${repeat(m, (i) => `${find(`${i}`)}\n    let u${i} = ${loadRow(`${i}`)};`)}
-${
-          repeat(n, (c) =>
-            `    let v${c} = select(vec4f(), vec4f(g[pixel * ${outputs}u + min(column${c}, ${
-              outputs - 1
-            }u)]), ` +
-            `column${c} < ${outputs}u);`)
-        }
-${eachSum(multiply)}
-  }`
-        : sharedLoop();
-      function sharedLoop(): string {
-        const threads = threadsOf(tile);
-        const loads = (vectors: number, text: (at: string) => string) =>
-          repeat(ceil(vectors, threads), (j) => {
-            const statements = text(`(lid + ${j * threads}u)`);
-            return vectors < threads ? `    if (lid < ${vectors}u) {${statements}}` : `    {${statements}}`;
-          });
-        // the thread's row stays the same, as whole rows of the tile are loaded at a time
-        const loadA = (at: string) => `
-      var v = vec4f();
-      let pixel = first + ${div(at, down)};
-      if (pixel < end) {
-        let line = ${div("pixel", outWidth)};${find("L")}
-        v = ${loadRow("L")};
-      }
-      aTile[${at}] = v; `;
-        const loadB = (at: string) => `
-      var v = vec4f();
-      let pixel = first + ${div(at, across)};
-      let column = columnTile * ${across}u + ${mod(at, across)};
-      if (pixel < end && column < ${outputs}u) { v = vec4f(g[pixel * ${outputs}u + column]); }
-      bTile[${at}] = v; `;
-        return `
-  for (var first = start; first < end; first += ${depth}u) {
-    workgroupBarrier();
-${loads(down * depth, loadA)}
-${loads(across * depth, loadB)}
-    workgroupBarrier();
-${
-          repeat(
-            depth,
-            (d) =>
-              `    { let u0 = aTile[${d * down}u + ty]; let v0 = bTile[${d * across}u + tx]; ${
-                multiply(0, 0)
-              } }`,
-          )
-        }
-  }`;
-      }
-      return {
-        inputs: { a: "vec4f", g: "vec4f" },
-        outputs: { out: "vec4f" },
-        threads: threadsOf(tile),
-        flops: 2 * pixels * kh * kw * inChannels * outChannels,
-        globals: depth === 0 ? "" : `var<workgroup> aTile: array<vec4f, ${down * depth}>;
-var<workgroup> bTile: array<vec4f, ${across * depth}>;`,
-        body: `  if (group >= ${tiles * parts}u) { return; }
-  let place = ${mod("group", tiles)};
-  let rowTile = ${div("place", tilesAcross)};
-  let columnTile = ${mod("place", tilesAcross)};
-  let start = ${div("group", tiles)} * ${part}u;
-  let end = min(start + ${part}u, ${pixels}u);
-  let tx = ${mod("lid", columnsApart)};
-  let ty = ${div("lid", columnsApart)};
-${depth === 0 ? "" : prepare("L", mod("lid", down))}
-${repeat(m, (i) => prepare(`${i}`, `ty + ${i * rowsApart}u`))}
-${repeat(n, (c) => `  let column${c} = columnTile * ${across}u + tx + ${c * columnsApart}u;`)}
-${eachSum((i, c) => `  var acc${i}_${c} = array<vec4f, 4>();`)}
-${loop}
-${
-          eachSum((i, c) =>
-            `  if (isRow${i} && column${c} < ${outputs}u) {
-    let at = (${div("group", tiles)} * ${rows}u + mine${i}) * ${outputs * 4}u + column${c};
-${
-              repeat(4, (e) =>
-                `    out[at + ${e * outputs}u] = acc${i}_${c}[${e}];`)
-            }
-  }`
-          )
-        }`,
-      };
-    });
+  const shape = {
+    height,
+    width,
+    inputs,
+    outHeight,
+    outWidth,
+    outputs,
+    rows,
+    pixels,
+    part,
+    kw,
+    stride,
+    padTop,
+    padLeft,
+  };
+  const paramsOf = (tile: Tile) => {
+    const tiles = tilesOf(tile);
+    return { ...shape, tiles, tilesAcross: ceil(outputs, tile.across), groups: tiles * parts };
+  };
+  const flops = 2 * pixels * kh * kw * inChannels * outChannels;
   wholeVectors(gpu, x, 0, batch * height * width, inChannels, (a) => {
     wholeVectors(gpu, g, 0, pixels, outChannels, (whole) => {
       gpu.with(parts * bytes, (partial) => {
         const buffers = [a, whole, partial];
-        const trials = choices.map((tile) => ({
-          name: tileName(tile),
-          trial: (): Trial => ({
-            kernel: kernel(tile),
-            groups: tilesOf(tile) * parts,
-            buffers: buffers.map(ofGpu),
-          }),
-        }));
-        const tile = choices[
-          gpu.tuner.choose(`${name} ${dtypeOf(a)} ${dtypeOf(whole)}`, rows * 4 * outputs * pixels, trials)
-        ];
-        gpu.run(kernel(tile), buffers, tilesOf(tile) * parts);
+        const call = (tile: Tile): Trial => {
+          const params = paramsOf(tile);
+          const kernel = partKernel(gpu, tile, upsample, params);
+          return { kernel, groups: params.groups, buffers: buffers.map(ofGpu), params };
+        };
+        const trials = choices.map((tile) => ({ name: tileName(tile), trial: () => call(tile) }));
+        const name = `weightGrad ${[...Object.values(shape), upsample]} ${dtypeOf(a)} ${dtypeOf(whole)}`;
+        const { kernel, groups, params } = call(choices[gpu.tuner.choose(name, flops, trials)]);
+        gpu.run(kernel, buffers, groups, params, flops);
         addParts(gpu, partial, out, parts, spec);
       });
     });
   });
 }
 
+/**
+ * A thread's place among the pixels, `pixel<name>`, that of the picture of outputs. It moves along: only where it begins is
+ * divided.
+ */
+function walker(name: string, upsample: number) {
+  const [pixel, x, y, image] = ["pixel", "x", "y", "image"].map((part) => part + name);
+  return {
+    pixel,
+    begin: (first: string) =>
+      `  var ${pixel} = ${first};
+  var ${x} = ${pixel} % p.outWidth;
+  var ${y} = ${pixel} / p.outWidth % p.outHeight;
+  var ${image} = ${pixel} / p.outWidth / p.outHeight;`,
+    move: (by: number) =>
+      `    ${pixel} += ${by}u;
+    ${x} += ${by}u;
+    while (${x} >= p.outWidth) {
+      ${x} -= p.outWidth;
+      ${y}++;
+      if (${y} == p.outHeight) { ${y} = 0u; ${image}++; }
+    }`,
+    /** The vector of `row`'s tap and channel; zeros where that is beyond the picture, whose places above it are huge. */
+    load: (row: string, to: string) =>
+      `    let down${to} = ${y} * p.stride + dy${row};
+    let across${to} = ${x} * p.stride + dx${row};
+    let has${to} = isRow${row} && ${pixel} < end && down${to} < p.height * ${upsample}u && across${to} < p.width * ${upsample}u;
+    let line${to} = ${image} * p.height + ${div(`down${to}`, upsample)};
+    let at${to} = (line${to} * p.width + ${div(`across${to}`, upsample)}) * p.inputs + channel${row};
+    let ${to} = select(vec4f(), vec4f(a[select(0u, at${to}, has${to})]), has${to});`,
+  };
+}
+
+/** Computes the parts: [part, tap, input, output]. Shapes are numbers to it, so that all convolutions share its text. */
+function partKernel(gpu: Gpu, tile: Tile, upsample: number, params: Params): Kernel {
+  return gpu.kernel(`weightGrad ${upsample} by ${tileName(tile)}`, () => {
+    const { down, across, perThread: [m, n], depth } = tile;
+    const rowsApart = down / m, columnsApart = across / n;
+    /** What stays the same for a vector of rows. */
+    const row = (name: string, number: string) =>
+      `  let mine${name} = rowTile * ${down}u + ${number};
+  let isRow${name} = mine${name} < p.rows;
+  let channel${name} = mine${name} % p.inputs;
+  let tap${name} = mine${name} / p.inputs;
+  let dy${name} = tap${name} / p.kw - p.padTop;
+  let dx${name} = tap${name} % p.kw - p.padLeft;`;
+    const eachSum = (text: (i: number, c: number) => string) =>
+      repeat(m, (i) => repeat(n, (c) => text(i, c)));
+    const multiply = (i: number, c: number) =>
+      ["x", "y", "z", "w"].map((e, k) => {
+        const sum = `acc${i}_${c}[${k}]`;
+        return `${sum} = ${gpu.madd(sum, `u${i}.${e}`, `v${c}`)};`;
+      }).join(" ");
+    const sums = eachSum((i, c) => `  var acc${i}_${c} = array<vec4f, 4>();`);
+    const loop = tile.matrix ? matrixLoop(tile, tile.matrix, upsample) : `${sums}
+${depth === 0 ? directLoop(tile, upsample, eachSum(multiply)) : plainLoop(tile, upsample, multiply(0, 0))}`;
+    const memory = `var<workgroup> aTile: array<vec4f, ${down * depth}>;
+var<workgroup> bTile: array<vec4f, ${across * depth}>;`;
+    return {
+      inputs: { a: "vec4f", g: "vec4f" },
+      outputs: { out: "vec4f" },
+      params: u32s(params),
+      threads: threadsOf(tile),
+      extensions: tile.matrix ? matrixExtensions : [],
+      globals: tile.matrix ? matrixMemory : depth === 0 ? "" : memory,
+      body: `  if (group >= p.groups) { return; }
+  let place = group % p.tiles;
+  let rowTile = place / p.tilesAcross;
+  let columnTile = place % p.tilesAcross;
+  let start = group / p.tiles * p.part;
+  let end = min(start + p.part, p.pixels);
+  let tx = ${mod("lid", columnsApart)};
+  let ty = ${div("lid", columnsApart)};
+${depth === 0 ? "" : row("L", mod("lid", down))}
+${repeat(m, (i) => row(`${i}`, `ty + ${i * rowsApart}u`))}
+${repeat(n, (c) => `  let column${c} = columnTile * ${across}u + tx + ${c * columnsApart}u;`)}
+${loop}
+${
+        eachSum((i, c) =>
+          `  if (isRow${i} && column${c} < p.outputs) {
+    let at = (group / p.tiles * p.rows + mine${i}) * p.outputs * 4u + column${c};
+${repeat(4, (e) => `    out[at + ${e}u * p.outputs] = acc${i}_${c}[${e}];`)}
+  }`
+        )
+      }`,
+    };
+  });
+}
+
+function directLoop({ perThread: [m, n] }: Tile, upsample: number, multiply: string): string {
+  const { begin, pixel, move, load } = walker("", upsample);
+  const column = (c: number) => {
+    const value = `vec4f(g[${pixel} * p.outputs + min(column${c}, p.outputs - 1u)])`;
+    return `    let v${c} = select(vec4f(), ${value}, column${c} < p.outputs);`;
+  };
+  return `${begin("start")}
+  while (${pixel} < end) {
+${repeat(m, (i) => load(`${i}`, `u${i}`))}
+${repeat(n, column)}
+${multiply}
+${move(1)}
+  }`;
+}
+
+function plainLoop(tile: Tile, upsample: number, multiply: string): string {
+  const { down, across, depth } = tile;
+  const step = (d: number) =>
+    `    { let u0 = aTile[${d * down}u + ty]; let v0 = bTile[${d * across}u + tx]; ${multiply} }`;
+  const store = (array: string, at: string) => `    ${array}[${at}] = v;`;
+  return sharedLoop(tile, upsample, store, repeat(depth, step));
+}
+
+/** By the matrices of matrix.ts; a thread takes its sums from the workgroup's memory. */
+function matrixLoop(tile: Tile, matrix: MatrixShape, upsample: number): string {
+  const { down, perThread: [m] } = tile, { begin, multiply, end } = matrixTexts(matrix, true);
+  const four = (i: number) =>
+    Array.from({ length: 4 }, (_, e) => sumsOf(`(ty + ${i * (down / m)}u) * 4u + ${e}u`)).join(", ");
+  return `${begin}
+${sharedLoop(tile, upsample, storeHalves, multiply)}
+${end}
+${repeat(m, (i) => `  var acc${i}_0 = array<vec4f, 4>(${four(i)});`)}`;
+}
+
+/**
+ * Brings both factors, some pixels at a time, to the workgroup's memory.
+ * @param store text that puts vector `v` to vector `at` of an array
+ * @param multiply text that adds the products of what is there
+ */
+function sharedLoop(
+  tile: Tile,
+  upsample: number,
+  store: (array: string, at: string) => string,
+  multiply: string,
+): string {
+  const { down, across, depth, matrix } = tile, threads = threadsOf(tile), type = matrix ? "vec4h" : "vec4f";
+  /** The loads of a thread; its row stays the same, as whole rows of the tile are loaded at a time. */
+  const loads = (vectors: number, text: (at: string, j: number) => string) =>
+    repeat(ceil(vectors, threads), (j) => {
+      const statements = text(`(lid + ${j * threads}u)`, j);
+      return vectors < threads ? `    if (lid < ${vectors}u) {\n${statements} }` : `    {\n${statements} }`;
+    });
+  const places = Array.from({ length: ceil(down * depth, threads) }, (_, j) => walker(`${j}`, upsample));
+  const loadA = (at: string, j: number) =>
+    `${places[j].load("L", "u")}
+    let v = ${type}(u);
+${store("aTile", at)}`;
+  const loadB = (at: string) =>
+    `    var v = ${type}();
+    let pixel = first + ${div(at, across)};
+    let column = columnTile * ${across}u + ${mod(at, across)};
+    if (pixel < end && column < p.outputs) { v = ${type}(g[pixel * p.outputs + column]); }
+${store("bTile", at)}`;
+  return `${places.map(({ begin }, j) => begin(`start + ${div(`(lid + ${j * threads}u)`, down)}`)).join("\n")}
+  for (var first = start; first < end; first += ${depth}u) {
+    workgroupBarrier();
+${loads(down * depth, loadA)}
+${loads(across * depth, loadB)}
+    workgroupBarrier();
+${multiply}
+${places.map(({ move }) => move(depth)).join("\n")}
+  }`;
+}
+
 /** Adds the parts [part, tap, input, output], whose channels are whole vectors, to weights [output, input, tap]. */
 function addParts(gpu: Gpu, partial: Buffer, out: Buffer, parts: number, spec: ConvSpec): void {
-  const { inChannels, outChannels, kernel: [kh, kw] } = spec;
-  const taps = kh * kw, inputs = ceil(inChannels, 4) * 4, outputs = ceil(outChannels, 4) * 4;
-  const n = inChannels * outChannels, step = inputs * outputs;
+  const { inChannels, outChannels, kernel: [kh, kw] } = spec, taps = kh * kw;
+  const n = inChannels * outChannels, outputs = ceil(outChannels, 4) * 4;
+  const params = { n, parts, inChannels, outChannels, outputs, step: ceil(inChannels, 4) * 4 * outputs };
   // a thread has all taps of its weights, which lie together
-  const kernel = gpu.kernel(`addParts ${parts}: ${taps} ${inChannels} ${outChannels}`, () => ({
+  const kernel = gpu.kernel(`addParts ${taps}`, () => ({
     inputs: { partial: "f32" },
     outputs: { out: "f32" },
+    params: u32s(params),
     threads: THREADS,
-    body: `${each(`${n}u`)}
-  let output = ${mod("i", outChannels)};
-  let input = ${div("i", outChannels)};
-  let at = input * ${outputs}u + output;
-  let to = (output * ${inChannels}u + input) * ${taps}u;
+    body: `${each("p.n")}
+  let output = i % p.outChannels;
+  let input = i / p.outChannels;
+  let to = (output * p.inChannels + input) * ${taps}u;
 ${repeat(taps, (tap) => `  var total${tap} = 0.0;`)}
-  for (var part = 0u; part < ${parts}u; part++) {
-    let first = part * ${taps * step}u + at;
-${repeat(taps, (tap) => `    total${tap} += partial[first + ${tap * step}u];`)}
+  for (var part = 0u; part < p.parts; part++) {
+    let first = part * ${taps}u * p.step + input * p.outputs + output;
+${repeat(taps, (tap) => `    total${tap} += partial[first + ${tap}u * p.step];`)}
   }
 ${repeat(taps, (tap) => `  out[to + ${tap}u] = total${tap};`)}`,
   }));
-  gpu.run(kernel, [partial, out], groupsOf(n));
+  gpu.run(kernel, [partial, out], groupsOf(n), params);
 }

@@ -8,12 +8,13 @@ export interface Source {
    */
   readonly inputs: Readonly<Record<string, string>>;
   readonly outputs: Readonly<Record<string, string>>;
-  /** Numbers that change from call to call, read as `p.name`. Shapes belong into the text instead. */
+  /**
+   * Numbers that change from call to call, read as `p.name`. Long texts are told their shapes here, as compiling them for
+   * each takes longer than many steps; short ones have shapes in the text, and divide by what is known.
+   */
   readonly params?: Readonly<Record<string, "u32" | "f32">>;
   /** Threads of a workgroup. */
   readonly threads: number;
-  /** Multiplications and additions of a call, where they may be what takes the time. */
-  readonly flops?: number;
   /** Extensions of WGSL beside f16; with "subgroups" the body knows `lanes`, the threads of a subgroup. */
   readonly extensions?: readonly string[];
   /** Functions and workgroup memory. */
@@ -56,6 +57,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) grid: vec3u,
   let group = wid.y * grid.x + wid.x;
 ${body}
 }`;
+}
+
+/** Params that are all whole numbers. */
+export function u32s(names: Readonly<Record<string, number>>): Record<string, "u32"> {
+  return Object.fromEntries(Object.keys(names).map((name) => [name, "u32"]));
 }
 
 const isPowerOfTwo = (n: number) => n > 0 && (n & (n - 1)) === 0;
