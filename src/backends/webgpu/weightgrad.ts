@@ -114,35 +114,56 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
   });
 }
 
+/** What loops read of the params: a CPU that plays GPU fetches those anew each time. */
+const hoisted = (upsample: number) =>
+  `  let stride = p.stride;
+  let outputs = p.outputs;
+  let inputs = p.inputs;
+  let width = p.width;
+  let height = p.height;
+  let tall = height * ${upsample}u;
+  let wide = width * ${upsample}u;
+  let rowEnd = p.outWidth * stride;`;
+
 /**
- * A thread's place among the pixels, `pixel<name>`, that of the picture of outputs. It moves along: only where it begins is
- * divided.
+ * A thread's place among the pixels of outputs, `pixel<name>`, and where its taps begin, (x, y) of the enlarged picture. It
+ * moves along: only where it begins is divided.
  */
 function walker(name: string, upsample: number) {
-  const [pixel, x, y, image] = ["pixel", "x", "y", "image"].map((part) => part + name);
+  const [pixel, x, y, image, from] = ["pixel", "x", "y", "image", "begin"].map((part) => part + name);
+  const place = (y: string, x: string) =>
+    `((${image} * height + ${div(y, upsample)}) * width + ${div(x, upsample)}) * inputs`;
+  const turn = `
+      ${x} -= rowEnd;
+      ${y} += stride;
+      if (${y} == p.outHeight * stride) { ${y} = 0u; ${image}++; }`;
   return {
     pixel,
     begin: (first: string) =>
       `  var ${pixel} = ${first};
-  var ${x} = ${pixel} % p.outWidth;
-  var ${y} = ${pixel} / p.outWidth % p.outHeight;
-  var ${image} = ${pixel} / p.outWidth / p.outHeight;`,
+  var ${x} = ${pixel} % p.outWidth * stride;
+  var ${y} = ${pixel} / p.outWidth % p.outHeight * stride;
+  var ${image} = ${pixel} / p.outWidth / p.outHeight;
+  var ${from} = ${place(y, x)};`,
     move: (by: number) =>
       `    ${pixel} += ${by}u;
-    ${x} += ${by}u;
-    while (${x} >= p.outWidth) {
-      ${x} -= p.outWidth;
-      ${y}++;
-      if (${y} == p.outHeight) { ${y} = 0u; ${image}++; }
+    ${x} += ${by}u * stride;
+    ${from} += ${by}u * stride * inputs;
+    if (${x} >= rowEnd) {
+      while (${x} >= rowEnd) {${turn}
+      }
+      ${from} = ${place(y, x)};
     }`,
     /** The vector of `row`'s tap and channel; zeros where that is beyond the picture, whose places above it are huge. */
-    load: (row: string, to: string) =>
-      `    let down${to} = ${y} * p.stride + dy${row};
-    let across${to} = ${x} * p.stride + dx${row};
-    let has${to} = isRow${row} && ${pixel} < end && down${to} < p.height * ${upsample}u && across${to} < p.width * ${upsample}u;
-    let line${to} = ${image} * p.height + ${div(`down${to}`, upsample)};
-    let at${to} = (line${to} * p.width + ${div(`across${to}`, upsample)}) * p.inputs + channel${row};
-    let ${to} = select(vec4f(), vec4f(a[select(0u, at${to}, has${to})]), has${to});`,
+    load: (row: string, to: string) => {
+      const at = upsample === 1
+        ? `${from} + apart${row}`
+        : `${place(`down${to}`, `across${to}`)} + channel${row}`;
+      return `    let down${to} = ${y} + dy${row};
+    let across${to} = ${x} + dx${row};
+    let has${to} = isRow${row} && ${pixel} < end && down${to} < tall && across${to} < wide;
+    let ${to} = select(vec4f(), vec4f(a[select(0u, ${at}, has${to})]), has${to});`;
+    },
   };
 }
 
@@ -155,10 +176,11 @@ function partKernel(gpu: Gpu, tile: Tile, upsample: number, params: Params): Ker
     const row = (name: string, number: string) =>
       `  let mine${name} = rowTile * ${down}u + ${number};
   let isRow${name} = mine${name} < p.rows;
-  let channel${name} = mine${name} % p.inputs;
-  let tap${name} = mine${name} / p.inputs;
+  let channel${name} = mine${name} % inputs;
+  let tap${name} = mine${name} / inputs;
   let dy${name} = tap${name} / p.kw - p.padTop;
-  let dx${name} = tap${name} % p.kw - p.padLeft;`;
+  let dx${name} = tap${name} % p.kw - p.padLeft;
+  let apart${name} = (dy${name} * width + dx${name}) * inputs + channel${name};`;
     const eachSum = (text: (i: number, c: number) => string) =>
       repeat(m, (i) => repeat(n, (c) => text(i, c)));
     const multiply = (i: number, c: number) =>
@@ -186,6 +208,7 @@ var<workgroup> bTile: array<vec4f, ${across * depth}>;`;
   let end = min(start + p.part, p.pixels);
   let tx = ${mod("lid", columnsApart)};
   let ty = ${div("lid", columnsApart)};
+${hoisted(upsample)}
 ${depth === 0 ? "" : row("L", mod("lid", down))}
 ${repeat(m, (i) => row(`${i}`, `ty + ${i * rowsApart}u`))}
 ${repeat(n, (c) => `  let column${c} = columnTile * ${across}u + tx + ${c * columnsApart}u;`)}
@@ -205,8 +228,8 @@ ${repeat(4, (e) => `    out[at + ${e}u * p.outputs] = acc${i}_${c}[${e}];`)}
 function directLoop({ perThread: [m, n] }: Tile, upsample: number, multiply: string): string {
   const { begin, pixel, move, load } = walker("", upsample);
   const column = (c: number) => {
-    const value = `vec4f(g[${pixel} * p.outputs + min(column${c}, p.outputs - 1u)])`;
-    return `    let v${c} = select(vec4f(), ${value}, column${c} < p.outputs);`;
+    const value = `vec4f(g[${pixel} * outputs + min(column${c}, outputs - 1u)])`;
+    return `    let v${c} = select(vec4f(), ${value}, column${c} < outputs);`;
   };
   return `${begin("start")}
   while (${pixel} < end) {
@@ -263,7 +286,7 @@ ${store("aTile", at)}`;
     `    var v = ${type}();
     let pixel = first + ${div(at, across)};
     let column = columnTile * ${across}u + ${mod(at, across)};
-    if (pixel < end && column < p.outputs) { v = ${type}(g[pixel * p.outputs + column]); }
+    if (pixel < end && column < outputs) { v = ${type}(g[pixel * outputs + column]); }
 ${store("bTile", at)}`;
   return `${places.map(({ begin }, j) => begin(`start + ${div(`(lid + ${j * threads}u)`, down)}`)).join("\n")}
   for (var first = start; first < end; first += ${depth}u) {
