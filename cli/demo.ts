@@ -36,7 +36,7 @@ and GAN losses alone: the perceptual network (LPIPS), which tessera finetune wan
 export function demoCommand(): Command {
   const option = (flags: string, text: string, standard: number) =>
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
-  return new Command("demo").description("fine-tune the small faces model on cartoons, in about two minutes")
+  return new Command("demo").description("fine-tune the small faces model on cartoons, in a few minutes")
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
     .addOption(option("--steps <n>", "steps", 320))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))

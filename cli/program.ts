@@ -14,7 +14,7 @@ import { reconstructCommand } from "./reconstruct.ts";
 
 const examples = `
 Examples:
-  $ tessera demo                                     two minutes, nothing needed
+  $ tessera demo                                     a few minutes, nothing needed
   $ tessera inspect last.ckpt
   $ tessera reconstruct --model last.ckpt face.jpg
   $ tessera finetune --from last.ckpt --data faces/
