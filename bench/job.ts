@@ -1,10 +1,11 @@
 // One benchmark job in a process of its own, so that its peak memory is its own:
 //   deno run -A bench/job.ts step --size 256 --batch 1 --repeat 3 --threads 2
-// prints one JSON line in the form of bench/pytorch_vqgan.py, which does the same work on the same numbers.
+// prints one JSON line in the form of bench/pytorch_vqgan.py, which does the same work on the same numbers. With
+// --device webgpu on the GPU, with --precision f16 in f16; peakBytes is then what the GPU had reserved.
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { preset, VQGAN } from "../nn/index.ts";
-import { asyncScope, memory, type Tensor } from "../src/index.ts";
+import { type Precision, preset, setPrecision, VQGAN } from "../nn/index.ts";
+import { asyncScope, device, type DeviceName, memory, type Tensor } from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
 import { median, peakBytes } from "./children.ts";
 import { drawnImage, drawnPicture, fillModel } from "./fill.ts";
@@ -19,6 +20,8 @@ const { positionals: [job], values: options } = parseArgs({
     repeat: { type: "string", default: "3" },
     warmup: { type: "string", default: "1" },
     threads: { type: "string", default: "2" },
+    device: { type: "string", default: "cpu" },
+    precision: { type: "string", default: "f32" },
     recompute: { type: "boolean", default: false },
   },
 });
@@ -30,10 +33,13 @@ const number = (name: "size" | "batch" | "repeat" | "warmup" | "threads"): numbe
   return value;
 };
 
+const precision = options.precision as Precision;
+
 /** Prepares the job; each call of the result does it once and answers one number that both sides must agree on. */
 function prepare(size: number, batch: number): () => Promise<number> {
   const model = new VQGAN(preset("f16-16384"), null, { withLoss: job === "step" });
   fillModel(model.stateDict());
+  setPrecision(model, precision);
   const sumOf = async (t: Tensor) => {
     let sum = 0;
     for (const value of await t.data()) sum += value;
@@ -48,6 +54,7 @@ function prepare(size: number, batch: number): () => Promise<number> {
   if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = true;
   const trainer = new Trainer(model, {
     learningRate: () => 4.5e-6 * batch,
+    precision,
     tamingExact: options.recompute,
   });
   return () =>
@@ -61,6 +68,7 @@ if (!(JOBS as readonly string[]).includes(job)) {
   throw new Error(`job "${job ?? ""}" is not one of ${JOBS.join(", ")}`);
 }
 process.env.TESSERA_THREADS = String(number("threads")); // read when the first tensor is made
+await device(options.device as DeviceName);
 const run = prepare(number("size"), number("batch"));
 const seconds: number[] = [], cpuSeconds: number[] = [], values: number[] = [];
 for (let i = 0; i < number("warmup") + number("repeat"); i++) {
@@ -76,12 +84,14 @@ console.log(JSON.stringify({
   seconds,
   median: median(seconds),
   cpuSeconds,
-  peakBytes: peakBytes(),
+  peakBytes: options.device === "cpu" ? peakBytes() : memory().reservedBytes,
   tensorPeakBytes: memory().peakBytes,
   runtime: process.versions.bun ? `bun ${process.versions.bun}` : `deno ${process.versions.deno}`,
   threads: number("threads"),
   size: number("size"),
   batch: number("batch"),
+  device: options.device,
+  precision,
   value: values[0],
   ...(job === "step" ? { reconstruction: options.recompute ? "recomputed" : "reused" } : {}),
 }));

@@ -9,6 +9,8 @@ and weights included; value a number from the first run, to compare with bench/j
   lpips   perceptual distance of two pictures and its gradient with respect to the second
   step    one whole iteration: generator update, then discriminator update. --recompute (default) runs the
           autoencoder again, with the updated weights, for the discriminator; --reuse keeps the first picture.
+With --device cuda on a GPU, cuDNN choosing its algorithms by trial; --precision tf32 (factors of 10 bits) or f16
+(autocast, without a loss scale) where f32 is not asked for; peakBytes is then what the GPU had reserved.
 Work whose result nobody uses (LPIPS during the discriminator update) is left out, so this is a strict yardstick.
 """
 import argparse
@@ -329,7 +331,9 @@ class Trainer:
                     d_weight=d_weight, g_loss=g_loss, disc_loss=d_loss, logits_real=real, logits_fake=fake)
 
 
-def peak_bytes():
+def peak_bytes(device="cpu"):
+    if device == "cuda":
+        return torch.cuda.max_memory_reserved()
     for line in open("/proc/self/status"):
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
@@ -342,16 +346,16 @@ def make_job(args):
     config = dict(FULL, lr=FULL["lr"] * args.batch)
     model = VQModel(config, loss=args.job in ("step", "lpips"))
     image = torch.from_numpy(keyed_fill.picture("x0", args.batch, args.size, args.size))
-    image = image.contiguous(memory_format=layout)
+    image = image.to(args.device).contiguous(memory_format=layout)
     with torch.no_grad():
         model.fill()
-    model.to(memory_format=layout)
+    model.to(args.device, memory_format=layout)
     if args.job == "step":
         trainer = Trainer(model.train())
         return lambda: trainer.step(image, recompute=args.recompute)["total_loss"].item()
     if args.job == "lpips":
         other = torch.from_numpy(keyed_fill.picture("x1", args.batch, args.size, args.size))
-        other = other.contiguous(memory_format=layout).requires_grad_()
+        other = other.to(args.device).contiguous(memory_format=layout).requires_grad_()
         distance = model.loss.perceptual_loss.requires_grad_(False)
         del model.encoder, model.decoder, model.quantize
         return lambda: torch.autograd.grad(distance(image, other).sum(), other)[0].sum().item()
@@ -360,7 +364,7 @@ def make_job(args):
         return torch.inference_mode()(lambda: model.encode(image)[2].sum().item())
     side = args.size // 16
     latents = torch.from_numpy(keyed_fill.uniform("q", (args.batch, 256, side, side), 0.5))
-    latents = latents.contiguous(memory_format=layout)
+    latents = latents.to(args.device).contiguous(memory_format=layout)
     del model.encoder
     return torch.inference_mode()(lambda: model.decode(latents).sum().item())
 
@@ -373,6 +377,8 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=1, help="runs before the clock starts")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", "f16"), default="f32")
     layout = parser.add_mutually_exclusive_group()
     layout.add_argument("--channels-last", dest="channels_last", action="store_true", default=True,
                         help="NHWC memory order: the quicker one for every job, so the default")
@@ -382,16 +388,19 @@ def main():
     order.add_argument("--reuse", dest="recompute", action="store_false")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
     run, seconds, busy, values = make_job(args), [], [], []
     for i in range(args.warmup + args.repeat):
         start, start_busy = time.perf_counter(), time.process_time()
-        values.append(run())
+        with torch.autocast(args.device, torch.float16, enabled=args.precision == "f16"):
+            values.append(run())
         if i >= args.warmup:
             seconds.append(round(time.perf_counter() - start, 4))
             busy.append(round(time.process_time() - start_busy, 4))
     result = dict(job=args.job, seconds=seconds, median=statistics.median(seconds), cpuSeconds=busy,
-                  peakBytes=peak_bytes(), torch=torch.__version__, threads=args.threads, size=args.size,
-                  batch=args.batch, value=values[0],
+                  peakBytes=peak_bytes(args.device), torch=torch.__version__, threads=args.threads, size=args.size,
+                  batch=args.batch, device=args.device, precision=args.precision, value=values[0],
                   memoryFormat="channels_last" if args.channels_last else "contiguous")
     if args.job == "step":
         result["reconstruction"] = "recomputed" if args.recompute else "reused"

@@ -1,6 +1,7 @@
 // Tessera beside PyTorch (and onnxruntime, for inference) on the CPU, in turns, each run in a process of its own:
 //   PYTHON=venv/bin/python deno run -A bench/run.ts        or: bun bench/run.ts
-//   options: --jobs encode,decode,step  --size 256  --batch 1  --rounds 2  --repeat 2  --threads 2
+//   options: --jobs encode,decode,step  --size 256  --batch 1  --rounds 2  --repeat 2  --threads 2  --warmup 1
+//   on a GPU: --device webgpu [--precision f16] beside PyTorch's CUDA, in TF32 with --tf32
 // Ends with a table of medians, ratios (ours / PyTorch, below 1 is quicker), also of the time that all threads used
 // (which a busy machine changes less), and peak memory of the whole process.
 import process from "node:process";
@@ -25,10 +26,17 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "2" },
     repeat: { type: "string", default: "2" },
     threads: { type: "string", default: "2" },
+    warmup: { type: "string", default: "1" },
+    device: { type: "string", default: "cpu" },
+    precision: { type: "string", default: "f32" },
+    tf32: { type: "boolean", default: false },
   },
 });
-const common = ["size", "batch", "repeat", "threads"] as const;
+const common = ["size", "batch", "repeat", "threads", "warmup"] as const;
 const shared = common.flatMap((name) => [`--${name}`, options[name]]);
+const isGpu = options.device !== "cpu";
+const here = ["--device", options.device, "--precision", options.precision];
+const there = ["--device", isGpu ? "cuda" : "cpu", "--precision", options.tf32 ? "tf32" : options.precision];
 
 /** A job and the argument that makes each side do it so. */
 interface Variant {
@@ -74,13 +82,15 @@ class Timings {
 }
 
 const torch = torchVersion();
-const withOnnx = torch !== null && hasModule("onnxruntime", "onnx");
+const withOnnx = torch !== null && !isGpu && hasModule("onnxruntime", "onnx");
 const runtime = process.versions.bun
   ? `Bun ${process.versions.bun}`
   : `Deno ${process.versions.deno}, ${WIDE ? 256 : 128} bits`;
 console.log(
   `${runtime}${torch ? ` beside torch ${torch}` : ""}, ${options.threads} threads, ` +
-    `${options.size}x${options.size}, batch ${options.batch}; ${load(Number(options.threads))}`,
+    `${options.device}, ${options.precision}, ${options.size}x${options.size}, batch ${options.batch}; ${
+      load(Number(options.threads))
+    }`,
 );
 
 const mine = new Map(variants.map(({ name }) => [name, new Timings()]));
@@ -90,8 +100,10 @@ const onnx = new Map(
 );
 for (let round = 1; round <= Number(options.rounds); round++) {
   for (const { name, job, ours: mineArgs, theirs: theirArgs } of variants) {
-    mine.get(name)!.add(ours<Line>("job.ts", [job, ...shared, ...mineArgs])[0]);
-    if (torch) peers.get(name)!.add(theirs<Line>("pytorch_vqgan.py", [job, ...shared, ...theirArgs])[0]);
+    mine.get(name)!.add(ours<Line>("job.ts", [job, ...shared, ...here, ...mineArgs])[0]);
+    if (torch) {
+      peers.get(name)!.add(theirs<Line>("pytorch_vqgan.py", [job, ...shared, ...there, ...theirArgs])[0]);
+    }
     onnx.get(name)?.add(theirs<Line>("onnx_vqgan.py", [job, ...shared])[0]);
     const sides = Object.entries({
       ours: mine,
