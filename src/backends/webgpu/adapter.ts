@@ -21,10 +21,13 @@ export class NoAdapterError extends Error {
 }
 
 /**
- * What Dawn hides: f16 on NVIDIA's Linux driver, used where f16 is asked for and nowhere else, and experiments, of which
- * matrix.ts takes one and proves it first.
+ * What Dawn hides: f16 on NVIDIA's Linux driver, used where f16 is asked for and nowhere else, experiments, of which
+ * matrix.ts takes one and proves it first, and time in steps below 0.1 ms.
  */
-const features = "enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis";
+const features = [
+  "enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis",
+  "disable-dawn-features=timestamp_quantization",
+];
 
 /** Dawn's own object must be reachable for as long as anything of it is, or the first garbage collection crashes. */
 const pinned = globalThis as { tesseraDawn?: GPU };
@@ -39,7 +42,7 @@ async function entry(): Promise<{ gpu: GPU; source: string }> {
   }
   try {
     const { create } = await import("webgpu");
-    return { gpu: pinned.tesseraDawn ??= create([features]), source: "Dawn (webgpu package)" };
+    return { gpu: pinned.tesseraDawn ??= create(features), source: "Dawn (webgpu package)" };
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     throw new NoAdapterError(

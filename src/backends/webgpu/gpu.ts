@@ -6,6 +6,7 @@ import { Faults } from "./faults.ts";
 import { type Kernel, PARAMS, type Params, Pipelines, type Variant } from "./pipelines.ts";
 import { type Block, mib, Pool } from "./pool.ts";
 import { prove } from "./prove.ts";
+import { MOST, Stopwatch } from "./stopwatch.ts";
 import { cacheFile, type Trial, Tuner } from "./tune.ts";
 import { type Source, THREADS } from "./wgsl.ts";
 
@@ -14,9 +15,12 @@ export class GpuBuffer implements Buffer {
 }
 
 // WebGPU's flags, whose names Bun does not have
-const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80, QUERY_RESOLVE = 0x200;
-/** Kernel calls in an encoder at most, so that the GPU begins before the whole step is recorded. */
-const CALLS = 2048;
+const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80;
+/**
+ * Kernel calls in an encoder: few in the first after a read, when the GPU has nothing to do, then twice as many each time,
+ * which it computes while the next are recorded.
+ */
+const FEWEST = 64, CALLS = MOST;
 /** The feature of GPUs that know f16. */
 const F16 = "shader-f16";
 /** That of those that tell how long a pass took. */
@@ -32,6 +36,8 @@ export class Gpu {
   trace: ((name: string, bytes: number, flops: number) => void) | null = debug
     ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
     : null;
+  /** Times every kernel call, each in a pass of its own, if there is one. */
+  stopwatch: Stopwatch | null = null;
   /** Whether convolutions are by their definition alone. Winograd's way was measured, and won, on software only. */
   exact: boolean;
   readonly #pool: Pool;
@@ -44,6 +50,7 @@ export class Gpu {
   #pass: GPUComputePassEncoder | null = null;
   #encoders = 0;
   #calls = 0;
+  #limit = FEWEST;
   #totals = { calls: 0, submits: 0 };
   /** When the GPU has done what it had at the last pause. */
   #done: Promise<undefined> = Promise.resolve(undefined);
@@ -131,9 +138,9 @@ export class Gpu {
     return this.report.isSoftware ? 8 : THREADS;
   }
 
-  /** Whether four neighbouring threads can tell each other what they know. */
+  /** Whether four neighbouring threads load for each other: GPUs do better with the workgroup's memory. */
   get hasQuads(): boolean {
-    return this.device.features.has(SUBGROUPS);
+    return this.report.isSoftware && this.device.features.has(SUBGROUPS);
   }
 
   get hasF16(): boolean {
@@ -170,11 +177,14 @@ export class Gpu {
    */
   run(kernel: Kernel, buffers: readonly Buffer[], groups: number, params: Params = {}, flops = 0): void {
     if (groups === 0) return;
-    if (this.#calls === CALLS) this.flush();
+    if (this.#calls === this.#limit) {
+      this.flush();
+      this.#limit = Math.min(2 * this.#limit, CALLS);
+    }
     this.#faults.check();
     const own = buffers.map(ofGpu), variant = this.#pipelines.variant(kernel, own);
     for (const { block } of own) block.usedIn = this.#encoders;
-    const pass = this.#open();
+    const pass = this.#open(kernel.name);
     this.#set(pass, variant, own, this.#calls, params);
     this.#dispatch(pass, groups);
     this.#calls++;
@@ -212,7 +222,8 @@ export class Gpu {
     if (!this.#encoder) return;
     this.#pass?.end();
     this.device.queue.writeBuffer(this.#params, 0, this.#staged.buffer, 0, this.#calls * PARAMS);
-    this.device.queue.submit([this.#encoder.finish()]);
+    if (this.stopwatch) this.stopwatch.submit(this.#encoder);
+    else this.device.queue.submit([this.#encoder.finish()]);
     this.#encoder = this.#pass = null;
     this.#encoders++;
     this.#calls = 0;
@@ -256,6 +267,7 @@ export class Gpu {
     const copy = reader.getMappedRange(0, bytes).slice(0);
     reader.unmap();
     free.push(reader);
+    this.#limit = FEWEST;
     await this.settle();
     return dtype === "i32" ? new Int32Array(copy) : new Float32Array(copy);
   }
@@ -276,33 +288,25 @@ export class Gpu {
   /** Milliseconds of `calls` calls of each trial, on memory of their own. */
   async time(trials: readonly Trial[], calls: number): Promise<number[]> {
     this.flush();
-    const queries = this.device.createQuerySet({ type: "timestamp", count: 2 * trials.length });
-    const bytes = 16 * trials.length;
-    const resolved = this.device.createBuffer({ size: bytes, usage: QUERY_RESOLVE | COPY_SRC });
-    const reader = this.device.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST });
+    const watch = new Stopwatch(this.device, trials.length);
     const encoder = this.device.createCommandEncoder();
     trials.forEach(({ kernel, groups, buffers, params }, i) => {
       const own = buffers.map(({ bytes, isHalf }) => this.alloc(bytes, isHalf ? "f16" : "f32"));
       const variant = this.#pipelines.variant(kernel, own);
       // once to warm up, then for the clock
-      const writes = { querySet: queries, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
-      for (const timestampWrites of [undefined, writes]) {
-        const pass = encoder.beginComputePass({ timestampWrites });
+      for (const count of [1, calls]) {
+        const pass = encoder.beginComputePass(count === 1 ? {} : watch.pass(kernel.name));
         this.#set(pass, variant, own, i, params);
-        for (let n = 0; n < (timestampWrites ? calls : 1); n++) this.#dispatch(pass, groups);
+        for (let n = 0; n < count; n++) this.#dispatch(pass, groups);
         pass.end();
       }
       for (const buffer of own) this.free(buffer);
     });
-    encoder.resolveQuerySet(queries, 0, 2 * trials.length, resolved, 0);
-    encoder.copyBufferToBuffer(resolved, 0, reader, 0, bytes);
     this.device.queue.writeBuffer(this.#params, 0, this.#staged.buffer, 0, trials.length * PARAMS);
-    this.device.queue.submit([encoder.finish()]);
-    await reader.mapAsync(1);
-    const stamps = new BigUint64Array(reader.getMappedRange().slice(0));
-    for (const used of [resolved, reader]) used.destroy();
+    watch.submit(encoder);
+    const times = await watch.read();
     await this.settle();
-    return trials.map((_, i) => Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6);
+    return times.map(({ ms }) => ms);
   }
 
   /** Waits until every fault of what was recorded is known. @throws the first one */
@@ -329,9 +333,11 @@ export class Gpu {
     return handle;
   }
 
-  #open(): GPUComputePassEncoder {
+  #open(name: string): GPUComputePassEncoder {
     this.#encoder ??= this.device.createCommandEncoder();
-    return this.#pass ??= this.#encoder.beginComputePass();
+    if (!this.stopwatch) return this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass?.end();
+    return this.#pass = this.#encoder.beginComputePass(this.stopwatch.pass(name));
   }
 }
 
