@@ -2,14 +2,7 @@
 // workgroup computes a tile of the output. How its threads come by the factors depends on the kind of tile.
 import type { DType } from "../backend.ts";
 import type { Gpu } from "./gpu.ts";
-import {
-  MATRIX_QUADS,
-  matrixExtensions,
-  matrixMemory,
-  matrixProduct,
-  type MatrixShape,
-  matrixTile,
-} from "./matrix.ts";
+import { MATRIX_QUADS, matrixExtensions, matrixMemory, type MatrixShape, matrixTile } from "./matrix.ts";
 import { div, mod, repeat } from "./wgsl.ts";
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
@@ -33,13 +26,13 @@ export interface Tile {
 
 /** Vectors of four along the depth that a workgroup holds at a time. */
 const QUADS = 4;
-const LARGE: Tile = { rows: 128, columns: 64, perThread: 8, vectors: 1, kind: "shared" };
+const HUGE: Tile = { rows: 128, columns: 128, perThread: 8, vectors: 2, kind: "shared" };
+const LARGE: Tile = { rows: 64, columns: 64, perThread: 8, vectors: 2, kind: "shared" };
 const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, kind: "shared" };
 const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, kind: "shared" };
 const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, kind: "shared" };
-const QUAD: Tile = { rows: 64, columns: 64, perThread: 8, vectors: 2, kind: "quad" };
 /** For a CPU that plays GPU: four threads in all. */
-const QUAD_OF_SOFTWARE: Tile = { rows: 16, columns: 64, perThread: 16, vectors: 4, kind: "quad" };
+const QUAD: Tile = { rows: 16, columns: 64, perThread: 16, vectors: 4, kind: "quad" };
 /** Tiles that keep a GPU busy. */
 const MANY = 256;
 
@@ -50,19 +43,18 @@ const MANY = 256;
  */
 export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number, dtype: DType): Tile[] {
   const isWide = dtype === "f16" && depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
-  if (gpu.matrix && isWide) return [matrixTile(gpu.matrix)];
-  const direct = directTile(gpu, rows, columns),
-    shared = depth % QUADS === 0 ? sharedTiles(rows, columns) : [];
-  // a CPU that plays GPU pays dearly for each barrier
-  if (gpu.report.isSoftware) return [direct, ...shared];
-  return [...shared, direct, ...gpu.hasQuads && direct.columns === QUAD.columns ? [QUAD] : []];
+  if (gpu.matrix && isWide) return [matrixTile(gpu.matrix, rows, columns)];
+  const direct = directTile(gpu, rows, columns), shared = sharedTiles(rows, columns);
+  // a CPU that plays GPU pays dearly for each barrier; a GPU waits long for what each thread reads for itself
+  if (gpu.report.isSoftware) return depth % QUADS === 0 ? [direct, ...shared] : [direct];
+  return depth % QUADS === 0 ? shared : [direct];
 }
 
 function sharedTiles(rows: number, columns: number): Tile[] {
   if (columns <= NARROW.columns) return [NARROW];
   if (columns <= SMALL.columns) return [SMALL];
-  const first = [LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) >= MANY) ?? SMALL;
-  return [first, ...[LARGE, MIDDLE, SMALL].filter((tile) => tile !== first)];
+  const first = [HUGE, LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) >= MANY) ?? SMALL;
+  return [first, ...[HUGE, LARGE, MIDDLE, SMALL].filter((tile) => tile !== first)];
 }
 
 /** The smallest that takes all rows or columns, up to 64x64. */
@@ -70,7 +62,7 @@ function directTile(gpu: Gpu, rows: number, columns: number): Tile {
   const least = (sizes: number[], wanted: number) => sizes.find((size) => wanted <= size) ?? 64;
   const width = least([4, 8, 16, 32], columns), vectors = Math.min(4, width / 4);
   // a load costs a CPU that plays GPU more than ten multiplications
-  if (gpu.report.isSoftware && width === 64 && rows > 8 && gpu.hasQuads) return QUAD_OF_SOFTWARE;
+  if (width === 64 && rows > 8 && gpu.hasQuads) return QUAD;
   return { rows: least([8, 16, 32], rows), columns: width, perThread: 8, vectors, kind: "direct" };
 }
 
@@ -83,7 +75,8 @@ export const threadsAcross = (tile: Tile): number => tile.columns / 4 / tile.vec
 export const threadsOf = (tile: Tile): number => (tile.rows / tile.perThread) * threadsAcross(tile);
 
 /** What tells a tile from its rivals. */
-export const tileName = ({ rows, columns, kind }: Tile): string => `${rows}x${columns} ${kind}`;
+export const tileName = ({ rows, columns, perThread, vectors, kind }: Tile): string =>
+  `${rows}x${columns}/${perThread}x${4 * vectors} ${kind}`;
 
 /** Where the vectors of `a` come from, as text: a row is the vectors of its taps, one after another. */
 export interface Rows {
@@ -112,7 +105,7 @@ export function extensionsOf({ kind }: Tile): readonly string[] {
 
 /** Workgroup memory of `product`. */
 export function tileMemory(tile: Tile): string {
-  if (tile.kind === "matrix") return matrixMemory;
+  if (tile.kind === "matrix") return matrixMemory(tile.columns, false);
   if (tile.kind !== "shared") return "";
   return `var<workgroup> aTile: array<vec4f, ${tile.rows * QUADS}>;
 var<workgroup> bTile: array<vec4f, ${tile.columns * QUADS}>;`;
@@ -155,11 +148,10 @@ export function prepareRows(tile: Tile, rows: Rows): string {
 }
 
 /**
- * Computes the thread's sums in the tile at (`rowTile`, `columnTile`).
+ * Computes the thread's sums in the tile at (`rowTile`, `columnTile`); with matrices, matrixProduct does.
  * @param vectors of a row of `b`, as text
  */
 export function product(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
-  if (tile.matrix) return matrixProduct(tile, tile.matrix, rows, vectors);
   const loop = tile.kind === "quad" ? quadLoop : tile.kind === "direct" ? directLoop : sharedLoop;
   return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
   let firstTap = ${rows.firstTap ?? "0u"};
@@ -212,29 +204,45 @@ ${repeat(tile.vectors, (c) => `    acc${i}_${c} = ${sum(c)};`)} }`;
   return eachVector(tile, rows, vectors, [...loads, repeat(tile.perThread, multiply)].join("\n"));
 }
 
-function sharedLoop(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+/** What the next step needs is on its way while this one's is multiplied. */
+function sharedLoop(tile: Tile, { channels }: Rows, vectors: string, madd: Madd): string {
   const threads = threadsOf(tile), across = tile.columns / 4, all = tile.columns * QUADS;
-  const loadB = (j: number) => {
-    const at = `(lid + ${j * threads}u)`;
-    const text = `bTile[${at}] = vec4f(b[((tap * ${rows.channels} + channel) * 4u + ${div(at, across)}) * ` +
-      `${vectors} + columnTile * ${across}u + ${mod(at, across)}]);`;
-    return all < threads ? `    if (lid < ${all}u) { ${text} }` : `    ${text}`;
+  const loadsA = loadsOf(tile), loadsB = ceil(all, threads);
+  const place = (j: number) => `lid + ${j * threads}u`;
+  const ask = (channel: string) => {
+    const b = (j: number) =>
+      `b[((tap * ${channels} + ${channel}) * 4u + ${div(`(${place(j)})`, across)}) * ${vectors} + ` +
+      `columnTile * ${across}u + ${mod(`(${place(j)})`, across)}]`;
+    return `${repeat(loadsA, (j) => `    nextA${j} = ${load(j, `${channel} + lane`)};`)}
+${repeat(loadsB, (j) => `    nextB${j} = vec4f(${b(j)});`)}`;
   };
-  const multiply = (quad: number) =>
-    [
-      "    {",
-      repeat(4, (e) => `    let b${e} = bTile[${(4 * quad + e) * across}u + tx];`),
-      repeat(tile.perThread, (i) => {
-        const sum = ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}`), `acc${i}_0`);
-        return `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u]; acc${i}_0 = ${sum}; }`;
-      }),
-      "    }",
-    ].join("\n");
-  return `  for (var channel = 0u; channel < ${rows.channels}; channel += ${QUADS}u) {
+  const storeB = (j: number) => {
+    const text = `bTile[${place(j)}] = nextB${j};`;
+    return (j + 1) * threads > all ? `    if (${place(j)} < ${all}u) { ${text} }` : `    ${text}`;
+  };
+  const multiply = (quad: number) => {
+    const b = (e: number, c: number) =>
+      `    let b${e}_${c} = bTile[${(4 * quad + e) * across + c * threadsAcross(tile)}u + tx];`;
+    const sum = (i: number, c: number) =>
+      ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}_${c}`), `acc${i}_${c}`);
+    const row = (i: number) =>
+      `    { let a = aTile[(${rowOf(tile, i)}) * ${QUADS}u + ${quad}u];
+${repeat(tile.vectors, (c) => `    acc${i}_${c} = ${sum(i, c)};`)} }`;
+    return `    {
+${repeat(4, (e) => repeat(tile.vectors, (c) => b(e, c)))}
+${repeat(tile.perThread, row)}
+    }`;
+  };
+  return `${repeat(loadsA, (j) => `    var nextA${j} = vec4f();`)}
+${repeat(loadsB, (j) => `    var nextB${j} = vec4f();`)}
+${ask("0u")}
+  for (var channel = 0u; channel < ${channels}; channel += ${QUADS}u) {
     workgroupBarrier();
-${repeat(loadsOf(tile), (j) => `    aTile[lid + ${j * threads}u] = ${load(j, "channel + lane")};`)}
-${repeat(ceil(all, threads), loadB)}
+${repeat(loadsA, (j) => `    aTile[${place(j)}] = nextA${j};`)}
+${repeat(loadsB, storeB)}
     workgroupBarrier();
+    let next = min(channel + ${QUADS}u, ${channels} - ${QUADS}u);
+${ask("next")}
 ${repeat(QUADS, multiply)}
   }`;
 }

@@ -1,7 +1,7 @@
 // The product of f16 factors by subgroup matrices, the units that GPUs have for it; sums in f32. An experimental feature of
 // Dawn, and of Chrome by a flag: used where small products have proved right (prove.ts).
 import type { FoundAdapter } from "./adapter.ts";
-import { ceil, eachSum, loadsOf, rowOf, type Rows, threadsOf, type Tile } from "./gemm.ts";
+import { ceil, loadsOf, type Rows, threadsOf, type Tile } from "./gemm.ts";
 import { div, mod, repeat } from "./wgsl.ts";
 
 export const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
@@ -12,16 +12,25 @@ export interface MatrixShape {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** Of a workgroup: four of the largest subgroups at least. */
-  readonly threads: number;
+  /** Threads for each of the subgroups that multiply: where subgroups are smaller than the largest, the others wait. */
+  readonly lanes: number;
 }
 
 /** Vectors of four along the depth in the workgroup's memory. */
 export const MATRIX_QUADS = 8;
 export const DEPTH = 4 * MATRIX_QUADS;
-const SIDE = 64, HALF = SIDE / 2;
-/** Bytes of workgroup memory. */
-export const MATRIX_MEMORY = 2 * SIDE * DEPTH * 2 + SIDE * SIDE * 4;
+/** Rows, and columns, of a tile. */
+type Side = 64 | 128;
+/** Columns of a subgroup, which has half of the tile's rows. */
+const WIDTH = 32;
+/** Numbers that are left out behind each line in the workgroup's memory, so that lines begin in other banks. */
+const GAP = 8;
+/** Rows of the tile whose sums go through the workgroup's memory at a time. */
+const STRIP = 16;
+/** Bytes of workgroup memory of the larger tile. */
+export const MATRIX_MEMORY = 2 * 128 * (DEPTH + GAP) + 2 * DEPTH * (128 + GAP) + 4 * STRIP * 128;
+
+const subgroupsOf = (side: Side): number => 2 * (side / WIDTH);
 
 interface Configs {
   readonly subgroupMatrixConfigs?: Iterable<
@@ -41,65 +50,119 @@ export function matrixShapeOf(
   if (!Number(TESSERA_MATRIX) || !names.has(MATRIX_FEATURE) || !names.has("shader-f16") || most === 0) {
     return null;
   }
-  const threads = Math.max(128, 4 * most);
-  if (threads > limits.maxComputeInvocationsPerWorkgroup) return null;
+  const lanes = Math.max(32, most);
+  if (subgroupsOf(64) * lanes > MOST_THREADS) return null;
   if (limits.maxComputeWorkgroupStorageSize < MATRIX_MEMORY) return null;
   const found = [...(info as Configs).subgroupMatrixConfigs ?? []].find((config) =>
     config.componentType === "f16" && config.resultComponentType === "f32" &&
-    HALF % config.M === 0 && HALF % config.N === 0 && DEPTH % config.K === 0
+    STRIP % config.M === 0 && WIDTH % config.N === 0 && DEPTH % config.K === 0
   );
-  return found ? { m: found.M, n: found.N, k: found.K, threads } : null;
+  return found ? { m: found.M, n: found.N, k: found.K, lanes } : null;
 }
 
-/** 64x64, a quarter for each of four subgroups. */
-export function matrixTile(matrix: MatrixShape): Tile {
-  const perThread = (SIDE * SIDE) / 4 / matrix.threads;
-  return { rows: SIDE, columns: SIDE, perThread, vectors: 1, kind: "matrix", matrix };
+/** Threads of a workgroup that every GPU allows. */
+const MOST_THREADS = 256;
+/** Larger tiles read less, where there are enough of them to keep a GPU busy. */
+const ENOUGH = 128;
+
+/** The side of the tiles for so many rows and columns, and the threads of one. */
+export function matrixTiling(
+  { lanes }: MatrixShape,
+  rows: number,
+  columns: number,
+): { side: Side; threads: number } {
+  const fits = subgroupsOf(128) * lanes <= MOST_THREADS && columns > 64;
+  const side = fits && ceil(rows, 128) * ceil(columns, 128) >= ENOUGH ? 128 : 64;
+  return { side, threads: subgroupsOf(side) * lanes };
 }
 
-export const matrixMemory = `var<workgroup> aTile: array<f16, ${SIDE * DEPTH}>;
-var<workgroup> bTile: array<f16, ${DEPTH * SIDE}>;
-var<workgroup> sums: array<f32, ${SIDE * SIDE}>;`;
+export function matrixTile(matrix: MatrixShape, rows: number, columns: number): Tile {
+  const { side, threads } = matrixTiling(matrix, rows, columns);
+  return {
+    rows: side,
+    columns: side,
+    perThread: side * side / 4 / threads,
+    vectors: 1,
+    kind: "matrix",
+    matrix,
+  };
+}
 
-/** Stores vector `v` of four as vector `at` of an array of f16. */
-export const storeHalves = (array: string, at: string): string =>
-  repeat(4, (e) => `      ${array}[(${at}) * 4u + ${e}u] = v.${"xyzw"[e]};`);
+/** @param isTurned whether aTile is [DEPTH, side], like bTile, and not [side, DEPTH] */
+export function matrixMemory(side: number, isTurned: boolean): string {
+  const turned = DEPTH * (side + GAP);
+  return `var<workgroup> aTile: array<f16, ${isTurned ? turned : side * (DEPTH + GAP)}>;
+var<workgroup> bTile: array<f16, ${turned}>;
+var<workgroup> sums: array<f32, ${STRIP * side}>;`;
+}
+
+/** Stores vector `v` of four as vector number `at` of an array of f16 whose lines are `width` numbers. */
+export function storeHalves(array: string, at: string, width: number): string {
+  const place = `${div(at, width / 4)} * ${width + GAP}u + ${mod(at, width / 4)} * 4u`;
+  return `    { let to = ${place};
+${repeat(4, (e) => `      ${array}[to + ${e}u] = v.${"xyzw"[e]};`)} }`;
+}
 
 // that all of a subgroup is at the same place, the compiler cannot see
-const OF_SUBGROUPS = "@diagnostic(off, chromium.subgroup_matrix_uniformity) if (quarter < 4u)";
+const UNCHECKED = "@diagnostic(off, chromium.subgroup_matrix_uniformity)";
 
 /**
- * Texts for a product of aTile and bTile [DEPTH, SIDE], where aTile is [SIDE, DEPTH], or [DEPTH, SIDE] if it lies turned.
- * All threads load; the first four subgroups multiply, and where subgroups are smaller than the largest there are more,
- * which wait.
+ * Texts for a product of aTile and bTile. All threads load; the first subgroups multiply.
+ * @returns `end` takes text that stores vector `sum`, four columns from 4 `tx` on of row `line` of the tile
  */
 export function matrixTexts(
   { m, n, k }: MatrixShape,
+  side: number,
+  threads: number,
   isTurned: boolean,
-): { begin: string; multiply: string; end: string } {
-  const down = HALF / m, across = HALF / n;
+): { begin: string; multiply: string; end: (store: string) => string } {
+  const across = WIDTH / n, down = side / 2 / m;
   const each = (text: (i: number, j: number) => string) =>
     repeat(down, (i) => repeat(across, (j) => text(i, j)));
   const left = (i: number) => {
     const place = `top + ${i * m}u`;
     const [order, at] = isTurned
-      ? ["col_major", `step * ${SIDE}u + ${place}, ${SIDE}u`]
-      : ["row_major", `(${place}) * ${DEPTH}u + step, ${DEPTH}u`];
+      ? ["col_major", `step * ${side + GAP}u + ${place}, ${side + GAP}u`]
+      : ["row_major", `(${place}) * ${DEPTH + GAP}u + step, ${DEPTH + GAP}u`];
     return `      let left${i} = subgroupMatrixLoad<subgroup_matrix_left<f16, ${k}, ${m}>, ${order}>(&aTile, ${at});`;
   };
   const right = (j: number) =>
     `      let right${j} = subgroupMatrixLoad<subgroup_matrix_right<f16, ${n}, ${k}>, row_major>(&bTile, ` +
-    `step * ${SIDE}u + edge + ${j * n}u, ${SIDE}u);`;
-  const store = (i: number, j: number) =>
-    `    subgroupMatrixStore<row_major>(&sums, (top + ${i * m}u) * ${SIDE}u + edge + ${
-      j * n
-    }u, part${i}_${j}, ${SIDE}u);`;
+    `step * ${side + GAP}u + edge + ${j * n}u, ${side + GAP}u);`;
+  const strips = side / STRIP, tall = threads / (side / 4);
+  const strip = (p: number, store: string) => {
+    const half = p < strips / 2 ? 0 : 1, rows = (i: number) => i * m - (p - half * strips / 2) * STRIP;
+    const parts = repeat(down, (i) => {
+      if (rows(i) < 0 || rows(i) >= STRIP) return "";
+      return repeat(
+        across,
+        (j) =>
+          `    subgroupMatrixStore<row_major>(&sums, ${rows(i) * side}u + edge + ${
+            j * n
+          }u, part${i}_${j}, ${side}u);`,
+      );
+    });
+    return `  workgroupBarrier();
+  ${UNCHECKED} if (mine < ${2 * (side / WIDTH)}u && top == ${half * (side / 2)}u) {
+${parts}
+  }
+  workgroupBarrier();
+${
+      repeat(STRIP / tall, (i) =>
+        `  { let place = ty + ${i * tall}u;
+  let line = ${p * STRIP}u + place;
+  let begin = place * ${side}u + tx * 4u;
+  let sum = vec4f(sums[begin], sums[begin + 1u], sums[begin + 2u], sums[begin + 3u]);
+${store} }`)
+    }`;
+  };
   return {
-    begin: `  let quarter = lid / lanes;
-  let top = (quarter >> 1u) * ${HALF}u;
-  let edge = (quarter & 1u) * ${HALF}u;
+    begin: `  let mine = lid / lanes;
+  let top = ${div("mine", side / WIDTH)} * ${side / 2}u;
+  let edge = ${mod("mine", side / WIDTH)} * ${WIDTH}u;
 ${each((i, j) => `  var part${i}_${j} = subgroup_matrix_result<f32, ${n}, ${m}>();`)}`,
-    multiply: `    ${OF_SUBGROUPS} { for (var step = 0u; step < ${DEPTH}u; step += ${k}u) {
+    multiply: `    ${UNCHECKED} if (mine < ${2 * (side / WIDTH)}u) {
+    for (var step = 0u; step < ${DEPTH}u; step += ${k}u) {
 ${repeat(down, left)}
 ${repeat(across, right)}
 ${
@@ -108,40 +171,53 @@ ${
       )
     }
     } }`,
-    end: `  ${OF_SUBGROUPS} {
-${each(store)}
-  }
-  workgroupBarrier();`,
+    end: (store) => repeat(strips, (p) => strip(p, store)),
   };
 }
 
-/** Four sums of row `row` of the tile, from its column 4 tx on. */
-export const sumsOf = (row: string): string =>
-  `vec4f(${[0, 1, 2, 3].map((e) => `sums[(${row}) * ${SIDE}u + tx * 4u + ${e}u]`).join(", ")})`;
-
-/** `product` of gemm.ts: leaves the thread's sums in acc<i>_0. */
-export function matrixProduct(tile: Tile, matrix: MatrixShape, rows: Rows, vectors: string): string {
-  const threads = threadsOf(tile), { begin, multiply, end } = matrixTexts(matrix, false);
-  const loadA = (j: number) =>
-    `    { let v = select(vec4h(), vec4h(a[at${j} + channel + lane]), has${j});
-${storeHalves("aTile", `lid + ${j * threads}u`)} }`;
-  const loadB = (j: number) => {
-    const at = `(lid + ${j * threads}u)`;
-    return `    { let v = vec4h(b[((tap * ${rows.channels} + channel) * 4u + ${div(at, SIDE / 4)}) * ` +
-      `${vectors} + columnTile * ${SIDE / 4}u + ${mod(at, SIDE / 4)}]);\n${storeHalves("bTile", at)} }`;
+/**
+ * The tile at (`rowTile`, `columnTile`) of a product.
+ * @param store text that stores vector `sum` of the tile's row `line`
+ */
+export function matrixProduct(
+  tile: Tile,
+  matrix: MatrixShape,
+  rows: Rows,
+  vectors: string,
+  store: string,
+): string {
+  const side = tile.columns, threads = threadsOf(tile);
+  const { begin, multiply, end } = matrixTexts(matrix, side, threads, false);
+  const place = (j: number) => `(lid + ${j * threads}u)`;
+  const loadsA = loadsOf(tile), loadsB = DEPTH * side / 4 / threads;
+  const ask = (channel: string) => {
+    const b = (j: number) =>
+      `b[((tap * ${rows.channels} + ${channel}) * 4u + ${div(place(j), side / 4)}) * ${vectors} + ` +
+      `columnTile * ${side / 4}u + ${mod(place(j), side / 4)}]`;
+    const a = (j: number) => `select(vec4h(), vec4h(a[at${j} + ${channel} + lane]), has${j})`;
+    return `${repeat(loadsA, (j) => `    nextA${j} = ${a(j)};`)}
+${repeat(loadsB, (j) => `    nextB${j} = vec4h(${b(j)});`)}`;
   };
+  const storeAll = (array: string, loads: number, width: number) =>
+    repeat(loads, (j) =>
+      `    { let v = next${array}${j};
+${storeHalves(`${array.toLowerCase()}Tile`, place(j), width)} }`);
   return `${begin}
   for (var tap = 0u; tap < ${rows.taps}; tap++) {
 ${rows.step}
-${repeat(loadsOf(tile), rows.find)}
+${repeat(loadsA, rows.find)}
+${repeat(loadsA, (j) => `    var nextA${j} = vec4h();`)}
+${repeat(loadsB, (j) => `    var nextB${j} = vec4h();`)}
+${ask("0u")}
   for (var channel = 0u; channel < ${rows.channels}; channel += ${MATRIX_QUADS}u) {
     workgroupBarrier();
-${repeat(loadsOf(tile), loadA)}
-${repeat(ceil((DEPTH * SIDE) / 4, threads), loadB)}
+${storeAll("A", loadsA, DEPTH)}
+${storeAll("B", loadsB, side)}
     workgroupBarrier();
+    let next = min(channel + ${MATRIX_QUADS}u, ${rows.channels} - ${MATRIX_QUADS}u);
+${ask("next")}
 ${multiply}
   }
   }
-${end}
-${eachSum(tile, (i) => `  let acc${i}_0 = ${sumsOf(rowOf(tile, i))};`)}`;
+${end(store)}`;
 }

@@ -47,7 +47,8 @@ export function nearestCode(
     down: ONE_TAP,
     across: ONE_TAP,
   };
-  const [tile] = tilesFor(gpu, count, codes, ceil(channels, 4), "f32");
+  // the largest tiles leave no memory of the workgroup's for the comparison
+  const tile = tilesFor(gpu, count, codes, ceil(channels, 4), "f32").find(({ columns }) => columns <= 64)!;
   const columns = packedColumns(codes, tile), stretches = ceil(codes, STRETCH);
   wholeVectors(gpu, z, 0, count, channels, (rows, start) => {
     packed(gpu, codebook, 0, weights, tile, "f32", (book) => {

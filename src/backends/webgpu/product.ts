@@ -19,6 +19,7 @@ import {
   vectorOf,
 } from "./gemm.ts";
 import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
+import { matrixProduct } from "./matrix.ts";
 import { packed, packedBytes, type Weights } from "./pack.ts";
 import type { Params } from "./pipelines.ts";
 import type { Trial } from "./tune.ts";
@@ -104,6 +105,12 @@ function numbersOf(tile: Tile, { rows, columns, quads, params }: Product) {
 function sourceOf(gpu: Gpu, tile: Tile, { source, store, others }: Product, params: Params): Source {
   const declared = others.map(([name, type]) => [name, type] as const);
   const { columns = () => "", row } = store;
+  const storeLine = (line: string, acc: (c: number) => string) =>
+    `  { let row = rowTile * ${tile.rows}u + ${line};
+  if (row < p.rows) {
+${row}
+${repeat(tile.vectors, (c) => `  if (column${c} < p.columns) { ${store.store(acc(c), c)} }`)}
+  } }`;
   return {
     inputs: { a: "vec4f", b: "vec4f", ...Object.fromEntries(declared.slice(0, -1)) },
     outputs: Object.fromEntries(declared.slice(-1)),
@@ -116,18 +123,15 @@ function sourceOf(gpu: Gpu, tile: Tile, { source, store, others }: Product, para
   let columnTile = group % p.tilesAcross;
 ${places(tile)}
 ${prepareRows(tile, source)}
-${product(tile, source, "p.vectors", gpu.madd)}
+${tile.matrix ? "" : product(tile, source, "p.vectors", gpu.madd)}
 ${
       repeat(tile.vectors, (c) =>
         `  let column${c} = columnTile * ${tile.columns}u + (${vectorOf(tile, c)}) * 4u;\n${columns(c)}`)
     }
 ${
-      repeat(tile.perThread, (i) =>
-        `  { let row = rowTile * ${tile.rows}u + ${rowOf(tile, i)};
-  if (row < p.rows) {
-${row}
-${repeat(tile.vectors, (c) => `  if (column${c} < p.columns) { ${store.store(`acc${i}_${c}`, c)} }`)}
-  } }`)
+      tile.matrix
+        ? matrixProduct(tile, tile.matrix, source, "p.vectors", storeLine("line", () => "sum"))
+        : repeat(tile.perThread, (i) => storeLine(rowOf(tile, i), (c) => `acc${i}_${c}`))
     }`,
   };
 }

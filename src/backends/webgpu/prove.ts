@@ -1,50 +1,19 @@
-// Products in which threads rely on each other are tried before they are used: how a driver numbers the threads of a
-// subgroup, and what an experimental feature computes, is known by looking only.
-import type { Buffer, View } from "../backend.ts";
+// Products by matrices are tried before they are used: what an experimental feature computes is known by looking only.
+import type { Buffer, DType, View } from "../backend.ts";
 import { copy } from "./elementwise.ts";
 import type { Gpu } from "./gpu.ts";
 import { matmul } from "./matmul.ts";
-import { type Choice, Tuner } from "./tune.ts";
 import { conv2dWeightGrad } from "./weightgrad.ts";
 
-/** Takes tiles of one kind wherever they are among the choices. */
-export class OneKind extends Tuner {
-  /** How often there were any. */
-  found = 0;
-
-  /** @param kind how their names end */
-  constructor(readonly kind: string) {
-    super("", null, false);
-  }
-
-  override choose(_name: string, _work: number, choices: readonly Choice[]): number {
-    const at = choices.findIndex(({ name }) => name.endsWith(this.kind));
-    if (at >= 0) this.found++;
-    return Math.max(0, at);
-  }
-}
-
-/** Whether what the GPU has of subgroups computes rightly. On software tests try the threads, not each start. */
+/** A product and a weight gradient of numbers whose sums f32 knows exactly, beside the definition; if there are matrices. */
 export async function prove(gpu: Gpu): Promise<boolean> {
-  const before = gpu.tuner;
-  try {
-    if (gpu.matrix && !await isRight(gpu, "f16")) return false;
-    if (!gpu.hasQuads || gpu.report.isSoftware) return true;
-    gpu.tuner = new OneKind("quad");
-    return await isRight(gpu, "f32");
-  } finally {
-    gpu.tuner = before;
-  }
-}
-
-/** A product and a weight gradient of numbers whose sums f32 knows exactly, beside the definition. */
-async function isRight(gpu: Gpu, dtype: "f32" | "f16"): Promise<boolean> {
+  if (!gpu.matrix) return true;
   const [m, k, n] = [80, 64, 72];
   const numbers = (count: number, prime: number) =>
     Float32Array.from({ length: count }, (_, i) => ((i * prime) % 31 - 15) / 16);
   const x = numbers(m * k, 7919), w = numbers(k * n, 104729), g = numbers(m * n, 1299709);
   const view = (buffer: Buffer, columns: number) => ({ buffer, offset: 0, strides: [columns, 1] });
-  const load = (values: Float32Array, columns: number, dtype: "f32" | "f16"): View => {
+  const load = (values: Float32Array, columns: number, dtype: DType): View => {
     const whole = view(gpu.alloc(values.length * 4), columns);
     gpu.write(whole.buffer, values, 0);
     if (dtype === "f32") return whole;
@@ -53,7 +22,7 @@ async function isRight(gpu: Gpu, dtype: "f32" | "f16"): Promise<boolean> {
     gpu.free(whole.buffer);
     return half;
   };
-  const a = load(x, k, dtype), b = load(w, n, "f32"), gradient = load(g, n, dtype);
+  const a = load(x, k, "f16"), b = load(w, n, "f32"), gradient = load(g, n, "f16");
   const product = view(gpu.alloc(m * n * 4), n), weights = view(gpu.alloc(n * k * 4), k);
   matmul(gpu, a, b, product, m, k, n, false);
   const image = {

@@ -2,7 +2,7 @@
 // the pixels. They are split among workgroups by the shape alone, and a second kernel adds the parts in order.
 import type { Buffer, ConvSpec } from "../backend.ts";
 import { each, groupsOf } from "./elementwise.ts";
-import { ceil } from "./gemm.ts";
+import { ceil, type Madd } from "./gemm.ts";
 import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
 import {
@@ -11,8 +11,8 @@ import {
   matrixMemory,
   type MatrixShape,
   matrixTexts,
+  matrixTiling,
   storeHalves,
-  sumsOf,
 } from "./matrix.ts";
 import type { Kernel, Params } from "./pipelines.ts";
 import type { Trial } from "./tune.ts";
@@ -26,35 +26,49 @@ interface Tile {
   readonly perThread: readonly [down: number, across: number];
   /** Pixels whose vectors go through the workgroup's memory at a time; 0: each thread reads what it needs. */
   readonly depth: number;
+  /** Whether four neighbours, which have the same rows, load those of one pixel of four each for the others. */
+  readonly isQuad?: boolean;
   readonly matrix?: MatrixShape;
 }
 
 const MIDDLE: Tile = { down: 16, across: 16, perThread: [1, 1], depth: 16 };
+const HUGE: Tile = { down: 32, across: 32, perThread: [2, 2], depth: 8 };
+const LARGE: Tile = { down: 16, across: 16, perThread: [2, 2], depth: 8 };
 const SMALL: Tile = { down: 8, across: 8, perThread: [1, 1], depth: 16 };
 const NARROW: Tile = { down: 64, across: 1, perThread: [1, 1], depth: 8 };
-const tileName = ({ down, across, depth, matrix }: Tile) =>
-  `${4 * down}x${4 * across} ${matrix ? "matrix" : depth === 0 ? "direct" : "shared"}`;
+function tileName({ down, across, perThread: [m, n], depth, isQuad, matrix }: Tile): string {
+  const kind = matrix ? "matrix" : depth > 0 ? "shared" : isQuad ? "quad" : "direct";
+  return `${4 * down}x${4 * across}/${4 * m}x${4 * n} ${kind}`;
+}
 const threadsOf = ({ down, across, perThread: [m, n] }: Tile) => (down / m) * (across / n);
 
 /** Those that may be best, the likeliest first (gemm.ts says why). @param rows vectors of both sides */
-function tilesFor(gpu: Gpu, rows: number, columns: number, areHalf: boolean): Tile[] {
+function tilesFor(gpu: Gpu, rows: number, columns: number, parts: number, isHalf: boolean): Tile[] {
   const { matrix } = gpu;
-  if (matrix && areHalf && Math.min(rows, columns) > SMALL.across) {
-    const { down, across } = MIDDLE;
-    return [{ down, across, perThread: [(down * across) / matrix.threads, 1], depth: DEPTH, matrix }];
+  if (matrix && isHalf && Math.min(rows, columns) > SMALL.across) {
+    const { side, threads } = matrixTiling(matrix, 4 * rows * parts, 4 * columns), vectors = side / 4;
+    return [{
+      down: vectors,
+      across: vectors,
+      perThread: [vectors * vectors / threads, 1],
+      depth: DEPTH,
+      matrix,
+    }];
   }
-  const direct = directTile(columns);
+  const direct = directTile(gpu, columns);
   const shared = columns === 1 ? NARROW : Math.min(rows, columns) <= SMALL.across ? SMALL : MIDDLE;
-  return gpu.report.isSoftware ? [direct, shared] : [shared, direct];
+  if (gpu.report.isSoftware) return [direct, shared];
+  return shared === MIDDLE ? [MIDDLE, LARGE, HUGE] : [shared];
 }
 
-function directTile(columns: number): Tile {
+function directTile(gpu: Gpu, columns: number): Tile {
   const wide = columns > 2 ? 4 : columns, across = columns > 4 ? 16 : wide;
-  return { down: 16, across, perThread: [2, wide], depth: 0 };
+  const isQuad = gpu.hasQuads && across === 4 * wide;
+  return { down: 16, across, perThread: [2, wide], depth: 0, isQuad };
 }
 
-/** Workgroups that keep a GPU busy; pixels of a part at least, and at most lest the sum loses digits. */
-const MANY = 256, SHORTEST = 128, LONGEST = 8192;
+/** Pixels of a part at least, and at most lest the sum loses digits. */
+const SHORTEST = 128, LONGEST = 8192;
 /** Memory of the parts at most. */
 const PARTS_BYTES = 64 * 2 ** 20;
 
@@ -62,17 +76,18 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
   const { batch, height, width, inChannels, outHeight, outWidth, outChannels, kernel: [kh, kw] } = spec;
   const pixels = batch * outHeight * outWidth;
   const inputs = ceil(inChannels, 4), outputs = ceil(outChannels, 4), rows = kh * kw * inputs;
-  const choices = tilesFor(gpu, rows, outputs, [x, g].every((buffer) => dtypeOf(buffer) === "f16"));
   const tilesOf = ({ down, across }: Tile) => ceil(rows, down) * ceil(outputs, across);
   const bytes = rows * outputs * 64;
   // by the shape alone: the sums are to be the same whatever the tile
   const wanted = Math.min(
-    ceil(MANY, tilesOf(MIDDLE)),
+    ceil(gpu.report.isSoftware ? 256 : 1024, tilesOf(MIDDLE)),
     ceil(pixels, SHORTEST),
     Math.floor(PARTS_BYTES / bytes),
   );
   const part = ceil(pixels, Math.max(1, wanted, ceil(pixels, LONGEST)));
   const parts = ceil(pixels, part);
+  const isHalf = [x, g].some((buffer) => dtypeOf(buffer) === "f16");
+  const choices = tilesFor(gpu, rows, outputs, parts, isHalf);
 
   const { stride, padTop, padLeft, upsample } = spec;
   const shape = {
@@ -188,9 +203,30 @@ function partKernel(gpu: Gpu, tile: Tile, upsample: number, params: Params): Ker
         const sum = `acc${i}_${c}[${k}]`;
         return `${sum} = ${gpu.madd(sum, `u${i}.${e}`, `v${c}`)};`;
       }).join(" ");
-    const sums = eachSum((i, c) => `  var acc${i}_${c} = array<vec4f, 4>();`);
-    const loop = tile.matrix ? matrixLoop(tile, tile.matrix, upsample) : `${sums}
-${depth === 0 ? directLoop(tile, upsample, eachSum(multiply)) : plainLoop(tile, upsample, multiply(0, 0))}`;
+    const loop = () => {
+      if (tile.isQuad) return quadLoop(tile, upsample, gpu.madd);
+      return depth === 0
+        ? directLoop(tile, upsample, eachSum(multiply))
+        : plainLoop(tile, upsample, eachSum(multiply));
+    };
+    const body = tile.matrix
+      ? matrixLoop(
+        tile,
+        tile.matrix,
+        upsample,
+        `  let row = rowTile * ${4 * down}u + line;
+  if (row < 4u * p.rows && column0 < p.outputs) { out[(part * p.rows * 4u + row) * p.outputs + column0] = sum; }`,
+      )
+      : `${eachSum((i, c) => `  var acc${i}_${c} = array<vec4f, 4>();`)}
+${loop()}
+${
+        eachSum((i, c) =>
+          `  if (isRow${i} && column${c} < p.outputs) {
+    let at = (part * p.rows + mine${i}) * p.outputs * 4u + column${c};
+${repeat(4, (e) => `    out[at + ${e}u * p.outputs] = acc${i}_${c}[${e}];`)}
+  }`
+        )
+      }`;
     const memory = `var<workgroup> aTile: array<vec4f, ${down * depth}>;
 var<workgroup> bTile: array<vec4f, ${across * depth}>;`;
     return {
@@ -198,69 +234,90 @@ var<workgroup> bTile: array<vec4f, ${across * depth}>;`;
       outputs: { out: "vec4f" },
       params: u32s(params),
       threads: threadsOf(tile),
-      extensions: tile.matrix ? matrixExtensions : [],
-      globals: tile.matrix ? matrixMemory : depth === 0 ? "" : memory,
+      extensions: tile.matrix ? matrixExtensions : tile.isQuad ? ["subgroups"] : [],
+      globals: tile.matrix ? matrixMemory(4 * across, true) : depth === 0 ? "" : memory,
       body: `  if (group >= p.groups) { return; }
   let place = group % p.tiles;
   let rowTile = place / p.tilesAcross;
   let columnTile = place % p.tilesAcross;
-  let start = group / p.tiles * p.part;
+  let part = group / p.tiles;
+  let start = part * p.part;
   let end = min(start + p.part, p.pixels);
   let tx = ${mod("lid", columnsApart)};
   let ty = ${div("lid", columnsApart)};
 ${hoisted(upsample)}
 ${depth === 0 ? "" : row("L", mod("lid", down))}
-${repeat(m, (i) => row(`${i}`, `ty + ${i * rowsApart}u`))}
+${tile.matrix ? "" : repeat(m, (i) => row(`${i}`, `ty + ${i * rowsApart}u`))}
 ${repeat(n, (c) => `  let column${c} = columnTile * ${across}u + tx + ${c * columnsApart}u;`)}
-${loop}
-${
-        eachSum((i, c) =>
-          `  if (isRow${i} && column${c} < p.outputs) {
-    let at = (group / p.tiles * p.rows + mine${i}) * p.outputs * 4u + column${c};
-${repeat(4, (e) => `    out[at + ${e}u * p.outputs] = acc${i}_${c}[${e}];`)}
-  }`
-        )
-      }`,
+${body}`,
     };
   });
 }
 
+/** The thread's c-th vector of columns at a pixel, by the name `to`<c>. */
+function loadColumn(c: number, pixel: string, to: string): string {
+  const value = `vec4f(g[${pixel} * outputs + min(column${c}, outputs - 1u)])`;
+  return `    let ${to}${c} = select(vec4f(), ${value}, column${c} < outputs);`;
+}
+
 function directLoop({ perThread: [m, n] }: Tile, upsample: number, multiply: string): string {
   const { begin, pixel, move, load } = walker("", upsample);
-  const column = (c: number) => {
-    const value = `vec4f(g[${pixel} * outputs + min(column${c}, outputs - 1u)])`;
-    return `    let v${c} = select(vec4f(), ${value}, column${c} < outputs);`;
-  };
   return `${begin("start")}
   while (${pixel} < end) {
 ${repeat(m, (i) => load(`${i}`, `u${i}`))}
-${repeat(n, column)}
+${repeat(n, (c) => loadColumn(c, pixel, "v"))}
 ${multiply}
 ${move(1)}
   }`;
 }
 
+/**
+ * Four pixels at a time, as in gemm.ts. Beyond the last one rows are zeros, and columns are of one that is there.
+ */
+function quadLoop({ perThread: [m, n] }: Tile, upsample: number, madd: Madd): string {
+  const { begin, move, load } = walker("", upsample), four = [0, 1, 2, 3];
+  const columns = (q: number) =>
+    `    let at${q} = min(first + ${q}u, end - 1u);\n${repeat(n, (c) => loadColumn(c, `at${q}`, `v${q}_`))}`;
+  const multiply = (i: number) => {
+    const sum = (c: number, k: number) =>
+      four.reduce((sum, q) => madd(sum, `u${q}.${"xyzw"[k]}`, `v${q}_${c}`), `acc${i}_${c}[${k}]`);
+    const add = (c: number) => repeat(4, (k) => `    acc${i}_${c}[${k}] = ${sum(c, k)};`);
+    return `    {
+${repeat(4, (q) => `    let u${q} = quadBroadcast(own${i}, ${q}u);`)}
+${repeat(n, add)}
+    }`;
+  };
+  return `${begin("start + (lid & 3u)")}
+  for (var first = start; first < end; first += 4u) {
+${repeat(m, (i) => load(`${i}`, `own${i}`))}
+${repeat(4, columns)}
+${repeat(m, multiply)}
+${move(4)}
+  }`;
+}
+
 function plainLoop(tile: Tile, upsample: number, multiply: string): string {
-  const { down, across, depth } = tile;
+  const { down, across, perThread: [m, n], depth } = tile;
   const step = (d: number) =>
-    `    { let u0 = aTile[${d * down}u + ty]; let v0 = bTile[${d * across}u + tx]; ${multiply} }`;
+    `    {
+${repeat(m, (i) => `    let u${i} = aTile[${d * down + i * (down / m)}u + ty];`)}
+${repeat(n, (c) => `    let v${c} = bTile[${d * across + c * (across / n)}u + tx];`)}
+${multiply} }`;
   const store = (array: string, at: string) => `    ${array}[${at}] = v;`;
   return sharedLoop(tile, upsample, store, repeat(depth, step));
 }
 
-/** By the matrices of matrix.ts; a thread takes its sums from the workgroup's memory. */
-function matrixLoop(tile: Tile, matrix: MatrixShape, upsample: number): string {
-  const { down, perThread: [m] } = tile, { begin, multiply, end } = matrixTexts(matrix, true);
-  const four = (i: number) =>
-    Array.from({ length: 4 }, (_, e) => sumsOf(`(ty + ${i * (down / m)}u) * 4u + ${e}u`)).join(", ");
+/** By the matrices of matrix.ts. @param store text that stores vector `sum` of row `line` of the tile */
+function matrixLoop(tile: Tile, matrix: MatrixShape, upsample: number, store: string): string {
+  const side = 4 * tile.across, { begin, multiply, end } = matrixTexts(matrix, side, threadsOf(tile), true);
+  const toTile = (array: string, at: string) => storeHalves(array, at, side);
   return `${begin}
-${sharedLoop(tile, upsample, storeHalves, multiply)}
-${end}
-${repeat(m, (i) => `  var acc${i}_0 = array<vec4f, 4>(${four(i)});`)}`;
+${sharedLoop(tile, upsample, toTile, multiply)}
+${end(store)}`;
 }
 
 /**
- * Brings both factors, some pixels at a time, to the workgroup's memory.
+ * Brings both factors, some pixels at a time, to the workgroup's memory; the next ones are on their way meanwhile.
  * @param store text that puts vector `v` to vector `at` of an array
  * @param multiply text that adds the products of what is there
  */
@@ -271,31 +328,40 @@ function sharedLoop(
   multiply: string,
 ): string {
   const { down, across, depth, matrix } = tile, threads = threadsOf(tile), type = matrix ? "vec4h" : "vec4f";
-  /** The loads of a thread; its row stays the same, as whole rows of the tile are loaded at a time. */
-  const loads = (vectors: number, text: (at: string, j: number) => string) =>
-    repeat(ceil(vectors, threads), (j) => {
-      const statements = text(`(lid + ${j * threads}u)`, j);
-      return vectors < threads ? `    if (lid < ${vectors}u) {\n${statements} }` : `    {\n${statements} }`;
-    });
+  const place = (j: number) => `(lid + ${j * threads}u)`;
+  // a thread's row stays the same, as whole rows of the tile are loaded at a time
   const places = Array.from({ length: ceil(down * depth, threads) }, (_, j) => walker(`${j}`, upsample));
-  const loadA = (at: string, j: number) =>
-    `${places[j].load("L", "u")}
-    let v = ${type}(u);
-${store("aTile", at)}`;
-  const loadB = (at: string) =>
-    `    var v = ${type}();
-    let pixel = first + ${div(at, across)};
-    let column = columnTile * ${across}u + ${mod(at, across)};
-    if (pixel < end && column < outputs) { v = ${type}(g[pixel * outputs + column]); }
-${store("bTile", at)}`;
-  return `${places.map(({ begin }, j) => begin(`start + ${div(`(lid + ${j * threads}u)`, down)}`)).join("\n")}
-  for (var first = start; first < end; first += ${depth}u) {
+  const loadsB = ceil(across * depth, threads);
+  const storeAll = (array: string, vectors: number, next: string) =>
+    repeat(ceil(vectors, threads), (j) => {
+      const text = `let v = ${next}${j};\n${store(array, place(j))}`;
+      return (j + 1) * threads > vectors
+        ? `    if (${place(j)} < ${vectors}u) { ${text} }`
+        : `    { ${text} }`;
+    });
+  const loadB = (j: number) =>
+    `    { let pixel = first + ${div(place(j), across)};
+    let column = columnTile * ${across}u + ${mod(place(j), across)};
+    let has = pixel < end && column < outputs;
+    nextB${j} = select(${type}(), ${type}(g[select(0u, pixel * outputs + column, has)]), has); }`;
+  const ask = `${
+    places.map(({ load }, j) => `    {\n${load("L", "u")}\n    nextA${j} = ${type}(u); }`).join("\n")
+  }
+${repeat(loadsB, loadB)}`;
+  return `  var first = start;
+${places.map(({ begin }, j) => begin(`start + ${div(place(j), down)}`)).join("\n")}
+${repeat(places.length, (j) => `  var nextA${j} = ${type}();`)}
+${repeat(loadsB, (j) => `  var nextB${j} = ${type}();`)}
+${ask}
+  while (first < end) {
     workgroupBarrier();
-${loads(down * depth, loadA)}
-${loads(across * depth, loadB)}
+${storeAll("aTile", down * depth, "nextA")}
+${storeAll("bTile", across * depth, "nextB")}
     workgroupBarrier();
-${multiply}
+    first += ${depth}u;
 ${places.map(({ move }) => move(depth)).join("\n")}
+${ask}
+${multiply}
   }`;
 }
 
