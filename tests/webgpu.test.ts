@@ -7,13 +7,25 @@ import { join } from "node:path";
 import process from "node:process";
 import { preset } from "../nn/config.ts";
 import { VQGAN } from "../nn/vqgan.ts";
+import type { Backend } from "../src/backends/backend.ts";
 import { NoAdapterError } from "../src/backends/webgpu/adapter.ts";
 import { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
 import { type Choice, Tuner } from "../src/backends/webgpu/tune.ts";
-import { asyncScope, conv2d, currentBackend, device, grad, matmul, Random, tensor } from "../src/index.ts";
+import { withBackend } from "../src/device.ts";
+import {
+  asyncScope,
+  conv2d,
+  currentBackend,
+  device,
+  grad,
+  matmul,
+  Random,
+  type Shape,
+  tensor,
+} from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
 import { relativeError } from "./fill.ts";
-import { describeDevices, drawn } from "./helpers.ts";
+import { describeDevices, drawn, draws } from "./helpers.ts";
 
 /** SwiftShader, which Bun finds, takes ten times as long as lavapipe, which Deno finds. */
 const steps = process.versions.bun ? 20 : 200;
@@ -134,6 +146,78 @@ describeDevices("the GPU", () => {
         rmSync(folder, { recursive: true });
       }
     }));
+
+  test("splits deep products as on real GPUs: beside the CPU, and the same bits by every tile", async () => {
+    const cpu = await device("cpu");
+    await device("webgpu");
+    const own = await WebGpuBackend.open(), { gpu } = own;
+    Object.assign(gpu, { report: { ...gpu.report, isSoftware: false } });
+    own.exact = true;
+    const called: string[] = [];
+    gpu.trace = (name) => void called.push(name);
+    const compute = (on: Backend, dtype: "f32" | "f16" = "f32") =>
+      asyncScope(() =>
+        withBackend(on, async () => {
+          // numbers that f16 can hold
+          const image = (name: string, shape: Shape) => {
+            const x = tensor(
+              draws(name, shape.reduce((a, b) => a * b)).map((v) => Math.round(v * 512) / 512),
+              shape,
+            );
+            const cast = dtype === "f16" ? x.cast("f16") : x;
+            cast.requiresGrad = true;
+            return cast;
+          };
+          const [x, y, z] = [
+            image("x", [2, 6, 5, 144]),
+            image("y", [1, 4, 6, 256]),
+            image("z", [1, 9, 9, 1024]),
+          ];
+          const v = image("v", [144, 144, 3, 3]).cast("f32"), options = { padding: 1 };
+          const outs = [
+            conv2d(x, v, drawn("a", [144]), { padding: 1, residual: image("r", x.shape) }),
+            conv2d(y, image("w", [257, 256, 3, 3]).cast("f32"), drawn("b", [257]), {
+              padding: 1,
+              upsample: 2,
+            }),
+            conv2d(y, image("one", [1, 256, 4, 4]).cast("f32"), null, options),
+            conv2d(y, image("few", [30, 256, 3, 3]).cast("f32"), null, { padding: 1, stride: 2 }),
+            conv2d(z, image("to", [64, 1024, 1, 1]).cast("f32"), null),
+          ];
+          const [gradient] = grad([outs[0]], [x], { gradOutputs: [image("g", x.shape)] });
+          return await Promise.all([...outs, gradient].map((t) => t.cast("f32").floats()));
+        })
+      );
+    const close = (values: readonly Float32Array[], wanted: readonly Float32Array[], tolerance: number) =>
+      values.forEach((each, i) => expect(relativeError(each, wanted[i])).toBeLessThan(tolerance));
+    const wanted = await compute(cpu), found = await compute(own);
+    close(found, wanted, 1e-5);
+    // the second of these goes to four places of each pixel
+    expect(called.filter((name) => name.endsWith("from parts")).length).toBe(1 + 4 + 1 + 1 + 1 + 1);
+    for (const kind of ["128x128/8x8 shared", "64x64/8x8 shared", "64x64/4x4 shared", "32x32/4x4 shared"]) {
+      gpu.tuner = new OneKind(kind);
+      expect(await compute(own)).toEqual(found);
+    }
+    if (gpu.device.features.has("timestamp-query")) {
+      gpu.tuner = new Tuner("test", null, true, Infinity);
+      await compute(own);
+      await own.pause();
+      expect(gpu.tuner.size).toBeGreaterThan(0);
+      expect(await compute(own)).toEqual(found);
+    }
+    if (own.hasF16) close(await compute(own, "f16"), wanted, 2e-3);
+    // strips of a large picture are to have the bits of the whole
+    called.length = 0;
+    await asyncScope(() =>
+      withBackend(
+        own,
+        () =>
+          conv2d(drawn("x", [1, 6, 5, 144]), drawn("v", [144, 144, 3, 3]), null, { padding: [0, 1, 1, 1] })
+            .floats(),
+      )
+    );
+    expect(called.some((name) => name.includes("parts"))).toBe(false);
+  });
 
   test("gives a written value to what comes after it alone", () =>
     asyncScope(async () => {

@@ -7,7 +7,7 @@ import { ceil, type Rows } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
 import type { Taps } from "./pack.ts";
-import { loadVector, multiply, plainRows, storeVector } from "./product.ts";
+import { loadVector, multiply, partRange, plainRows, storeVector } from "./product.ts";
 import { takesWinograd, winograd } from "./winograd.ts";
 import { repeat, THREADS, u32s } from "./wgsl.ts";
 
@@ -229,7 +229,9 @@ function convolvePhase(
     rows,
     columns: outputs,
     quads: ceil(isDense ? taps * inputs : inputs, 4),
+    taps: isDense ? 1 : taps,
     flops: 2 * rows * outputs * inputs * taps,
+    dtype: gpu.matrix && dtypeOf(out) === "f16" ? "f16" : undefined, // an f32 gradient, to an f16 input
     source: isPlain ? plainRows("0u") : pixelRows("p.quads"),
     store: {
       columns: (c) => bias ? `  let bias${c} = ${loadVector("bias", `column${c}`, isVector)};` : "",
@@ -247,7 +249,13 @@ function convolvePhase(
       ["out", type, out],
     ],
     params: numbersOf(job, down, across),
+    partsName: isStrip(job, down) ? undefined : `conv${isPlain ? " plain" : ""} in parts`,
   });
+}
+
+/** Whether it may be a strip of a large picture, which is to have the bits that it has in the whole. */
+function isStrip({ height, outHeight }: Job, { kernel, period, step }: Phase): boolean {
+  return kernel === 3 && period === 1 && step === 1 && height !== outHeight;
 }
 
 /** What the texts below read of a shape. Numbers below 0 wrap round, and so do the sums that they are in. */
@@ -291,7 +299,7 @@ function outPixel(row: string): string {
 /** Pixels of `channels` items each, with their taps one behind the other. */
 function pixelRows(channels: string): Rows {
   return {
-    taps: "p.taps",
+    ...partRange(`p.taps * ${channels}`),
     channels,
     // pixels beyond the last lie far below the image
     prepare: (j, row) =>

@@ -25,7 +25,7 @@ export interface Tile {
 }
 
 /** Vectors of four along the depth that a workgroup holds at a time. */
-const QUADS = 4;
+export const QUADS = 4;
 const HUGE: Tile = { rows: 128, columns: 128, perThread: 8, vectors: 2, kind: "shared" };
 const LARGE: Tile = { rows: 64, columns: 64, perThread: 8, vectors: 2, kind: "shared" };
 const MIDDLE: Tile = { rows: 64, columns: 64, perThread: 4, vectors: 1, kind: "shared" };
@@ -33,27 +33,39 @@ const SMALL: Tile = { rows: 32, columns: 32, perThread: 4, vectors: 1, kind: "sh
 const NARROW: Tile = { rows: 128, columns: 4, perThread: 2, vectors: 1, kind: "shared" };
 /** For a CPU that plays GPU: four threads in all. */
 const QUAD: Tile = { rows: 16, columns: 64, perThread: 16, vectors: 4, kind: "quad" };
-/** Tiles that keep a GPU busy. */
+/** Workgroups that keep a GPU busy. */
 const MANY = 256;
 
 /**
  * The tiles that may be best, the likeliest first. Matrices have no rival: they add in another order than the other tiles,
  * and results are not to depend on what was measured.
  * @param depth vectors of a row, or of each of its taps
+ * @param parts that each tile is split into over the depth (split.ts)
  */
-export function tilesFor(gpu: Gpu, rows: number, columns: number, depth: number, dtype: DType): Tile[] {
+export function tilesFor(
+  gpu: Gpu,
+  rows: number,
+  columns: number,
+  depth: number,
+  dtype: DType,
+  parts = 1,
+): Tile[] {
   const isWide = dtype === "f16" && depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
-  if (gpu.matrix && isWide) return [matrixTile(gpu.matrix, rows, columns)];
-  const direct = directTile(gpu, rows, columns), shared = sharedTiles(rows, columns);
+  if (gpu.matrix && isWide) return [matrixTile(gpu.matrix, parts * rows, columns)];
+  const direct = directTile(gpu, rows, columns), shared = sharedTiles(rows, columns, parts);
   // a CPU that plays GPU pays dearly for each barrier; a GPU waits long for what each thread reads for itself
   if (gpu.report.isSoftware) return depth % QUADS === 0 ? [direct, ...shared] : [direct];
   return depth % QUADS === 0 ? shared : [direct];
 }
 
-function sharedTiles(rows: number, columns: number): Tile[] {
-  if (columns <= NARROW.columns) return [NARROW];
-  if (columns <= SMALL.columns) return [SMALL];
-  const first = [HUGE, LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) >= MANY) ?? SMALL;
+/** For so many columns, if rows are neither few nor very many. */
+export function usualTile(columns: number): Tile {
+  return columns <= NARROW.columns ? NARROW : columns <= SMALL.columns ? SMALL : LARGE;
+}
+
+function sharedTiles(rows: number, columns: number, parts: number): Tile[] {
+  if (columns <= SMALL.columns) return [usualTile(columns)];
+  const first = [HUGE, LARGE, MIDDLE].find((tile) => tilesOf(tile, rows, columns) * parts >= MANY) ?? SMALL;
   return [first, ...[HUGE, LARGE, MIDDLE, SMALL].filter((tile) => tile !== first)];
 }
 
@@ -80,10 +92,12 @@ export const tileName = ({ rows, columns, perThread, vectors, kind }: Tile): str
 
 /** Where the vectors of `a` come from, as text: a row is the vectors of its taps, one after another. */
 export interface Rows {
-  /** How many, as text. */
-  readonly taps: string;
-  /** The first of them, where each tile of rows has its own: text that knows `rowTile`. */
-  readonly firstTap?: string;
+  /**
+   * The first of the row's vectors that is multiplied, and the one behind the last, as text that knows `rowTile`, and
+   * `part` in kernels of one product.
+   */
+  readonly start: string;
+  readonly end: string;
   /** Vectors of a tap, as text. */
   readonly channels: string;
   /** Declarations for the `j`-th row of a thread, whose number is `row`; before the loops. */
@@ -154,20 +168,29 @@ export function prepareRows(tile: Tile, rows: Rows): string {
 export function product(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
   const loop = tile.kind === "quad" ? quadLoop : tile.kind === "direct" ? directLoop : sharedLoop;
   return `${eachSum(tile, (i, c) => `  var acc${i}_${c} = vec4f();`)}
-  let firstTap = ${rows.firstTap ?? "0u"};
-  for (var tap = firstTap; tap < firstTap + ${rows.taps}; tap++) {
-${rows.step}
-${repeat(loadsOf(tile), rows.find)}
-${loop(tile, rows, vectors, madd)}
+${eachTap(tile, rows, loop(tile, vectors, madd))}`;
+}
+
+/** The loop over taps. Its body knows `base`, the tap's first vector, and which of its channels count: `first` to `last` - 1. */
+export function eachTap(tile: Tile, { start, end, channels, step, find }: Rows, body: string): string {
+  return `  let start = ${start};
+  let end = ${end};
+  for (var tap = start / ${channels}; tap * ${channels} < end; tap++) {
+    let base = tap * ${channels};
+    let first = max(start, base) - base;
+    let last = min(end - base, ${channels});
+${step}
+${repeat(loadsOf(tile), find)}
+${body}
   }`;
 }
 
 const load = (j: number, channel: string) => `select(vec4f(), vec4f(a[at${j} + ${channel}]), has${j})`;
 
 /** The loop over vectors of `a`, each of which meets four rows of `b`, the first of them at `place`. */
-function eachVector(tile: Tile, { channels }: Rows, vectors: string, body: string): string {
-  return `  var place = tap * ${channels} * 4u * ${vectors} + columnTile * ${tile.columns / 4}u + tx;
-  for (var channel = 0u; channel < ${channels}; channel++) {
+function eachVector(tile: Tile, vectors: string, body: string): string {
+  return `  var place = (base + first) * 4u * ${vectors} + columnTile * ${tile.columns / 4}u + tx;
+  for (var channel = first; channel < last; channel++) {
 ${body}
     place += 4u * ${vectors};
   }`;
@@ -177,7 +200,7 @@ ${body}
 const loadB = (tile: Tile, vectors: string, e: number, c: number) =>
   `vec4f(b[place + ${e}u * ${vectors} + ${c * threadsAcross(tile)}u])`;
 
-function directLoop(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+function directLoop(tile: Tile, vectors: string, madd: Madd): string {
   const multiply = (e: number) => {
     const sum = (i: number, c: number) => madd(`acc${i}_${c}`, `a${i}.${"xyzw"[e]}`, `b${c}`);
     return `    {
@@ -186,11 +209,11 @@ ${eachSum(tile, (i, c) => `    acc${i}_${c} = ${sum(i, c)};`)}
     }`;
   };
   const loads = repeat(tile.perThread, (i) => `    let a${i} = ${load(i, "channel")};`);
-  return eachVector(tile, rows, vectors, `${loads}\n${repeat(4, multiply)}`);
+  return eachVector(tile, vectors, `${loads}\n${repeat(4, multiply)}`);
 }
 
 /** Sums are read and written once for four products: where they do not fit the registers, that counts. */
-function quadLoop(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
+function quadLoop(tile: Tile, vectors: string, madd: Madd): string {
   const multiply = (i: number) => {
     const sum = (c: number) =>
       ["x", "y", "z", "w"].reduce((sum, e, k) => madd(sum, `a.${e}`, `b${k}_${c}`), `acc${i}_${c}`);
@@ -201,17 +224,17 @@ ${repeat(tile.vectors, (c) => `    acc${i}_${c} = ${sum(c)};`)} }`;
     repeat(4, (e) => repeat(tile.vectors, (c) => `    let b${e}_${c} = ${loadB(tile, vectors, e, c)};`)),
     repeat(loadsOf(tile), (j) => `    let four${j} = ${load(j, "channel")};`),
   ];
-  return eachVector(tile, rows, vectors, [...loads, repeat(tile.perThread, multiply)].join("\n"));
+  return eachVector(tile, vectors, [...loads, repeat(tile.perThread, multiply)].join("\n"));
 }
 
 /** What the next step needs is on its way while this one's is multiplied. */
-function sharedLoop(tile: Tile, { channels }: Rows, vectors: string, madd: Madd): string {
+function sharedLoop(tile: Tile, vectors: string, madd: Madd): string {
   const threads = threadsOf(tile), across = tile.columns / 4, all = tile.columns * QUADS;
   const loadsA = loadsOf(tile), loadsB = ceil(all, threads);
   const place = (j: number) => `lid + ${j * threads}u`;
   const ask = (channel: string) => {
     const b = (j: number) =>
-      `b[((tap * ${channels} + ${channel}) * 4u + ${div(`(${place(j)})`, across)}) * ${vectors} + ` +
+      `b[((base + ${channel}) * 4u + ${div(`(${place(j)})`, across)}) * ${vectors} + ` +
       `columnTile * ${across}u + ${mod(`(${place(j)})`, across)}]`;
     return `${repeat(loadsA, (j) => `    nextA${j} = ${load(j, `${channel} + lane`)};`)}
 ${repeat(loadsB, (j) => `    nextB${j} = vec4f(${b(j)});`)}`;
@@ -235,13 +258,13 @@ ${repeat(tile.perThread, row)}
   };
   return `${repeat(loadsA, (j) => `    var nextA${j} = vec4f();`)}
 ${repeat(loadsB, (j) => `    var nextB${j} = vec4f();`)}
-${ask("0u")}
-  for (var channel = 0u; channel < ${channels}; channel += ${QUADS}u) {
+${ask("first")}
+  for (var channel = first; channel < last; channel += ${QUADS}u) {
     workgroupBarrier();
 ${repeat(loadsA, (j) => `    aTile[${place(j)}] = nextA${j};`)}
 ${repeat(loadsB, storeB)}
     workgroupBarrier();
-    let next = min(channel + ${QUADS}u, ${channels} - ${QUADS}u);
+    let next = min(channel + ${QUADS}u, last - ${QUADS}u);
 ${ask("next")}
 ${repeat(QUADS, multiply)}
   }`;

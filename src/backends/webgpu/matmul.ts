@@ -49,6 +49,7 @@ export function matmul(
       rows: m,
       columns: n,
       quads: ceil(k, 4),
+      taps: 1,
       flops: 2 * m * n * k,
       source: plainRows("p.start"),
       store: {

@@ -1,7 +1,7 @@
 // The product of f16 factors by subgroup matrices, the units that GPUs have for it; sums in f32. An experimental feature of
 // Dawn, and of Chrome by a flag: used where small products have proved right (prove.ts).
 import type { FoundAdapter } from "./adapter.ts";
-import { ceil, loadsOf, type Rows, threadsOf, type Tile } from "./gemm.ts";
+import { ceil, eachTap, loadsOf, type Rows, threadsOf, type Tile } from "./gemm.ts";
 import { div, mod, repeat } from "./wgsl.ts";
 
 export const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
@@ -192,7 +192,7 @@ export function matrixProduct(
   const loadsA = loadsOf(tile), loadsB = DEPTH * side / 4 / threads;
   const ask = (channel: string) => {
     const b = (j: number) =>
-      `b[((tap * ${rows.channels} + ${channel}) * 4u + ${div(place(j), side / 4)}) * ${vectors} + ` +
+      `b[((base + ${channel}) * 4u + ${div(place(j), side / 4)}) * ${vectors} + ` +
       `columnTile * ${side / 4}u + ${mod(place(j), side / 4)}]`;
     const a = (j: number) => `select(vec4h(), vec4h(a[at${j} + ${channel} + lane]), has${j})`;
     return `${repeat(loadsA, (j) => `    nextA${j} = ${a(j)};`)}
@@ -202,22 +202,19 @@ ${repeat(loadsB, (j) => `    nextB${j} = vec4h(${b(j)});`)}`;
     repeat(loads, (j) =>
       `    { let v = next${array}${j};
 ${storeHalves(`${array.toLowerCase()}Tile`, place(j), width)} }`);
-  return `${begin}
-  for (var tap = 0u; tap < ${rows.taps}; tap++) {
-${rows.step}
-${repeat(loadsA, rows.find)}
-${repeat(loadsA, (j) => `    var nextA${j} = vec4h();`)}
+  const loop = `${repeat(loadsA, (j) => `    var nextA${j} = vec4h();`)}
 ${repeat(loadsB, (j) => `    var nextB${j} = vec4h();`)}
-${ask("0u")}
-  for (var channel = 0u; channel < ${rows.channels}; channel += ${MATRIX_QUADS}u) {
+${ask("first")}
+  for (var channel = first; channel < last; channel += ${MATRIX_QUADS}u) {
     workgroupBarrier();
 ${storeAll("A", loadsA, DEPTH)}
 ${storeAll("B", loadsB, side)}
     workgroupBarrier();
-    let next = min(channel + ${MATRIX_QUADS}u, ${rows.channels} - ${MATRIX_QUADS}u);
+    let next = min(channel + ${MATRIX_QUADS}u, last - ${MATRIX_QUADS}u);
 ${ask("next")}
 ${multiply}
-  }
-  }
+  }`;
+  return `${begin}
+${eachTap(tile, rows, loop)}
 ${end(store)}`;
 }

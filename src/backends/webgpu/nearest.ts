@@ -106,7 +106,7 @@ function search(
   const groups = ceil(count, tile.rows) * stretches,
     params = { rows: count, quads: ceil(channels, 4), start };
   const kernel = gpu.kernel(`nearestCode ${count} ${codes} ${channels}`, () => {
-    const rows = plainRows("p.start");
+    const rows = { ...plainRows("p.start"), start: "0u", end: "p.quads" };
     return {
       inputs: { a: "vec4f", b: "vec4f", norms: "vec4f" },
       outputs: { best: "vec2f" },

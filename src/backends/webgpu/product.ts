@@ -1,6 +1,6 @@
 // Kernels of one product: a tile of out [rows, columns] for each workgroup, and what becomes of its sums. Shapes are numbers
 // to them: all convolutions share a few long texts, whose compiling takes longer than many calls.
-import type { Buffer } from "../backend.ts";
+import type { Buffer, DType } from "../backend.ts";
 import {
   ceil,
   extensionsOf,
@@ -22,6 +22,7 @@ import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
 import { matrixProduct } from "./matrix.ts";
 import { packed, packedBytes, type Weights } from "./pack.ts";
 import type { Params } from "./pipelines.ts";
+import { inParts, partLength, partsOf } from "./split.ts";
 import type { Trial } from "./tune.ts";
 import { repeat, type Source, u32s } from "./wgsl.ts";
 
@@ -33,7 +34,10 @@ export interface Product {
   readonly columns: number;
   /** Vectors of a row of `a`, or of each of its taps. */
   readonly quads: number;
+  readonly taps: number;
   readonly flops: number;
+  /** What both factors are rounded to, if not to that of `a`. */
+  readonly dtype?: DType;
   /** Where the vectors of `a` come from. */
   readonly source: Rows;
   readonly store: Store;
@@ -41,6 +45,10 @@ export interface Product {
   readonly others: readonly (readonly [name: string, type: "vec4f" | "f32", buffer: Buffer])[];
   /** Numbers that `source` and `store` read beside those of `numbersOf`. */
   readonly params: Params;
+  /** The name of the kernel of its parts, if it may be split: tells everything that the text of `source` depends on. */
+  readonly partsName?: string;
+  /** That each tile is split into over the depth, if it is. */
+  readonly parts?: number;
 }
 
 /** What becomes of the sums of a tile: text that knows `row`, and `column<c>` of each vector. */
@@ -61,8 +69,11 @@ export function multiply(
   weights: Weights,
   product: Product,
 ): void {
-  const { name, rows, columns, quads, flops, others } = product, dtype = dtypeOf(a);
-  const tiles = tilesFor(gpu, rows, columns, quads, dtype);
+  if (partsOf(gpu, product) > 1) {
+    return inParts(gpu, product, (sums) => multiply(gpu, a, w, offset, weights, sums));
+  }
+  const { name, rows, columns, quads, flops, others, parts, dtype = dtypeOf(a) } = product;
+  const tiles = tilesFor(gpu, rows, columns, quads, dtype, parts);
   const buffers = others.map(([, , buffer]) => buffer);
   const choices = tiles.map((tile) => ({
     name: tileName(tile),
@@ -90,9 +101,12 @@ export function callOf(gpu: Gpu, tile: Tile, product: Product): Omit<Trial, "buf
   };
 }
 
-function numbersOf(tile: Tile, { rows, columns, quads, params }: Product) {
+function numbersOf(tile: Tile, { rows, columns, quads, taps, params, parts = 1 }: Product) {
+  const tiles = tilesOf(tile, rows, columns);
   return {
-    groups: tilesOf(tile, rows, columns),
+    groups: tiles * parts,
+    tiles,
+    part: partLength(taps * quads, parts),
     tilesAcross: ceil(columns, tile.columns),
     vectors: packedColumns(columns, tile) / 4,
     rows,
@@ -119,8 +133,9 @@ ${repeat(tile.vectors, (c) => `  if (column${c} < p.columns) { ${store.store(acc
     threads: threadsOf(tile),
     globals: tileMemory(tile),
     body: `  if (group >= p.groups) { return; }
-  let rowTile = group / p.tilesAcross;
-  let columnTile = group % p.tilesAcross;
+  let part = group / p.tiles;
+  let rowTile = group % p.tiles / p.tilesAcross;
+  let columnTile = group % p.tiles % p.tilesAcross;
 ${places(tile)}
 ${prepareRows(tile, source)}
 ${tile.matrix ? "" : product(tile, source, "p.vectors", gpu.madd)}
@@ -136,10 +151,16 @@ ${
   };
 }
 
+/** Of rows of `depth` vectors, those of a part. */
+export const partRange = (depth: string) => ({
+  start: "part * p.part",
+  end: `min((part + 1u) * p.part, ${depth})`,
+});
+
 /** `p.rows` rows of `p.quads` vectors, one behind the other, from vector `start` of a. */
 export function plainRows(start: string): Rows {
   return {
-    taps: "1u",
+    ...partRange("p.quads"),
     channels: "p.quads",
     prepare: (j, row) => `  let row${j} = ${row};`,
     step: "",

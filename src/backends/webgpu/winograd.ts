@@ -161,14 +161,16 @@ export function winograd(
   filtersAtPoints(gpu, w, job, sides, tile, (filters) => {
     gpu.with(PRODUCTS * strip * quads * 16, (a) => {
       gpu.with(PRODUCTS * strip * vectors * 16, (m) => {
+        const tap = "rowTile / p.tilesOfPoint";
         // a strip's patches at each point are rows in whole tiles, and a tap of the filters has theirs
         const product = callOf(gpu, tile, {
           name: "winograd product",
           rows,
           columns: vectors * 4,
           quads,
+          taps: 1,
           flops: 2 * rows * inputs * outputs,
-          source: { ...plainRows("0u"), firstTap: "rowTile / p.tilesOfPoint" },
+          source: { ...plainRows("0u"), start: `${tap} * p.quads`, end: `(${tap} + 1u) * p.quads` },
           store: {
             row: "    let at = row * p.columns;",
             store: (acc, c) => storeVector("at", `column${c}`, "p.columns", true, acc),
