@@ -7,7 +7,7 @@ import { columnTiles, sumDown } from "./reduce.ts";
 import { div, float, mathematics, mod, sum, THREADS, u32s, workgroupReduce } from "./wgsl.ts";
 
 /** Pixels that a row of threads of a workgroup adds up at least, and chunks of a picture at most. */
-const STEPS = 32, CHUNKS = 256;
+const STEPS = 8, CHUNKS = 256;
 /** Threads that combine the chunks of a group at most. */
 const COMBINERS = 64;
 

@@ -80,25 +80,28 @@ export function sumDown(slots: string, across: number, team: number): string {
   }`;
 }
 
-/** Rows that a workgroup adds up, one row of its threads after another. */
-const COLUMN_STEPS = 32;
+/** Rows that a row of threads of a workgroup adds up at least; at most, where one workgroup then suffices; and workgroups. */
+const COLUMN_STEPS = 8, LAST_STEPS = 32, COLUMN_PARTS = 256;
 
 /** Sum of each column of x [rows, columns], in parts that are summed again. */
 export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, columns: number): void {
   const width = columns % 4 === 0 ? 4 : 1, type = width === 4 ? "vec4f" : "f32";
   const own = columns / width, { team } = gpu;
   const { across, down, blocks } = columnTiles(own, team);
-  const part = down * COLUMN_STEPS, parts = Math.ceil(rows / part);
+  const part = rows <= down * LAST_STEPS
+    ? rows
+    : Math.max(down * COLUMN_STEPS, Math.ceil(rows / COLUMN_PARTS));
+  const parts = Math.ceil(rows / part);
   const kernel = gpu.kernel(`sumColumns ${columns}`, () => ({
     inputs: { x: type },
     outputs: { out: type },
-    params: { rows: "u32", groups: "u32" },
+    params: { rows: "u32", groups: "u32", part: "u32" },
     threads: team,
     globals: `var<workgroup> slots: array<${type}, ${team}>;`,
     body: `  if (group >= p.groups) { return; }
   let column = ${mod("group", blocks)} * ${across}u + ${mod("lid", across)};
-  let start = ${div("group", blocks)} * ${part}u;
-  let end = min(start + ${part}u, p.rows);
+  let start = ${div("group", blocks)} * p.part;
+  let end = min(start + p.part, p.rows);
   var mine = ${type}();
   if (column < ${own}u) {
     for (var row = start + ${div("lid", across)}; row < end; row += ${down}u) {
@@ -111,7 +114,8 @@ export function sumColumns(gpu: Gpu, x: Buffer, out: Buffer, rows: number, colum
       div("group", blocks)
     } * ${own}u + column] = slots[lid]; }`,
   }));
-  const run = (to: Buffer) => gpu.run(kernel, [x, to], parts * blocks, { rows, groups: parts * blocks });
+  const run = (to: Buffer) =>
+    gpu.run(kernel, [x, to], parts * blocks, { rows, groups: parts * blocks, part });
   if (parts === 1) return run(out);
   gpu.with(parts * columns * 4, (partial) => {
     run(partial);
