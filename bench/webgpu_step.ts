@@ -85,9 +85,14 @@ if (times.length > 0) {
 }
 const hasClock = gpu.device.features.has("timestamp-query");
 if (hasClock) {
-  gpu.stopwatch = new Stopwatch(gpu.device);
-  await step();
-  const timed = await gpu.stopwatch.read();
+  const sumOf = (timed: readonly { ms: number }[]) => timed.reduce((sum, { ms }) => sum + ms, 0);
+  let timed: { name: string; ms: number }[] = [];
+  for (let i = 0; i < 3; i++) { // the best of three: a GPU that has waited is slow at first
+    gpu.stopwatch = new Stopwatch(gpu.device);
+    await step();
+    const again = await gpu.stopwatch.read();
+    if (i === 0 || sumOf(again) < sumOf(timed)) timed = again;
+  }
   gpu.stopwatch = null;
   timed.forEach(({ name, ms }, i) => {
     add(kinds, kindOf(name), { ms });

@@ -40,7 +40,7 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  *
  * `exact` turns Winograd's convolutions off: they err about twice as much as the definition (docs/accuracy.md) and are
  * three times as fast. Unsaid, it is as it was: at first what the environment variable TESSERA_EXACT says, 1 or 0; else
- * off, but on for real GPUs, where Winograd has not been measured.
+ * off, but on for real GPUs, where Winograd gains little (docs/webgpu.md).
  *
  * @throws if the name is not that of a device; if there is no GPU, or only one that computes on the CPU
  * (TESSERA_SOFTWARE_GPU=1 allows that).

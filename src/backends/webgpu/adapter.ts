@@ -77,7 +77,9 @@ export async function findAdapter(
     );
   }
   const isSoftware = adapter.info.isFallbackAdapter === true || softwareNames.test(text);
-  const report = { source, name: description || device || text.trim() || "unnamed GPU", isSoftware };
+  // Dawn names the driver in one and the GPU in the other; wgpu has a number in place of the latter
+  const names = [/[a-z]/i.test(device) ? device : "", description].filter((name) => name !== "");
+  const report = { source, name: names.join(", ") || text.trim() || "unnamed GPU", isSoftware };
   if (isSoftware && !allowSoftware) {
     throw new NoAdapterError(
       `the only adapter is ${report.name}, which computes on the CPU and slower than the device "cpu": install the ` +

@@ -106,6 +106,14 @@ ${repeat(4, (e) => `      ${array}[to + ${e}u] = v.${"xyzw"[e]};`)} }`;
 // that all of a subgroup is at the same place, the compiler cannot see
 const UNCHECKED = "@diagnostic(off, chromium.subgroup_matrix_uniformity)";
 
+/** `text` of the one of these numbers that a variable is. */
+function byCase(variable: string, numbers: readonly number[], text: (number: number) => string): string {
+  return numbers.map((number, i) => {
+    const condition = i < numbers.length - 1 ? `if (${variable} == ${number}u) ` : "";
+    return `${condition}{\n${text(number)}\n    }`;
+  }).join(" else ");
+}
+
 /**
  * Texts for a product of aTile and bTile. All threads load; the first subgroups multiply.
  * @returns `end` takes text that stores vector `sum`, four columns from 4 `tx` on of row `line` of the tile
@@ -117,34 +125,45 @@ export function matrixTexts(
   isTurned: boolean,
 ): { begin: string; multiply: string; end: (store: string) => string } {
   const across = WIDTH / n, down = side / 2 / m;
+  const leftType = `subgroup_matrix_left<f16, ${k}, ${m}>`,
+    rightType = `subgroup_matrix_right<f16, ${n}, ${k}>`;
+  const edges = Array.from({ length: side / WIDTH }, (_, i) => i * WIDTH);
   const each = (text: (i: number, j: number) => string) =>
     repeat(down, (i) => repeat(across, (j) => text(i, j)));
-  const left = (i: number) => {
-    const place = `top + ${i * m}u`;
-    const [order, at] = isTurned
-      ? ["col_major", `step * ${side + GAP}u + ${place}, ${side + GAP}u`]
-      : ["row_major", `(${place}) * ${DEPTH + GAP}u + step, ${DEPTH + GAP}u`];
-    return `      let left${i} = subgroupMatrixLoad<subgroup_matrix_left<f16, ${k}, ${m}>, ${order}>(&aTile, ${at});`;
+  // where matrices lie is written out: else Dawn, which checks each place, chooses lines of another length at run time
+  const left = (i: number, top: number, step: number) => {
+    const row = top + i * m;
+    const [order, at, line] = isTurned
+      ? ["col_major", step * (side + GAP) + row, side + GAP]
+      : ["row_major", row * (DEPTH + GAP) + step, DEPTH + GAP];
+    return `      left${i} = subgroupMatrixLoad<${leftType}, ${order}>(&aTile, ${at}u, ${line}u);`;
   };
-  const right = (j: number) =>
-    `      let right${j} = subgroupMatrixLoad<subgroup_matrix_right<f16, ${n}, ${k}>, row_major>(&bTile, ` +
-    `step * ${side + GAP}u + edge + ${j * n}u, ${side + GAP}u);`;
+  const right = (j: number, edge: number, step: number) =>
+    `      right${j} = subgroupMatrixLoad<${rightType}, row_major>(&bTile, ${
+      step * (side + GAP) + edge + j * n
+    }u, ${side + GAP}u);`;
+  const product = (step: number) =>
+    `    {
+${repeat(down, (i) => `    var left${i} = ${leftType}();`)}
+${repeat(across, (j) => `    var right${j} = ${rightType}();`)}
+${byCase("top", [0, side / 2], (top) => repeat(down, (i) => left(i, top, step)))}
+${byCase("edge", edges, (edge) => repeat(across, (j) => right(j, edge, step)))}
+${each((i, j) => `    part${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, part${i}_${j});`)}
+    }`;
   const strips = side / STRIP, tall = threads / (side / 4);
-  const strip = (p: number, store: string) => {
-    const half = p < strips / 2 ? 0 : 1, rows = (i: number) => i * m - (p - half * strips / 2) * STRIP;
-    const parts = repeat(down, (i) => {
-      if (rows(i) < 0 || rows(i) >= STRIP) return "";
-      return repeat(
-        across,
-        (j) =>
-          `    subgroupMatrixStore<row_major>(&sums, ${rows(i) * side}u + edge + ${
-            j * n
-          }u, part${i}_${j}, ${side}u);`,
-      );
-    });
+  const strip = (p: number, use: string) => {
+    const half = p < strips / 2 ? 0 : 1, line = (i: number) => i * m - (p - half * strips / 2) * STRIP;
+    const store = (edge: number) =>
+      repeat(down, (i) => {
+        if (line(i) < 0 || line(i) >= STRIP) return "";
+        return repeat(across, (j) =>
+          `      subgroupMatrixStore<row_major>(&sums, ${
+            line(i) * side + edge + j * n
+          }u, part${i}_${j}, ${side}u);`);
+      });
     return `  workgroupBarrier();
   ${UNCHECKED} if (mine < ${2 * (side / WIDTH)}u && top == ${half * (side / 2)}u) {
-${parts}
+${byCase("edge", edges, store)}
   }
   workgroupBarrier();
 ${
@@ -153,7 +172,7 @@ ${
   let line = ${p * STRIP}u + place;
   let begin = place * ${side}u + tx * 4u;
   let sum = vec4f(sums[begin], sums[begin + 1u], sums[begin + 2u], sums[begin + 3u]);
-${store} }`)
+${use} }`)
     }`;
   };
   return {
@@ -162,15 +181,8 @@ ${store} }`)
   let edge = ${mod("mine", side / WIDTH)} * ${WIDTH}u;
 ${each((i, j) => `  var part${i}_${j} = subgroup_matrix_result<f32, ${n}, ${m}>();`)}`,
     multiply: `    ${UNCHECKED} if (mine < ${2 * (side / WIDTH)}u) {
-    for (var step = 0u; step < ${DEPTH}u; step += ${k}u) {
-${repeat(down, left)}
-${repeat(across, right)}
-${
-      each((i, j) =>
-        `      part${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, part${i}_${j});`
-      )
-    }
-    } }`,
+${repeat(DEPTH / k, (step) => product(step * k))}
+    }`,
     end: (store) => repeat(strips, (p) => strip(p, store)),
   };
 }
