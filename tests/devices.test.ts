@@ -41,6 +41,9 @@ const layers: [name: string, make: (init: Init) => Layer, input: number[]][] = [
     (init) => new Conv2d(128, 256, 4, init, { padding: 1 }),
     [1, 8, 8, 128],
   ],
+  // whose weight gradients have kernels of their own on GPUs
+  ["decoder's last layer", (init) => new Conv2d(128, 3, 3, init, { padding: 1 }), [2, 9, 7, 128]],
+  ["discriminator's last layer", (init) => new Conv2d(256, 1, 4, init, { padding: 1 }), [1, 15, 13, 256]],
 ];
 
 /** The output and the gradients of the input and of every parameter, the same weights and input on any device. */

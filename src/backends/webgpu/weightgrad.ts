@@ -7,7 +7,8 @@ import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
 import { DEPTH, matrixTiling } from "./matrix.ts";
 import type { Trial } from "./tune.ts";
-import { partKernel, type Tile, tileName } from "./weightkernel.ts";
+import { LONGEST, partKernel, type Tile, tileName } from "./weightkernel.ts";
+import { isThin, thinParts, thinWeightGrad } from "./weightthin.ts";
 import { repeat, THREADS, u32s } from "./wgsl.ts";
 
 const MIDDLE: Tile = { down: 16, across: 16, perThread: [1, 1], depth: 16 };
@@ -41,29 +42,53 @@ function directTile(gpu: Gpu, columns: number): Tile {
   return { down: 16, across, perThread: [2, wide], depth: 0, isQuad };
 }
 
-/** Pixels of a part at least, and at most lest the sum loses digits. */
-const SHORTEST = 128, LONGEST = 8192;
+/** Workgroups wanted, and pixels of a part at least. */
+const MANY = 1024, MANY_OF_SOFTWARE = 256, SHORTEST = 128;
 /** Memory of the parts at most. */
 const PARTS_BYTES = 64 * 2 ** 20;
 
 export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, spec: ConvSpec): void {
-  const { batch, height, width, inChannels, outHeight, outWidth, outChannels, kernel: [kh, kw] } = spec;
-  const pixels = batch * outHeight * outWidth;
-  const inputs = ceil(inChannels, 4), outputs = ceil(outChannels, 4), rows = kh * kw * inputs;
-  const tilesOf = ({ down, across }: Tile) => ceil(rows, down) * ceil(outputs, across);
-  const bytes = rows * outputs * 64;
-  // by the shape alone: the sums are to be the same whatever the tile
-  const wanted = Math.min(
-    ceil(gpu.report.isSoftware ? 256 : 1024, tilesOf(MIDDLE)),
-    ceil(pixels, SHORTEST),
-    Math.floor(PARTS_BYTES / bytes),
-  );
-  const part = ceil(pixels, Math.max(1, wanted, ceil(pixels, LONGEST)));
-  const parts = ceil(pixels, part);
-  const isHalf = [x, g].some((buffer) => dtypeOf(buffer) === "f16");
-  const choices = tilesFor(gpu, rows, outputs, parts, isHalf);
+  const { batch, height, width, inChannels, outHeight, outWidth, outChannels } = spec;
+  const pixels = batch * outHeight * outWidth, thin = isThin(spec);
+  const parts = thin ? thinParts(gpu, spec) : ceil(pixels, partOf(gpu, spec));
+  wholeVectors(gpu, x, 0, batch * height * width, inChannels, (a) => {
+    wholeVectors(gpu, g, 0, pixels, outChannels, (whole) => {
+      gpu.with(parts * partBytes(spec), (partial) => {
+        (thin ? thinWeightGrad : tiledWeightGrad)(gpu, a, whole, partial, spec);
+        addParts(gpu, partial, out, parts, spec);
+      });
+    });
+  });
+}
 
-  const { stride, padTop, padLeft, upsample } = spec;
+function partBytes({ inChannels, outChannels, kernel: [kh, kw] }: ConvSpec): number {
+  return kh * kw * ceil(inChannels, 4) * ceil(outChannels, 4) * 64;
+}
+
+const tilesOf = ({ down, across }: Tile, rows: number, outputs: number) =>
+  ceil(rows, down) * ceil(outputs, across);
+
+/** Pixels of a part, by the shape alone: the sums are to be the same whatever the tile. */
+function partOf(gpu: Gpu, spec: ConvSpec): number {
+  const { batch, outHeight, outWidth, inChannels, outChannels, kernel: [kh, kw] } = spec;
+  const pixels = batch * outHeight * outWidth;
+  const wanted = Math.min(
+    ceil(
+      gpu.report.isSoftware ? MANY_OF_SOFTWARE : MANY,
+      tilesOf(MIDDLE, kh * kw * ceil(inChannels, 4), ceil(outChannels, 4)),
+    ),
+    ceil(pixels, SHORTEST),
+    Math.floor(PARTS_BYTES / partBytes(spec)),
+  );
+  return ceil(pixels, Math.max(1, wanted, ceil(pixels, LONGEST)));
+}
+
+/** Computes the parts [part, tap, input, output] of x and g, whose pixels are whole vectors. */
+function tiledWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, partial: Buffer, spec: ConvSpec): void {
+  const { batch, height, width, inChannels, outHeight, outWidth, outChannels, kernel: [kh, kw] } = spec;
+  const { stride, padTop, padLeft, upsample } = spec, pixels = batch * outHeight * outWidth;
+  const inputs = ceil(inChannels, 4), outputs = ceil(outChannels, 4), rows = kh * kw * inputs;
+  const part = partOf(gpu, spec), parts = ceil(pixels, part);
   const shape = {
     height,
     width,
@@ -79,28 +104,20 @@ export function conv2dWeightGrad(gpu: Gpu, x: Buffer, g: Buffer, out: Buffer, sp
     padTop,
     padLeft,
   };
-  const paramsOf = (tile: Tile) => {
-    const tiles = tilesOf(tile);
-    return { ...shape, tiles, tilesAcross: ceil(outputs, tile.across), groups: tiles * parts };
+  const buffers = [x, g, partial];
+  const call = (tile: Tile): Trial => {
+    const tiles = tilesOf(tile, rows, outputs);
+    const params = { ...shape, tiles, tilesAcross: ceil(outputs, tile.across), groups: tiles * parts };
+    const kernel = partKernel(gpu, tile, upsample, params);
+    return { kernel, groups: params.groups, buffers: buffers.map(ofGpu), params };
   };
+  const isHalf = [x, g].some((buffer) => dtypeOf(buffer) === "f16");
+  const tiles = tilesFor(gpu, rows, outputs, parts, isHalf);
+  const choices = tiles.map((tile) => ({ name: tileName(tile), trial: () => call(tile) }));
+  const name = `weightGrad ${[...Object.values(shape), upsample]} ${dtypeOf(x)} ${dtypeOf(g)}`;
   const flops = 2 * pixels * kh * kw * inChannels * outChannels;
-  wholeVectors(gpu, x, 0, batch * height * width, inChannels, (a) => {
-    wholeVectors(gpu, g, 0, pixels, outChannels, (whole) => {
-      gpu.with(parts * bytes, (partial) => {
-        const buffers = [a, whole, partial];
-        const call = (tile: Tile): Trial => {
-          const params = paramsOf(tile);
-          const kernel = partKernel(gpu, tile, upsample, params);
-          return { kernel, groups: params.groups, buffers: buffers.map(ofGpu), params };
-        };
-        const trials = choices.map((tile) => ({ name: tileName(tile), trial: () => call(tile) }));
-        const name = `weightGrad ${[...Object.values(shape), upsample]} ${dtypeOf(a)} ${dtypeOf(whole)}`;
-        const { kernel, groups, params } = call(choices[gpu.tuner.choose(name, flops, trials)]);
-        gpu.run(kernel, buffers, groups, params, flops);
-        addParts(gpu, partial, out, parts, spec);
-      });
-    });
-  });
+  const { kernel, groups, params } = call(tiles[gpu.tuner.choose(name, flops, choices)]);
+  gpu.run(kernel, buffers, groups, params, flops);
 }
 
 /** Adds the parts [part, tap, input, output], whose channels are whole vectors, to weights [output, input, tap]. */

@@ -6,6 +6,9 @@ import { matrixExtensions, matrixMemory, type MatrixShape, matrixTexts, storeHal
 import type { Kernel, Params } from "./pipelines.ts";
 import { div, mod, repeat, u32s } from "./wgsl.ts";
 
+/** Pixels of a part at most, lest its sum loses digits. */
+export const LONGEST = 8192;
+
 /** What a workgroup computes, in vectors of four: of rows (tap and input channel) and columns (output channel). */
 export interface Tile {
   readonly down: number;
