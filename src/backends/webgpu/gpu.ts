@@ -77,7 +77,7 @@ export class Gpu {
   }
 
   /**
-   * Opens the adapter with all that it allows; subgroups and their matrices only where they prove right.
+   * Opens the adapter with all that it allows; matrices of subgroups only where they prove right.
    * @param find the adapter, afresh at each call: an adapter can be opened once
    */
   static async open(find: () => Promise<FoundAdapter>): Promise<Gpu> {
