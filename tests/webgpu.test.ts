@@ -19,6 +19,7 @@ import {
   device,
   grad,
   matmul,
+  nearestCode,
   Random,
   type Shape,
   tensor,
@@ -146,6 +147,18 @@ describeDevices("the GPU", () => {
         rmSync(folder, { recursive: true });
       }
     }));
+
+  test("finds codes by the tiles of real GPUs, whose memory suffices", async () => {
+    const cpu = await device("cpu");
+    await device("webgpu");
+    const own = await WebGpuBackend.open();
+    Object.assign(own.gpu, { report: { ...own.gpu.report, isSoftware: false } });
+    const find = (on: Backend) =>
+      asyncScope(() =>
+        withBackend(on, () => nearestCode(drawn("z", [1024, 16]), drawn("codes", [4096, 16])).ints())
+      );
+    expect(await find(own)).toEqual(await find(cpu)); // so many that the largest tiles would come first
+  });
 
   test("splits deep products as on real GPUs: beside the CPU, and the same bits by every tile", async () => {
     const cpu = await device("cpu");
