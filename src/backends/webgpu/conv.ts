@@ -82,6 +82,8 @@ export interface Job {
   readonly outputs: number;
   readonly outStride: number;
   readonly inStride: number;
+  /** What both factors are rounded to, if not to that of the image. */
+  readonly dtype?: "f16";
 }
 
 /** out = bias + residual + the convolution of x. */
@@ -122,6 +124,8 @@ export function conv2dInputGrad(gpu: Gpu, g: Buffer, w: Buffer, out: Buffer, spe
     outputs: inChannels,
     outStride: kh * kw,
     inStride: inChannels * kh * kw,
+    // so that matrices multiply an f32 gradient to an f16 input, too
+    dtype: gpu.matrix && dtypeOf(out) === "f16" ? "f16" as const : undefined,
   };
   if ([...down, ...across].some(({ count }) => count === 0)) {
     fill(gpu, out, batch * height * width * inChannels, 0); // no tap reaches these pixels
@@ -214,7 +218,7 @@ function convolvePhase(
   down: Phase,
   across: Phase,
 ): void {
-  const { batch, inputs, outputs, outStride, inStride } = job;
+  const { batch, inputs, outputs, outStride, inStride, dtype } = job;
   if (takesWinograd(gpu, job, [down, across])) {
     return winograd(gpu, x, w, bias, residual, out, job, [down, across]);
   }
@@ -231,7 +235,7 @@ function convolvePhase(
     quads: ceil(isDense ? taps * inputs : inputs, 4),
     taps: isDense ? 1 : taps,
     flops: 2 * rows * outputs * inputs * taps,
-    dtype: gpu.matrix && dtypeOf(out) === "f16" ? "f16" : undefined, // an f32 gradient, to an f16 input
+    dtype,
     source: isPlain ? plainRows("0u") : pixelRows("p.quads"),
     store: {
       columns: (c) => bias ? `  let bias${c} = ${loadVector("bias", `column${c}`, isVector)};` : "",

@@ -30,7 +30,7 @@ const STRIP = 16;
 /** Bytes of workgroup memory of the larger tile. */
 export const MATRIX_MEMORY = 2 * 128 * (DEPTH + GAP) + 2 * DEPTH * (128 + GAP) + 4 * STRIP * 128;
 
-const subgroupsOf = (side: Side): number => 2 * (side / WIDTH);
+const subgroupsOf = (side: number): number => 2 * (side / WIDTH);
 
 interface Configs {
   readonly subgroupMatrixConfigs?: Iterable<
@@ -162,7 +162,7 @@ ${each((i, j) => `    part${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i},
           }u, part${i}_${j}, ${side}u);`);
       });
     return `  workgroupBarrier();
-  ${UNCHECKED} if (mine < ${2 * (side / WIDTH)}u && top == ${half * (side / 2)}u) {
+  ${UNCHECKED} if (mine < ${subgroupsOf(side)}u && top == ${half * (side / 2)}u) {
 ${byCase("edge", edges, store)}
   }
   workgroupBarrier();
@@ -180,7 +180,7 @@ ${use} }`)
   let top = ${div("mine", side / WIDTH)} * ${side / 2}u;
   let edge = ${mod("mine", side / WIDTH)} * ${WIDTH}u;
 ${each((i, j) => `  var part${i}_${j} = subgroup_matrix_result<f32, ${n}, ${m}>();`)}`,
-    multiply: `    ${UNCHECKED} if (mine < ${2 * (side / WIDTH)}u) {
+    multiply: `    ${UNCHECKED} if (mine < ${subgroupsOf(side)}u) {
 ${repeat(DEPTH / k, (step) => product(step * k))}
     }`,
     end: (store) => repeat(strips, (p) => strip(p, store)),
