@@ -3,7 +3,7 @@
 // taps fall on the same pixel: an enlarged image is never stored, and a 3x3 filter on it costs 4 taps instead of 9.
 import { type Buffer, type ConvSpec, itemBytes } from "../backend.ts";
 import { each, fill, groupsOf } from "./elementwise.ts";
-import { ceil, type Rows } from "./gemm.ts";
+import { ceil, type Rows, takesMatrices } from "./gemm.ts";
 import { dtypeOf, type Gpu } from "./gpu.ts";
 import { wholeVectors } from "./matmul.ts";
 import type { Taps } from "./pack.ts";
@@ -82,7 +82,7 @@ export interface Job {
   readonly outputs: number;
   readonly outStride: number;
   readonly inStride: number;
-  /** What both factors are rounded to, if not to that of the image. */
+  /** What both factors are rounded to for matrices, if not to that of the image. */
   readonly dtype?: "f16";
 }
 
@@ -114,6 +114,8 @@ export function conv2dInputGrad(gpu: Gpu, g: Buffer, w: Buffer, out: Buffer, spe
   const { batch, height, width, inChannels, outChannels, kernel: [kh, kw], stride, upsample } = spec;
   const down = gradPhases(height, kh, stride, spec.padTop, upsample);
   const across = gradPhases(width, kw, stride, spec.padLeft, upsample);
+  // an f32 gradient to an f16 input
+  const isRounded = gpu.matrix && dtypeOf(out) === "f16" && takesMatrices(inChannels, ceil(outChannels, 4));
   const job = {
     batch,
     height: spec.outHeight,
@@ -124,8 +126,7 @@ export function conv2dInputGrad(gpu: Gpu, g: Buffer, w: Buffer, out: Buffer, spe
     outputs: inChannels,
     outStride: kh * kw,
     inStride: inChannels * kh * kw,
-    // so that matrices multiply an f32 gradient to an f16 input, too
-    dtype: gpu.matrix && dtypeOf(out) === "f16" ? "f16" as const : undefined,
+    dtype: isRounded ? "f16" as const : undefined,
   };
   if ([...down, ...across].some(({ count }) => count === 0)) {
     fill(gpu, out, batch * height * width * inChannels, 0); // no tap reaches these pixels

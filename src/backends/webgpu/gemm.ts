@@ -50,13 +50,18 @@ export function tilesFor(
   dtype: DType,
   parts = 1,
 ): Tile[] {
-  const isWide = dtype === "f16" && depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
-  if (gpu.matrix && isWide) return [matrixTile(gpu.matrix, parts * rows, columns)];
+  if (gpu.matrix && dtype === "f16" && takesMatrices(columns, depth)) {
+    return [matrixTile(gpu.matrix, parts * rows, columns)];
+  }
   const direct = directTile(gpu, rows, columns), shared = sharedTiles(rows, columns, parts);
   // a CPU that plays GPU pays dearly for each barrier; a GPU waits long for what each thread reads for itself
   if (gpu.report.isSoftware) return depth % QUADS === 0 ? [direct, ...shared] : [direct];
   return depth % QUADS === 0 ? shared : [direct];
 }
+
+/** Whether matrices multiply f16 factors of this shape, where there are any. */
+export const takesMatrices = (columns: number, depth: number): boolean =>
+  depth % MATRIX_QUADS === 0 && columns > SMALL.columns;
 
 /** For so many columns, if rows are neither few nor very many. */
 export function usualTile(columns: number): Tile {
