@@ -6,7 +6,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { VQGAN } from "../nn/index.ts";
 import { memory, zeros } from "../src/index.ts";
-import { golden } from "../tests/fill.ts";
+import { golden } from "../tests/support/fill.ts";
 import { peakBytes } from "./children.ts";
 import { drawnPicture } from "./fill.ts";
 

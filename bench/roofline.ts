@@ -7,7 +7,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { savePng } from "../data/index.ts";
-import { renderSvg, type TextPen, textPen } from "../data/svg.ts";
+import { renderSvg, type TextPen, textPen } from "../data/figures/svg.ts";
 import { matmul, noGrad, Random, scope } from "../src/index.ts";
 import { load, table } from "./children.ts";
 

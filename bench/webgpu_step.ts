@@ -6,7 +6,7 @@
 //   --steps 10: that many more, for their median; --calls 30: the dearest calls too
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { preset } from "../nn/config.ts";
+import { preset } from "../data/formats/config.ts";
 import { VQGAN } from "../nn/vqgan.ts";
 import { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
 import { Stopwatch } from "../src/backends/webgpu/stopwatch.ts";

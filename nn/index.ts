@@ -9,7 +9,7 @@ export {
   type VQModelConfig,
   type VQModelOverrides,
   withOverrides,
-} from "./config.ts";
+} from "../data/formats/config.ts";
 export { Decoder } from "./decoder.ts";
 export { NLayerDiscriminator } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";

@@ -7,7 +7,7 @@ import {
   type StoredTensor,
 } from "../data/formats/index.ts";
 import { Random, type Tensor } from "../src/index.ts";
-import { preset, type VQModelConfig, type VQModelOverrides, withOverrides } from "./config.ts";
+import { preset, type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
 import { NLayerDiscriminator } from "./discriminator.ts";
 import type { Precision } from "./layers.ts";
 import type { LPIPS } from "./lpips.ts";

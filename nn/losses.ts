@@ -1,7 +1,7 @@
 // VQLPIPSWithDiscriminator: |x - x̂| + LPIPS + adaptively weighted GAN loss + codebook loss (Esser et al. 2021, eq. 5-7),
 // as one generator step and one discriminator step that leave gradients in `.grad`.
 import { backward, full, grad, noGrad, type Random, relu, scope, type Tensor } from "../src/index.ts";
-import type { LossConfig } from "./config.ts";
+import type { LossConfig } from "../data/formats/config.ts";
 import { NLayerDiscriminator } from "./discriminator.ts";
 import type { Init } from "./init.ts";
 import { LPIPS } from "./lpips.ts";

@@ -1,6 +1,6 @@
 // VQGAN: pictures to grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
 import { noGrad, scope, Tensor, tensor } from "../src/index.ts";
-import { checkConfig, factorOf, type VQModelConfig } from "./config.ts";
+import { checkConfig, factorOf, type VQModelConfig } from "../data/formats/config.ts";
 import { Decoder } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Init } from "./init.ts";

@@ -68,20 +68,33 @@ class Saved {
 
 /** One recorded operation. It lives as long as its output or an operation that used its output does. */
 export class Node {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** Where gradients go: the node that made the input, or the input itself when it is a leaf. */
+  readonly inputs: readonly (Node | Tensor | null)[];
+  readonly vjp: Vjp;
+  readonly recompute: Recompute | null;
+
   readonly id: number = takeId();
   #references = 1;
   #saved: Saved[] | null;
 
   constructor(
-    readonly name: string,
-    readonly shape: Shape,
-    readonly dtype: DType,
-    /** Where gradients go: the node that made the input, or the input itself when it is a leaf. */
-    readonly inputs: readonly (Node | Tensor | null)[],
+    name: string,
+    shape: Shape,
+    dtype: DType,
+    inputs: readonly (Node | Tensor | null)[],
     saved: readonly Tensor[],
-    readonly vjp: Vjp,
-    readonly recompute: Recompute | null,
+    vjp: Vjp,
+    recompute: Recompute | null,
   ) {
+    this.name = name;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.inputs = inputs;
+    this.vjp = vjp;
+    this.recompute = recompute;
     for (const input of inputs) if (input instanceof Node) input.retain();
     this.#saved = saved.map((t) => new Saved(t));
   }

@@ -3,7 +3,7 @@ import "./methods.ts";
 
 export { backward, checkpoint, grad, isGradEnabled, noGrad } from "./autograd.ts";
 export { type AdamSpec, type Backend, OutOfMemoryError } from "./backends/backend.ts";
-export { adamStep } from "./adam.ts";
+export { adamStep } from "./ops/adam.ts";
 export { currentBackend, device, type DeviceName } from "./device.ts";
 export * from "./ops/index.ts";
 export { Random, type RandomState } from "./random.ts";

@@ -40,11 +40,14 @@ export function philox(counter: number, seed: number, out: Uint32Array): void {
  * @example new Random(23).uniform([2, 3], -1, 1)
  */
 export class Random {
+  readonly seed: number;
+
   #counter = 0;
   readonly #words = new Uint32Array(4);
 
   /** @param seed a whole number from 0 to 2^53 - 1 */
-  constructor(readonly seed: number) {
+  constructor(seed: number) {
+    this.seed = seed;
     if (!Number.isSafeInteger(seed) || seed < 0) {
       throw new Error(`Random: seed ${seed} is not a whole number >= 0`);
     }

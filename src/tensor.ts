@@ -28,11 +28,16 @@ export function takeId(): number {
 
 /** Device memory shared by a tensor and its views, freed when the last of them lets go. */
 export class Storage {
+  readonly backend: Backend;
+  readonly buffer: Buffer;
+
   #references = 1;
   /** Counts in-place writes, so that the tape notices a saved value that has changed. */
   version = 0;
 
-  constructor(readonly backend: Backend, readonly buffer: Buffer) {
+  constructor(backend: Backend, buffer: Buffer) {
+    this.backend = backend;
+    this.buffer = buffer;
     liveBytes += buffer.bytes;
     peakBytes = Math.max(peakBytes, liveBytes);
   }
@@ -63,6 +68,12 @@ export class Storage {
  * await x.mul(2).sum().item(); // 20
  */
 export class Tensor {
+  readonly storage: Storage;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly strides: readonly number[];
+  readonly offset: number;
+
   readonly id: number = takeId();
   readonly size: number;
   /** Whether `backward` accumulates into `grad`; set it on leaves (parameters). */
@@ -74,12 +85,17 @@ export class Tensor {
   #disposed = false;
 
   constructor(
-    readonly storage: Storage,
-    readonly shape: Shape,
-    readonly dtype: DType,
-    readonly strides: readonly number[] = contiguousStrides(shape),
-    readonly offset = 0,
+    storage: Storage,
+    shape: Shape,
+    dtype: DType,
+    strides: readonly number[] = contiguousStrides(shape),
+    offset = 0,
   ) {
+    this.storage = storage;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.strides = strides;
+    this.offset = offset;
     this.size = sizeOf(shape);
     liveTensors++;
     adopt(this);

@@ -28,6 +28,8 @@ export interface Moments {
  * adam.zeroGrad();
  */
 export class Adam {
+  readonly parameters: ReadonlyMap<string, Tensor>;
+
   /** Read by the next `step()`. */
   lr: number;
   /** What gradients come multiplied by (loss_scale.ts); read by the next `step()`. */
@@ -36,7 +38,8 @@ export class Adam {
   readonly eps: number;
   readonly #moments = new Map<string, Moments>();
 
-  constructor(readonly parameters: ReadonlyMap<string, Tensor>, options: AdamOptions) {
+  constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamOptions) {
+    this.parameters = parameters;
     this.lr = options.lr;
     this.betas = options.betas ?? [0.5, 0.9];
     this.eps = options.eps ?? 1e-8;

@@ -76,11 +76,18 @@ async function kMeans(
 
 /** Counts which codes training chooses, and moves those never chosen to vectors of the current pictures. */
 export class DeadCodeRestart {
+  readonly model: VQGAN;
+  readonly optimizer: Adam;
+  readonly random: Random;
+
   /** How often each code was chosen since the last restart. */
   readonly counts: Int32Array;
   readonly #pending: Tensor[] = [];
 
-  constructor(readonly model: VQGAN, readonly optimizer: Adam, readonly random: Random) {
+  constructor(model: VQGAN, optimizer: Adam, random: Random) {
+    this.model = model;
+    this.optimizer = optimizer;
+    this.random = random;
     this.counts = new Int32Array(model.config.nEmbed);
   }
 

@@ -15,8 +15,8 @@ export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainO
 export { psnr, ssim } from "./metrics.ts";
 export { estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
-export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./prepare.ts";
-export { checkpointOf, type Metrics, RunFolder } from "./run.ts";
+export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
+export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export {
   baseLearningRate,
@@ -26,6 +26,6 @@ export {
   type RunSettings,
 } from "./settings.ts";
 export { type PerceptualChoice, type StartedModel, startFrom, startNew } from "./start.ts";
-export { readTamingConfig, type TamingConfig } from "./taming.ts";
+export { readTamingConfig, type TamingConfig } from "./taming/config.ts";
 export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

@@ -5,7 +5,7 @@ import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../s
 import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { initializeCodebook } from "./codebook.ts";
-import type { Run } from "./prepare.ts";
+import type { Run } from "./run.ts";
 import { type Measurements, readItems, validate } from "./validate.ts";
 
 /** Where the loop speaks; data/progress.ts's Progress is one. */

@@ -1,167 +1,174 @@
-// A run's folder: runs/2026-05-01T12-30-00_faces/ with config.json, metrics.jsonl, images/, checkpoints/ and curves.
-import { appendFile, copyFile, link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../data/index.ts";
-import { writeAtomic } from "../data/atomic.ts";
+// Gathering what a run needs: model, optimizers, pictures and folder; for a new run, or one that goes on.
+import { ImageDataset, listImages } from "../data/index.ts";
+import { VQGAN, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import { Random } from "../src/index.ts";
+import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
+import { DeadCodeRestart } from "./codebook.ts";
+import { checkpointOf, RunFolder } from "./run_folder.ts";
+import { learningRate } from "./schedule.ts";
+import { checkOptions, type RunOptions, type RunSettings } from "./settings.ts";
+import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
+import { Trainer } from "./trainer.ts";
 
-/** One line of metrics.jsonl. */
-export type Metrics = { readonly step: number } & Record<string, number | string>;
-
-/** The panels of loss.png: title and the metrics in it; those that a run does not have are left out. */
-const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] = [
-  { title: "reconstruction", names: ["train/rec_loss", "val/rec_loss", "train/p_loss", "val/p_loss"] },
-  { title: "PSNR, dB", names: ["val/psnr"] },
-  { title: "codebook", names: ["train/quant_loss", "val/quant_loss"] },
-  {
-    title: "discriminator (hinge: 1 means it cannot tell)",
-    names: ["train/disc_loss", "train/logits_real", "train/logits_fake"],
-  },
-  { title: "adaptive weight", names: ["train/d_weight"], logScale: true },
-];
-
-/**
- * The files of one run.
- * @example
- * const run = await RunFolder.create("runs", "faces");
- * await run.addMetrics({ step: 10, "train/rec_loss": 0.4 });
- */
-export class RunFolder {
-  constructor(readonly path: string) {}
-
-  /** Makes a new folder `<out>/<local time>_<name>`; a number is added when it exists already. */
-  static async create(out: string, name: string): Promise<RunFolder> {
-    const now = new Date();
-    const local = new Date(now.getTime() - now.getTimezoneOffset() * 60_000);
-    const stamp = local.toISOString().slice(0, 19).replaceAll(":", "-");
-    await mkdir(out, { recursive: true });
-    for (let n = 1;; n++) {
-      const path = join(out, `${stamp}_${name}${n === 1 ? "" : `-${n}`}`);
-      try {
-        await mkdir(path);
-        return await new RunFolder(path).#prepare();
-      } catch (error) {
-        if ((error as { code?: string }).code !== "EEXIST") throw error;
-      }
-    }
-  }
-
-  /** The folder that a checkpoint lies in, or a new one beside a checkpoint that was moved out of its run. */
-  static async around(checkpoint: string): Promise<RunFolder> {
-    const folder = dirname(checkpoint);
-    if (basename(folder) === "checkpoints") return await new RunFolder(dirname(folder)).#prepare();
-    return await RunFolder.create(folder, "resumed");
-  }
-
-  async #prepare(): Promise<this> {
-    await mkdir(join(this.path, "images"), { recursive: true });
-    const checkpoints = join(this.path, "checkpoints");
-    await mkdir(checkpoints, { recursive: true });
-    // what a process that was killed had not finished
-    for (const name of await readdir(checkpoints)) {
-      if (/^\..*\.tmp$/.test(name)) await rm(join(checkpoints, name), { force: true });
-    }
-    return this;
-  }
-
-  get lastCheckpoint(): string {
-    return join(this.path, "checkpoints", "last.safetensors");
-  }
-
-  async writeConfig(config: object): Promise<void> {
-    const text = JSON.stringify(config, null, 2) + "\n";
-    await writeAtomic(join(this.path, "config.json"), async (handle) => {
-      await handle.writeFile(text);
-    });
-  }
-
-  async addMetrics(metrics: Metrics): Promise<void> {
-    await appendFile(join(this.path, "metrics.jsonl"), JSON.stringify(metrics) + "\n");
-  }
-
-  /** All lines so far; a line cut short by a crash is left out. */
-  async readMetrics(): Promise<Metrics[]> {
-    let text: string;
-    try {
-      text = await readFile(join(this.path, "metrics.jsonl"), "utf8");
-    } catch {
-      return [];
-    }
-    return text.split("\n").flatMap((line) => {
-      try {
-        return [JSON.parse(line) as Metrics];
-      } catch {
-        return [];
-      }
-    });
-  }
-
-  /** Forgets the lines after `step`, which a run resumed from there will write again. */
-  async rewindMetrics(step: number): Promise<void> {
-    const kept = (await this.readMetrics()).filter((metrics) => metrics.step <= step);
-    const text = kept.map((metrics) => JSON.stringify(metrics) + "\n").join("");
-    await writeAtomic(join(this.path, "metrics.jsonl"), async (handle) => {
-      await handle.writeFile(text);
-    });
-  }
-
-  /** Inputs over reconstructions, as images/step-000250.png. */
-  async saveImages(step: number, inputs: Picture[], reconstructions: Picture[]): Promise<string> {
-    const path = join(this.path, "images", `step-${pad(step)}.png`);
-    await savePng(path, await sideBySide([inputs, reconstructions]));
-    return path;
-  }
-
-  /** Gives the last checkpoint a second name, checkpoints/step-000500.safetensors, and drops the one it replaces. */
-  async keepLastAsBest(step: number, replaces: string | null): Promise<string> {
-    const name = `step-${pad(step)}.safetensors`;
-    const path = join(this.path, "checkpoints", name);
-    await rm(path, { force: true });
-    // no second copy on disk: the next checkpoint takes last's name, not its content
-    await link(this.lastCheckpoint, path).catch(() => copyFile(this.lastCheckpoint, path));
-    if (replaces !== null && replaces !== name) {
-      await rm(join(this.path, "checkpoints", replaces), { force: true });
-    }
-    return name;
-  }
-
-  /** Draws metrics.jsonl as loss.png. @returns its path; null when there is nothing to draw yet. */
-  async drawCurves(): Promise<string | null> {
-    const metrics = await this.readMetrics();
-    const panels = curves.flatMap(({ names, ...panel }): Panel[] => {
-      const series = names.map((name) => {
-        const points = metrics.filter((m) => typeof m[name] === "number");
-        return {
-          name,
-          steps: points.map(({ step }) => step),
-          values: points.map((m) => m[name] as number),
-        };
-      }).filter(({ values }) => values.length > 1 && values.some((value) => value !== 0));
-      return series.length > 0 ? [{ ...panel, series }] : [];
-    });
-    if (panels.length === 0) return null;
-    const path = join(this.path, "loss.png");
-    await savePng(path, await plotCurves(panels, { columns: panels.length > 1 ? 2 : 1, width: 1400 }));
-    return path;
-  }
+/** A run ready to go on from wherever it stands. */
+export interface Run {
+  readonly settings: RunSettings;
+  readonly trainer: Trainer;
+  readonly pictures: ImageDataset;
+  readonly validation: ImageDataset | null;
+  /** The few pictures whose reconstructions are saved along the way. */
+  readonly samples: ImageDataset;
+  readonly folder: RunFolder;
+  /** Randomness of LPIPS dropout and of the codebook, which resuming continues. */
+  readonly random: { readonly dropout: Random; readonly restart: Random };
+  readonly restarts: DeadCodeRestart | null;
+  readonly best: RunState["best"];
+  readonly epoch: number;
+  /** Whether it never ran: a new model's codebook is still to be set, and the beginning to be shown. */
+  readonly isNew: boolean;
+  /** What was found, for the user to read. */
+  readonly notes: readonly string[];
 }
 
-function pad(step: number): string {
-  return String(step).padStart(6, "0");
+export interface NewRun {
+  /**
+   * A checkpoint to start from, or the config of a new model. `goOn` also takes the checkpoint's optimizers, step and
+   * epoch, as Lightning keeps them.
+   */
+  readonly start:
+    | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
+    | { readonly scratch: VQModelConfig };
+  readonly perceptual: PerceptualChoice;
+  /** `size` defaults to the model's resolution. */
+  readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
+  /** Folder in which the run's folder is made. */
+  readonly out: string;
 }
 
+const sampleCount = 8;
+
 /**
- * The checkpoint that `--resume` means: a file, or the last one of a run folder, taming's too.
- * @throws if there is none.
+ * A new run, with fresh optimizers unless it is to go on with those of a checkpoint by Lightning.
+ * @throws if options, checkpoint or pictures cannot be used; nothing is written then.
  */
-export async function checkpointOf(runOrFile: string): Promise<string> {
-  const info = await stat(runOrFile).catch(() => null);
-  if (info === null) throw new Error(`${runOrFile}: there is no such file or folder to resume from`);
-  if (!info.isDirectory()) return runOrFile;
-  const { lastCheckpoint } = new RunFolder(runOrFile);
-  for (const path of [lastCheckpoint, join(dirname(lastCheckpoint), "last.ckpt")]) {
-    if (await stat(path).catch(() => null)) return path;
+export async function beginRun({ start, perceptual, options, out }: NewRun): Promise<Run> {
+  checkOptions({ ...options, size: options.size ?? 1 });
+  const paths = await splitPictures(options);
+  const { model, notes } = "from" in start
+    ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed)
+    : await startNew(start.scratch, perceptual, options.seed);
+  const settings: RunSettings = {
+    ...options,
+    size: options.size ?? model.config.ddconfig.resolution,
+    from: "from" in start ? start.from : null,
+    model: model.config,
+  };
+  checkSize(settings, model);
+  const pictures = openPictures(paths, settings);
+  const seed = new Random(options.seed);
+  const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
+  const parts = assemble(model, settings, random);
+  const goesOn = "from" in start && start.goOn ? await continueTrainer(start.from, parts.trainer) : null;
+  const epoch = goesOn?.epoch ?? 0;
+  const folder = await RunFolder.create(out, options.name);
+  await folder.writeConfig(settings);
+  const optimizers = goesOn
+    ? [`optimizers: both Adams from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
+    : [];
+  return {
+    ...{ settings, ...parts, ...pictures, folder, random, best: null, epoch, isNew: true },
+    notes: [...notes, ...optimizers],
+  };
+}
+
+/** What may change when a run goes on. */
+export type ResumeChanges = Partial<
+  Pick<
+    RunOptions,
+    "steps" | "data" | "val" | "precision" | "logEvery" | "imageEvery" | "valEvery" | "saveEvery"
+  >
+>;
+
+/**
+ * Goes on with a run from its folder or from one of its checkpoints: the next step gives the bits that it would have
+ * given without the pause.
+ */
+export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
+  const path = await checkpointOf(runOrFile);
+  const saved = await readRunState(path);
+  const settings = { ...saved.settings, ...changes };
+  checkOptions(settings);
+  const pictures = openPictures(await splitPictures(settings), settings);
+  pictures.pictures.restore(saved.sampler);
+  const model = new VQGAN(settings.model, null, { withLoss: true });
+  const random = {
+    dropout: Random.from(saved.random.dropout),
+    restart: Random.from(saved.random.restart),
+  };
+  const parts = assemble(model, settings, random);
+  const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer);
+  if (codeCounts) parts.restarts?.counts.set(codeCounts);
+  const folder = await RunFolder.around(path);
+  await folder.writeConfig(settings);
+  await folder.rewindMetrics(step);
+  const notes = [`resuming ${path} at step ${step} of ${settings.steps}`];
+  return { settings, ...parts, ...pictures, folder, random, best, epoch, isNew: false, notes };
+}
+
+function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
+  const trainer = new Trainer(model, {
+    learningRate: (step) => learningRate(settings, step),
+    tamingExact: settings.tamingExact,
+    precision: settings.precision,
+    lpipsDropout: settings.lpipsDropout ? random.dropout : null,
+  });
+  const restarts = settings.restartDeadCodes > 0
+    ? new DeadCodeRestart(model, trainer.generator, random.restart)
+    : null;
+  return { trainer, restarts };
+}
+
+interface Split {
+  readonly paths: string[];
+  /** Not learnt from. */
+  readonly held: string[];
+}
+
+async function splitPictures({ data, val, seed }: Pick<RunOptions, "data" | "val" | "seed">): Promise<Split> {
+  const paths = await listImages(data);
+  if (typeof val === "string") return { paths, held: await listImages(val) };
+  if (val === 0) return { paths, held: [] };
+  const count = Math.max(1, Math.round(val * paths.length));
+  if (count >= paths.length) {
+    throw new Error(`keeping ${val} of ${paths.length} pictures for validation leaves none to learn from`);
   }
+  const isHeld = new Set(new Random(seed).fork("validation").shuffle(paths.length).subarray(0, count));
+  return { paths: paths.filter((_, i) => !isHeld.has(i)), held: paths.filter((_, i) => isHeld.has(i)) };
+}
+
+function openPictures(
+  { paths, held }: Split,
+  { size, crop, flip, seed, batch, accumulate }: RunOptions,
+): Pick<Run, "pictures" | "validation" | "samples"> {
+  const still = { size, shuffle: false };
+  const shown = held.length > 0 ? held : paths;
+  const count = Math.min(sampleCount, shown.length);
+  const samples = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
+  // enough for the next step to be read while this one is computed
+  const prefetch = 2 * batch * accumulate;
+  return {
+    pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch }),
+    validation: held.length > 0 ? new ImageDataset(held, still) : null,
+    samples: new ImageDataset(samples, still),
+  };
+}
+
+function checkSize({ size }: RunSettings, { factor }: VQGAN): void {
+  if (size % factor === 0) return;
+  const below = Math.max(factor, size - size % factor);
   throw new Error(
-    `${runOrFile}: this folder has no checkpoints/last.safetensors (or last.ckpt) to resume from`,
+    `size ${size} is not a multiple of ${factor}, the pixels of a token; nearest: ${below} or ${
+      below + factor
+    }`,
   );
 }

@@ -41,6 +41,9 @@ export interface StepResult {
  * const { logs } = await trainer.trainStep([images]); // reads nothing back; the caller frees the logs
  */
 export class Trainer {
+  readonly model: VQGAN;
+  readonly options: TrainerOptions;
+
   readonly generator: Adam;
   readonly critic: Adam;
   /** Of f16. */
@@ -49,7 +52,9 @@ export class Trainer {
   step = 0;
 
   /** @throws if f16 is asked of a device that has none */
-  constructor(readonly model: VQGAN, readonly options: TrainerOptions) {
+  constructor(model: VQGAN, options: TrainerOptions) {
+    this.model = model;
+    this.options = options;
     const { precision = "f32" } = options;
     setPrecision(model, precision);
     if (precision === "f16") this.lossScale = new LossScale();

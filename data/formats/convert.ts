@@ -1,15 +1,15 @@
 // From any checkpoint into any other format, one tensor in memory at a time.
 import { mkdir } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
-import { flaxWeights } from "./flax.ts";
-import { writeFlax } from "./flax_write.ts";
+import { flaxWeights } from "./flax/read.ts";
+import { writeFlax } from "./flax/write.ts";
 import { type ArchitectureGuess, hyperParametersOf } from "./guess.ts";
-import { lightningRoot, vqModelArguments } from "./lightning.ts";
-import type { CheckpointFile } from "./open.ts";
-import { isAutoencoder, tamingOrder } from "./order.ts";
+import { lightningRoot, vqModelArguments } from "./torch/lightning.ts";
+import type { CheckpointFile } from "../files/open.ts";
+import { isAutoencoder, tamingOrder } from "./state_dict_keys.ts";
 import { writeSafetensors } from "./safetensors.ts";
-import type { StoredTensor } from "./tensor.ts";
-import { writeTorch } from "./torch_write.ts";
+import type { StoredTensor } from "./stored_tensor.ts";
+import { writeTorch } from "./torch/write.ts";
 import { describeTraining, isMoment, momentName, type TrainingState, trainingState } from "./training.ts";
 import { type TensorToWrite, toWrite } from "./values.ts";
 

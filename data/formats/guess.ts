@@ -1,6 +1,6 @@
 // The architecture of a VQGAN from the shapes of its tensors. What shapes do not tell (nominal resolution,
 // loss weights) is taken from hyper-parameters where the file has them.
-import { unwrapOmegaconf } from "./plain.ts";
+import { unwrapOmegaconf } from "./torch/unwrap.ts";
 
 /** taming's settings in camelCase, as far as a file tells them; fits `withOverrides` of nn/config.ts. */
 export interface ArchitectureGuess {

@@ -1,9 +1,9 @@
 // What a checkpoint holds, told without reading its tensors: `tessera inspect FILE`.
 import { type ArchitectureGuess, guessConfig, guessLoss, hyperParametersOf, record } from "./guess.ts";
-import { type CheckpointFile, openCheckpoint } from "./open.ts";
-import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./plain.ts";
+import { type CheckpointFile, openCheckpoint } from "../files/open.ts";
+import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 import { printable } from "./source.ts";
-import { sizeOf, type StoredDType } from "./tensor.ts";
+import { sizeOf, type StoredDType } from "./stored_tensor.ts";
 import { stepOf, trainingState } from "./training.ts";
 
 export interface PartReport {

@@ -1,6 +1,6 @@
 // safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets,
 // then the bytes of all tensors. Tessera writes this format itself.
-import { writeAtomic } from "../atomic.ts";
+import { writeAtomic } from "../files/atomic.ts";
 import { FormatError, type RandomAccess, readRange } from "./source.ts";
 import {
   contiguousStride,
@@ -10,7 +10,7 @@ import {
   type StoredTensor,
   storedTensor,
   type StoredValues,
-} from "./tensor.ts";
+} from "./stored_tensor.ts";
 import { storedBytes, type TensorToWrite } from "./values.ts";
 
 /** The limit of the format's own reader, 100 MB. */

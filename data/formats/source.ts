@@ -14,10 +14,13 @@ const maxProblem = 300;
 
 /** A file that cannot be used, in one line: which file, what is wrong and where, and what to do. */
 export class FormatError extends Error {
+  readonly path: string;
+
   override readonly name = "FormatError";
-  constructor(readonly path: string, problem: string, wayOut: string = again) {
+  constructor(path: string, problem: string, wayOut: string = again) {
     const short = problem.length > maxProblem ? `${problem.slice(0, maxProblem)}...` : problem;
     super(`${path}: ${printable(short)}; ${printable(wayOut)}`);
+    this.path = path;
   }
 }
 
@@ -59,9 +62,14 @@ export async function readRange(
 const maxRead = 2 ** 30;
 
 class FileSource implements RandomAccess {
+  readonly path: string;
+  readonly byteLength: number;
+
   readonly #file: FileHandle;
 
-  constructor(readonly path: string, readonly byteLength: number, file: FileHandle) {
+  constructor(path: string, byteLength: number, file: FileHandle) {
+    this.path = path;
+    this.byteLength = byteLength;
     this.#file = file;
   }
 

@@ -1,11 +1,11 @@
 // How far training has come, read alike from Lightning's checkpoints and from Tessera's: step, epoch, and the
 // moments of both Adams by parameter. Lightning's optimizers name parameters by their number only.
 import { record } from "./guess.ts";
-import type { CheckpointFile } from "./open.ts";
-import { learntKeys } from "./order.ts";
-import { isStoredTensor, unwrapOmegaconf } from "./plain.ts";
+import type { CheckpointFile } from "../files/open.ts";
+import { learntKeys } from "./state_dict_keys.ts";
+import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 import { FormatError } from "./source.ts";
-import type { StoredTensor } from "./tensor.ts";
+import type { StoredTensor } from "./stored_tensor.ts";
 
 export interface StoredMoments {
   /** Gradients that this parameter has had. */

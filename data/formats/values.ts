@@ -1,6 +1,12 @@
 // Tensors on their way into a file, whatever its format: asked for one at a time, checked, rounded where the
 // file is narrower.
-import { sizeOf, type StoredDType, type StoredTensor, type StoredValues, valueArrays } from "./tensor.ts";
+import {
+  sizeOf,
+  type StoredDType,
+  type StoredTensor,
+  type StoredValues,
+  valueArrays,
+} from "./stored_tensor.ts";
 
 /** What is written; floats of 8 bits are only read. */
 export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;

@@ -2,7 +2,7 @@
 // then the names of the columns, then one row a picture with the tokens as "[1,2,3]"; quoted as RFC 4180 quotes CSV.
 import type { FileHandle } from "node:fs/promises";
 import { FormatError } from "../formats/source.ts";
-import { linesOf } from "./lines.ts";
+import { linesOf } from "../files/lines.ts";
 import {
   checkHeader,
   type OpenTokensOptions,

@@ -1,9 +1,9 @@
 // Token files that survive a kill: each batch is added at once to a journal of JSON lines beside the file (NAME.partial),
 // and only when all is there does the file appear, whole. Opening it again goes on after the last whole line.
 import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promises";
-import { writeAtomic } from "../atomic.ts";
+import { writeAtomic } from "../files/atomic.ts";
 import { FormatError } from "../formats/source.ts";
-import { linesOf } from "./lines.ts";
+import { linesOf } from "../files/lines.ts";
 import { writeParquet } from "./parquet.ts";
 import type { TokenHeader, TokenRecord } from "./record.ts";
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
@@ -16,16 +16,21 @@ import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
  * await writer.finish();
  */
 export class TokenWriter {
+  readonly path: string;
+  readonly header: TokenHeader;
+
   readonly #names = new Set<string>();
   readonly #file: FileHandle;
   #size: number;
 
   private constructor(
-    readonly path: string,
-    readonly header: TokenHeader,
+    path: string,
+    header: TokenHeader,
     file: FileHandle,
     size: number,
   ) {
+    this.path = path;
+    this.header = header;
     this.#file = file;
     this.#size = size;
   }

@@ -1,6 +1,6 @@
 // A small VQGAN through all that training does, on the current device; the page runs it in a browser, the test on the CPU.
 import { asyncScope, Random, type Tensor } from "../../src/index.ts";
-import { preset } from "../../nn/config.ts";
+import { preset } from "../../data/formats/config.ts";
 import { discriminatorStep, generatorStep } from "../../nn/losses.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { Adam } from "../../train/adam.ts";

@@ -2,11 +2,14 @@
 import type { Buffer } from "../backend.ts";
 
 export class GpuJsBuffer implements Buffer {
+  readonly bytes: number;
+
   readonly floats: Float32Array;
   readonly ints: Int32Array;
 
   /** @throws if the system gives no such amount */
-  constructor(readonly bytes: number) {
+  constructor(bytes: number) {
+    this.bytes = bytes;
     try {
       const memory = new ArrayBuffer(Math.ceil(bytes / 4) * 4);
       this.floats = new Float32Array(memory);

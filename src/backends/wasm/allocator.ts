@@ -19,11 +19,14 @@ export interface Movable {
 
 /** Hands out aligned ranges of the addresses from `start` to `limit`. */
 export class Allocator {
+  readonly limit: number;
+
   readonly #free: Block[] = [];
   #end: number;
   #used = 0;
 
-  constructor(start: number, readonly limit: number) {
+  constructor(start: number, limit: number) {
+    this.limit = limit;
     this.#end = Math.ceil(start / ALIGN) * ALIGN;
   }
 

@@ -16,13 +16,13 @@ import {
   type View,
   type Walk,
 } from "../backend.ts";
-import { Convolutions } from "./convolutions.ts";
-import { CHUNK, MAX_RANK } from "./elementwise.ts";
+import { Convolutions } from "./launch/convolution.ts";
+import { CHUNK, MAX_RANK } from "./kernels/elementwise.ts";
 import { at, ceil, Machine, WasmBuffer } from "./machine.ts";
-import { PANEL } from "./micro.ts";
-import { NORM } from "./norm.ts";
-import { reduceRows, sumColumns } from "./sums.ts";
-import { CODE_ROWS, LPIPS_PIXELS, POOL_CHANNELS } from "./vision.ts";
+import { PANEL } from "./kernels/micro_kernel.ts";
+import { NORM } from "./kernels/norm.ts";
+import { reduceRows, sumColumns } from "./launch/reduction.ts";
+import { CODE_ROWS, LPIPS_PIXELS, POOL_CHANNELS } from "./kernels/vision.ts";
 import { WIDE } from "./wide.ts";
 
 /** Channels times pixels of a normalisation tile. */

@@ -1,8 +1,8 @@
 // The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
 import type { Buffer, DType, TypedArray } from "../backend.ts";
 import { Allocator, type Movable } from "./allocator.ts";
-import { emitKernels, MAX_PAGES } from "./module.ts";
-import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./pool.ts";
+import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
+import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./threads.ts";
 import { workOf } from "./work.ts";
 
 const PAGE = 65536;
@@ -14,7 +14,13 @@ const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
 /** A range of the memory. The allocator may move it when another is made, so nobody keeps its address beyond a kernel. */
 export class WasmBuffer implements Buffer, Movable {
-  constructor(public at: number, readonly bytes: number) {}
+  at: number;
+  readonly bytes: number;
+
+  constructor(at: number, bytes: number) {
+    this.at = at;
+    this.bytes = bytes;
+  }
 }
 
 /** The address of a buffer. */

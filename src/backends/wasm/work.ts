@@ -1,8 +1,8 @@
 // What a launch does, read off its arguments: the shape, the operations of the definition (a multiply-add counts two) and
 // the bytes that must move at least. For DEBUG=2 and bench/roofline.ts; computing does not depend on it.
-import { CONV } from "./conv_arguments.ts";
-import { MAX_RANK } from "./elementwise.ts";
-import { NORM } from "./norm.ts";
+import { CONV } from "./kernels/conv_arguments.ts";
+import { MAX_RANK } from "./kernels/elementwise.ts";
+import { NORM } from "./kernels/norm.ts";
 
 export interface Work {
   readonly what: string;

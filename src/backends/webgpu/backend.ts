@@ -24,12 +24,16 @@ import { nearestCode } from "./nearest.ts";
 import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./norm.ts";
 import { reduceRows, softmax, softmaxGrad, sumColumns } from "./reduce.ts";
 import { lpipsDistance, lpipsDistanceGrad, maxPool2d, maxPool2dGrad } from "./vision.ts";
-import { conv2dWeightGrad } from "./weightgrad.ts";
+import { conv2dWeightGrad } from "./weight_gradient.ts";
 
 export class WebGpuBackend implements Backend {
+  readonly gpu: Gpu;
+
   readonly name = "webgpu";
 
-  private constructor(readonly gpu: Gpu) {}
+  private constructor(gpu: Gpu) {
+    this.gpu = gpu;
+  }
 
   /** @throws NoAdapterError if there is no GPU to compute on (adapter.ts). */
   static async open(): Promise<WebGpuBackend> {

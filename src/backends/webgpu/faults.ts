@@ -2,6 +2,8 @@
 // thrown at the next wait, each time from then on.
 
 export class Faults {
+  readonly device: GPUDevice;
+
   /** The first fault that was watched for, and the first other one, which may follow from it. */
   #cause: Error | null = null;
   #consequence: Error | null = null;
@@ -10,7 +12,8 @@ export class Faults {
   /** Resolves when the device is lost. */
   readonly lost: Promise<void>;
 
-  constructor(readonly device: GPUDevice) {
+  constructor(device: GPUDevice) {
+    this.device = device;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#consequence ??= new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);

@@ -2,7 +2,13 @@
 // workgroup computes a tile of the output. How its threads come by the factors depends on the kind of tile.
 import type { DType } from "../backend.ts";
 import type { Gpu } from "./gpu.ts";
-import { MATRIX_QUADS, matrixExtensions, matrixMemory, type MatrixShape, matrixTile } from "./matrix.ts";
+import {
+  MATRIX_QUADS,
+  matrixExtensions,
+  matrixMemory,
+  type MatrixShape,
+  matrixTile,
+} from "./subgroup_matrix.ts";
 import { div, mod, repeat } from "./wgsl.ts";
 
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);

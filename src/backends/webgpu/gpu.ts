@@ -1,17 +1,25 @@
 // The GPU as kernels see it: calls are recorded into one command encoder, which reads and pauses submit.
 import { type Buffer, type DType, OutOfMemoryError, type TypedArray, type Values } from "../backend.ts";
 import { type AdapterReport, type FoundAdapter, NoAdapterError } from "./adapter.ts";
-import { MATRIX_FEATURE, MATRIX_MEMORY, type MatrixShape, matrixShapeOf } from "./matrix.ts";
+import { MATRIX_FEATURE, MATRIX_MEMORY, type MatrixShape, matrixShapeOf } from "./subgroup_matrix.ts";
 import { Faults } from "./faults.ts";
 import { type Kernel, PARAMS, type Params, Pipelines, type Variant } from "./pipelines.ts";
-import { type Block, mib, Pool } from "./pool.ts";
-import { prove } from "./prove.ts";
+import { type Block, mib, Pool } from "./memory.ts";
+import { prove } from "./self_test.ts";
 import { MOST, Stopwatch } from "./stopwatch.ts";
-import { cacheFile, type Trial, Tuner } from "./tune.ts";
+import { cacheFile, type Trial, Tuner } from "./tuner.ts";
 import { type Source, THREADS } from "./wgsl.ts";
 
 export class GpuBuffer implements Buffer {
-  constructor(readonly block: Block, readonly bytes: number, readonly isHalf: boolean) {}
+  readonly block: Block;
+  readonly bytes: number;
+  readonly isHalf: boolean;
+
+  constructor(block: Block, bytes: number, isHalf: boolean) {
+    this.block = block;
+    this.bytes = bytes;
+    this.isHalf = isHalf;
+  }
 }
 
 // WebGPU's flags, whose names Bun does not have
@@ -31,6 +39,12 @@ const SUBGROUPS = "subgroups";
 const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
 export class Gpu {
+  readonly adapter: GPUAdapter;
+  readonly device: GPUDevice;
+  tuner: Tuner;
+  /** Of products by subgroup matrices, if the GPU has them and they have proved right. */
+  readonly matrix: MatrixShape | null;
+
   readonly report: AdapterReport;
   /** Hears of every kernel call: the bytes of the tensors that it binds, which must move at least, and its flops. */
   trace: ((name: string, bytes: number, flops: number) => void) | null = debug
@@ -56,13 +70,16 @@ export class Gpu {
   #done: Promise<undefined> = Promise.resolve(undefined);
 
   private constructor(
-    readonly adapter: GPUAdapter,
-    readonly device: GPUDevice,
+    adapter: GPUAdapter,
+    device: GPUDevice,
     report: AdapterReport,
-    public tuner: Tuner,
-    /** Of products by subgroup matrices, if the GPU has them and they have proved right. */
-    readonly matrix: MatrixShape | null,
+    tuner: Tuner,
+    matrix: MatrixShape | null,
   ) {
+    this.adapter = adapter;
+    this.device = device;
+    this.tuner = tuner;
+    this.matrix = matrix;
     this.report = report;
     this.exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? !report.isSoftware));
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);

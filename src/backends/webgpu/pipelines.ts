@@ -1,7 +1,7 @@
 // Kernels and what WebGPU makes of them: pipelines for each combination of f32 and f16 buffers that a kernel meets, and
 // bind groups for the buffers of its calls. Each is made once.
 import type { Faults } from "./faults.ts";
-import type { Block } from "./pool.ts";
+import type { Block } from "./memory.ts";
 import { shader, type Source } from "./wgsl.ts";
 
 export interface Kernel {
@@ -26,13 +26,21 @@ export const PARAMS = 256;
 const COMPUTE = 4;
 
 export class Pipelines {
+  readonly device: GPUDevice;
+  readonly faults: Faults;
+  readonly params: GPUBuffer;
+
   readonly #kernels = new Map<string, Kernel>();
   readonly #layouts = new Map<string, Variant["layout"] & { readonly pipeline: GPUPipelineLayout }>();
   readonly #groups = new Map<string, GPUBindGroup>();
   #made = 0;
 
   /** @param params where the numbers of calls lie */
-  constructor(readonly device: GPUDevice, readonly faults: Faults, readonly params: GPUBuffer) {}
+  constructor(device: GPUDevice, faults: Faults, params: GPUBuffer) {
+    this.device = device;
+    this.faults = faults;
+    this.params = params;
+  }
 
   get counts(): { pipelines: number; bindGroups: number } {
     return { pipelines: this.#made, bindGroups: this.#groups.size };

@@ -19,11 +19,11 @@ import {
   vectorOf,
 } from "./gemm.ts";
 import { dtypeOf, type Gpu, ofGpu } from "./gpu.ts";
-import { matrixProduct } from "./matrix.ts";
+import { matrixProduct } from "./subgroup_matrix.ts";
 import { packed, packedBytes, type Weights } from "./pack.ts";
 import type { Params } from "./pipelines.ts";
 import { inParts, partLength, partsOf } from "./split.ts";
-import type { Trial } from "./tune.ts";
+import type { Trial } from "./tuner.ts";
 import { repeat, type Source, u32s } from "./wgsl.ts";
 
 export interface Product {

@@ -3,7 +3,7 @@
 import { each, groupsOf } from "./elementwise.ts";
 import { ceil, QUADS, tilesOf, usualTile } from "./gemm.ts";
 import type { Gpu } from "./gpu.ts";
-import { MATRIX_QUADS } from "./matrix.ts";
+import { MATRIX_QUADS } from "./subgroup_matrix.ts";
 import type { Product } from "./product.ts";
 import { THREADS, u32s } from "./wgsl.ts";
 

@@ -6,13 +6,16 @@ const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, QUERY_RESOLVE = 0x200;
 export const MOST = 2048;
 
 export class Stopwatch {
+  readonly device: GPUDevice;
+
   readonly #queries: GPUQuerySet;
   /** What the passes since the last reading are called. */
   #names: string[] = [];
   #times: Promise<{ name: string; ms: number }[]>[] = [];
 
   /** @param most passes between two submits */
-  constructor(readonly device: GPUDevice, most: number = MOST) {
+  constructor(device: GPUDevice, most: number = MOST) {
+    this.device = device;
     this.#queries = device.createQuerySet({ type: "timestamp", count: 2 * most });
   }
 

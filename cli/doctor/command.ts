@@ -1,0 +1,133 @@
+// tessera doctor: what this machine offers, one computation checked, and what to do about what is missing.
+import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import process from "node:process";
+import { Command } from "commander";
+import { currentBackend, device } from "../../src/index.ts";
+import { gpu } from "./gpu.ts";
+import { checkEngine } from "./known_convolution.ts";
+import { formatBytes } from "../options.ts";
+
+export interface Finding {
+  readonly name: string;
+  readonly found: string;
+  /** What to do; absent when all is well. */
+  readonly advice?: string;
+  /** Tessera does not work without it. */
+  readonly isVital?: boolean;
+}
+
+const examples = `
+Examples:
+  $ tessera doctor
+
+Exit code 1 when something is missing that Tessera cannot do without.`;
+
+export function doctorCommand(): Command {
+  return new Command("doctor").description("check this machine, and say what to do").addHelpText(
+    "after",
+    examples,
+  )
+    .action(async () => {
+      const findings = [
+        runtime(),
+        processor(),
+        simd(),
+        ...sharedMemory(),
+        ...await engine(),
+        ...await gpu(),
+        memory(),
+        await pictures(),
+      ];
+      for (const { name, found, advice, isVital } of findings) {
+        const mark = advice === undefined ? "ok  " : isVital ? "FAIL" : "note";
+        console.log(`${mark} ${name.padEnd(14)} ${found}`);
+        if (advice !== undefined) console.log(`     ${"".padEnd(14)} ${advice}`);
+      }
+      if (findings.some(({ advice, isVital }) => advice !== undefined && isVital)) process.exitCode = 1;
+    });
+}
+
+function runtime(): Finding {
+  const { bun, deno, node } = process.versions;
+  const name = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
+  const finding = { name: "runtime", found: `${name} on ${process.platform} ${process.arch}` };
+  if (bun || deno) return finding;
+  return { ...finding, advice: "Tessera is tested with Deno and Bun; use one of them: npx deno task start" };
+}
+
+function processor(): Finding {
+  const cores = availableParallelism(), model = cpus()[0]?.model.trim() ?? "";
+  const found = `${cores} ${cores === 1 ? "core" : "cores"}${model === "" ? "" : `, ${model}`}`;
+  if (cores > 1) return { name: "processor", found };
+  return { name: "processor", found, advice: "training on one core is very slow" };
+}
+
+/** A function that splats a byte over a vector: valid only where there is 128-bit SIMD. */
+const simdModule = Uint8Array.of(
+  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic and version
+  ...[1, 5, 1, 0x60, 0, 1, 0x7b], // type: () -> v128
+  ...[3, 2, 1, 0], // one function of it
+  ...[10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x0f, 0x0b], // i32.const 0, i8x16.splat, end
+);
+
+function simd(): Finding {
+  const name = "SIMD";
+  if (WebAssembly.validate(simdModule)) return { name, found: "128-bit WebAssembly SIMD" };
+  return { name, found: "none", isVital: true, advice: "update the runtime: deno upgrade, or bun upgrade" };
+}
+
+function sharedMemory(): Finding[] {
+  const name = "shared memory";
+  try {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+    if (memory.buffer instanceof SharedArrayBuffer) return [{ name, found: "up to 4 GiB, with threads" }];
+  } catch {
+    // told below
+  }
+  const advice = "4 GiB of address space are needed: raise ulimit -v or the container's limit";
+  return [{ name, found: "not available", isVital: true, advice }];
+}
+
+/** Starts the engine of the CPU and has it compute. */
+async function engine(): Promise<Finding[]> {
+  try {
+    await device("cpu");
+    const backend = currentBackend();
+    const findings: Finding[] = [];
+    if ("threads" in backend && "relaxedSimd" in backend && "wide" in backend) {
+      findings.push({ name: "threads", found: `${backend.threads} (TESSERA_THREADS sets the number)` });
+      const more = process.arch === "x64" ? " (deno task fast: 256, half the time)" : "";
+      findings.push({ name: "vectors", found: backend.wide ? "256 bits" : `128 bits${more}` });
+      const advice =
+        "products and sums are rounded twice, and training takes longer; a newer runtime may have it";
+      findings.push(
+        backend.relaxedSimd
+          ? { name: "relaxed SIMD", found: "fused multiply-add" }
+          : { name: "relaxed SIMD", found: "none", advice },
+      );
+    }
+    return [...findings, { ...await checkEngine("engine"), isVital: true }];
+  } catch (error) {
+    const found = error instanceof Error ? error.message : String(error);
+    return [{ name: "engine", found, isVital: true, advice: "see SIMD and shared memory above" }];
+  }
+}
+
+function memory(): Finding {
+  const found = `${formatBytes(totalmem())}, ${formatBytes(freemem())} free`;
+  if (totalmem() >= 4e9) return { name: "memory", found };
+  const advice = "fine-tuning f16-16384 at 256x256 wants about 4 GB; small models and encoding want less";
+  return { name: "memory", found, advice };
+}
+
+async function pictures(): Promise<Finding> {
+  try {
+    const { default: sharp } = await import("sharp");
+    const { sharp: version, vips } = sharp.versions;
+    return { name: "pictures", found: `sharp ${version}, libvips ${vips}` };
+  } catch (error) {
+    const found = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
+    const advice = "install the dependencies again: deno install --allow-scripts=npm:sharp, or bun install";
+    return { name: "pictures", found, isVital: true, advice };
+  }
+}

@@ -1,0 +1,66 @@
+// What doctor says of the GPU: which it is, what it allows, and whether it computes rightly.
+import process from "node:process";
+import type { FoundAdapter } from "../../src/backends/webgpu/adapter.ts";
+import type { WebGpuBackend } from "../../src/backends/webgpu/backend.ts";
+import type { Gpu } from "../../src/backends/webgpu/gpu.ts";
+import { MATRIX_FEATURE } from "../../src/backends/webgpu/subgroup_matrix.ts";
+import { device } from "../../src/index.ts";
+import type { Finding } from "./command.ts";
+import { checkEngine } from "./known_convolution.ts";
+import { formatBytes } from "../options.ts";
+
+/** Bytes that a GPU must bind at once for a step of f16-16384 on one picture of 256x256: its largest map and filters. */
+const wanted = 128 * 2 ** 20;
+
+export async function gpu(): Promise<Finding[]> {
+  const name = "GPU", allowed = process.env.TESSERA_SOFTWARE_GPU;
+  try {
+    const { findAdapter } = await import("../../src/backends/webgpu/adapter.ts");
+    const found = await findAdapter(true);
+    process.env.TESSERA_SOFTWARE_GPU = "1"; // to be looked at here, like any other
+    const { gpu } = await device("webgpu") as WebGpuBackend;
+    return [adapterOf(found), limitsOf(found.adapter), featuresOf(gpu), await checkEngine("GPU engine")];
+  } catch (error) {
+    const [found, advice] = messageOf(error).split(/: (.*)/s);
+    return [{ name, found, advice: advice ?? "--device cpu works without it" }];
+  } finally {
+    if (allowed === undefined) delete process.env.TESSERA_SOFTWARE_GPU;
+    else process.env.TESSERA_SOFTWARE_GPU = allowed;
+    await device("cpu");
+  }
+}
+
+function adapterOf({ report }: FoundAdapter): Finding {
+  const found = `${report.name}, by ${report.source}`, name = "GPU";
+  if (!report.isSoftware) return { name, found: `${found}: use it with --device webgpu` };
+  const advice =
+    "it computes on the CPU, slower than --device cpu: install the driver of your GPU, if there is one";
+  return { name, found, advice };
+}
+
+function limitsOf({ limits }: GPUAdapter): Finding {
+  const bytes = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize), name = "GPU limits";
+  const found =
+    `tensors up to ${formatBytes(bytes)}, ${limits.maxComputeInvocationsPerWorkgroup} threads and ` +
+    `${formatBytes(limits.maxComputeWorkgroupStorageSize)} a workgroup`;
+  if (bytes >= wanted) return { name, found };
+  return {
+    name,
+    found,
+    advice: `training at 256x256 needs tensors of ${formatBytes(wanted)}: use --device cpu`,
+  };
+}
+
+function featuresOf({ adapter, matrix }: Gpu): Finding {
+  const features: { has(name: string): boolean } = adapter.features;
+  const shape = matrix ? `${matrix.m}x${matrix.n}x${matrix.k}, tried and right` : "not used";
+  const names = {
+    "shader-f16": "half precision",
+    "timestamp-query": "timestamps, by which tiles are measured",
+    [MATRIX_FEATURE]: `subgroup matrices (${shape})`,
+  };
+  const list = Object.entries(names).filter(([key]) => features.has(key)).map(([, text]) => text);
+  return { name: "GPU features", found: list.length > 0 ? list.join(", ") : "none of those that help" };
+}
+
+const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);

@@ -1,0 +1,134 @@
+// Many pictures on one sheet: grids, rows side by side under their names, and the token grid as coloured
+// tiles.
+import type { Picture } from "../pictures/images.ts";
+import { renderSvg, textPen } from "./svg.ts";
+
+export interface GridOptions {
+  /** Pictures in a row; default the square root of their number, rounded up. */
+  readonly columns?: number;
+  /** Pixels between and around the pictures, default 2. */
+  readonly padding?: number;
+  /** Grey level of what lies between, 0 to 255, default white. */
+  readonly background?: number;
+}
+
+/** A sheet of one grey level, to be painted on. */
+function blank(width: number, height: number, level: number): Picture {
+  return { width, height, pixels: new Uint8Array(width * height * 3).fill(level) };
+}
+
+function paste(sheet: Picture, picture: Picture, left: number, top: number): void {
+  const length = picture.width * 3;
+  for (let row = 0; row < picture.height; row++) {
+    const from = row * length;
+    sheet.pixels.set(picture.pixels.subarray(from, from + length), ((top + row) * sheet.width + left) * 3);
+  }
+}
+
+/**
+ * Lays pictures out in rows. Cells are as large as the largest picture; smaller ones stand in the middle of
+ * theirs.
+ * @example await savePng("faces.png", grid(faces, { columns: 8 }));
+ */
+export function grid(pictures: readonly Picture[], options: GridOptions = {}): Picture {
+  if (pictures.length === 0) throw new Error("grid: there are no pictures to lay out");
+  const { padding = 2, background = 255 } = options;
+  const columns = Math.min(options.columns ?? Math.ceil(Math.sqrt(pictures.length)), pictures.length);
+  const rows = Math.ceil(pictures.length / columns);
+  const width = pictures.reduce((most, picture) => Math.max(most, picture.width), 0);
+  const height = pictures.reduce((most, picture) => Math.max(most, picture.height), 0);
+  const sheet = blank(columns * (width + padding) + padding, rows * (height + padding) + padding, background);
+  pictures.forEach((picture, i) => {
+    const left = padding + (i % columns) * (width + padding) + ((width - picture.width) >> 1);
+    const top = padding + Math.floor(i / columns) * (height + padding) + ((height - picture.height) >> 1);
+    paste(sheet, picture, left, top);
+  });
+  return sheet;
+}
+
+/**
+ * Rows of pictures that belong together, such as [original, before, after], with a name over each column.
+ * Every row must have as many pictures; with labels, as many as there are labels.
+ */
+export async function sideBySide(
+  rows: readonly (readonly Picture[])[],
+  options: GridOptions & { readonly labels?: readonly string[] } = {},
+): Promise<Picture> {
+  const { labels, padding = 4 } = options;
+  const columns = labels?.length ?? rows[0]?.length ?? 0;
+  rows.forEach((row, i) => {
+    if (row.length !== columns) {
+      throw new Error(`sideBySide: row ${i} has ${row.length} pictures, expected ${columns}`);
+    }
+  });
+  const body = grid(rows.flat(), { ...options, padding, columns });
+  if (labels === undefined) return body;
+  const pen = await textPen();
+  const cell = (body.width - padding) / columns;
+  const size = Math.max(9, Math.min(20, cell / 9)), band = Math.round(size * 1.9);
+  const names = labels.map((label, i) => {
+    const middle = padding / 2 + (i + 0.5) * cell;
+    return pen.draw(label, middle, band - size * 0.45, {
+      size,
+      anchor: "middle",
+      maxWidth: cell - 2 * padding,
+    });
+  });
+  const sheet = blank(body.width, band + body.height, 255);
+  paste(sheet, await renderSvg(names.join(""), body.width, band), 0, 0);
+  paste(sheet, body, 0, band);
+  return sheet;
+}
+
+/**
+ * The colour of a code: fixed by its number alone, neighbours far apart (the R3 low-discrepancy sequence of
+ * M. Roberts, steps 1/g, 1/g^2, 1/g^3 with g^4 = g + 1, walked through hue, saturation and lightness).
+ */
+export function codeColor(code: number): [red: number, green: number, blue: number] {
+  const along = (step: number) => (0.5 + code * step) % 1;
+  const hue = along(0.8191725134) * 12;
+  const saturation = 0.45 + 0.4 * along(0.6710436067), lightness = 0.4 + 0.35 * along(0.5497004779);
+  const swing = saturation * Math.min(lightness, 1 - lightness);
+  const channel = (n: number) => {
+    const k = (n + hue) % 12;
+    return Math.round(255 * (lightness - swing * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+  };
+  return [channel(0), channel(8), channel(4)];
+}
+
+export interface TokenGridOptions {
+  /** Pixels of a tile's side, default 16: then the sheet is as large as the picture of an f16 model. */
+  readonly tile?: number;
+  /** Writes each code's number into its tile; wants tiles of 24 pixels or more. */
+  readonly numbers?: boolean;
+}
+
+/**
+ * The tokens of a picture as a sheet of coloured tiles, one a token, in raster order.
+ * @param indices height * width code numbers
+ * @example await savePng("tokens.png", await tokenGrid(indices, [16, 16], { tile: 32, numbers: true }));
+ */
+export async function tokenGrid(
+  indices: ArrayLike<number>,
+  [rows, columns]: readonly [rows: number, columns: number],
+  { tile = 16, numbers = false }: TokenGridOptions = {},
+): Promise<Picture> {
+  if (indices.length !== rows * columns) {
+    throw new Error(
+      `tokenGrid: ${indices.length} indices for ${rows}x${columns} tiles, expected ${rows * columns}`,
+    );
+  }
+  const pen = numbers ? await textPen() : undefined;
+  const marks: string[] = [];
+  for (let i = 0; i < indices.length; i++) {
+    const x = (i % columns) * tile, y = Math.floor(i / columns) * tile;
+    const [red, green, blue] = codeColor(indices[i]);
+    marks.push(`<path fill="rgb(${red},${green},${blue})" d="M${x} ${y}h${tile}v${tile}h-${tile}z"/>`);
+    if (pen === undefined) continue;
+    const color = 0.299 * red + 0.587 * green + 0.114 * blue > 130 ? "#111" : "#fff";
+    const size = tile * 0.3;
+    const style = { size, color, anchor: "middle", maxWidth: tile * 0.88 } as const;
+    marks.push(pen.draw(String(indices[i]), x + tile / 2, y + tile / 2 + size * 0.36, style));
+  }
+  return await renderSvg(marks.join(""), columns * tile, rows * tile);
+}

@@ -1,0 +1,82 @@
+// SVG to pixels, with text drawn as outlines: a machine or container without fonts gets the same picture as
+// any other. The font is B612 (made for cockpit displays: clear when small, digits of equal width), read with
+// opentype.js.
+import { readFile } from "node:fs/promises";
+import opentype from "opentype.js";
+import type { Font, PathCommand } from "opentype.js";
+import sharp from "sharp";
+import type { Picture } from "../pictures/images.ts";
+
+export interface TextOptions {
+  readonly size?: number;
+  readonly color?: string;
+  readonly anchor?: "start" | "middle" | "end";
+  readonly bold?: boolean;
+  /** The text is made smaller where it would be wider than this. */
+  readonly maxWidth?: number;
+}
+
+/**
+ * Draws text into an SVG: returns the markup of one path. Synchronous, for building a picture piece by piece.
+ */
+export interface TextPen {
+  draw(text: string, x: number, baseline: number, options?: TextOptions): string;
+  width(text: string, size: number, bold?: boolean): number;
+}
+
+let pen: Promise<TextPen> | undefined;
+
+async function loadFont(weight: 400 | 700): Promise<Font> {
+  const url = import.meta.resolve(`@fontsource/b612/files/b612-latin-${weight}-normal.woff`);
+  const bytes = await readFile(new URL(url));
+  return opentype.parse(new Uint8Array(bytes).buffer);
+}
+
+/** SVG path data. opentype.js 2.0.0's own toPathData runs some numbers together (a 0 and its successor). */
+function pathData(commands: readonly PathCommand[]): string {
+  return commands.map((command) => {
+    const { type, ...points } = command;
+    const { x1, y1, x2, y2, x, y } = points as Partial<Record<string, number>>;
+    const numbers = [x1, y1, x2, y2, x, y].filter((value) => value !== undefined);
+    return type + numbers.map((value) => value.toFixed(2)).join(" ");
+  }).join("");
+}
+
+async function makePen(): Promise<TextPen> {
+  const [regular, bold] = await Promise.all([loadFont(400), loadFont(700)]);
+  const fontOf = (isBold?: boolean) => isBold ? bold : regular;
+  return {
+    width: (text, size, isBold) => fontOf(isBold).getAdvanceWidth(text, size),
+    draw(text, x, baseline, options = {}) {
+      const { color = "#222", anchor = "start", maxWidth = Infinity } = options;
+      const font = fontOf(options.bold);
+      const full = font.getAdvanceWidth(text, options.size ?? 12);
+      const size = (options.size ?? 12) * Math.min(1, maxWidth / full);
+      const width = Math.min(full, maxWidth);
+      const shift = anchor === "middle" ? width / 2 : anchor === "end" ? width : 0;
+      const place = `translate(${x.toFixed(2)} ${baseline.toFixed(2)})`;
+      return `<path transform="${place}" fill="${color}" d="${
+        pathData(font.getPath(text, -shift, 0, size).commands)
+      }"/>`;
+    },
+  };
+}
+
+/** The pen that draws text; the font files are read once. */
+export function textPen(): Promise<TextPen> {
+  return pen ??= makePen();
+}
+
+/** Renders the inside of an SVG of the given size, over white. */
+export async function renderSvg(
+  body: string,
+  width: number,
+  height: number,
+  viewBox?: string,
+): Promise<Picture> {
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"`;
+  const svg = `${head} viewBox="${viewBox ?? `0 0 ${width} ${height}`}">${body}</svg>`;
+  const { data, info } = await sharp(new TextEncoder().encode(svg)).flatten({ background: "#fff" })
+    .toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
+}

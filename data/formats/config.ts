@@ -1,0 +1,177 @@
+// What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase.
+import type { AttentionOrder } from "../../nn/blocks.ts";
+
+export interface DDConfig {
+  readonly zChannels: number;
+  /** Nominal: decides where attention stands. Any picture size that is a multiple of the factor works. */
+  readonly resolution: number;
+  readonly inChannels: number;
+  readonly outCh: number;
+  /** Channels at full resolution, a multiple of 32; `chMult` multiplies them level by level. */
+  readonly ch: number;
+  readonly chMult: readonly number[];
+  readonly numResBlocks: number;
+  readonly attnResolutions: readonly number[];
+  readonly dropout: number;
+  readonly doubleZ: boolean;
+}
+
+export interface LossConfig {
+  /** The step at which the generator begins to hear the discriminator. */
+  readonly discStart: number;
+  readonly discWeight: number;
+  readonly discNumLayers: number;
+  readonly discNdf: number;
+  readonly discFactor: number;
+  readonly codebookWeight: number;
+  /** 0 leaves the perceptual network out. */
+  readonly perceptualWeight: number;
+  readonly discLoss: "hinge" | "vanilla";
+  readonly perceptualNet: "vgg" | "squeeze";
+}
+
+export interface VQModelConfig {
+  readonly embedDim: number;
+  readonly nEmbed: number;
+  readonly ddconfig: DDConfig;
+  readonly lossconfig: LossConfig;
+  /** Weight between the two quantizer terms; which one it scales is `legacyBeta`'s to say. */
+  readonly beta: number;
+  /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
+  readonly legacyBeta: boolean;
+  readonly attentionOrder: AttentionOrder;
+}
+
+/** A config in which any field may be left out, to change another one with. */
+export interface VQModelOverrides extends Partial<Omit<VQModelConfig, "ddconfig" | "lossconfig">> {
+  readonly ddconfig?: Partial<DDConfig>;
+  readonly lossconfig?: Partial<LossConfig>;
+}
+
+const f16: VQModelConfig = {
+  embedDim: 256,
+  nEmbed: 16384,
+  ddconfig: {
+    zChannels: 256,
+    resolution: 256,
+    inChannels: 3,
+    outCh: 3,
+    ch: 128,
+    chMult: [1, 1, 2, 2, 4],
+    numResBlocks: 2,
+    attnResolutions: [16],
+    dropout: 0,
+    doubleZ: false,
+  },
+  lossconfig: {
+    discStart: 0,
+    discWeight: 0.75,
+    discNumLayers: 2,
+    discNdf: 64,
+    discFactor: 1,
+    codebookWeight: 1,
+    perceptualWeight: 1,
+    discLoss: "hinge",
+    perceptualNet: "vgg",
+  },
+  beta: 0.25,
+  legacyBeta: true,
+  attentionOrder: "taming",
+};
+
+export type PresetName = "f16-16384" | "faces";
+
+/**
+ * A named config, with changes: `f16-16384` is the published model, `faces` the small one that comes with Tessera and
+ * trains on a CPU.
+ *
+ * @example
+ * preset("faces", { nEmbed: 256, lossconfig: { discStart: 2000 } })
+ * @throws if the result is not a valid config.
+ */
+export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQModelConfig {
+  switch (name) {
+    case "f16-16384":
+      return withOverrides(f16, overrides);
+    case "faces":
+      return withOverrides(withOverrides(f16, faces), overrides);
+    default:
+      throw new Error(`preset: there is no "${name}", use f16-16384 or faces`);
+  }
+}
+
+/**
+ * f8 for 128x128: 256 tokens. 64 channels at full resolution, since group norm has 32 groups whatever the channels, and
+ * with 32 channels each would be normalised alone. The discriminator sees 34-pixel patches.
+ */
+const faces: VQModelOverrides = {
+  embedDim: 16,
+  nEmbed: 2048,
+  ddconfig: {
+    zChannels: 64,
+    resolution: 128,
+    ch: 64,
+    chMult: [1, 1, 1, 2],
+    numResBlocks: 1,
+    attnResolutions: [16],
+  },
+  lossconfig: { discStart: 4000, discWeight: 0.4, discNdf: 32, discNumLayers: 2, perceptualNet: "squeeze" },
+  legacyBeta: false,
+};
+
+/** @throws if the changed config is not valid. */
+export function withOverrides(config: VQModelConfig, overrides: VQModelOverrides): VQModelConfig {
+  const changed = {
+    ...config,
+    ...overrides,
+    ddconfig: { ...config.ddconfig, ...overrides.ddconfig },
+    lossconfig: { ...config.lossconfig, ...overrides.lossconfig },
+  };
+  checkConfig(changed);
+  return changed;
+}
+
+/** Pixels per token along each side: 2^(levels - 1). */
+export function factorOf(config: VQModelConfig): number {
+  return 2 ** (config.ddconfig.chMult.length - 1);
+}
+
+/** @throws with the offending value if a model cannot be built from `config`. */
+export function checkConfig(config: VQModelConfig): void {
+  const { ddconfig } = config;
+  const whole: [string, number][] = [
+    ["embedDim", config.embedDim],
+    ["nEmbed", config.nEmbed],
+    ["ddconfig.zChannels", ddconfig.zChannels],
+    ["ddconfig.resolution", ddconfig.resolution],
+    ["ddconfig.ch", ddconfig.ch],
+    ["ddconfig.numResBlocks", ddconfig.numResBlocks],
+    ["lossconfig.discNumLayers", config.lossconfig.discNumLayers],
+    ["lossconfig.discNdf", config.lossconfig.discNdf],
+    ...ddconfig.chMult.map((n, i): [string, number] => [`ddconfig.chMult[${i}]`, n]),
+  ];
+  for (const [name, value] of whole) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new Error(`config: ${name} is ${value}, expected a whole number >= 1`);
+    }
+  }
+  if (ddconfig.chMult.length === 0) {
+    throw new Error("config: ddconfig.chMult is empty, expected one number per level");
+  }
+  if (ddconfig.ch % 32 !== 0) {
+    throw new Error(`config: ddconfig.ch is ${ddconfig.ch}; group norm needs a multiple of 32`);
+  }
+  if (ddconfig.inChannels !== 3 || ddconfig.outCh !== 3) {
+    throw new Error(
+      `config: pictures have 3 channels, not ${ddconfig.inChannels} in and ${ddconfig.outCh} out`,
+    );
+  }
+  if (ddconfig.dropout !== 0) {
+    throw new Error(
+      `config: ddconfig.dropout is ${ddconfig.dropout}; only 0, as in the published models, is built`,
+    );
+  }
+  if (ddconfig.doubleZ) {
+    throw new Error("config: ddconfig.doubleZ is for KL autoencoders; a VQGAN needs false");
+  }
+}

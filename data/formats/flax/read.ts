@@ -1,0 +1,197 @@
+// Flax checkpoints (flax_model.msgpack): a map of maps whose leaves are arrays, as vqgan-jax and DALL-E mini
+// use them. Names and layouts become taming's: down_0 is down.0, a kernel HWIO is a weight OIHW.
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
+import { checkRange, FormatError, type RandomAccess } from "../source.ts";
+import {
+  contiguousStride,
+  itemSize,
+  sizeOf,
+  type StoredDType,
+  type StoredTensor,
+  storedTensor,
+} from "../stored_tensor.ts";
+
+/** The names under which transformers looks for weights and architecture in a folder. */
+export const flaxWeights = "flax_model.msgpack", flaxConfig = "config.json";
+
+/** numpy's names, by which Flax tells types. */
+export const flaxTypes: Readonly<Record<StoredDType, string>> = {
+  f32: "float32",
+  f16: "float16",
+  bf16: "bfloat16",
+  f8e4m3: "float8_e4m3fn",
+  f8e5m2: "float8_e5m2",
+  f64: "float64",
+  i64: "int64",
+  u64: "uint64",
+  i32: "int32",
+  u32: "uint32",
+  i16: "int16",
+  u16: "uint16",
+  i8: "int8",
+  u8: "uint8",
+  bool: "bool",
+};
+const dtypes = new Map(Object.entries(flaxTypes).map(([dtype, name]) => [name, dtype as StoredDType]));
+
+/** ext types of flax.serialization; 2, complex numbers, is not read. */
+export const arrayType = 1;
+const scalarType = 3;
+export const chunkedMark = "__msgpack_chunked_array__";
+
+/** Whether a file that begins with `head` can be Flax: a map whose first key is a text. */
+export function isFlax(head: Uint8Array): boolean {
+  const [code = 0] = head;
+  const key = head[code === 0xde ? 3 : code === 0xdf ? 5 : 1] ?? 0;
+  const isMap = code > 0x80 && code < 0x90 || code === 0xde || code === 0xdf;
+  return isMap && (key >= 0xa0 && key < 0xc0 || key >= 0xd9 && key <= 0xdb);
+}
+
+/** An array as it lies in the file: its type, shape, and the stretches of its bytes in order. */
+interface FlaxArray {
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+  readonly parts: readonly Stretch[];
+}
+
+/**
+ * The arrays under taming's state_dict keys, in the file's order.
+ * @throws FormatError if the file is damaged, or arrays do not match their shapes.
+ */
+export async function readFlax(source: RandomAccess): Promise<Map<string, StoredTensor>> {
+  const root = await readMsgpack(source);
+  const params = root instanceof Map ? root.get("params") : undefined;
+  const tensors = new Map<string, StoredTensor>();
+  const visit = async (value: Packed, path: readonly string[]): Promise<void> => {
+    if (value instanceof Map && value.get(chunkedMark) !== true) {
+      for (const [name, item] of value) await visit(item, [...path, name]);
+      return;
+    }
+    const array = await readArray(source, value, path.join("/"));
+    if (array === null) return;
+    const key = tamingKey(path);
+    if (tensors.has(key)) throw new FormatError(source.path, `corrupt: two arrays are named ${key}`);
+    tensors.set(key, asTorch(source, array, path.at(-1) === "kernel"));
+  };
+  await visit(params instanceof Map ? params : root, []);
+  return tensors;
+}
+
+/** null for values that are no arrays, such as a step count. */
+async function readArray(source: RandomAccess, value: Packed, path: string): Promise<FlaxArray | null> {
+  const corrupt = (what: string) => new FormatError(source.path, `corrupt Flax file: ${path} ${what}`);
+  if (value instanceof Stretch) {
+    if (value.type !== arrayType && value.type !== scalarType) return null;
+    const fields = await readMsgpack(source, value.offset, value.offset + value.length);
+    const [shape, name, bytes] = Array.isArray(fields) ? fields : [];
+    const dtype = typeof name === "string" ? dtypes.get(name) : undefined;
+    if (typeof name === "string" && dtype === undefined) {
+      throw new FormatError(
+        source.path,
+        `${path} has the type ${name}`,
+        `convert it to one of ${[...dtypes.keys()].join(", ")}`,
+      );
+    }
+    if (!isShape(shape) || dtype === undefined || !(bytes instanceof Stretch) || bytes.type !== null) {
+      throw corrupt("is not an array of shape, type and bytes");
+    }
+    if (bytes.length !== sizeOf(shape) * itemSize[dtype]) {
+      throw corrupt(`of shape [${shape}] and type ${dtype} cannot lie in ${bytes.length} bytes`);
+    }
+    return { dtype, shape, parts: [bytes] };
+  }
+  if (!(value instanceof Map)) return null;
+  const shape = listed(value.get("shape"));
+  const chunks = listed(value.get("chunks"));
+  if (!isShape(shape) || !chunks || chunks.length === 0) throw corrupt("has no shape or no chunks");
+  const parts: FlaxArray[] = [];
+  for (const [i, chunk] of chunks.entries()) {
+    const part = await readArray(source, chunk, `${path}, chunk ${i}`);
+    if (part === null || part.dtype !== (parts[0] ?? part).dtype) {
+      throw corrupt(`has a chunk ${i} of another type`);
+    }
+    parts.push(part);
+  }
+  const length = parts.reduce((sum, part) => sum + sizeOf(part.shape), 0);
+  if (length !== sizeOf(shape)) {
+    throw corrupt(`of shape [${shape}] cannot be made of ${length} values in chunks`);
+  }
+  return { dtype: parts[0]!.dtype, shape, parts: parts.flatMap((part) => part.parts) };
+}
+
+function isShape(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length <= 64 && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+}
+
+/** Tuples are maps from "0", "1", ... in Flax. */
+function listed(value: Packed | undefined): Packed[] | null {
+  if (!(value instanceof Map)) return null;
+  const items = Array.from({ length: value.size }, (_, i) => value.get(`${i}`));
+  return items.some((item) => item === undefined) ? null : items as Packed[];
+}
+
+/**
+ * ["encoder", "down_0", "block_1", "conv1", "kernel"] -> encoder.down.0.block.1.conv1.weight; the names within
+ * `mid` are taming's already.
+ */
+function tamingKey(path: readonly string[]): string {
+  return path.map((name, i) => {
+    if (i === path.length - 1) {
+      return ["kernel", "scale", "embedding"].includes(name) ? "weight" : name;
+    }
+    return path[i - 1] === "mid" ? name : name.replace(/^(down|up|block|attn)_(\d+)$/, "$1.$2");
+  }).join(".");
+}
+
+/**
+ * A view as torch has it: kernels [...space, in, out] transposed to [out, in, ...space], and the (1, 1, 1, C)
+ * of group norm before Flax 0.3.6 squeezed to (C).
+ */
+function asTorch(file: RandomAccess, { dtype, shape, parts }: FlaxArray, isKernel: boolean): StoredTensor {
+  const source = parts.length === 1 ? file : joined(file, parts);
+  const start = parts.length === 1 ? parts[0]!.offset : 0;
+  const storage = { dtype, length: sizeOf(shape), locate: () => Promise.resolve(start) };
+  const channels = shape.at(-1);
+  const torch = shape.length === 4 && !isKernel && channels === sizeOf(shape) ? [channels] : shape;
+  const stride = contiguousStride(torch);
+  if (!isKernel || shape.length < 2) return storedTensor(source, storage, 0, torch, stride);
+  const order = [shape.length - 1, shape.length - 2, ...shape.keys()].slice(0, shape.length);
+  return storedTensor(source, storage, 0, order.map((i) => shape[i]!), order.map((i) => stride[i]!));
+}
+
+/** Stretches of a file as if they lay one after the other. */
+function joined(file: RandomAccess, parts: readonly Stretch[]): RandomAccess {
+  const byteLength = parts.reduce((sum, { length }) => sum + length, 0);
+  const source: RandomAccess = {
+    path: file.path,
+    byteLength,
+    async readInto(target, offset) {
+      checkRange(source, offset, target.length, "a read");
+      let begin = 0, done = 0;
+      for (const part of parts) {
+        const within = offset + done - begin;
+        const length = Math.min(part.length - within, target.length - done);
+        if (length > 0) {
+          await file.readInto(target.subarray(done, done + length), part.offset + within);
+          done += length;
+        }
+        begin += part.length;
+      }
+    },
+    close: () => file.close(),
+  };
+  return source;
+}
+
+/** The settings in the config.json beside weights; null where there is none of a VQGAN. */
+export async function readFlaxConfig(weights: string): Promise<Map<string, unknown> | null> {
+  try {
+    const config: unknown = JSON.parse(await readFile(join(dirname(weights), flaxConfig), "utf8"));
+    const isOurs = typeof config === "object" && config !== null && "ch_mult" in config;
+    return isOurs ? new Map(Object.entries(config)) : null;
+  } catch {
+    return null; // the shapes tell all but the nominal resolution
+  }
+}

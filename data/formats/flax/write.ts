@@ -1,0 +1,139 @@
+// Writing Flax checkpoints: names and layouts as vqgan-jax and DALL-E mini want them, the reverse of flax.ts.
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { writeAtomic } from "../../files/atomic.ts";
+import { arrayType, chunkedMark, flaxConfig, flaxTypes, readFlaxConfig } from "./read.ts";
+import type { ArchitectureGuess } from "../guess.ts";
+import { pack } from "./msgpack.ts";
+import { itemSize, sizeOf, type StoredValues } from "../stored_tensor.ts";
+import { storedBytes, type TensorToWrite } from "../values.ts";
+
+/** A map of maps: a tensor, or what lies below a name. */
+type Tree = Map<string, Tree | TensorToWrite>;
+
+/**
+ * Writes an autoencoder's weights as Flax has them, whole or not at all, and its config.json beside them.
+ *
+ * @param path the .msgpack file; transformers asks for the name flax_model.msgpack
+ * @param tensors under taming's keys; those of the loss have no place in Flax
+ * @param maxChunk bytes above which an array is cut into pieces, as Flax does
+ * @throws if another config.json is in the folder, or values do not match shape and type.
+ */
+export async function writeFlax(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  config: ArchitectureGuess,
+  maxChunk = 2 ** 30,
+): Promise<void> {
+  const beside = join(dirname(path), flaxConfig);
+  const isFree = await readFile(beside).then(() => false, () => true);
+  if (!isFree && await readFlaxConfig(path) === null) {
+    throw new Error(`${beside} belongs to something else: write the Flax model into a folder of its own`);
+  }
+  const root: Tree = new Map();
+  for (const tensor of tensors) place(root, tensor);
+  await writeAtomic(path, async (file) => {
+    const write = async (tree: Tree): Promise<void> => {
+      await file.writeFile(Uint8Array.from(pack.map(tree.size)));
+      for (const [name, item] of [...tree].sort(([a], [b]) => a < b ? -1 : 1)) {
+        await file.writeFile(Uint8Array.from(pack.text(name)));
+        if (item instanceof Map) await write(item);
+        else for await (const bytes of arrayBytes(item, maxChunk)) await file.writeFile(bytes);
+      }
+    };
+    await write(root);
+  });
+  await writeAtomic(beside, (file) => file.writeFile(configJson(config)));
+}
+
+function place(root: Tree, tensor: TensorToWrite): void {
+  const path = flaxPath(tensor);
+  const leaf = path.pop()!;
+  let tree = root;
+  for (const name of path) {
+    let below = tree.get(name);
+    if (below === undefined) tree.set(name, below = new Map());
+    if (!(below instanceof Map)) throw new Error(`Flax: ${tensor.name} lies below another tensor`);
+    tree = below;
+  }
+  if (tree.has(leaf)) throw new Error(`Flax: two tensors are named ${tensor.name}`);
+  tree.set(leaf, tensor);
+}
+
+function flaxPath({ name, shape }: TensorToWrite): string[] {
+  const path = name.replace(/(^|\.)(down|up|block|attn)\.(\d+)(?=\.)/g, "$1$2_$3").split(".");
+  if (path.at(-1) === "weight") {
+    path[path.length - 1] = path.at(-2) === "embedding" ? "embedding" : shape.length > 1 ? "kernel" : "scale";
+  }
+  return path;
+}
+
+async function* arrayBytes(tensor: TensorToWrite, maxChunk: number): AsyncGenerator<Uint8Array> {
+  const { name, dtype } = tensor;
+  const isKernel = flaxPath(tensor).at(-1) === "kernel";
+  const shape = isKernel ? [...tensor.shape.slice(2), tensor.shape[1]!, tensor.shape[0]!] : tensor.shape;
+  const values = await tensor.data();
+  const stored = { name, dtype, shape };
+  const chunks = [
+    ...chunksOf(isKernel ? transposed(values, tensor.shape) : values, maxChunk / itemSize[dtype]),
+  ];
+  if (chunks.length > 1) {
+    yield Uint8Array.from([
+      ...pack.map(3),
+      ...[...pack.text(chunkedMark), ...pack.true, ...pack.text("shape"), ...pack.map(shape.length)],
+      ...shape.flatMap((n, i) => [...pack.text(`${i}`), ...pack.uint(n)]),
+      ...[...pack.text("chunks"), ...pack.map(chunks.length)],
+    ]);
+  }
+  for (const [i, chunk] of chunks.entries()) {
+    if (chunks.length > 1) yield Uint8Array.from(pack.text(`${i}`));
+    const part = chunks.length > 1 ? { ...stored, shape: [chunk.length] } : stored;
+    const byteLength = sizeOf(part.shape) * itemSize[dtype];
+    const inner = [
+      ...[...pack.array(3), ...pack.array(part.shape.length), ...part.shape.flatMap(pack.uint)],
+      ...[...pack.text(flaxTypes[dtype]), ...pack.bin(byteLength)],
+    ];
+    yield Uint8Array.from([...pack.ext(arrayType, inner.length + byteLength), ...inner]);
+    yield* storedBytes(part, chunk);
+  }
+}
+
+function* chunksOf(values: StoredValues, length: number): Generator<StoredValues> {
+  if (values.length === 0) yield values;
+  for (let at = 0; at < values.length; at += length) yield values.subarray(at, at + length);
+}
+
+/** [out, in, ...space] to [...space, in, out], row-major. */
+function transposed(values: StoredValues, [out = 0, into = 0, ...space]: readonly number[]): StoredValues {
+  const target = values.slice();
+  const pixels = sizeOf(space);
+  let at = 0;
+  for (let p = 0; p < pixels; p++) {
+    for (let i = 0; i < into; i++) {
+      for (let o = 0; o < out; o++) target[at++] = values[(o * into + i) * pixels + p]!;
+    }
+  }
+  return target;
+}
+
+/** As transformers writes it: two spaces, sorted keys. */
+function configJson({ embedDim, nEmbed, ddconfig }: ArchitectureGuess): string {
+  const settings = {
+    attn_resolutions: ddconfig.attnResolutions,
+    ch: ddconfig.ch,
+    ch_mult: ddconfig.chMult,
+    double_z: ddconfig.doubleZ,
+    dropout: 0,
+    embed_dim: embedDim,
+    give_pre_end: false,
+    in_channels: ddconfig.inChannels,
+    n_embed: nEmbed,
+    num_res_blocks: ddconfig.numResBlocks,
+    num_resolutions: ddconfig.chMult.length,
+    out_ch: ddconfig.outCh,
+    resamp_with_conv: true,
+    resolution: ddconfig.resolution,
+    z_channels: ddconfig.zChannels,
+  };
+  return JSON.stringify(settings, null, 2) + "\n";
+}

@@ -1,0 +1,125 @@
+// A checkpoint as Lightning 1.0 lays it out and taming reads it: weights, both Adams by the numbers of their
+// parameters, and what VQModel was built with.
+import { type ArchitectureGuess, record } from "../guess.ts";
+import { learntKeys, tamingOrder } from "../state_dict_keys.ts";
+import { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
+import type { TrainingState } from "../training.ts";
+import { type TensorToWrite, toWrite } from "../values.ts";
+
+export interface LightningContents {
+  /** The model's tensors under taming's keys. */
+  readonly tensors: readonly TensorToWrite[];
+  /** Without it the file holds weights alone. */
+  readonly training: TrainingState | null;
+  /** What VQModel was built with, plain; see `vqModelArguments`. */
+  readonly hyperParameters: Readonly<Record<string, unknown>>;
+  /** Tessera's own state, kept under one key that nobody else asks for. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Where `metadata` lies in the file. */
+export const metadataKey = "tessera";
+
+/** What `writeTorch` makes a checkpoint of. */
+export function lightningRoot(contents: LightningContents): Pickleable {
+  const { training, hyperParameters, metadata } = contents;
+  const byName = new Map(contents.tensors.map((tensor) => [tensor.name, tensor]));
+  const stateDict = new OrderedDict(
+    tamingOrder(byName.keys()).map((key) => [key, counted(byName.get(key)!)]),
+  );
+  return new Map<string, Pickleable>([
+    ["epoch", training?.epoch ?? 0],
+    ["global_step", training?.step ?? 0],
+    ["pytorch-lightning_version", "1.0.8"],
+    ["callbacks", new Map()],
+    ...(training ? [["optimizer_states", optimizerStates(training, byName)] as const] : []),
+    ...(training ? [["lr_schedulers", []] as const] : []),
+    ["state_dict", stateDict],
+    ...(Object.keys(hyperParameters).length > 0
+      ? [["hparams_name", "kwargs"], ["hyper_parameters", plain(hyperParameters)]] as const
+      : []),
+    ...(Object.keys(metadata).length > 0 ? [[metadataKey, new Map(Object.entries(metadata))] as const] : []),
+  ]);
+}
+
+/** torch's batch norm counts batches in an int64. */
+function counted(tensor: TensorToWrite): TensorToWrite {
+  if (!tensor.name.endsWith("num_batches_tracked") || tensor.dtype === "i64") return tensor;
+  const data = async () => {
+    const [count = 0] = await tensor.data();
+    return new BigInt64Array([BigInt(Math.round(Number(count)))]);
+  };
+  return { ...tensor, dtype: "i64", data };
+}
+
+function optimizerStates(
+  { optimizers }: TrainingState,
+  tensors: ReadonlyMap<string, TensorToWrite>,
+): Pickleable[] {
+  return optimizers.map(({ lr, betas, eps, moments }, i) => {
+    const keys = learntKeys(tensors.keys(), i === 0 ? "autoencoder" : "loss.discriminator.");
+    const state = new Map<number, Pickleable>();
+    for (const [number, key] of keys.entries()) {
+      const known = moments.get(key);
+      if (!known) continue;
+      state.set(
+        number,
+        new Map<string, Pickleable>([
+          ["step", known.step],
+          ["exp_avg", toWrite(`exp_avg of ${key}`, known.expAvg)],
+          ["exp_avg_sq", toWrite(`exp_avg_sq of ${key}`, known.expAvgSq)],
+        ]),
+      );
+    }
+    const group = new Map<string, Pickleable>([
+      ...Object.entries({ lr, betas: new Tuple(betas), eps, weight_decay: 0, amsgrad: false }),
+      ["params", [...keys.keys()]],
+    ]);
+    return new Map<string, Pickleable>([["state", state], ["param_groups", [group]]]);
+  });
+}
+
+/** Settings read from JSON or a pickle as values to be pickled; what cannot be is left out. */
+function plain(value: unknown): Pickleable {
+  if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as Pickleable;
+  if (Array.isArray(value)) return value.map(plain);
+  const fields = record(value);
+  return fields ? new Map(Object.entries(fields).map(([key, item]) => [key, plain(item)])) : null;
+}
+
+/** The arguments of taming's VQModel that build this architecture. */
+export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: ArchitectureGuess) {
+  const { discStart = 0, discWeight = 1, discFactor = 1, codebookWeight = 1, perceptualWeight = 1 } =
+    lossconfig;
+  return {
+    embed_dim: embedDim,
+    n_embed: nEmbed,
+    ddconfig: {
+      double_z: ddconfig.doubleZ,
+      z_channels: ddconfig.zChannels,
+      resolution: ddconfig.resolution,
+      in_channels: ddconfig.inChannels,
+      out_ch: ddconfig.outCh,
+      ch: ddconfig.ch,
+      ch_mult: ddconfig.chMult,
+      num_res_blocks: ddconfig.numResBlocks,
+      attn_resolutions: ddconfig.attnResolutions,
+      dropout: 0,
+    },
+    lossconfig: {
+      target: "taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator",
+      params: {
+        disc_conditional: false,
+        disc_in_channels: 3,
+        disc_start: discStart,
+        disc_weight: discWeight,
+        disc_factor: discFactor,
+        disc_num_layers: lossconfig.discNumLayers ?? 3,
+        disc_ndf: lossconfig.discNdf ?? 64,
+        disc_loss: lossconfig.discLoss ?? "hinge",
+        codebook_weight: codebookWeight,
+        perceptual_weight: perceptualWeight,
+      },
+    },
+  };
+}

@@ -1,0 +1,281 @@
+// Files written by torch.save: the zip layout (torch >= 1.6) and the legacy one (concatenated pickles, then
+// storages). Only the pickle is read here; every tensor stays in the file until it is asked for.
+import { type PickleContext, PickleError, readPickle } from "./pickle.ts";
+import { isPickleClass, isPlainFunction } from "./pickle_globals.ts";
+import { checkRange, FormatError, type RandomAccess, readRange } from "../source.ts";
+import { itemSize, type Storage, type StoredDType, storedTensor } from "../stored_tensor.ts";
+import { locateEntry, readEntry, readZipDirectory, type ZipEntry } from "./zip.ts";
+
+/** Both Adams of a full-size model make 0.2 MB of pickle; the rest is reserve. */
+const maxPickle = 2 ** 26;
+
+const storageTypes: Readonly<Record<string, StoredDType>> = {
+  FloatStorage: "f32",
+  HalfStorage: "f16",
+  BFloat16Storage: "bf16",
+  DoubleStorage: "f64",
+  LongStorage: "i64",
+  IntStorage: "i32",
+  ShortStorage: "i16",
+  CharStorage: "i8",
+  ByteStorage: "u8",
+  UntypedStorage: "u8",
+  BoolStorage: "bool",
+};
+
+/** The tuple by which torch's pickles name a storage. */
+interface StorageId {
+  readonly key: string;
+  readonly dtype: StoredDType;
+  readonly length: number;
+  /** Legacy only: (key, offset, length) of a stretch of the storage. */
+  readonly view: unknown;
+}
+
+/**
+ * null for what is not a storage of plain numbers. @throws FormatError if it looks like one and is damaged.
+ */
+function parseStorageId(path: string, id: unknown): StorageId | null {
+  if (!Array.isArray(id) || id[0] !== "storage" || !isPickleClass(id[1])) return null;
+  const [module, name = ""] = id[1].classPath.split(/\.(?=\w+$)/);
+  const dtype = Object.hasOwn(storageTypes, name) ? storageTypes[name] : undefined;
+  if (dtype === undefined || !module?.startsWith("torch")) return null;
+  const [, , key, , length, view] = id;
+  if (!Number.isSafeInteger(length) || length < 0 || !["string", "number"].includes(typeof key)) {
+    const count = typeof length === "number" ? length : `a ${typeof length} of`;
+    throw new FormatError(path, `corrupt: a storage claims ${count} elements`);
+  }
+  return { key: String(key), dtype, length, view };
+}
+
+/** Legacy files store the class of a whole pickled module as a persistent value. */
+function classOf(id: unknown): unknown {
+  if (!Array.isArray(id) || id[0] !== "module" || !isPickleClass(id[1])) return null;
+  const [module = "", name = ""] = id[1].classPath.split(/\.(?=\w+$)/);
+  return isPlainFunction(module, name) ? null : id[1];
+}
+
+class TorchStorage implements Storage {
+  readonly dtype: StoredDType;
+  readonly length: number;
+  readonly locate: () => Promise<number>;
+
+  constructor(
+    dtype: StoredDType,
+    length: number,
+    locate: () => Promise<number>,
+  ) {
+    this.dtype = dtype;
+    this.length = length;
+    this.locate = locate;
+    Object.freeze(this);
+  }
+}
+
+function context(source: RandomAccess, storage: (id: StorageId) => TorchStorage): PickleContext {
+  return {
+    persistent(id) {
+      const parsed = parseStorageId(source.path, id);
+      return parsed ? storage(parsed) : classOf(id);
+    },
+    tensor(storage, offset, shape, stride) {
+      if (!(storage instanceof TorchStorage)) return null;
+      return storedTensor(source, storage, offset, shape, stride);
+    },
+  };
+}
+
+/**
+ * The object in a zip written by torch.save.
+ * @throws FormatError if it is no such zip, or storages are missing or shorter than their tensors.
+ */
+export async function readTorchZip(source: RandomAccess): Promise<unknown> {
+  const entries = await readZipDirectory(source);
+  const pickle = [...entries.values()]
+    .filter((entry) => /(^|\/)data\.pkl$/.test(entry.name))
+    .sort((a, b) => a.name.length - b.name.length)[0];
+  if (!pickle) {
+    throw new FormatError(
+      source.path,
+      "a zip archive, but not from torch.save: there is no data.pkl in it",
+      "unpack it, and give the checkpoint inside",
+    );
+  }
+  const root = pickle.name.slice(0, -"data.pkl".length);
+  await checkByteOrder(source, entries.get(`${root}byteorder`));
+  const bytes = await readEntry(source, pickle, maxPickle);
+  const storage = ({ key, dtype, length }: StorageId): TorchStorage => {
+    const entry = entries.get(`${root}data/${key}`);
+    if (!entry || entry.byteLength < length * itemSize[dtype]) {
+      throw new FormatError(
+        source.path,
+        `corrupt: storage ${key} should have ${length * itemSize[dtype]} bytes and ` +
+          (entry ? `has ${entry.byteLength}` : "is not there"),
+      );
+    }
+    return new TorchStorage(dtype, length, () => locateEntry(source, entry));
+  };
+  return unpickle(source, bytes, 0, context(source, storage), false)?.value;
+}
+
+async function checkByteOrder(source: RandomAccess, entry: ZipEntry | undefined): Promise<void> {
+  if (!entry) return;
+  const text = new TextDecoder().decode(await readEntry(source, entry, 64)).trim();
+  if (text !== "little") throw bigEndian(source);
+}
+
+function bigEndian(source: RandomAccess): FormatError {
+  return new FormatError(
+    source.path,
+    "written on a big-endian machine",
+    "save it again on a little-endian one",
+  );
+}
+
+/** null, if `mayGrow`, where the bytes end before the pickle does. */
+function unpickle(
+  source: RandomAccess,
+  bytes: Uint8Array,
+  start: number,
+  into: PickleContext,
+  mayGrow: boolean,
+): { value: unknown; end: number } | null {
+  try {
+    return readPickle(bytes, start, into);
+  } catch (error) {
+    if (mayGrow && error instanceof PickleError && error.truncated) return null;
+    if (error instanceof FormatError) throw error;
+    // whatever pickleparser throws comes from what the file says: calls of what is no function, lists that
+    // are none
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new FormatError(
+      source.path,
+      `corrupt: the pickle inside is not as torch.save writes it: ${reason}`,
+    );
+  }
+}
+
+/** torch's magic number 0x1950a86a20f9469cfc6c as a pickled integer. */
+const magic = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
+
+/**
+ * Whether a file that begins with `head` is a legacy torch file; protocol 4 puts a frame before the number.
+ */
+export function isTorchLegacy(head: Uint8Array): boolean {
+  return [2, 11].some((at) => magic.every((byte, i) => head[at + i] === byte));
+}
+
+const nothing: PickleContext = { persistent: () => null, tensor: () => null };
+
+/**
+ * Pickles one after another; how long each is shows only while it is read, so the bytes are fetched as
+ * needed.
+ */
+class PickleSequence {
+  readonly source: RandomAccess;
+
+  #bytes = new Uint8Array(0);
+  #at = 0;
+
+  constructor(source: RandomAccess) {
+    this.source = source;
+  }
+
+  /** Where the next pickle, or whatever follows the last one, starts. */
+  get position(): number {
+    return this.#at;
+  }
+
+  async next(into: PickleContext): Promise<unknown> {
+    while (true) {
+      const result = unpickle(this.source, this.#bytes, this.#at, into, true);
+      if (result) {
+        this.#at = result.end;
+        return result.value;
+      }
+      await this.#grow();
+    }
+  }
+
+  async #grow(): Promise<void> {
+    const { byteLength, path } = this.source;
+    const have = this.#bytes.length;
+    if (have >= byteLength) {
+      throw new FormatError(path, `truncated: the file ends within its header, at byte ${byteLength}`);
+    }
+    if (have >= maxPickle) {
+      throw new FormatError(path, `corrupt: its header is longer than ${maxPickle} bytes`);
+    }
+    const length = Math.min(byteLength, maxPickle, Math.max(2 ** 18, have * 4));
+    this.#bytes = await readRange(this.source, 0, length, "the header");
+  }
+}
+
+/**
+ * The object in a file that torch.save wrote before version 1.6.
+ * @throws FormatError if the file is cut off, or storages do not match their tensors.
+ */
+export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
+  const { path } = source;
+  const pickles = new PickleSequence(source);
+  await pickles.next(nothing); // the magic number, known already
+  const version = await pickles.next(nothing);
+  if (version !== 1001) {
+    throw new FormatError(path, `corrupt: torch file version ${String(version)}, not 1001`);
+  }
+  const system = await pickles.next(nothing);
+  if (system instanceof Map && system.get("little_endian") === false) throw bigEndian(source);
+
+  const declared = new Map<string, StorageId>();
+  const offsets = new Map<string, number>();
+  const storage = (id: StorageId): TorchStorage => {
+    const before = declared.get(id.key);
+    if (before && (before.dtype !== id.dtype || before.length !== id.length)) {
+      throw new FormatError(path, `corrupt: storage ${id.key} is declared twice, differently`);
+    }
+    declared.set(id.key, id);
+    const { from, length } = viewRange(path, id);
+    return new TorchStorage(id.dtype, length, () => {
+      const offset = offsets.get(id.key);
+      return offset === undefined
+        ? Promise.reject(new FormatError(path, `corrupt: storage ${id.key} is not there`))
+        : Promise.resolve(offset + from * itemSize[id.dtype]);
+    });
+  };
+  const root = await pickles.next(context(source, storage));
+  const keys = await pickles.next(nothing);
+  if (!Array.isArray(keys)) throw new FormatError(path, "corrupt: the list of storages is missing");
+
+  let at = pickles.position;
+  for (const key of keys.map(String)) {
+    const id = declared.get(key);
+    if (!id || offsets.has(key)) {
+      throw new FormatError(path, `corrupt: storage ${key} is unknown or there twice`);
+    }
+    const header = await readRange(source, at, 8, `storage ${key}`);
+    const length = Number(new DataView(header.buffer).getBigInt64(0, true));
+    if (length !== id.length) {
+      throw new FormatError(
+        path,
+        `corrupt: storage ${key} has ${length} elements, its tensors expect ${id.length}`,
+      );
+    }
+    checkRange(source, at + 8, length * itemSize[id.dtype], `storage ${key}`);
+    offsets.set(key, at + 8);
+    at += 8 + length * itemSize[id.dtype];
+  }
+  const missing = [...declared.keys()].find((key) => !offsets.has(key));
+  if (missing !== undefined) throw new FormatError(path, `corrupt: storage ${missing} is not there`);
+  return root;
+}
+
+/** The stretch of a storage that a legacy id means, in elements. */
+function viewRange(path: string, { key, length, view }: StorageId): { from: number; length: number } {
+  if (view === null || view === undefined) return { from: 0, length };
+  const [, from, count] = Array.isArray(view) ? view : [];
+  const sane = Number.isSafeInteger(from) && Number.isSafeInteger(count) && from >= 0 && count >= 0;
+  if (!sane || from + count > length) {
+    throw new FormatError(path, `corrupt: a view of storage ${key} leaves its ${length} elements`);
+  }
+  return { from, length: count };
+}

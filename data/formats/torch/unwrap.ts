@@ -1,0 +1,112 @@
+// From unpickled objects to plain ones: what people put into hyper-parameters (omegaconf, argparse,
+// Lightning), and the tensors in whatever a file holds. Both walk structures that may be cyclic, shared or
+// absurdly deep.
+import { isPickleClass, PickleObject } from "./pickle_globals.ts";
+import type { StoredTensor } from "../stored_tensor.ts";
+
+const maxDepth = 100;
+/** Shared parts are visited once for each way that leads to them, which a hostile file can make very many. */
+const maxVisits = 200_000;
+
+export function isStoredTensor(value: unknown): value is StoredTensor {
+  return typeof value === "object" && value !== null && "readFloats" in value;
+}
+
+class Walk {
+  readonly #path = new Set<unknown>();
+  #visits = 0;
+
+  /** Runs `visit` unless `value` is being visited already (a cycle), or lies too deep. */
+  into<T>(value: unknown, visit: () => T, otherwise: T): T {
+    if (++this.#visits > maxVisits || this.#path.size > maxDepth || this.#path.has(value)) return otherwise;
+    this.#path.add(value);
+    const result = visit();
+    this.#path.delete(value);
+    return result;
+  }
+}
+
+function keyText(key: unknown): string {
+  return isPickleClass(key) ? key.classPath : key instanceof PickleObject ? key.classPath : String(key);
+}
+
+/**
+ * The plain value of anything unpickled: omegaconf's DictConfig, ListConfig and nodes give their contents,
+ * dicts and objects with fields become objects, tuples and sets arrays, classes their name as text. Cycles
+ * become null.
+ *
+ * @example
+ * unwrapOmegaconf(root.get("hyper_parameters")) // { ddconfig: { ch: 128, ch_mult: [1, 1, 2, 2, 4] }, ... }
+ */
+export function unwrapOmegaconf(value: unknown): unknown {
+  return unwrap(value, new Walk());
+}
+
+function unwrap(value: unknown, walk: Walk): unknown {
+  if (isPickleClass(value)) return value.classPath;
+  if (typeof value !== "object" || value === null) return value ?? null;
+  if (isStoredTensor(value)) return `tensor ${value.dtype} [${value.shape}]`;
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  return walk.into<unknown>(value, () => {
+    if (value instanceof Map) {
+      return Object.fromEntries([...value].map(([key, item]) => [keyText(key), unwrap(item, walk)]));
+    }
+    if (Array.isArray(value)) return value.map((item) => unwrap(item, walk));
+    if (value instanceof Set) return [...value].map((item) => unwrap(item, walk));
+    return value instanceof PickleObject ? unwrapObject(value, walk) : null;
+  }, null);
+}
+
+function unwrapObject(object: PickleObject, walk: Walk): unknown {
+  if (object.items.size > 0) return unwrap(object.items, walk);
+  if (object.elements.length > 0) return unwrap(object.elements, walk);
+  if (!(object.state instanceof Map)) return object.classPath;
+  if (object.classPath.startsWith("omegaconf.")) {
+    // `_parent` is left alone: it leads up to the configuration of the whole project
+    const contents = object.state.get("_content");
+    return unwrap(contents === undefined ? object.state.get("_val") : contents, walk);
+  }
+  return unwrap(object.state, walk);
+}
+
+/**
+ * All tensors below `root` by their path: names joined by ".", positions in lists as "[i]". Of a whole
+ * pickled module the paths are its state_dict keys.
+ */
+export function flattenTensors(root: unknown): Map<string, StoredTensor> {
+  const found = new Map<string, StoredTensor>();
+  const walk = new Walk();
+  const visit = (value: unknown, path: string): void => {
+    if (typeof value !== "object" || value === null) return;
+    if (isStoredTensor(value)) {
+      found.set(path || "tensor", value);
+      return;
+    }
+    const name = (key: unknown) => path === "" ? keyText(key) : `${path}.${keyText(key)}`;
+    walk.into(value, () => {
+      if (value instanceof Map) { for (const [key, item] of value) visit(item, name(key)); }
+      else if (Array.isArray(value)) {
+        for (const [i, item] of value.entries()) visit(item, `${path}[${i}]`);
+      } else if (value instanceof PickleObject) {
+        visit(value.items, path);
+        visit(value.elements, path);
+        const { state } = value;
+        if (!(state instanceof Map && state.has("_modules"))) visit(state, path);
+        else for (const part of ["_parameters", "_buffers", "_modules"]) visit(state.get(part), path);
+      }
+    }, undefined);
+  };
+  visit(root, "");
+  return found;
+}
+
+/** The model's own tensors: those of `state_dict` or `model` where the file has one, else all of them. */
+export function stateDictOf(root: unknown): Map<string, StoredTensor> {
+  if (root instanceof Map) {
+    for (const key of ["state_dict", "model_state_dict", "model"]) {
+      const tensors = flattenTensors(root.get(key));
+      if (tensors.size > 0) return tensors;
+    }
+  }
+  return flattenTensors(root);
+}

@@ -1,0 +1,200 @@
+// Pictures in batches for training and measuring: read ahead in the background, cropped and flipped by
+// numbers that depend only on seed, epoch and picture, and resumable to the exact picture however far the
+// reading had gone ahead.
+import { Random } from "../../src/random.ts";
+import { flipPicture, ImageError, type Picture, type PixelRange, readImage, toFloats } from "./images.ts";
+import { listImages } from "./list.ts";
+import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
+
+export interface DatasetOptions {
+  /** Side of the square pictures: the smallest side is resized to it, then the square is cut out. */
+  readonly size: number;
+  /** Default `center`, as taming's custom training set. */
+  readonly crop?: "center" | "random";
+  /** Mirrors half of the pictures, chosen anew every epoch. Default false. */
+  readonly flip?: boolean;
+  /** Decides order, crops and flips. Default 0. */
+  readonly seed?: number;
+  /** Default true; false visits the pictures in list order, for validation. */
+  readonly shuffle?: boolean;
+  /** What the floats of a batch mean, default `signed`: [-1, 1]. */
+  readonly range?: PixelRange;
+  /** Pictures read ahead of the one in use. Default two batches. */
+  readonly prefetch?: number;
+  /** Told once of every picture that cannot be read. Default a line on the console. */
+  readonly onSkip?: (path: string, reason: string) => void;
+}
+
+/** A batch in the engine's layout, and where each picture came from. */
+export interface Batch {
+  /** [B, H, W, 3] row-major. */
+  readonly pixels: Float32Array;
+  readonly shape: [count: number, height: number, width: number, channels: 3];
+  readonly pictures: Picture[];
+  readonly paths: string[];
+  /** Places in the dataset's list. */
+  readonly indices: number[];
+  /** Epoch of the first picture, and its place in that epoch. */
+  readonly epoch: number;
+  readonly position: number;
+  /** Restoring this continues after this batch. */
+  readonly state: SamplerState;
+}
+
+interface Reading {
+  readonly visit: Visit;
+  /** Where the sampler stands once this picture is used. */
+  readonly after: SamplerState;
+  /** Settles with the error instead of rejecting: nobody may be waiting when it fails. */
+  readonly result: Promise<Picture | ImageError>;
+}
+
+/**
+ * A set of picture files.
+ * @example
+ * const faces = await ImageDataset.open("faces/", { size: 256, crop: "random", seed: 23 });
+ * for await (const batch of faces.batches(4, { epochs: 1 })) tensor(batch.pixels, batch.shape);
+ */
+export class ImageDataset {
+  readonly paths: readonly string[];
+  readonly options: DatasetOptions;
+
+  /** The pictures that could not be read so far, with the reason. */
+  readonly skipped: Map<string, string> = new Map();
+  readonly #distinct: number;
+  #state: SamplerState;
+
+  constructor(paths: readonly string[], options: DatasetOptions) {
+    this.paths = paths;
+    this.options = options;
+    const { size } = options;
+    if (!Number.isInteger(size) || size < 1) {
+      throw new Error(`ImageDataset: size ${size} is not a number of pixels`);
+    }
+    this.#distinct = new Set(paths).size;
+    this.#state = this.#sampler().state();
+  }
+
+  /** The pictures of a folder, glob or .txt list (see `listImages`). */
+  static async open(source: string | readonly string[], options: DatasetOptions): Promise<ImageDataset> {
+    return new ImageDataset(await listImages(source), options);
+  }
+
+  get length(): number {
+    return this.paths.length;
+  }
+
+  /** Where the batches handed out so far have come to. */
+  state(): SamplerState {
+    return this.#state;
+  }
+
+  /** The next `batches()` starts here. Throws where the state belongs to other pictures or another seed. */
+  restore(state: SamplerState): void {
+    this.#state = this.#sampler(state).state();
+  }
+
+  #sampler(state?: SamplerState): Sampler {
+    const sampler = new Sampler(this.length, this.options);
+    if (state !== undefined) sampler.restore(state);
+    return sampler;
+  }
+
+  /** One picture as it appears in an epoch: always the same for the same seed, epoch and index. */
+  async read(index: number, epoch = 0): Promise<Picture> {
+    const { size, crop, flip, seed = 0 } = this.options;
+    const random = new Random(seed).fork(`epoch ${epoch} picture ${index}`);
+    const isFlipped = random.next() < 0.5; // drawn first and always, so that turning flips on moves no crop
+    const picture = await readImage(this.paths[index], { size, crop, random: () => random.next() });
+    return flip && isFlipped ? flipPicture(picture) : picture;
+  }
+
+  /** Says how many pictures were skipped and why, for the end of a run; null when none was. */
+  skippedSummary(): string | null {
+    if (this.skipped.size === 0) return null;
+    const shown = [...this.skipped].slice(0, 5).map(([path, reason]) => `  ${path}: ${reason}`);
+    const rest = this.skipped.size - shown.length;
+    if (rest > 0) shown.push(`  and ${rest} more`);
+    const count = `${this.skipped.size} of ${this.length} pictures could not be read and were skipped`;
+    return [`${count}:`, ...shown].join("\n");
+  }
+
+  /**
+   * Batches from where the dataset stands. Endless and always full without `epochs`: a batch may span two
+   * epochs. With `epochs` it ends with the last picture of the last epoch, in a smaller batch if need be. An
+   * unreadable picture is reported, and the next in order takes its place.
+   * @throws Error when no picture at all can be read
+   */
+  async *batches(batchSize: number, { epochs = Infinity }: { epochs?: number } = {}): AsyncGenerator<Batch> {
+    if (!Number.isInteger(batchSize) || batchSize < 1) {
+      throw new Error(`batches: batch size ${batchSize} is not a whole number above 0`);
+    }
+    const sampler = this.#sampler(this.#state);
+    const lastEpoch = sampler.epoch + epochs;
+    const ahead = Math.max(1, this.options.prefetch ?? 2 * batchSize);
+    const queue: Reading[] = [];
+    let taken: { reading: Reading; picture: Picture }[] = [];
+    try {
+      while (true) {
+        while (queue.length < ahead && sampler.epoch < lastEpoch) queue.push(this.#startReading(sampler));
+        const reading = queue.shift();
+        if (reading === undefined) break;
+        const result = await reading.result;
+        if (result instanceof ImageError) this.#skip(result);
+        else taken.push({ reading, picture: result });
+        if (taken.length === batchSize) {
+          yield this.#batch(taken);
+          taken = [];
+        }
+      }
+      if (taken.length > 0) yield this.#batch(taken);
+    } finally {
+      // Deno crashes where a native reader answers a program that has ended
+      await Promise.all(queue.map(({ result }) => result));
+    }
+  }
+
+  #startReading(sampler: Sampler): Reading {
+    const visit = sampler.next();
+    const path = this.paths[visit.index], reason = this.skipped.get(path);
+    const known = reason === undefined ? undefined : new ImageError(path, reason);
+    const result = known !== undefined ? Promise.resolve(known) : this.read(visit.index, visit.epoch).catch(
+      (error) => error instanceof ImageError ? error : new ImageError(path, String(error)),
+    );
+    return { visit, after: sampler.state(), result };
+  }
+
+  #skip({ path, reason }: ImageError): void {
+    if (!this.skipped.has(path)) {
+      this.skipped.set(path, reason);
+      const report = this.options.onSkip ?? ((path, reason) => console.warn(`skipped ${path}: ${reason}`));
+      report(path, reason);
+    }
+    if (this.skipped.size === this.#distinct) {
+      throw new Error(`none of the ${this.length} pictures can be read; the last was ${path}: ${reason}`);
+    }
+  }
+
+  #batch(taken: { reading: Reading; picture: Picture }[]): Batch {
+    const { size, range } = this.options;
+    const pixels = new Float32Array(taken.length * size * size * 3);
+    taken.forEach(({ picture }, i) => {
+      const start = i * picture.pixels.length;
+      toFloats(picture.pixels, range, pixels.subarray(start, start + picture.pixels.length));
+    });
+    const { visit: { epoch, position } } = taken[0].reading;
+    const { after } = taken[taken.length - 1].reading;
+    this.#state = after;
+    const indices = taken.map(({ reading }) => reading.visit.index);
+    return {
+      pixels,
+      shape: [taken.length, size, size, 3],
+      pictures: taken.map(({ picture }) => picture),
+      paths: indices.map((index) => this.paths[index]),
+      indices,
+      epoch,
+      position,
+      state: after,
+    };
+  }
+}

@@ -1,0 +1,85 @@
+// The order in which pictures are visited: a new shuffle every epoch, each computed from seed and epoch
+// alone, so that three numbers say where a run stands and resuming visits exactly what is left.
+import { Random } from "../../src/random.ts";
+
+/** Where a sampler stands: `position` pictures of `epoch` are behind it. */
+export interface SamplerState {
+  readonly length: number;
+  readonly seed: number;
+  readonly epoch: number;
+  readonly position: number;
+}
+
+/** One visit: the picture `index` is the `position`-th of its epoch. */
+export interface Visit {
+  readonly epoch: number;
+  readonly position: number;
+  readonly index: number;
+}
+
+/**
+ * Walks through 0 to length - 1, epoch after epoch, without end.
+ * @example
+ * const sampler = new Sampler(1000, { seed: 23 });
+ * const { index } = sampler.next();
+ */
+export class Sampler {
+  readonly length: number;
+
+  readonly seed: number;
+  readonly #shuffle: boolean;
+  #epoch = 0;
+  #position = 0;
+  #order: Int32Array | null = null;
+
+  constructor(length: number, options: { seed?: number; shuffle?: boolean } = {}) {
+    this.length = length;
+    if (!Number.isInteger(length) || length < 1) {
+      throw new Error(`Sampler: ${length} pictures, at least 1 is needed`);
+    }
+    this.seed = options.seed ?? 0;
+    this.#shuffle = options.shuffle ?? true;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  next(): Visit {
+    if (this.#shuffle) {
+      this.#order ??= new Random(this.seed).fork(`epoch ${this.#epoch}`).shuffle(this.length);
+    }
+    const epoch = this.#epoch, position = this.#position;
+    const index = this.#order?.[position] ?? position;
+    if (++this.#position === this.length) {
+      this.#epoch++;
+      this.#position = 0;
+      this.#order = null;
+    }
+    return { epoch, position, index };
+  }
+
+  state(): SamplerState {
+    return { length: this.length, seed: this.seed, epoch: this.#epoch, position: this.#position };
+  }
+
+  /** Goes to a saved place. Throws where the pictures or the seed are not those of the saved run. */
+  restore(state: SamplerState): void {
+    const { length, seed, epoch, position } = state;
+    if (length !== this.length) {
+      throw new Error(
+        `the run was saved with ${length} pictures and there are ${this.length} now: restore the folder`,
+      );
+    }
+    if (seed !== this.seed) throw new Error(`the run was saved with seed ${seed}, not ${this.seed}`);
+    if (
+      !Number.isInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 ||
+      position >= length
+    ) {
+      throw new Error(`not a sampler's place: epoch ${epoch}, position ${position} of ${length}`);
+    }
+    this.#epoch = epoch;
+    this.#position = position;
+    this.#order = null;
+  }
+}

@@ -1,0 +1,131 @@
+// Pictures with their captions, from wherever they lie: files with a .txt beside them, or the members of tar archives as
+// WebDataset packs them (0001.jpg, 0001.txt, ...).
+import { readFile, stat } from "node:fs/promises";
+import { openFile, type RandomAccess, readRange } from "../formats/source.ts";
+import { ImageError, type Picture, readImage, type ReadOptions } from "./images.ts";
+import { isImageName, listImages } from "./list.ts";
+import { type TarMember, tarMembers } from "../files/tar.ts";
+
+export interface Sample {
+  /** The path of the picture; in an archive that of the archive, a slash and the member's name. */
+  readonly name: string;
+  /** @throws ImageError naming the sample. */
+  picture(options?: ReadOptions): Promise<Picture>;
+  /** The text under the same name with .txt, without the space around it; null where there is none. */
+  caption(): Promise<string | null>;
+}
+
+/** Bytes that a picture in an archive and a caption may have: they are read whole. */
+const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
+
+/**
+ * All pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: by name in a folder, as they
+ * come in a list or an archive. An archive's pictures are read by range, one at a time.
+ * @throws where nothing is found, or an archive is damaged
+ * @example
+ * for await (const sample of eachSample(["shards/000.tar", "faces/"])) {
+ *   await savePicture(await sample.picture({ size: 256 }), await sample.caption());
+ * }
+ */
+export async function* eachSample(sources: readonly string[]): AsyncGenerator<Sample> {
+  for (const source of sources) {
+    for (const path of await listImages(source)) {
+      if (/\.(tgz|tar\.\w+)$/i.test(path)) {
+        throw new Error(
+          `${path}: a compressed archive cannot be read by range; unpack it to a plain .tar first`,
+        );
+      }
+      if (/\.tar$/i.test(path)) yield* archiveSamples(path);
+      else yield fileSample(path);
+    }
+  }
+}
+
+const stemOf = (name: string) => name.replace(/\.[^./\\]*$/, "");
+
+function checkCaption(name: string, size: number): void {
+  if (size > maxCaption) throw new ImageError(name, `its caption has ${size} bytes, at most ${maxCaption}`);
+}
+
+function fileSample(path: string): Sample {
+  return {
+    name: path,
+    picture: (options) => readImage(path, options),
+    async caption() {
+      const beside = `${stemOf(path)}.txt`;
+      const found = await stat(beside).catch(() => null);
+      if (found?.isFile() !== true) return null;
+      checkCaption(path, found.size);
+      return (await readFile(beside, "utf8")).trim();
+    },
+  };
+}
+
+/** An archive's members are listed first: a caption may stand after its picture. */
+async function* archiveSamples(path: string): AsyncGenerator<Sample> {
+  const pictures: TarMember[] = [], texts = new Map<string, TarMember>();
+  await within(path, async (source) => {
+    for await (const member of tarMembers(source)) {
+      if (isImageName(member.name)) pictures.push(member);
+      else if (member.name.endsWith(".txt")) texts.set(stemOf(member.name), member);
+    }
+  });
+  if (pictures.length === 0) throw new Error(`no pictures in the archive ${path}`);
+  const read = ({ name, offset, size }: TarMember) =>
+    within(path, (source) => readRange(source, offset, size, name));
+  for (const member of pictures) {
+    const name = `${path}/${member.name}`;
+    yield {
+      name,
+      async picture(options) {
+        if (member.size > maxPicture) {
+          throw new ImageError(name, `it has ${member.size} bytes, at most ${maxPicture} are read`);
+        }
+        try {
+          return await readImage(await read(member), options);
+        } catch (error) {
+          throw error instanceof ImageError ? new ImageError(name, error.reason) : error;
+        }
+      },
+      async caption() {
+        const beside = texts.get(stemOf(member.name));
+        if (beside === undefined) return null;
+        checkCaption(name, beside.size);
+        return new TextDecoder().decode(await read(beside)).trim();
+      },
+    };
+  }
+}
+
+/** Opened anew each time: whoever reads ahead may still want a picture when the next archive has begun. */
+async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>): Promise<T> {
+  const source = await openFile(path);
+  try {
+    return await use(source);
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * What `start` makes of each item, in order, with up to `ahead` under way at the same time.
+ * @example for await (const picture of readAhead(eachSample(["faces/"]), (s) => s.picture(), 8)) use(picture);
+ */
+export async function* readAhead<T, R>(
+  items: AsyncIterable<T>,
+  start: (item: T) => Promise<R>,
+  ahead: number,
+): AsyncGenerator<R> {
+  const queue: Promise<R>[] = [];
+  try {
+    for await (const item of items) {
+      const result = start(item);
+      result.catch(() => {}); // reported when its turn comes, not before
+      queue.push(result);
+      if (queue.length > ahead) yield await queue.shift()!;
+    }
+    while (queue.length > 0) yield await queue.shift()!;
+  } finally {
+    await Promise.allSettled(queue); // nothing goes on behind the caller's back
+  }
+}

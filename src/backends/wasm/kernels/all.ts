@@ -1,0 +1,56 @@
+// The kernels of the CPU backend, emitted once per process: one module with a table of all functions.
+import { ModuleBuilder } from "../assembler/assembler.ts";
+import { v } from "../assembler/expressions.ts";
+import { addConv, addCopyInput, addPack, addSumQuads } from "./conv.ts";
+import { addElementwise } from "./elementwise.ts";
+import { addMicroKernels } from "./micro_kernel.ts";
+import { addNorm } from "./norm.ts";
+import { addScheduler } from "../threads.ts";
+import { addReductions } from "./reduce.ts";
+import { addVision } from "./vision.ts";
+import { addWeightGrad } from "./weight_gradient.ts";
+import { addWinograd } from "./winograd.ts";
+import { addWinogradGrad } from "./winograd_weight_gradient.ts";
+import { addWinogradSmall } from "./winograd_small.ts";
+
+/** 4 GiB: all that 32-bit addresses reach. */
+export const MAX_PAGES = 65536;
+
+/** Whether the engine validates the fused multiply-add of relaxed SIMD. One unknown opcode would fail a whole module. */
+export function hasRelaxedSimd(): boolean {
+  const m = new ModuleBuilder(true);
+  m.fn("probe", [], [], (f) => {
+    const x = f.let(v.zero());
+    f.set(x, f.fma(x, x, x));
+  });
+  return WebAssembly.validate(m.bytes(MAX_PAGES));
+}
+
+/** The module's bytes and the table index of every kernel. */
+export function emitKernels(): {
+  bytes: Uint8Array<ArrayBuffer>;
+  index: Map<string, number>;
+  relaxed: boolean;
+} {
+  const relaxed = hasRelaxedSimd();
+  const m = new ModuleBuilder(relaxed);
+  for (
+    const add of [
+      addScheduler,
+      addElementwise,
+      addReductions,
+      addMicroKernels,
+      addCopyInput,
+      addPack,
+      addConv,
+      addSumQuads,
+      addWeightGrad,
+      addWinograd,
+      addWinogradGrad,
+      addWinogradSmall,
+      addNorm,
+      addVision,
+    ]
+  ) add(m);
+  return { bytes: m.bytes(MAX_PAGES), index: new Map(m.names.map((name, i) => [name, i])), relaxed };
+}

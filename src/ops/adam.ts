@@ -1,0 +1,25 @@
+// One Adam update (Kingma & Ba 2015) of one parameter, fused into a single pass over memory.
+import type { AdamSpec } from "../backends/backend.ts";
+import { requireF16, type Tensor } from "../tensor.ts";
+
+/**
+ * Updates the parameter and its two moments in place, in torch's order of operations.
+ * All four tensors have the same size; `spec.step` is 1 on the first call.
+ * @throws if they do not, or a loss scale is given to a device without f16
+ */
+export function adamStep(
+  param: Tensor,
+  grad: Tensor,
+  expAvg: Tensor,
+  expAvgSq: Tensor,
+  spec: AdamSpec,
+): void {
+  for (const t of [grad, expAvg, expAvgSq]) {
+    if (t.size !== param.size || !t.isPlain) {
+      throw new Error(`adamStep: shape [${t.shape}] does not fit the parameter's [${param.shape}]`);
+    }
+  }
+  if (spec.lossScale !== undefined) requireF16(param.backend);
+  param.storage.version++;
+  param.backend.adamStep(param.buffer, grad.buffer, expAvg.buffer, expAvgSq.buffer, param.size, spec);
+}

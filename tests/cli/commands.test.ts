@@ -1,0 +1,303 @@
+// The command line: every message, every help text, and the commands on a tiny model.
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openTokens, readImage, type TokenRecord, toPictures } from "../../data/index.ts";
+import { VQGAN } from "../../nn/index.ts";
+import { commandFixture, tessera } from "../support/commands.ts";
+import { describeDevices } from "../support/helpers.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+
+const { folder, faces, model, run: tinyRun } = await commandFixture();
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe("wrong use is told in one line", () => {
+  const cases: [words: string[], code: number, message: string][] = [
+    [["finetun"], 2, "unknown command 'finetun' (Did you mean finetune?); see tessera --help"],
+    [["--verion"], 2, "unknown option '--verion' (Did you mean --version?); see tessera --help"],
+    [
+      ["finetune", "--stpes", "3"],
+      2,
+      "unknown option '--stpes' (Did you mean --steps?); see tessera finetune --help",
+    ],
+    [["finetune", "--steps", "x"], 2, "argument 'x' is invalid. expected a whole number >= 1; see"],
+    [["finetune", "--lr", "-1"], 2, "expected a number above 0, such as 4.5e-6"],
+    [["finetune", "--ch-mult", "1,a"], 2, "expected whole numbers with commas, such as 1,2,2,4"],
+    [["finetune", "--val", "1.5"], 2, "expected a folder, or a fraction from 0 to below 1"],
+    [["finetune", "--decay", "linear"], 2, "Allowed choices are constant, cosine"],
+    [["finetune", "--from"], 2, "option '--from <file>' argument missing"],
+    [["finetune", "--lr", "1", "--base-lr", "1"], 2, "cannot be used with option"],
+    [["finetune"], 2, "say where to start: --from FILE, --scratch or --resume RUN"],
+    [["finetune", "--scratch", "--from", "x"], 2, "--from and --scratch exclude each other"],
+    [["finetune", "--scratch"], 2, "--data is missing: a folder, a glob or a list of pictures"],
+    [["finetune", "--resume", join(folder, "x")], 1, "there is no such file or folder to resume from"],
+    [["finetune", "--resume", folder], 1, "this folder has no checkpoints/last.safetensors"],
+    [["finetune", "--resume", model], 1, "holds weights but no run to resume"],
+    [["finetune", "--scratch", "--data", "/nowhere"], 1, "there is no file or folder /nowhere"],
+    [
+      ["finetune", "--scratch", "--data", faces],
+      1,
+      "give its weights with --lpips FILES, or train without it",
+    ],
+    [["finetune", "--from", model, "--data", faces], 1, "has no perceptual network inside: give its weights"],
+    [["finetune", "--from", "no.ckpt", "--data", faces], 1, "no.ckpt: there is no such file"],
+    [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "found no file with the heads"],
+    [["inspect"], 2, "missing required argument 'file'"],
+    [["inspect", "no.ckpt"], 1, "no.ckpt: there is no such file"],
+    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch, a safetensors nor a Flax file"],
+    [["reconstruct", "--model", model, "/nowhere"], 1, "there is no file or folder /nowhere"],
+    [["encode"], 2, "missing required argument 'pictures'"],
+    [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
+    [["convert", model], 2, "missing required argument 'out'"],
+    [["convert", model, join(folder, "x.gguf")], 1, "the ending says what to write: .ckpt, .pt, .pth"],
+    [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips says what --strip leaves"],
+    [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network inside"],
+    [["convert", "no.ckpt", join(folder, "x.ckpt")], 1, "no.ckpt: there is no such file"],
+    [["decode", "--model", model, model], 1, "token files end in .parquet, .jsonl or .tsv"],
+    [
+      ["encode", "--model", model, "-o", "x.csv", faces],
+      1,
+      "x.csv: token files end in .parquet, .jsonl or .tsv",
+    ],
+    [["encode", "--shard", "0/4", faces], 2, "expected part/parts, such as 1/8 to 8/8"],
+    [
+      ["encode", "--dalle-mini", "--range", "signed", faces],
+      2,
+      "cannot be used with option '--range <kind>'",
+    ],
+    [["demo", "--device", "gpu"], 2, "Allowed choices are cpu, webgpu, auto"],
+    [["demo", "--steps", "0"], 2, "expected a whole number >= 1"],
+  ];
+  for (const [words, code, message] of cases) {
+    test(words.join(" ").replaceAll(folder, "…"), async () => {
+      const answer = await tessera(...words);
+      expect(answer.err).toContain(message);
+      expect(answer.err.trim().split("\n").length).toBe(1);
+      expect(answer.err.startsWith("tessera: ")).toBe(true);
+      expect(answer.code).toBe(code);
+    });
+  }
+});
+
+test("every command explains itself with examples", async () => {
+  const commands = ["demo", "doctor", "inspect", "reconstruct", "encode", "decode", "finetune", "convert"];
+  for (const words of [["--help"], [], ...commands.map((command) => [command, "--help"])]) {
+    const { code, out, err } = await tessera(...words);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("Usage: tessera");
+    expect(out).toContain(`Examples:\n  $ tessera ${words.length === 2 ? words[0] : ""}`);
+    for (const line of out.split("\n")) expect(line.length).toBeLessThanOrEqual(118);
+  }
+  expect((await tessera("--version")).out.trim()).toMatch(/^\d+\.\d+\.\d+$/);
+});
+
+describe("commands", () => {
+  test("doctor finds nothing missing here", async () => {
+    const { code, out } = await tessera("doctor");
+    expect(code).toBe(0);
+    for (const name of ["runtime", "SIMD", "shared memory", "engine", "pictures"]) {
+      expect(out).toMatch(new RegExp(`ok   ${name} `));
+    }
+  });
+
+  test("inspect tells architecture and parts", async () => {
+    const { out } = await tessera("inspect", model);
+    expect(out).toContain("VQGAN f2, 16 codes of 32");
+    const report = JSON.parse((await tessera("inspect", "--json", model)).out);
+    expect(report.architecture.ddconfig.chMult).toEqual([1, 1]);
+    expect(report.architecture.ddconfig).toMatchObject({ resolution: 16, attnResolutions: [8] });
+  });
+
+  test("encode, decode and reconstruct", async () => {
+    await writeFile(join(faces, "broken.png"), "not a picture");
+    await writeFile(join(faces, "face_00001.txt"), "a cartoon\n");
+    const tokens = join(folder, "tokens.jsonl"), decoded = join(folder, "decoded");
+    const encoded = await tessera("encode", "-m", model, "-o", tokens, "--grids", faces);
+    expect(encoded.out).toContain("5 pictures, 320 tokens");
+    expect(encoded.err).toContain("1 picture of 6 skipped");
+    const [header, first, second] = (await readFile(tokens, "utf8")).trim().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    expect(header).toMatchObject({
+      ...{ factor: 2, vocabulary: 16, range: "signed", grid: [8, 8], model: "tiny.safetensors" },
+      ...{ source: [faces], shard: null },
+    });
+    expect(header.weights).toMatch(/^[0-9a-f]{64}$/);
+    expect(header.preprocessing).toContain("smallest side to 16 by Lanczos, middle square");
+    expect([first.caption, first.encoding.length]).toEqual([null, 64]);
+    expect([second.caption, second.file]).toEqual(["a cartoon", join(faces, "face_00001.png")]);
+    await stat(join(folder, "face_00000.tokens.png"));
+
+    expect((await tessera("decode", "-m", model, "-o", decoded, tokens)).code).toBe(0);
+    expect((await readdir(decoded)).length).toBe(5);
+    expect((await readImage(join(decoded, "face_00000.png"))).width).toBe(16);
+
+    // two blocks with attention in the decoder's lower level, one in the encoder's
+    const legacy = ["--attention-order", "vqgan-jax-legacy"], other = join(folder, "decoded-legacy");
+    expect((await tessera("decode", "-m", model, "-o", other, ...legacy, tokens)).code).toBe(0);
+    const [taming, jax] = await Promise.all(
+      [decoded, other].map(async (at) => (await readImage(join(at, "face_00000.png"))).pixels),
+    );
+    expect(jax).not.toEqual(taming);
+    const loaded = await VQGAN.load(model, { config: { attentionOrder: "vqgan-jax-legacy" } });
+    const expected = loaded.decodeTokens(first.encoding, [8, 8]);
+    expect(toPictures(await expected.floats(), expected.shape)[0].pixels).toEqual(jax);
+    expected.dispose();
+    loaded.dispose();
+
+    const out = join(folder, "side");
+    const made = await tessera("reconstruct", "-m", model, "-o", out, ...legacy, "--size", "0", faces);
+    expect(made.out).toMatch(/1\/6 .*face_00000\.png: PSNR \d+\.\d\d dB, SSIM/);
+    expect(made.out).toContain("mean of 5 pictures");
+    expect((await readImage(join(out, "face_00000.png"))).width).toBe(48 * 2 + 12);
+    await rm(join(faces, "broken.png"));
+  });
+
+  test("all formats, batches and shards give the same tokens", async () => {
+    const read = async (path: string) => {
+      const rows: TokenRecord[] = [];
+      for await (const row of (await openTokens(path)).records()) rows.push(row);
+      return rows.sort((a, b) => a.file < b.file ? -1 : 1);
+    };
+    const to = (name: string) => join(folder, name);
+    await tessera("encode", "-m", model, "-o", to("one.parquet"), faces);
+    const rows = await read(to("one.parquet"));
+    expect(rows.length).toBe(5);
+    await tessera("encode", "-m", model, "-o", to("four.tsv"), "--batch", "4", faces, faces);
+    expect(await read(to("four.tsv"))).toEqual(rows);
+    const parts: TokenRecord[] = [];
+    for (const shard of ["1/3", "2/3", "3/3"]) {
+      await tessera("encode", "-m", model, "-o", to("part.parquet"), "--shard", shard, faces);
+      const path = to(`part-${shard.replace("/", "-of-")}.parquet`);
+      parts.push(...await read(path));
+      expect((await openTokens(path)).header?.shard).toBe(shard);
+    }
+    expect(parts.sort((a, b) => a.file < b.file ? -1 : 1)).toEqual(rows);
+    await tessera(
+      "encode",
+      "-m",
+      model,
+      "-o",
+      to("wide.parquet"),
+      "--size",
+      "0",
+      join(faces, "face_00000.png"),
+    );
+    expect((await read(to("wide.parquet")))[0].grid).toEqual([24, 24]);
+  });
+
+  test("decode warns of tokens from another model, and refuses bad ones before it writes", async () => {
+    const path = join(folder, "other.jsonl"), out = join(folder, "refused");
+    const own = (await readFile(join(folder, "tokens.jsonl"), "utf8")).split("\n")[0];
+    const header = { ...JSON.parse(own), weights: "0123", model: "other.ckpt", range: "unit", grid: null };
+    const line = (encoding: number[]) => JSON.stringify({ file: "a.jpg", grid: [1, 2], encoding });
+    await writeFile(path, `${JSON.stringify(header)}\n${line([3, 4])}\n`);
+    const { code, err } = await tessera("decode", "-m", model, "-o", join(folder, "d"), path);
+    expect(code).toBe(0);
+    expect(err).toContain("made with other weights (other.ckpt)");
+    expect(err).toContain("made with --range unit, not signed");
+    await writeFile(path, line([3, 4, 5]));
+    expect((await tessera("decode", "-m", model, path)).err).toContain(
+      "line 1: it has 3 tokens (the first is 3), which do not fill a grid of 1x2",
+    );
+    await writeFile(path, `${line([3, 4])}\n${line([3, 99])}\n`);
+    expect((await tessera("decode", "-m", model, "-o", out, path)).err).toContain(
+      "token 99 at place 1 of a.jpg is not in 0..15, the model's vocabulary of 16",
+    );
+    expect(await stat(out).catch(() => null)).toBe(null);
+  });
+
+  test("--dalle-mini takes pixels in [0, 1], and a first token 16384 away", async () => {
+    const tokens = join(folder, "mini.jsonl"),
+      plain = join(folder, "plain.png.d"),
+      bos = join(folder, "bos.d");
+    await tessera("encode", "-m", model, "-o", tokens, "--dalle-mini", join(faces, "face_00000.png"));
+    const [header, row] = (await readFile(tokens, "utf8")).trim().split("\n").map((line) => JSON.parse(line));
+    expect(header.range).toBe("unit");
+    await tessera("decode", "-m", model, "-o", plain, "--range", "unit", tokens);
+    const sequence = { key: "face_00000", encoding: JSON.stringify([16384, ...row.encoding]) };
+    await writeFile(tokens, JSON.stringify(sequence));
+    expect((await tessera("decode", "-m", model, tokens)).err).toContain("65 tokens (the first is 16384)");
+    expect((await tessera("decode", "-m", model, "-o", bos, "--dalle-mini", tokens)).code).toBe(0);
+    expect(await readFile(join(bos, "face_00000.png"))).toEqual(
+      await readFile(join(plain, "face_00000.png")),
+    );
+  });
+
+  test("convert writes weights that load, at half the size in f16", async () => {
+    const whole = join(folder, "whole.safetensors"), half = join(folder, "half.safetensors");
+    expect((await tessera("convert", model, whole, "--strip", "--discriminator")).code).toBe(0);
+    const { code } = await tessera("convert", model, half, "--strip", "--dtype", "f16");
+    expect(code).toBe(0);
+    expect((await stat(half)).size).toBeLessThan(0.6 * (await stat(whole)).size);
+    expect((await tessera("encode", "-m", half, "-o", join(folder, "t.jsonl"), faces)).code).toBe(0);
+    expect((await tessera("convert", half, whole, "--strip", "--discriminator")).err).toContain(
+      "has no discriminator",
+    );
+  });
+
+  test("finetune tells what it found, and what came of it", async () => {
+    const { code, out } = await tessera(...tinyRun, "--steps", "2", "--val", "0.2", "--seed", "5");
+    expect(code).toBe(0);
+    expect(out).toContain("discriminator: from the file");
+    expect(out).toContain("4 pictures, 1 to measure on; 2 steps of 2 at 16x16, learning rate 0.00100");
+    expect(out).toMatch(/PSNR \d+\.\d\d -> \d+\.\d\d dB/);
+    const files = [...out.matchAll(/^(?:checkpoint|before and after): (.*)$/gm)].map(([, path]) => path);
+    expect(files.length).toBe(2);
+    for (const file of files) await stat(file);
+  });
+
+  test("a run that diverges fails with one line", async () => {
+    const { code, err } = await tessera(...tinyRun, "--steps", "5", "--lr", "1e30", "--log-every", "1");
+    expect(code).toBe(1);
+    expect(err).toMatch(/^tessera: step \d: .* so training stopped/);
+    expect(err.trim().split("\n").length).toBe(1);
+  });
+});
+
+describeDevices("--device webgpu", () => {
+  test("learns as the CPU does, and either goes on where the other stopped", async () => {
+    const losses = async (first: string, second: string) => {
+      const begun = await tessera(
+        ...tinyRun,
+        "--steps",
+        "2",
+        "--val",
+        "0.2",
+        "--seed",
+        "5",
+        "--device",
+        first,
+      );
+      expect([begun.code, begun.err]).toEqual([0, ""]);
+      expect(begun.out.startsWith("device: ")).toBe(first === "webgpu");
+      const run = /^run folder: (.*)$/m.exec(begun.out)![1];
+      const resumed = await tessera("finetune", "--resume", run, "--steps", "4", "--device", second);
+      expect([resumed.code, resumed.err]).toEqual([0, ""]);
+      const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
+      return lines.flatMap((line) => JSON.parse(line)["val/rec_loss"] ?? []) as number[];
+    };
+    const wanted = await losses("cpu", "cpu");
+    expect(wanted.length).toBeGreaterThan(2);
+    for (const [first, second] of [["webgpu", "cpu"], ["cpu", "webgpu"]]) {
+      const found = await losses(first, second);
+      expect(found.length).toBe(wanted.length);
+      // early steps of Adam follow the sign of tiny gradients, which rounding decides
+      found.forEach((loss, i) => expect(Math.abs(loss / wanted[i] - 1)).toBeLessThan(i === 0 ? 1e-5 : 2e-2));
+    }
+  });
+}, ["webgpu"]);
+
+// run here and not in its test, which Bun would stop after five seconds
+const demo = await tessera(
+  ...["demo", "--steps", "1", "--faces", "10", "--batch", "2", "--out", join(folder, "demo")],
+);
+
+test("demo draws, learns, and leaves its pictures", async () => {
+  const { code, out, err } = demo;
+  expect([code, err]).toEqual([0, ""]);
+  const run = /^run folder: (.*)$/m.exec(out)![1];
+  const files = await readdir(run);
+  for (const name of ["before-after.png", "tokens.png", "metrics.jsonl"]) expect(files).toContain(name);
+});

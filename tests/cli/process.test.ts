@@ -1,0 +1,100 @@
+// The command line in processes of its own: exit codes, closed pipes, kills and Ctrl-C.
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { writeCartoonFaces } from "../../data/index.ts";
+import { commandFixture, ended, start, tessera } from "../support/commands.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+
+const { folder, faces, model, run: tinyRun } = await commandFixture();
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe("as a process", () => {
+  test("exit codes", async () => {
+    const answers = await Promise.all([ended(start("finetun")), ended(start("inspect", "no.ckpt"))]);
+    expect(answers.map(({ code }) => code)).toEqual([2, 1]);
+    expect(answers[1].err).toBe("tessera: no.ckpt: there is no such file; check the path\n");
+  });
+
+  test("a reader that has seen enough ends it without a word", async () => {
+    for (const words of [["finetune", "--help"], ["inspect", "--tensors", model]]) {
+      const child = start(...words), end = ended(child);
+      child.stdout!.destroy();
+      const { code, err } = await end;
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+    }
+  });
+
+  test("encode goes on after kills, with nothing twice and nothing missing", async () => {
+    const many = join(folder, "many"),
+      out = join(folder, "killed.parquet"),
+      whole = join(folder, "calm.parquet");
+    await writeCartoonFaces(many, 40, 48, 2);
+    const words = (path: string) => ["encode", "-m", model, "--size", "96", "--batch", "2", "-o", path, many];
+    const lines = async () =>
+      (await readFile(`${out}.partial`, "utf8").catch(() => "")).split("\n").length - 1;
+    for (let kills = 0; kills < 4; kills++) {
+      const before = await lines(), child = start(...words(out)), end = ended(child);
+      while (await lines() < before + 3 + kills && child.exitCode === null) {
+        await new Promise((resolve) => setTimeout(resolve, 3));
+      }
+      child.kill("SIGKILL");
+      expect((await end).code).not.toBe(0);
+    }
+    const { code, out: text } = await ended(start(...words(out)));
+    expect(code).toBe(0);
+    expect(text).toMatch(/going on: \d+ pictures in .*killed\.parquet\.partial/);
+    await tessera(...words(whole));
+    expect(await readFile(out)).toEqual(await readFile(whole));
+    expect((await readdir(folder)).filter((name) => /partial|\.tmp$/.test(name))).toEqual([]);
+
+    const child = start(...words(join(folder, "stopped.tsv"))), end = ended(child);
+    const journal = () => readFile(join(folder, "stopped.tsv.partial"), "utf8").catch(() => "");
+    while ((await journal()).split("\n").length < 3 && child.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    child.kill("SIGINT");
+    const stopped = await end;
+    expect(stopped.code).toBe(130);
+    expect(stopped.out).toMatch(/the same command goes on after \d+ pictures?/);
+  });
+
+  test("Ctrl-C saves and leaves, and the run goes on from there; twice leaves at once", async () => {
+    const out = join(folder, "interrupted");
+    await mkdir(out);
+    const words = [...tinyRun, "--steps", "100000", "--log-every", "1", "--image-every", "100000"];
+    const child = start(...words.with(words.indexOf(join(folder, "runs")), out));
+    const answer = ended(child);
+    const metrics = async () => {
+      const [run] = await readdir(out);
+      return run ? await readFile(join(out, run, "metrics.jsonl"), "utf8").catch(() => "") : "";
+    };
+    while (!(await metrics()).includes('"step":2,') && child.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    child.kill("SIGINT");
+    const { code, out: text } = await answer;
+    expect(code).toBe(130);
+    expect(text).toContain("press Ctrl-C again to leave at once");
+    const [, step, run] = /saved step (\d+); go on with: tessera finetune --resume (.*)/.exec(text)!;
+    await mkdir(faces, { recursive: true });
+    const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
+    expect(resumed.code).toBe(0);
+    expect(resumed.out).toContain(`at step ${step} of ${Number(step) + 1}`);
+    const changed = await tessera("finetune", "--resume", run, "--lr", "1");
+    expect([changed.code, changed.err]).toEqual([
+      2,
+      expect.stringContaining("--lr is fixed when a run is resumed"),
+    ]);
+
+    const again = start("finetune", "--resume", run, "--steps", "100000");
+    const end = ended(again);
+    let seen = "";
+    again.stdout?.on("data", (text) => seen += text);
+    while (!seen.includes("run folder")) await new Promise((resolve) => setTimeout(resolve, 20));
+    again.kill("SIGINT");
+    setTimeout(() => again.kill("SIGINT"), 10);
+    expect((await end).code).toBe(130);
+  });
+});

@@ -1,0 +1,173 @@
+// The curves, the cartoon faces and the progress line.
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cartoonFaceSvg, drawCartoonFace, writeCartoonFaces } from "../../../data/figures/cartoons.ts";
+import { readImage, savePng } from "../../../data/pictures/images.ts";
+import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../../../data/figures/plot.ts";
+import { formatDuration, formatRate, Progress, type ProgressOptions } from "../../../cli/progress.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tessera-sheets-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("plotCurves", () => {
+  test("gives a picture of the asked size with the curves' colours in it", async () => {
+    const steps = Array.from({ length: 400 }, (_, i) => i);
+    const values = steps.map((step) => Math.exp(-step / 100) + 0.01);
+    const panel: Panel = { title: "loss", logScale: true, series: [{ name: "rec", steps, values }] };
+    const picture = await plotCurves([panel, { series: [{ name: "flat", steps: [0, 1], values: [2, 2] }] }], {
+      width: 640,
+      height: 600,
+    });
+    expect([picture.width, picture.height]).toEqual([640, 600]);
+    const path = join(folder, "plot.png");
+    await savePng(path, picture);
+    const { pixels } = await readImage(path);
+    let blue = 0;
+    for (let i = 0; i < pixels.length; i += 3) if (pixels[i] === 0 && pixels[i + 1] === 0x72) blue++;
+    expect(blue > 500).toBe(true);
+  });
+
+  test("draws nothing, one point, gaps, zeros on a log axis and a million points", async () => {
+    const many = Float32Array.from({ length: 1_000_000 }, (_, i) => Math.sin(i / 1e5));
+    const cases: Panel[] = [
+      { series: [] },
+      { series: [{ name: "none", steps: [], values: [] }], logScale: true },
+      { series: [{ name: "one", steps: [4], values: [0] }] },
+      { series: [{ name: "gaps", steps: [0, 1, 2, 3], values: [NaN, 1, Infinity, 0] }], logScale: true },
+      { series: [{ name: "many", steps: many.map((_, i) => i), values: many }] },
+    ];
+    for (const panel of cases) {
+      expect((await plotCurves([panel], { width: 300, height: 200 })).width).toBe(300);
+    }
+    await expect(plotCurves([{ series: [{ name: "bad", steps: [1], values: [] }] }])).rejects.toThrow(
+      'series "bad" has 1 steps and 0 values',
+    );
+  });
+
+  test("smooths without lag, ticks are round", () => {
+    expect(smooth([1, 2, 3], 0)).toEqual([1, 2, 3]);
+    expect(smooth([5, 5, 5], 0.9).every((value) => Math.abs(value - 5) < 1e-12)).toBe(true);
+    const [, middle] = smooth([1, 2, 6], 0.5); // (0.5 * 1 + 2 + 0.5 * 6) / 2
+    expect(middle).toBeCloseTo(2.75, 12);
+    expect(niceTicks(0, 1, 5)).toEqual([0, 0.2, 0.4, 0.6, 0.8, 1]);
+    expect(niceTicks(-7, 23, 4)).toEqual([0, 10, 20]);
+    expect([0, 0.25, 1500, 20000, 2.5e6, 0.00012].map(formatTick)).toEqual([
+      "0",
+      "0.25",
+      "1500",
+      "20k",
+      "2.5M",
+      "1.2e-4",
+    ]);
+  });
+});
+
+describe("cartoons", () => {
+  test("a seed gives the same face in every runtime", async () => {
+    const svg = [0, 1, 2, 3].map(cartoonFaceSvg).join("\n");
+    expect(createHash("sha256").update(svg).digest("hex").slice(0, 16)).toBe("a762e9fe25a829fe");
+    const first = await drawCartoonFace(1, 64), again = await drawCartoonFace(1, 64);
+    expect(again).toEqual(first);
+    // Means, not a hash: another processor's rounding may move a pixel by one level.
+    const mean = (channel: number) =>
+      first.reduce((sum, value, i) => i % 3 === channel ? sum + value : sum, 0) / 4096;
+    [132.24, 123.08, 114.26].forEach((expected, channel) => expect(mean(channel)).toBeCloseTo(expected, 0));
+    expect(await drawCartoonFace(2, 64)).not.toEqual(first);
+  });
+
+  test("puts Math.random back", async () => {
+    const original = Math.random;
+    await Promise.all([drawCartoonFace(1, 16), drawCartoonFace(2, 16)]);
+    expect(Math.random).toBe(original);
+  });
+
+  test("writes a set; a longer one starts with the same faces", async () => {
+    const seen: number[] = [];
+    const short = await writeCartoonFaces(join(folder, "a"), 2, 32, 7, (done) => seen.push(done));
+    const long = await writeCartoonFaces(join(folder, "b"), 3, 32, 7);
+    expect(await readdir(join(folder, "b"))).toEqual(["face_00000.png", "face_00001.png", "face_00002.png"]);
+    expect(seen).toEqual([1, 2]);
+    expect((await readImage(short[1])).pixels).toEqual((await readImage(long[1])).pixels);
+    expect((await readImage(long[2])).pixels).not.toEqual((await readImage(long[1])).pixels);
+  });
+});
+
+describe("Progress", () => {
+  /** A stream that keeps what is written, and a clock that the test turns. */
+  function capture(options: ProgressOptions & { isTTY?: boolean; columns?: number }) {
+    const written: string[] = [];
+    const clock = { time: 0 };
+    const stream = {
+      write: (text: string) => written.push(text),
+      isTTY: options.isTTY,
+      columns: options.columns,
+    };
+    return { written, clock, progress: new Progress({ ...options, stream, now: () => clock.time }) };
+  }
+
+  test("plain lines every few seconds and at the end where there is no terminal", () => {
+    const { written, clock, progress } = capture({ total: 40, label: "train", unit: "step" });
+    for (let step = 1; step <= 40; step++) {
+      clock.time += 500;
+      progress.update(step, `rec ${step}`);
+    }
+    progress.finish("done");
+    progress.finish("done");
+    expect(written).toEqual([
+      "train  25% 10/40 | 2.00 step/s | 5s, 15s left | rec 10\n",
+      "train  50% 20/40 | 2.00 step/s | 10s, 10s left | rec 20\n",
+      "train  75% 30/40 | 2.00 step/s | 15s, 5s left | rec 30\n",
+      "train 100% 40/40 | 2.00 step/s | 20s | rec 40\n",
+      "train 100% 40/40 | 2.00 step/s | 20s | done\n",
+    ]);
+  });
+
+  test("one live line that fits the terminal and hides no cursor", () => {
+    const { written, clock, progress } = capture({ total: 8, isTTY: true, columns: 60 });
+    for (let i = 1; i <= 8; i++) {
+      clock.time += 1000;
+      progress.tick("rec 0.1234");
+    }
+    progress.log("saved");
+    progress.finish();
+    const text = written.join("");
+    const escape = String.fromCharCode(27);
+    expect(text.includes(`${escape}[?25l`)).toBe(false);
+    for (const line of text.split(/[\r\n]/)) {
+      expect(line.replaceAll(`${escape}[K`, "").length < 60).toBe(true);
+    }
+    expect(text).toContain("█");
+    expect(text).toContain(`${escape}[Ksaved\n`);
+    expect(text.endsWith("\n")).toBe(true);
+    const narrow = capture({ total: 8, isTTY: true, columns: 20 });
+    narrow.progress.finish("a long text that cannot be shown here");
+    expect(narrow.written[0].replaceAll(`${escape}[K`, "").trim().length < 20).toBe(true);
+  });
+
+  test("a resumed run counts its own steps for the rate; the total may be unknown", () => {
+    const { clock, progress } = capture({ total: 200, start: 100 });
+    clock.time = 10_000;
+    progress.update(120);
+    expect(progress.line()).toBe(" 60% 120/200 | 2.00 it/s | 10s, 40s left");
+    const open = capture({ unit: "img" });
+    open.clock.time = 8000;
+    open.progress.update(2);
+    expect(open.progress.line()).toBe("2 img | 4.00 s/img | 8s");
+    expect([5, 185, 7385].map(formatDuration)).toEqual(["5s", "3:05", "2:03:05"]);
+    expect([0, 250.4, 0.5].map((rate) => formatRate(rate, "it"))).toEqual([
+      "- it/s",
+      "250 it/s",
+      "2.00 s/it",
+    ]);
+  });
+});

@@ -1,0 +1,225 @@
+// Reading pictures of every kind, the crops, the ranges and the PNG files. The pictures are made here with
+// sharp.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import sharp from "sharp";
+import {
+  cropOffset,
+  flipPicture,
+  type Picture,
+  readImage,
+  resizedDimensions,
+  savePng,
+  toFloats,
+  toPictures,
+  toPixels,
+} from "../../../data/pictures/images.ts";
+import { codeColor, grid, sideBySide, tokenGrid } from "../../../data/figures/sheets.ts";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tessera-images-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Red left, blue right. */
+function halves(width: number, height: number): Picture {
+  const pixels = new Uint8Array(width * height * 3);
+  for (let i = 0; i < width * height; i++) pixels[i * 3 + (i % width < width / 2 ? 0 : 2)] = 255;
+  return { width, height, pixels };
+}
+
+function image({ width, height, pixels }: Picture) {
+  return sharp(pixels, { raw: { width, height, channels: 3 } });
+}
+
+function pixel(picture: Picture, x: number, y: number): number[] {
+  return [...picture.pixels.subarray((y * picture.width + x) * 3, (y * picture.width + x) * 3 + 3)];
+}
+
+function expectNear(actual: number[], expected: number[], tolerance: number): void {
+  actual.forEach((value, i) => {
+    if (Math.abs(value - expected[i]) > tolerance) throw new Error(`[${actual}] is not near [${expected}]`);
+  });
+}
+
+async function messageOf(path: string): Promise<string> {
+  try {
+    await readImage(path, { size: 16 });
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return "no error";
+}
+
+describe("readImage", () => {
+  test("applies the EXIF orientation, also to the sizes", async () => {
+    const path = join(folder, "turned.jpg");
+    // Orientation 6: to be turned a quarter clockwise, so the left side comes to the top.
+    await image(halves(64, 32)).withMetadata({ orientation: 6 }).jpeg({ quality: 95 }).toFile(path);
+    const whole = await readImage(path);
+    expect([whole.width, whole.height]).toEqual([32, 64]);
+    expectNear(pixel(whole, 16, 4), [255, 0, 0], 12);
+    expectNear(pixel(whole, 16, 60), [0, 0, 255], 12);
+    const small = await readImage(path, { size: 16, crop: "none" });
+    expect([small.width, small.height]).toEqual([16, 32]);
+  });
+
+  test("grey, 16-bit, palette, transparent and CMYK pictures become 8-bit RGB", async () => {
+    const grey = join(folder, "grey.jpg");
+    await sharp(new Uint8Array(16 * 16).fill(77), { raw: { width: 16, height: 16, channels: 1 } })
+      .toColourspace("b-w").jpeg({ quality: 100 }).toFile(grey);
+    expect((await sharp(grey).metadata()).channels).toBe(1);
+    expectNear(pixel(await readImage(grey), 8, 8), [77, 77, 77], 1);
+
+    const deep = join(folder, "deep.png");
+    await sharp(Uint16Array.from({ length: 16 * 16 * 3 }, (_, i) => [0, 128, 255][i % 3] * 257), {
+      raw: { width: 16, height: 16, channels: 3 },
+    }).toColourspace("rgb16").png().toFile(deep);
+    expect((await sharp(deep).metadata()).depth).toBe("ushort");
+    expectNear(pixel(await readImage(deep), 8, 8), [0, 128, 255], 1);
+
+    const deepGrey = join(folder, "deepgrey.png");
+    await sharp(new Uint16Array(16 * 16).fill(100 * 257), { raw: { width: 16, height: 16, channels: 1 } })
+      .toColourspace("grey16").png().toFile(deepGrey);
+    expect((await sharp(deepGrey).metadata()).depth).toBe("ushort");
+    expectNear(pixel(await readImage(deepGrey), 8, 8), [100, 100, 100], 1);
+
+    const palette = join(folder, "palette.png");
+    await image(halves(16, 16)).png({ palette: true, colours: 4 }).toFile(palette);
+    expectNear(pixel(await readImage(palette), 2, 2), [255, 0, 0], 4);
+
+    const alpha = join(folder, "alpha.png");
+    const rgba = Uint8Array.from({ length: 16 * 16 * 4 }, (_, i) => [200, 0, 0, i < 512 ? 0 : 255][i % 4]);
+    await sharp(rgba, { raw: { width: 16, height: 16, channels: 4 } }).png().toFile(alpha);
+    const shown = await readImage(alpha);
+    expect(pixel(shown, 3, 2)).toEqual([255, 255, 255]);
+    expect(pixel(shown, 3, 12)).toEqual([200, 0, 0]);
+
+    const greyAlpha = await sharp(Uint8Array.from({ length: 16 * 16 * 2 }, (_, i) => i % 2 === 0 ? 0 : 128), {
+      raw: { width: 16, height: 16, channels: 2 },
+    }).png().toBuffer();
+    expectNear(pixel(await readImage(greyAlpha), 8, 8), [127, 127, 127], 1);
+
+    const cmyk = join(folder, "cmyk.jpg");
+    await image(halves(16, 16)).toColourspace("cmyk").jpeg({ quality: 95 }).toFile(cmyk);
+    expect((await sharp(cmyk).metadata()).space).toBe("cmyk");
+    const printed = await readImage(cmyk, { size: 16 });
+    expect(printed.pixels.length).toBe(16 * 16 * 3);
+    const [red, green, blue] = pixel(printed, 2, 8);
+    expect(red > 180 && green < 90 && blue < 90).toBe(true);
+  });
+
+  test("says which file and why when it cannot be read", async () => {
+    const good = await image(halves(64, 64)).jpeg().toBuffer();
+    const files: Record<string, Uint8Array | string> = {
+      "zero.jpg": new Uint8Array(0),
+      "text.jpg": "<html>404 not found</html>",
+      "noise.png": Uint8Array.from({ length: 300 }, (_, i) => (i * 89) % 256),
+      "short.jpg": good.subarray(0, Math.floor(good.length * 0.6)),
+      "head.jpg": good.subarray(0, 20),
+    };
+    for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
+    expect(await messageOf(join(folder, "zero.jpg"))).toContain("zero.jpg: the file is empty (0 bytes)");
+    expect(await messageOf(join(folder, "text.jpg"))).toContain("text.jpg: this is text, not a picture");
+    expect(await messageOf(join(folder, "noise.png"))).toContain("not a kind of picture that can be read");
+    expect(await messageOf(join(folder, "short.jpg"))).toContain("premature end of JPEG");
+    expect(await messageOf(join(folder, "head.jpg"))).toContain("cannot read the picture");
+    expect(await messageOf(join(folder, "none.jpg"))).toContain("none.jpg: there is no such file");
+    expect(await messageOf(folder)).toContain("it is a folder");
+    for (const name of Object.keys(files)) {
+      expect((await messageOf(join(folder, name))).includes("\n")).toBe(false);
+    }
+  });
+
+  test("resizes the smallest side, then crops at the offsets of the reference", async () => {
+    expect(resizedDimensions(100, 75, 64)).toEqual([85, 64]);
+    expect(resizedDimensions(50, 20, 10)).toEqual([25, 10]);
+    expect(resizedDimensions(5, 4, 2)).toEqual([2, 2]); // 2.5 rounds to the even neighbour
+    expect(cropOffset(85, 64)).toBe(10);
+    expect(cropOffset(85, 64, 0.999)).toBe(20);
+    const ramp: Picture = {
+      width: 40,
+      height: 16,
+      pixels: Uint8Array.from({ length: 40 * 16 * 3 }, (_, i) => Math.floor(i / 3) % 40),
+    };
+    const bytes = await image(ramp).png().toBuffer();
+    expect(pixel(await readImage(bytes, { size: 16 }), 0, 0)[0]).toBe(12);
+    const draws = [0.3, 0.5];
+    const random = await readImage(bytes, { size: 16, crop: "random", random: () => draws.shift() ?? 0 });
+    expect(pixel(random, 0, 0)[0]).toBe(12);
+    expect(draws.length).toBe(0);
+    const cut = await readImage(bytes, { multipleOf: 16 });
+    expect([cut.width, cut.height, pixel(cut, 0, 0)[0]]).toEqual([32, 16, 4]);
+    expect(pixel(flipPicture(cut), 0, 3)).toEqual(pixel(cut, 31, 3));
+    await expect(readImage(bytes, { multipleOf: 32 })).rejects.toThrow("it has 40x16 pixels");
+    const tall = await readImage(bytes, { size: 100, crop: "none" });
+    expect([tall.width, tall.height]).toEqual([250, 100]);
+  });
+});
+
+describe("ranges", () => {
+  test("every byte survives the way to floats and back", () => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+    for (const range of ["signed", "unit"] as const) {
+      expect(toPixels(toFloats(bytes, range), range)).toEqual(bytes);
+    }
+    expect([...toFloats(Uint8Array.of(0, 255), "signed")]).toEqual([-1, 1]);
+    expect([...toFloats(Uint8Array.of(0, 255), "unit")]).toEqual([0, 1]);
+  });
+
+  test("out of range is clamped, halves go up, NaN is black", () => {
+    expect([...toPixels(Float32Array.of(-3, 3, NaN, 0), "signed")]).toEqual([0, 255, 0, 128]);
+    expect([...toPixels(Float32Array.of(-0.1, 1.5, 0.5), "unit")]).toEqual([0, 255, 128]);
+    const [first, second] = toPictures(new Float32Array(2 * 2 * 4 * 3).fill(1), [2, 2, 4, 3]);
+    expect([first.width, first.height, second.pixels[23]]).toEqual([4, 2, 255]);
+    expect(() => toPictures(new Float32Array(5), [1, 1, 1, 3])).toThrow("5 values with shape [1,1,1,3]");
+  });
+});
+
+describe("sheets", () => {
+  test("savePng writes what is read again, and leaves nothing else behind", async () => {
+    const inside = await mkdtemp(join(folder, "png-"));
+    await savePng(join(inside, "a.png"), halves(20, 10));
+    expect(await readdir(inside)).toEqual(["a.png"]);
+    expect((await readImage(join(inside, "a.png"))).pixels).toEqual(halves(20, 10).pixels);
+    expect([...(await readFile(join(inside, "a.png"))).subarray(1, 4)]).toEqual([80, 78, 71]);
+  });
+
+  test("grid puts every picture in its cell", () => {
+    const sheet = grid([halves(4, 4), halves(4, 4), halves(2, 2)], { columns: 2, padding: 1 });
+    expect([sheet.width, sheet.height]).toEqual([11, 11]);
+    expect(pixel(sheet, 0, 0)).toEqual([255, 255, 255]);
+    expect(pixel(sheet, 6, 1)).toEqual([255, 0, 0]);
+    expect(pixel(sheet, 9, 1)).toEqual([0, 0, 255]);
+    expect(pixel(sheet, 1, 6)).toEqual([255, 255, 255]); // the small one stands in the middle of its cell
+    expect(pixel(sheet, 2, 7)).toEqual([255, 0, 0]);
+    expect(() => grid([])).toThrow("no pictures");
+  });
+
+  test("sideBySide writes the names over the columns", async () => {
+    const rows = [[halves(64, 64), halves(64, 64)]];
+    const bare = await sideBySide(rows), named = await sideBySide(rows, { labels: ["before", "after"] });
+    expect(named.width).toBe(bare.width);
+    const band = named.pixels.subarray(0, (named.height - bare.height) * named.width * 3);
+    expect(band.length > 0 && band.some((value) => value < 100)).toBe(true);
+    await expect(sideBySide(rows, { labels: ["one"] })).rejects.toThrow("row 0 has 2 pictures, expected 1");
+  });
+
+  test("tokenGrid paints each code in its own colour", async () => {
+    const indices = Int32Array.of(0, 16383, 16383, 5, 0, 9);
+    const sheet = await tokenGrid(indices, [2, 3], { tile: 8 });
+    expect([sheet.width, sheet.height]).toEqual([24, 16]);
+    indices.forEach((code, i) => {
+      const x = (i % 3) * 8, y = Math.floor(i / 3) * 8;
+      expect(pixel(sheet, x, y)).toEqual(codeColor(code));
+      expect(pixel(sheet, x + 7, y + 7)).toEqual(codeColor(code));
+    });
+    expect((await tokenGrid(indices, [2, 3], { tile: 24, numbers: true })).width).toBe(72);
+    await expect(tokenGrid(indices, [2, 2])).rejects.toThrow("6 indices for 2x2 tiles, expected 4");
+  });
+});

@@ -1,0 +1,58 @@
+// The CPU's addresses: what is alive never overlaps, and a large block slides others down without losing a byte.
+import { expect, test } from "bun:test";
+import { Random } from "../../../../src/index.ts";
+import { Allocator, type Movable } from "../../../../src/backends/wasm/allocator.ts";
+
+const MIB = 2 ** 20;
+
+test("blocks stay apart and keep their contents, wherever they are slid", () => {
+  const allocator = new Allocator(0, 8192 * MIB), random = new Random(3);
+  const alive = new Set<Movable>();
+  const contents = new Map<number, Movable>(); // what stands at an address, in place of gigabytes
+  let moved = 0;
+  for (let step = 0; step < 3000; step++) {
+    const oldest = alive.values().next().value;
+    if (oldest && (alive.size > 8 || random.next() < 0.4)) {
+      const block = [...alive][Math.floor(random.next() * alive.size)];
+      allocator.free(block.at, block.bytes);
+      contents.delete(block.at);
+      alive.delete(block);
+      continue;
+    }
+    const bytes = Math.ceil(random.next() ** 3 * 600 * MIB);
+    allocator.makeRoom(bytes, alive, (to, from, size) => {
+      expect(to).toBeLessThan(from);
+      expect(size).toBeGreaterThanOrEqual(contents.get(from)!.bytes);
+      contents.set(to, contents.get(from)!);
+      contents.delete(from);
+      moved++;
+    });
+    const block = { at: allocator.alloc(bytes), bytes };
+    alive.add(block);
+    contents.set(block.at, block);
+    const ordered = [...alive].sort((a, b) => a.at - b.at);
+    ordered.forEach((b, i) => {
+      expect(contents.get(b.at)).toBe(b);
+      if (i > 0) expect(b.at).toBeGreaterThanOrEqual(ordered[i - 1].at + ordered[i - 1].bytes);
+    });
+  }
+  expect(moved).toBeGreaterThan(20);
+});
+
+test("a large block after a gap takes no addresses for the gap", () => {
+  const allocator = new Allocator(0, 4096 * MIB);
+  const [gap, large] = [128, 512].map((mib) => ({ at: allocator.alloc(mib * MIB), bytes: mib * MIB }));
+  allocator.free(gap.at, gap.bytes);
+  allocator.makeRoom(512 * MIB, [large], (to, from, bytes) => {
+    expect([to, from, bytes]).toEqual([0, 128 * MIB, 512 * MIB]);
+  });
+  expect(large.at).toBe(0);
+  expect(allocator.alloc(512 * MIB)).toBe(512 * MIB);
+  expect(allocator.reserved).toBe(1024 * MIB);
+  // small ones are not worth it
+  const [hole, small] = [32, 16].map((mib) => ({ at: allocator.alloc(mib * MIB), bytes: mib * MIB }));
+  allocator.free(hole.at, hole.bytes);
+  allocator.makeRoom(64 * MIB, [large, small], () => {
+    throw new Error("moved");
+  });
+});

@@ -1,0 +1,292 @@
+// taming's configs: custom_vqgan.yaml as it is, merging and assignments, what cannot be read, and a run by one.
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runCommandLine } from "../../../cli/program.ts";
+import { writeCartoonFaces } from "../../../data/index.ts";
+import { readTamingConfig } from "../../../train/index.ts";
+import { readYaml } from "../../../train/taming/yaml.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+
+const folder = await mkdtemp(join(tmpdir(), "tessera-taming-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** The settings of taming's custom_vqgan.yaml. */
+const custom = `
+model:
+  base_learning_rate: 4.5e-6
+  target: taming.models.vqgan.VQModel
+  params:
+    embed_dim: 256
+    n_embed: 1024
+    ddconfig:
+      double_z: False
+      z_channels: 256
+      resolution: 256
+      in_channels: 3
+      out_ch: 3
+      ch: 128
+      ch_mult: [ 1,1,2,2,4]  # num_down = len(ch_mult)-1
+      num_res_blocks: 2
+      attn_resolutions: [16]
+      dropout: 0.0
+    lossconfig:
+      target: taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator
+      params:
+        disc_conditional: False
+        disc_in_channels: 3
+        disc_start: 10000
+        disc_weight: 0.8
+        codebook_weight: 1.0
+data:
+  target: main.DataModuleFromConfig
+  params:
+    batch_size: 5
+    num_workers: 8
+    train:
+      target: taming.data.custom.CustomTrain
+      params:
+        training_images_list_file: some/training.txt
+        size: 256
+    validation:
+      target: taming.data.custom.CustomTest
+      params:
+        test_images_list_file: some/test.txt
+        size: 256
+`;
+
+async function file(name: string, text: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, text);
+  return path;
+}
+const base = await file("custom_vqgan.yaml", custom);
+
+describe("a config", () => {
+  test("of taming's own is read as it is", async () => {
+    const { notes, ...config } = await readTamingConfig([base]);
+    expect(config).toEqual({
+      from: null,
+      preset: "f16-16384",
+      model: {
+        embedDim: 256,
+        nEmbed: 1024,
+        ddconfig: {
+          zChannels: 256,
+          resolution: 256,
+          inChannels: 3,
+          outCh: 3,
+          ch: 128,
+          chMult: [1, 1, 2, 2, 4],
+          numResBlocks: 2,
+          attnResolutions: [16],
+          dropout: 0,
+          doubleZ: false,
+        },
+        lossconfig: {
+          discStart: 10000,
+          discWeight: 0.8,
+          codebookWeight: 1,
+          // not in the file: the defaults of the class that it names
+          discNumLayers: 3,
+          discNdf: 64,
+          discFactor: 1,
+          perceptualWeight: 1,
+          discLoss: "hinge",
+        },
+      },
+      data: "some/training.txt",
+      val: "some/test.txt",
+      size: 256,
+      batch: 5,
+      baseLr: 4.5e-6,
+      accumulate: null,
+      steps: null,
+      epochs: null,
+    });
+    expect(notes).toEqual(["data.params.num_workers has no effect here"]);
+  });
+
+  test("is changed by those after it, and by assignments last", async () => {
+    const second = await file(
+      "second.yaml",
+      "model: {params: {n_embed: 16384, ddconfig: {ch_mult: [1, 2]}, ckpt_path: last.ckpt, monitor: val/rec_loss}}\n" +
+        "lightning: {trainer: {max_epochs: 3, accumulate_grad_batches: 2, gpus: '0,'}}\n",
+    );
+    const config = await readTamingConfig([base, second], [
+      "model.params.lossconfig.params.disc_num_layers=2",
+      "data.params.batch_size=7",
+      "model.params.ddconfig.attn_resolutions=[8, 16]",
+      "lightning.trainer.max_steps=90",
+    ]);
+    expect(config).toMatchObject({ from: "last.ckpt", batch: 7, epochs: 3, steps: 90, accumulate: 2 });
+    expect(config.model).toMatchObject({
+      nEmbed: 16384,
+      ddconfig: { chMult: [1, 2], attnResolutions: [8, 16], ch: 128 },
+      lossconfig: { discNumLayers: 2, discStart: 10000 },
+    });
+    expect(config.notes).toContain("lightning.trainer.gpus has no effect here");
+  });
+
+  const loss = "model.params.lossconfig";
+  const cases: [string[], string][] = [
+    [
+      ["model.target=taming.models.cond_transformer.Net2NetTransformer"],
+      "model.target is taming.models.cond_transformer.Net2NetTransformer; Tessera knows taming.models.vqgan.VQModel",
+    ],
+    [
+      [`${loss}.target=taming.modules.losses.DummyLoss`],
+      "Tessera knows taming.modules.losses.vqperceptual.VQLPIPS",
+    ],
+    [
+      ["data.params.train.target=taming.data.imagenet.ImageNetTrain"],
+      "Tessera knows taming.data.custom.CustomTrain, taming.data.custom.CustomTest",
+    ],
+    [["data.target=null"], "data.target is missing; Tessera knows main.DataModuleFromConfig"],
+    [["model.params.n_embd=3"], "model.params.n_embd is not known (beside it are"],
+    [[`${loss}.params.disc_strat=3`], `${loss}.params.disc_strat is not known`],
+    [[`${loss}.params.disc_loss=wasserstein`], "Tessera knows hinge, vanilla"],
+    [[`${loss}.params.use_actnorm=true`], "use_actnorm is true, expected false"],
+    [["model.params.n_embed=many"], 'model.params.n_embed is "many", expected a number'],
+    [["model.params.n_embed=null"], "model.params.n_embed is missing"],
+    [["model.params.ddconfig=3"], "model.params.ddconfig is 3, expected a group of settings"],
+    [["model.params.ddconfig.ch_mult=[a]"], "expected a list of numbers"],
+    [["data.params.validation.params.size=128"], "train has size 256 and validation 128"],
+    [["model.params.remap=used.npy"], "remap is"],
+    [["model.params.ignore_keys=[loss]"], "ignore_keys is not read"],
+    [["models.params.n_embed=3"], "models is not known"],
+    [["n_embed"], '"n_embed" is no assignment such as'],
+    [[".=1"], "is no assignment"],
+    [["model.params.n_embed=[1"], "model.params.n_embed=[1: "],
+    [["model.params.n_embed=${model.params.embed_dim}"], "refers to another setting"],
+  ];
+  for (const [assignments, message] of cases) {
+    test(`refused: ${assignments}`, async () => {
+      await expect(readTamingConfig([base], assignments)).rejects.toThrow(message);
+    });
+  }
+
+  test("that is none", async () => {
+    await expect(readTamingConfig([join(folder, "none.yaml")])).rejects.toThrow("there is no such file");
+    await expect(readTamingConfig([await file("a.yaml", "data: {}")])).rejects.toThrow(
+      'there is no "model" in it',
+    );
+    await expect(readTamingConfig([await file("b.yaml", "- 1\n- 2")])).rejects.toThrow(
+      "expected settings such as",
+    );
+    await expect(readTamingConfig([await file("c.yaml", "a: [\n")])).rejects.toThrow(/c\.yaml: .*line/);
+    await expect(readTamingConfig([await file("d.yaml", "<!DOCTYPE html>")])).rejects.toThrow("web page");
+  });
+
+  test("that means harm: aliases without end, deep nesting, odd keys", async () => {
+    const lines = [
+      "a0: &a0 [x, x]",
+      ...Array.from({ length: 30 }, (_, i) => `a${i + 1}: &a${i + 1} [*a${i}, *a${i}]`),
+    ];
+    await expect(readYaml([await file("bomb.yaml", lines.join("\n"))])).rejects.toThrow("bomb.yaml: ");
+    await expect(readYaml([await file("deep.yaml", "[".repeat(100_000))])).rejects.toThrow("deep.yaml: ");
+    const odd = await readYaml([await file("odd.yaml", "__proto__: {polluted: 1}\nconstructor: 2")], [
+      "__proto__.x=1",
+    ]);
+    expect([...odd.keys()]).toEqual(["__proto__", "constructor"]);
+    expect("polluted" in {}).toBe(false);
+  });
+});
+
+describe("finetune --base", () => {
+  const tiny = [
+    "model.params.embed_dim=32",
+    "model.params.n_embed=16",
+    "model.params.ddconfig={z_channels: 32, resolution: 16, ch: 32, ch_mult: [1, 1], num_res_blocks: 1, attn_resolutions: [8]}",
+    "model.params.lossconfig.params={disc_num_layers: 1, disc_ndf: 8, disc_start: 1}",
+    "data.params.train.params.size=16",
+    "data.params.validation.params.size=16",
+    "data.params.batch_size=2",
+  ];
+
+  test("trains with the config's model, pictures and rates; options win", async () => {
+    const faces = join(folder, "faces"), out = join(folder, "runs");
+    await writeCartoonFaces(faces, 5, 16, 1);
+    const names = (await readdir(faces)).map((name) => join(faces, name));
+    const lists = [
+      `data.params.train.params.training_images_list_file=${await file(
+        "train.txt",
+        names.slice(1).join("\n"),
+      )}`,
+      `data.params.validation.params.test_images_list_file=${await file("test.txt", names[0])}`,
+    ];
+    const words = [
+      "finetune",
+      "--base",
+      base,
+      "--no-lpips",
+      "--out",
+      out,
+      "--name",
+      "tamed",
+      ...tiny,
+      ...lists,
+    ];
+    expect(await runCommandLine([...words, "lightning.trainer.max_epochs=1"])).toBe(0);
+    const [run] = await readdir(out);
+    const settings = JSON.parse(await readFile(join(out, run, "config.json"), "utf8"));
+    expect(settings).toMatchObject({
+      batch: 2,
+      steps: 2,
+      size: 16,
+      restartDeadCodes: 0,
+      from: null,
+      crop: "center",
+    });
+    expect(settings.lr).toBeCloseTo(2 * 4.5e-6, 12);
+    expect(settings.model).toMatchObject({
+      embedDim: 32,
+      legacyBeta: true,
+      ddconfig: { ch: 32, attnResolutions: [8] },
+      lossconfig: { discNumLayers: 1, discNdf: 8, discStart: 1, discWeight: 0.8 },
+    });
+
+    // --data takes all that follows, and gives back what is an assignment
+    const data = [
+      "finetune",
+      "--base",
+      base,
+      "--no-lpips",
+      "--out",
+      out,
+      "--name",
+      "end",
+      "--steps",
+      "1",
+      "--data",
+    ];
+    expect(await runCommandLine([...data, faces, ...tiny, ...lists])).toBe(0);
+    const end = (await readdir(out)).find((name) => name.endsWith("_end"))!;
+    const ending = JSON.parse(await readFile(join(out, end, "config.json"), "utf8"));
+    expect([ending.data, ending.model.embedDim]).toEqual([[faces], 32]);
+
+    const checkpoint = join(out, run, "checkpoints", "last.safetensors");
+    const from = [
+      ...words,
+      `model.params.ckpt_path=${checkpoint}`,
+      "--steps",
+      "1",
+      "--batch",
+      "3",
+      "--lr",
+      "1e-4",
+    ];
+    expect(await runCommandLine(from.with(from.indexOf("tamed"), "warm"))).toBe(0);
+    const warm = (await readdir(out)).find((name) => name.endsWith("_warm"))!;
+    expect(JSON.parse(await readFile(join(out, warm, "config.json"), "utf8"))).toMatchObject({
+      ...{ from: checkpoint, batch: 3, lr: 1e-4, steps: 1 },
+      model: { lossconfig: { discStart: 1 } },
+    });
+  });
+
+  test("assignments need a config", async () => {
+    expect(await runCommandLine(["finetune", "--scratch", "model.params.n_embed=3"])).toBe(2);
+  });
+});
