@@ -1,0 +1,376 @@
+// The contract between operations and hardware, as data: what each kernel is called with (`Calls`), and what is known of a
+// call without running it (`kernels`). A new kernel begins here; the compiler then names every table that lacks it.
+import type { Shape, Slot } from "./buffer.ts";
+
+export type UnaryOp =
+  | "abs"
+  | "sign"
+  | "exp"
+  | "log"
+  | "sqrt"
+  | "square"
+  | "relu"
+  | "leakyRelu" // p0 = slope
+  | "sigmoid"
+  | "swish"
+  | "tanh"
+  | "softplus"
+  | "clamp" // p0 = low, p1 = high
+  | "affine"; // p0 * x + p1
+
+/** The last three are derivatives: `g` (first operand) times what depends on the second operand. */
+export type BinaryOp =
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "maximum"
+  | "minimum"
+  | "greater" // 1 where a > b, else 0
+  | "equal" // 1 where a = b, else 0
+  | "swishGrad" // g * d swish(x) / dx
+  | "reluGrad" // g where y > 0, else 0
+  | "leakyReluGrad"; // g where y > 0, else p0 * g
+
+/** Element (o, i) of a binary operand lies at o * outer + i * inner; inner is 0 (broadcast) or 1. */
+export interface Walk {
+  readonly outer: number;
+  readonly inner: 0 | 1;
+}
+
+/** Geometry of a convolution. Images are [batch, height, width, channels]. */
+export interface ConvSpec {
+  readonly batch: number;
+  /** Height, width and channels of the input as stored, before `upsample`. */
+  readonly height: number;
+  readonly width: number;
+  readonly inChannels: number;
+  readonly outHeight: number;
+  readonly outWidth: number;
+  readonly outChannels: number;
+  readonly kernel: readonly [number, number];
+  readonly stride: number;
+  readonly padTop: number;
+  readonly padLeft: number;
+  /** 2: the input is first enlarged by nearest neighbour, without ever being stored so. */
+  readonly upsample: 1 | 2;
+}
+
+/** Geometry of a group norm over [batch, pixels, channels]. */
+export interface NormSpec {
+  readonly batch: number;
+  readonly pixels: number;
+  readonly channels: number;
+  readonly groups: number;
+  readonly eps: number;
+  /** Multiply the result t by sigmoid(t). */
+  readonly swish: boolean;
+}
+
+/** Geometry of a pooling over windows of size x size. */
+export interface PoolSpec {
+  readonly batch: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  readonly outHeight: number;
+  readonly outWidth: number;
+  readonly size: number;
+  readonly stride: number;
+}
+
+/** One Adam update. */
+export interface AdamSpec {
+  readonly lr: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  /** 1 on the first step. */
+  readonly step: number;
+  /** The gradient comes multiplied by this, and elements where it is not finite are left as they are. Default: as it is. */
+  readonly lossScale?: number;
+}
+
+/** What each kernel is called with. Operands lie in row-major order without gaps, unless strides are given. */
+export interface Calls {
+  /** out = value, in f32. */
+  readonly fill: { readonly out: Slot; readonly value: number };
+  readonly unary: {
+    readonly op: UnaryOp;
+    readonly x: Slot;
+    readonly out: Slot;
+    readonly p0: number;
+    readonly p1: number;
+  };
+  /** out [outer, inner] = op(a, b). */
+  readonly binary: {
+    readonly op: BinaryOp;
+    readonly a: Slot;
+    readonly aWalk: Walk;
+    readonly b: Slot;
+    readonly bWalk: Walk;
+    readonly out: Slot;
+    readonly outer: number;
+    readonly inner: number;
+    readonly p0: number;
+  };
+  /** out = x for every index of `shape`; f32 becomes f16 and back where their item sizes differ. */
+  readonly copy: {
+    readonly x: Slot;
+    readonly xStrides: readonly number[];
+    readonly out: Slot;
+    readonly outStrides: readonly number[];
+    readonly shape: Shape;
+  };
+  /** Sum of each row of x [rows, columns]. */
+  readonly sumRows: { readonly x: Slot; readonly out: Slot; readonly rows: number; readonly columns: number };
+  /** Sum of each column of x [rows, columns]. */
+  readonly sumColumns: {
+    readonly x: Slot;
+    readonly out: Slot;
+    readonly rows: number;
+    readonly columns: number;
+  };
+  /**
+   * out[i] = table[indices[i]]. An index outside the table throws where the indices can be read at once; a GPU, which cannot
+   * stop, keeps it within the table's buffer: the row is wrong, but no other tensor's memory.
+   */
+  readonly gather: {
+    readonly indices: Slot;
+    readonly table: Slot;
+    readonly out: Slot;
+    readonly columns: number;
+  };
+  /** table[indices[i]] += rows[i], in the order of i, so that sums are reproducible. Indices as for `gather`. */
+  readonly scatterAdd: {
+    readonly indices: Slot;
+    readonly rows: Slot;
+    readonly table: Slot;
+    readonly columns: number;
+  };
+  /** out [m, n] = a [m, k] b, where b is [k, n], or [n, k] if transposeB. */
+  readonly matmul: {
+    readonly a: Slot;
+    readonly b: Slot;
+    readonly out: Slot;
+    readonly m: number;
+    readonly k: number;
+    readonly n: number;
+    readonly transposeB: boolean;
+  };
+  readonly conv2d: {
+    readonly x: Slot;
+    readonly weight: Slot;
+    readonly bias: Slot | null;
+    /** Added to the output. */
+    readonly residual: Slot | null;
+    readonly out: Slot;
+    readonly spec: ConvSpec;
+  };
+  readonly conv2dInputGrad: {
+    readonly g: Slot;
+    readonly weight: Slot;
+    readonly out: Slot;
+    readonly spec: ConvSpec;
+  };
+  readonly conv2dWeightGrad: {
+    readonly x: Slot;
+    readonly g: Slot;
+    readonly out: Slot;
+    readonly spec: ConvSpec;
+  };
+  /** out = softmax(scale x) along each row. */
+  readonly softmax: {
+    readonly x: Slot;
+    readonly out: Slot;
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+  };
+  /** Gradient of softmax(scale x) given its output y. */
+  readonly softmaxGrad: {
+    readonly y: Slot;
+    readonly g: Slot;
+    readonly out: Slot;
+    readonly rows: number;
+    readonly columns: number;
+    readonly scale: number;
+  };
+  /** Index of the row of codebook [codes, channels] nearest to each row of z [count, channels]; the lowest wins ties. */
+  readonly nearestCode: {
+    readonly z: Slot;
+    readonly codebook: Slot;
+    readonly out: Slot;
+    readonly count: number;
+    readonly codes: number;
+    readonly channels: number;
+  };
+  /** stats: per sample and group, mean then 1/sqrt(variance + eps): [batch, groups, 2]. */
+  readonly groupNorm: {
+    readonly x: Slot;
+    readonly weight: Slot;
+    readonly bias: Slot;
+    readonly out: Slot;
+    readonly stats: Slot;
+    readonly spec: NormSpec;
+  };
+  /** The statistics alone. */
+  readonly groupNormStats: { readonly x: Slot; readonly stats: Slot; readonly spec: NormSpec };
+  /** The same output again from saved stats; x may be some rows of what the stats were taken of. */
+  readonly groupNormApply: {
+    readonly x: Slot;
+    readonly weight: Slot;
+    readonly bias: Slot;
+    readonly stats: Slot;
+    readonly out: Slot;
+    readonly spec: NormSpec;
+  };
+  readonly groupNormGrad: {
+    readonly x: Slot;
+    readonly weight: Slot;
+    readonly bias: Slot;
+    readonly stats: Slot;
+    readonly g: Slot;
+    readonly xGrad: Slot;
+    readonly weightGrad: Slot;
+    readonly biasGrad: Slot;
+    readonly spec: NormSpec;
+  };
+  /** A window may hang over the lower and right edge (ceil mode); only pixels inside count. */
+  readonly maxPool2d: { readonly x: Slot; readonly out: Slot; readonly spec: PoolSpec };
+  /** The gradient goes to the first maximum of each window in raster order. */
+  readonly maxPool2dGrad: { readonly x: Slot; readonly g: Slot; readonly out: Slot; readonly spec: PoolSpec };
+  /** Per pixel: sum over c of weight_c (a_c/|a| - b_c/|b|)^2. */
+  readonly lpipsDistance: {
+    readonly a: Slot;
+    readonly b: Slot;
+    readonly weight: Slot;
+    readonly out: Slot;
+    readonly pixels: number;
+    readonly channels: number;
+  };
+  /** Gradient to a, given the gradient g of each pixel's distance; 0 where |a| is 0. */
+  readonly lpipsDistanceGrad: {
+    readonly a: Slot;
+    readonly b: Slot;
+    readonly weight: Slot;
+    readonly g: Slot;
+    readonly out: Slot;
+    readonly pixels: number;
+    readonly channels: number;
+  };
+  /** Updates param and both moments in place. */
+  readonly adam: {
+    readonly param: Slot;
+    readonly grad: Slot;
+    readonly expAvg: Slot;
+    readonly expAvgSq: Slot;
+    readonly spec: AdamSpec;
+  };
+}
+
+export type KernelName = keyof Calls;
+
+/** What one backend offers: a function for each kernel. One that is missing does not compile. */
+export type KernelTable = { readonly [K in KernelName]: (call: Calls[K]) => void };
+
+/** What is known of a call without running it. */
+export interface KernelFacts<Call> {
+  readonly reads: (call: Call) => readonly (Slot | null)[];
+  readonly writes: (call: Call) => readonly Slot[];
+  /** Operations of the definition; a multiply-add counts two. A rough count for what is not a product. */
+  readonly flops: (call: Call) => number;
+}
+
+const convFlops = (s: ConvSpec): number =>
+  2 * s.batch * s.outHeight * s.outWidth * s.outChannels * s.inChannels * s.kernel[0] * s.kernel[1];
+const normSize = (s: NormSpec): number => s.batch * s.pixels * s.channels;
+const poolFlops = (s: PoolSpec): number => s.batch * s.outHeight * s.outWidth * s.channels * s.size * s.size;
+
+/** The facts of every kernel. */
+export const kernels: { readonly [K in KernelName]: KernelFacts<Calls[K]> } = {
+  fill: { reads: () => [], writes: (c) => [c.out], flops: () => 0 },
+  unary: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.out.length },
+  binary: { reads: (c) => [c.a, c.b], writes: (c) => [c.out], flops: (c) => c.out.length },
+  copy: { reads: (c) => [c.x], writes: (c) => [c.out], flops: () => 0 },
+  sumRows: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.x.length },
+  sumColumns: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.x.length },
+  gather: { reads: (c) => [c.indices, c.table], writes: (c) => [c.out], flops: () => 0 },
+  scatterAdd: {
+    reads: (c) => [c.indices, c.rows, c.table],
+    writes: (c) => [c.table],
+    flops: (c) => c.rows.length,
+  },
+  matmul: { reads: (c) => [c.a, c.b], writes: (c) => [c.out], flops: ({ m, k, n }) => 2 * m * k * n },
+  conv2d: {
+    reads: (c) => [c.x, c.weight, c.bias, c.residual],
+    writes: (c) => [c.out],
+    flops: (c) => convFlops(c.spec),
+  },
+  conv2dInputGrad: {
+    reads: (c) => [c.g, c.weight],
+    writes: (c) => [c.out],
+    flops: (c) => convFlops(c.spec),
+  },
+  conv2dWeightGrad: { reads: (c) => [c.x, c.g], writes: (c) => [c.out], flops: (c) => convFlops(c.spec) },
+  softmax: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => 5 * c.x.length },
+  softmaxGrad: { reads: (c) => [c.y, c.g], writes: (c) => [c.out], flops: (c) => 5 * c.y.length },
+  nearestCode: {
+    reads: (c) => [c.z, c.codebook],
+    writes: (c) => [c.out],
+    flops: (c) => 2 * c.count * c.codes * c.channels,
+  },
+  groupNorm: {
+    reads: (c) => [c.x, c.weight, c.bias],
+    writes: (c) => [c.out, c.stats],
+    flops: (c) => 10 * normSize(c.spec),
+  },
+  groupNormStats: { reads: (c) => [c.x], writes: (c) => [c.stats], flops: (c) => 4 * normSize(c.spec) },
+  groupNormApply: {
+    reads: (c) => [c.x, c.weight, c.bias, c.stats],
+    writes: (c) => [c.out],
+    flops: (c) => 6 * normSize(c.spec),
+  },
+  groupNormGrad: {
+    reads: (c) => [c.x, c.weight, c.bias, c.stats, c.g],
+    writes: (c) => [c.xGrad, c.weightGrad, c.biasGrad],
+    flops: (c) => 29 * normSize(c.spec),
+  },
+  maxPool2d: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
+  maxPool2dGrad: { reads: (c) => [c.x, c.g], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
+  lpipsDistance: {
+    reads: (c) => [c.a, c.b, c.weight],
+    writes: (c) => [c.out],
+    flops: (c) => 9 * c.a.length,
+  },
+  lpipsDistanceGrad: {
+    reads: (c) => [c.a, c.b, c.weight, c.g],
+    writes: (c) => [c.out],
+    flops: (c) => 12 * c.a.length,
+  },
+  adam: {
+    reads: (c) => [c.param, c.grad, c.expAvg, c.expAvgSq],
+    writes: (c) => [c.param, c.expAvg, c.expAvgSq],
+    flops: (c) => 12 * c.param.length,
+  },
+};
+
+/**
+ * Checks that every operand of a call lies inside its own buffer. The one place in which launches are checked.
+ * @throws RangeError naming the kernel, the elements asked for and what the buffer has
+ */
+export function checkBounds<K extends KernelName>(name: K, call: Calls[K]): void {
+  const { reads, writes } = kernels[name];
+  for (const slot of reads(call)) if (slot) checkSlot(name, slot);
+  for (const slot of writes(call)) checkSlot(name, slot);
+}
+
+function checkSlot(name: KernelName, { buffer, offset, length, itemBytes }: Slot): void {
+  if (offset >= 0 && length >= 0 && (offset + length) * itemBytes <= buffer.bytes) return;
+  throw new RangeError(
+    `${name}: elements ${offset} to ${
+      offset + length
+    } of ${itemBytes} bytes each do not lie in a buffer of ` +
+      `${buffer.bytes} bytes`,
+  );
+}
