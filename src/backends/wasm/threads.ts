@@ -70,8 +70,15 @@ export function addScheduler(m: ModuleBuilder): void {
   });
 }
 
-/** How many threads compute, the main thread included: TESSERA_THREADS, or one per core up to 16. */
+/** Asked for and not imported, so that this file loads in web pages too, which have no such threads. */
+const workerThreads = globalThis.process?.getBuiltinModule?.("node:worker_threads");
+
+/**
+ * How many threads compute, the main thread included: TESSERA_THREADS, or one per core up to 16. In a web page it is one:
+ * no worker takes a tile there, so that the page's thread never has to wait, which it must not.
+ */
 export function threadCount(): number {
+  if (!workerThreads) return 1;
   const wish = Number(globalThis.process?.env.TESSERA_THREADS);
   return wish >= 1 ? Math.floor(wish) : Math.min(16, navigator.hardwareConcurrency);
 }
@@ -82,10 +89,9 @@ export function startWorkers(
   memory: WebAssembly.Memory,
   scratch: readonly number[],
 ): void {
-  // asked for here and not imported, so that the file loads in browsers too
-  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  if (!workerThreads) return;
   for (const at of scratch) {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+    const worker = new workerThreads.Worker(new URL("./worker.ts", import.meta.url), {
       workerData: { bytes, memory, scratch: at, failed: ARGUMENTS / 4 + FAILED, waiting: REMAINING / 4 },
     });
     worker.unref(); // a sleeping worker must not keep the process alive

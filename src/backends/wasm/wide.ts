@@ -6,8 +6,8 @@ export const WIDE_FLAGS = ["--experimental-wasm-revectorize", "--no-wasm-bounds-
  * Whether V8 was asked to (`deno task fast`). It joins only what has no bounds check in between. The checks are not missed:
  * the memory is all that 32-bit addresses reach.
  */
-export const WIDE = "Deno" in globalThis && globalThis.process.arch === "x64" &&
-  WIDE_FLAGS.every((flag) => globalThis.process.env.DENO_V8_FLAGS?.includes(flag));
+export const WIDE = "Deno" in globalThis && globalThis.process?.arch === "x64" &&
+  WIDE_FLAGS.every((flag) => globalThis.process?.env.DENO_V8_FLAGS?.includes(flag));
 
 /** Byte offsets of the vectors that a kernel treats together, and their bytes. Their stores must be neighbours in the code. */
 export const ABREAST: readonly number[] = WIDE ? [0, 16] : [0];

@@ -9,8 +9,10 @@ export const PIXELS = 6;
 export const PANEL = WIDE ? 16 : 8;
 /** Byte offsets of the vectors of a panel's row. */
 export const PANEL_VECTORS = Array.from({ length: PANEL / 4 }, (_, j) => 16 * j);
+/** Bytes of a micro-kernel's sums. */
+export const TILE_BYTES = PIXELS * PANEL * 4;
 /** Bytes at the start of a worker's scratch for the results of the micro-kernel, and 16 numbers. */
-export const ACCUMULATORS = PIXELS * PANEL * 4 + 64;
+export const ACCUMULATORS = TILE_BYTES + 64;
 
 /**
  * micro(table, panel, runs, run bytes, input row bytes, out): 6 pixels x a panel of channels.
