@@ -1,4 +1,4 @@
-// A backend that computes nothing and counts: what a program would take of memory and of work is known without running it.
+// A backend that computes nothing and counts: it tells how much memory and work a program would take.
 import type { Backend } from "./backend.ts";
 import type { Buffer, DType, Values } from "./buffer.ts";
 import { type Calls, checkBounds, type KernelName, kernels } from "./kernels.ts";
@@ -7,7 +7,7 @@ import { type Calls, checkBounds, type KernelName, kernels } from "./kernels.ts"
 export interface Work {
   /** Operations of the definition. */
   readonly flops: number;
-  /** That must be read and written at least. */
+  /** The least that must be read and written. */
   readonly bytes: number;
 }
 
@@ -32,10 +32,10 @@ export class CountingBackend implements Backend {
   /** The most bytes held at a time, and those of the largest tensor. */
   peak = 0;
   largest = 0;
-  /** What was asked of each kernel. */
+  /** The work of each kernel so far. */
   readonly totals = new Map<KernelName, Total>();
 
-  /** What was asked of all kernels. */
+  /** The work of all kernels so far. */
   get total(): Total {
     return [...this.totals.values()].reduce(add, { calls: 0, flops: 0, bytes: 0 });
   }

@@ -1,11 +1,11 @@
-// DEBUG=2: a line for each kernel that a backend runs, with its sizes, its time, and the rates that follow.
+// What DEBUG=2 prints: a line for each kernel that a backend runs, with its sizes, time and rates.
 import type { Backend } from "./backend.ts";
 import { workOf } from "./counting.ts";
 import type { Calls, KernelName } from "./kernels.ts";
 
 /**
- * Has the backend write a line for each kernel from now on, and returns it. On a GPU the time is that of asking: the kernel
- * runs later, and bench/webgpu_step.ts has the GPU's own clock.
+ * Makes the backend write a line for each kernel from now on, and returns it. A GPU runs a kernel later, so that the time is
+ * only what it took to ask for it; bench/webgpu_step.ts measures by the GPU's own clock.
  */
 export function profiled<B extends Backend>(backend: B, write: (line: string) => void): B {
   const run = backend.run.bind(backend);
@@ -14,7 +14,7 @@ export function profiled<B extends Backend>(backend: B, write: (line: string) =>
     run(name, call);
     const ms = performance.now() - start;
     const { flops, bytes } = workOf(name, call);
-    const rate = (amount: number) => (amount / ms / 1e6).toFixed(1);
+    const rate = (amount: number) => (amount / Math.max(ms, 1e-3) / 1e6).toFixed(1); // a clock may be coarse
     const rates = `${rate(flops)} GFLOP/s ${rate(bytes)} GB/s`;
     write(`${backend.name} ${name} ${sizesOf(call)} ${ms.toFixed(3)} ms ${rates}`);
   };

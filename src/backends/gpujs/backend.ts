@@ -1,5 +1,5 @@
 // The reference backend: every kernel by its definition, one plain function for one output element (kernels/). It is
-// slow, and meant to be read, and to be what the others are compared with.
+// slow. It is there to be read, and for the others to be compared with.
 import { type Backend, checkIndices } from "../backend.ts";
 import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
 import { type Calls, checkBounds, type ConvSpec, type KernelName, type NormSpec } from "../kernels.ts";
@@ -23,7 +23,7 @@ import { maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
 import { dotRow, maxRow, softmax, softmaxGrad, softmaxSum, sumColumn, sumRow } from "./kernels/reduce.ts";
 import { floats, GpuJsBuffer, ints, whole } from "./memory.ts";
 
-/** What runs each kernel of the contract, by one or several functions of kernels/. */
+/** Runs each kernel of the contract by one or several functions of kernels/. */
 const runs: { readonly [K in KernelName]: (compiler: Compiler, call: Calls[K]) => void } = {
   fill: (_, { out, value }) => void floats(out).fill(value),
 
@@ -44,7 +44,7 @@ const runs: { readonly [K in KernelName]: (compiler: Compiler, call: Calls[K]) =
     compiler.run(binary, floats(out), [outer * inner], walks, [floats(a), floats(b), p0], functions);
   },
 
-  /** A loop: a kernel cannot choose where it writes, and integers must keep bits that no float has. */
+  /** A loop, since a kernel cannot choose where it writes, and integers may have bits that floats do not keep. */
   copy: (_, { x, xStrides, out, outStrides, shape }) => {
     const from = ints(x), to = ints(out);
     const walk = (axis: number, at: number, place: number) => {
@@ -71,7 +71,7 @@ const runs: { readonly [K in KernelName]: (compiler: Compiler, call: Calls[K]) =
     compiler.run(gather, floats(out), extent, { columns }, [ints(indices), floats(table)]);
   },
 
-  /** table[indices[i], c] += rows[i, c]. A loop: a kernel cannot choose where it writes. */
+  /** table[indices[i], c] += rows[i, c]. A loop, since a kernel cannot choose where it writes. */
   scatterAdd: (_, { indices, rows, table, columns }) => {
     const to = floats(table), from = floats(rows), index = ints(indices);
     checkIndices(index, table.length / columns);
@@ -212,7 +212,7 @@ export class GpuJsBackend implements Backend {
     return buffer;
   }
 
-  /** The garbage collector does the rest. */
+  /** The garbage collector frees the memory. */
   free(buffer: Buffer): void {
     this.#reservedBytes -= buffer.bytes;
   }

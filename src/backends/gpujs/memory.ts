@@ -23,7 +23,7 @@ export class GpuJsBuffer implements Buffer {
   }
 }
 
-/** All of a buffer that this backend made. */
+/** A buffer as this backend made it. */
 export function whole(buffer: Buffer): GpuJsBuffer {
   if (buffer instanceof GpuJsBuffer) return buffer;
   throw new Error("gpujs: the tensor lives on another device");

@@ -1,4 +1,4 @@
-// The CPU backend: memory of WebAssembly, and the table of what launches each kernel on it.
+// The CPU backend: memory of WebAssembly, and the table of the functions that launch each kernel on it.
 import type { Backend } from "../backend.ts";
 import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
 import { type Calls, checkBounds, type KernelName } from "../kernels.ts";
@@ -12,7 +12,7 @@ import { softmax, softmaxGrad, sumColumns, sumRows } from "./launch/reduction.ts
 import { addressOf, Machine, WasmBuffer } from "./machine.ts";
 import { WIDE } from "./wide.ts";
 
-/** What lays out the arguments of each kernel, cuts the work into tiles and runs them on all threads. */
+/** Each function lays out the arguments of its kernel, cuts the work into tiles and runs them on all threads. */
 const launches: { readonly [K in KernelName]: (machine: Machine, call: Calls[K]) => void } = {
   fill,
   unary,
@@ -44,7 +44,7 @@ export class WasmBackend implements Backend {
   readonly name = "cpu";
   readonly hasF16 = false;
   readonly #machine = new Machine();
-  /** Those that are alive. */
+  /** All buffers that are not freed yet. */
   readonly #buffers = new Set<WasmBuffer>();
 
   get description(): string {
@@ -73,7 +73,7 @@ export class WasmBackend implements Backend {
 
   alloc(bytes: number): Buffer {
     const { allocator } = this.#machine;
-    // no kernel runs now, so that buffers are all there is in memory, and nobody holds an address
+    // no kernel is running, so nothing but buffers lies in memory, and nobody holds an address
     allocator.makeRoom(bytes, this.#buffers, (to, from, size) => {
       this.#machine.look("i32", to, (from - to + size) / 4).copyWithin(0, (from - to) / 4);
     });
@@ -93,7 +93,7 @@ export class WasmBackend implements Backend {
   }
 
   read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
-    // slice() of a view on shared memory is a copy in memory of its own
+    // slice() of a view on shared memory copies into memory of its own
     return Promise.resolve(this.#machine.look(dtype, addressOf(buffer) + offset * 4, length).slice());
   }
 

@@ -5,10 +5,10 @@ import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
 import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./threads.ts";
 
 const PAGE = 65536;
-/** What each thread has to itself. */
+/** Memory that each thread has to itself. */
 export const SCRATCH_BYTES = 2 * 2 ** 20;
 
-/** A range of the memory. The allocator may move it when another is made, so nobody keeps its address beyond a kernel. */
+/** A range of the memory. The allocator may move it when another buffer is made, so its address holds for one kernel only. */
 export class WasmBuffer implements Buffer, Movable {
   at: number;
   readonly bytes: number;
@@ -33,8 +33,8 @@ export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
 /**
- * Address space for all tensors at once, since V8 can miss a growth in a worker that is just starting. The system gives
- * memory to pages only when they are touched; where it refuses to promise 4 GiB, less is asked.
+ * Reserves addresses for all tensors at once, since a worker that is just starting can miss that the memory has grown
+ * (in V8). Pages take memory only once they are touched. Where the system refuses to promise 4 GiB, less is asked for.
  */
 function reserve(): WebAssembly.Memory {
   for (let pages = MAX_PAGES;; pages /= 2) {
@@ -51,13 +51,13 @@ export class Machine {
   /** Whether multiply and add are fused (relaxed SIMD). */
   readonly relaxedSimd: boolean;
   readonly allocator: Allocator;
-  /** Whether every product of a convolution is one that the definition has: Winograd's way is left alone. */
+  /** Whether convolutions are computed by their definition alone, and never by Winograd's way. */
   exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
   readonly #memory: WebAssembly.Memory;
   readonly #index: Map<string, number>;
   readonly #run: Run;
   readonly #alone: Run[];
-  /** Started by the first job that can be shared: reading a checkpoint needs no threads. */
+  /** They are started by the first job that can be shared, since reading a checkpoint needs no threads. */
   readonly #workers: { readonly bytes: Uint8Array<ArrayBuffer>; started: boolean };
   readonly #ints: Int32Array;
   readonly #floats: Float32Array;
@@ -81,7 +81,7 @@ export class Machine {
     this.#workers = { bytes, started: false };
   }
 
-  /** A window on the memory. */
+  /** A view of the memory. */
   look(dtype: DType, address: number, length: number): TypedArray {
     const { buffer } = this.#memory;
     return dtype === "i32"
@@ -89,7 +89,7 @@ export class Machine {
       : new Float32Array(buffer, address, length);
   }
 
-  /** Runs `body` with temporary memory. No buffer is moved for it: the addresses of a kernel's operands stay valid. */
+  /** Runs `body` with temporary memory. This moves no buffer, so addresses of operands stay valid. */
   with<T>(bytes: number, body: (address: number) => T): T {
     const address = this.allocator.alloc(bytes);
     try {
@@ -99,7 +99,7 @@ export class Machine {
     }
   }
 
-  /** Runs a kernel on its tiles; arguments are words, except those whose place is in `floats`. */
+  /** Runs a kernel on its tiles. Arguments are integers, except those whose index is in `floats`. */
   launch(kernel: string, tiles: number, args: ArrayLike<number>, floats: readonly number[] = []): void {
     if (tiles <= 0) return;
     const index = this.#index.get(kernel);

@@ -21,7 +21,7 @@ import { addWinogradSmall } from "./winograd_small.ts";
 /** 4 GiB: all that 32-bit addresses reach. */
 export const MAX_PAGES = 65536;
 
-/** Whether the engine validates the fused multiply-add of relaxed SIMD. One unknown opcode would fail a whole module. */
+/** Whether the engine knows the fused multiply-add of relaxed SIMD. One unknown opcode would make the whole module fail. */
 export function hasRelaxedSimd(): boolean {
   const m = new ModuleBuilder(true);
   m.fn("probe", [], [], (f) => {

@@ -1,4 +1,4 @@
-// Which code is nearest, and rows of a table taken and added to by index: the kernels of the quantizer.
+// The kernels of the quantizer: the nearest code, and rows of a table by index.
 import { type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, v } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
@@ -19,7 +19,7 @@ export function addCodebook(m: ModuleBuilder): void {
  * arguments: z, packed codebook, norms, out, count, channels, codes
  */
 function addNearestCode(m: ModuleBuilder): void {
-  // norms of a panel's 8 codes; places beyond the last code are infinitely far
+  // norms of a panel's codes; those beyond the last code are infinite, so that they are never nearest
   kernel(m, "codeNorms", (f, tile) => {
     const channels = f.let(argument(5));
     const panel = f.let(i32.add(argument(1), i32.mul(tile, i32.mul(channels, PANEL * 4))));
@@ -116,7 +116,7 @@ function addRowMoves(m: ModuleBuilder): void {
       bytes,
     );
   });
-  // one tile for all: the order of additions is the order of the indices
+  // a single tile, so that rows are added in the order of the indices
   kernel(m, "scatterAdd", (f) => {
     const columns = f.let(argument(4));
     const bytes = f.let(i32.shl(columns, 2));

@@ -1,6 +1,6 @@
-// Convolution kernels: weights packed in panels of output channels, pixels taken 6 at a time (micro.ts). A tile
-// copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
-// and matrix products read in place.
+// Convolutions by their definition: weights are packed in panels of output channels, and pixels are taken 6 at a time
+// (micro_kernel.ts). A tile copies its padded (and enlarged) input block to scratch, so that the inner loop meets no
+// borders. 1x1 convolutions and matrix products read in place.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
@@ -186,7 +186,10 @@ export function storePixel(
   });
 }
 
-/** out = sums of 2x2 pixels of x: the gradient of nearest-neighbour enlargement. Arguments: x, out, width, channels; a tile is an output row. */
+/**
+ * out = sums of 2x2 pixels of x, which is the gradient of nearest-neighbour enlargement.
+ * arguments: x, out, width, channels. A tile is an output row.
+ */
 export function addSumQuads(m: ModuleBuilder): void {
   kernel(m, "sumQuads", (f, tile) => {
     const n = f.let(argument(3));

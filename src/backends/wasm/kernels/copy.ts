@@ -4,7 +4,7 @@ import { i32 } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
 import { kernel } from "./kernel.ts";
 
-/** Dimensions that a copy can have. */
+/** The most dimensions of a copy. */
 export const MAX_RANK = 6;
 
 /** arguments: from, to, rows, rows a tile, then size, from-stride and to-stride (bytes) of each of 6 dimensions */

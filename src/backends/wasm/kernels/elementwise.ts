@@ -13,7 +13,7 @@ type Unary = (f: Fn, x: V128, p0: V128, p1: V128) => V128;
 const unaryOps: Record<UnaryOp, Unary> = {
   abs: (_, x) => v.abs(x),
   sign: (f, x) => v.sub(v.and(v.gt(x, f.splat(0)), f.splat(1)), v.and(v.lt(x, f.splat(0)), f.splat(1))),
-  // the function beneath ends at the least normal number
+  // the function of math.ts ends at the least normal number
   exp: (f, x) => v.select(f.splat(0), exp(f, x), v.lt(x, f.splat(-87.3))),
   log: (f, x) => log(f, x),
   sqrt: (_, x) => v.sqrt(x),

@@ -1,4 +1,4 @@
-// What kernels are written with: how one is added to the module, and how a row of numbers is walked by vectors.
+// What kernels are written with: how one is added to the module, and how a row of numbers is passed over by vectors.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, f32, i32, type Local, type V128 } from "../assembler/expressions.ts";
 import { ABREAST } from "../wide.ts";
@@ -12,7 +12,7 @@ export function kernel(
   m.fn(name, ["i32", "i32"], [], (f) => body(f, f.param(0, "i32"), f.param(1, "i32")));
 }
 
-/** What is left, but no more than `limit`. */
+/** `left`, but no more than `limit`. */
 export const atMost = (f: Fn, limit: number, left: Ex<"i32">): Local<"i32"> =>
   f.let(i32.min(f.let(left), f.let(i32.const(limit))));
 
@@ -55,7 +55,7 @@ export function storeLanes(
   for (const lane of [1, 2]) f.if(i32.gt(left, lane), () => f.storeF32(at, f32.lane(last, lane), 4 * lane));
 }
 
-/** out[i] = value(at, offset) for i < n, where at + offset is the byte offset of i. Nothing behind is written. */
+/** out[i] = value(at, offset) for i < n, where at + offset is the byte offset of i. Nothing else is written. */
 export function storeRow(
   f: Fn,
   out: Local<"i32">,

@@ -87,7 +87,7 @@ export function tanh(f: Fn, x: V128): V128 {
   return v.select(near, far, v.lt(v.abs(input), f.splat(0.625)));
 }
 
-/** log(1 + e^x) without overflow; log(1 + e) as log(u) e / (u - 1) with u = 1 + e rounded (Goldberg 1991), e where u is 1. */
+/** log(1 + e^x) without overflow. log(1 + e) is log(u) e / (u - 1) with u = 1 + e rounded, or e if u is 1 (Goldberg 1991). */
 export function softplus(f: Fn, x: V128): V128 {
   const input = f.let(x);
   const e = f.let(exp(f, v.neg(v.abs(input))));

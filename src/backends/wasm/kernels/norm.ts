@@ -56,7 +56,7 @@ function eachPixel(
   });
 }
 
-/** body(at, c, offset, left) for each vector of a chunk, row by row: `at` leads from the chunk's start, `c` from the row's. */
+/** eachVector() for every row of a chunk: `at` counts from the chunk's start, `c` from the row's. */
 function eachChunkVector(
   f: Fn,
   pixels: Local<"i32">,
@@ -69,7 +69,7 @@ function eachChunkVector(
   });
 }
 
-/** The body twice: the choice is made once, not for each vector. */
+/** Emits the body twice, so that the choice is made once and not for each vector. */
 function withOrWithoutSwish(f: Fn, body: (swish: boolean) => void): void {
   f.if(arg("swish"), () => body(true), () => body(false));
 }
@@ -151,7 +151,7 @@ function addStatistics(m: ModuleBuilder): void {
 
 /**
  * Writes per-channel rows to scratch: row 0 scale and row 1 shift (t = scale x + shift), and for the gradient
- * rows 2-5: 1/sigma, -mean/sigma (the normalised x), and the two group means. Answers the bytes of a row.
+ * rows 2-5: 1/sigma, -mean/sigma (the normalised x), and the two group means. Returns the bytes of a row.
  */
 function channelRows(f: Fn, sample: Local<"i32">, scratch: Local<"i32">, gradient: boolean): Local<"i32"> {
   const groups = f.let(arg("groups"));

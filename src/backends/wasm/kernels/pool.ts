@@ -81,7 +81,7 @@ export function addMaxPool(m: ModuleBuilder): void {
   windows("maxPoolGrad", (f, w) => {
     const best = f.let(f.splat(-Infinity));
     const g = f.let(w.load(f.let(i32.add(argument(2), w.out))));
-    const open = f.let(v.eq(v.zero(), v.zero())); // lanes whose maximum was not met yet
+    const open = f.let(v.eq(v.zero(), v.zero())); // lanes in which the maximum has not come yet
     const each = (body: (offset: Local<"i32">) => void) =>
       f.for(0, w.rows, 1, (r) => {
         f.for(0, w.columns, 1, (s) => {

@@ -11,7 +11,7 @@ export const ROW_CHUNK = 8192;
 /** Rows one tile of a column sum covers. */
 export const COLUMN_ROWS = 256;
 
-/** combine over the n floats at `from`: two accumulators of four lanes, then the lanes, then the rest. */
+/** Combines the n floats at `from`: in two accumulators of four lanes, then the lanes, then the rest. */
 function reduce(
   f: Fn,
   from: Local<"i32">,

@@ -24,7 +24,7 @@ import {
   transform2d,
 } from "./winograd_transforms.ts";
 
-/** Scratch of the functions below, before anything of the kernels: filters or outputs of 8 lanes, and half a transform. */
+/** The functions below use the start of the scratch: filters or outputs of a panel, and half a transform. */
 const LANES = ACCUMULATORS;
 const MOST = outputs(2);
 const TEMPORARY = LANES + MOST * MOST * PANEL * 4;
@@ -50,7 +50,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
     const [outStride, inStride, flipped] = (["outStride", "inStride", "flipped"] as const).map((n) =>
       f.let(arg(n))
     );
-    // lanes past the last repeat it: nobody looks at them
+    // lanes past the last repeat it, and are not used
     const filter = [start];
     for (let l = 1; l < PANEL; l++) {
       filter.push(f.let(i32.add(filter[l - 1], i32.select(outStride, 0, i32.gt(lanes, l)))));
@@ -220,7 +220,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
   });
 }
 
-/** Bytes of a panel of 8 filters. */
+/** Bytes of a panel of transformed filters. */
 export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
 
 /** Bytes of a patch with its borders and of the columns of one transform. */

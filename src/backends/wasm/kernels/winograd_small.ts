@@ -93,7 +93,7 @@ export const SMALL_OUT = 32;
 export const GRAD_PATCHES = 4;
 const SMALL_PRODUCT = SMALL_IN * SMALL_OUT * 4 + GAP;
 
-/** The weight gradient: a tile keeps the sums of 48 x 32 filters in its scratch until they are filters. */
+/** The weight gradient. A tile keeps the sums of 48 x 32 filters in its scratch until they are transformed back. */
 function addSmallGrad(m: ModuleBuilder, taps: Taps): void {
   // to[block of 128 outputs][product][patch][128]
   kernel(m, `winogradGrads${taps}`, (f, tile, scratch) => {

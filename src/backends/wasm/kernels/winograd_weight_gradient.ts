@@ -29,7 +29,7 @@ export function winogradSums(inChannels: number): number {
   return PRODUCTS * Math.ceil(inChannels / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
 }
 
-/** Scratch for `patches` patches: what borders need, then both sides' transforms. Loads of 6 lanes may run over. */
+/** Scratch for `patches` patches: one patch with borders, then both sides' transforms, and room for loads of 6 lanes. */
 export function winogradGradScratch(patches: number, inChannels: number): number {
   return patchBytes(Math.max(inChannels, TILE_CHANNELS)) +
     PRODUCTS * (patches * (patchStride(inChannels) + TILE_CHANNELS * 4) + 2 * GAP) + 64;

@@ -18,15 +18,15 @@ import {
   winogradWeightGrad,
 } from "./winograd.ts";
 
-/** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
+/** The most input that a tile copies to scratch, in bytes. With the weights' panel it fits the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
-/** Tiles of a weight gradient at least, for the threads to share. */
+/** The fewest tiles of a weight gradient, so that the threads can share it. */
 const WEIGHT_TILES = 32;
 
-/** Of an operand that there may be; 0 stands for none. */
+/** The address of an optional operand, or 0. */
 const atOptional = (slot: Slot | null): number => slot ? at(slot) : 0;
 
-/** A product is a 1x1 convolution of a picture of one row. */
+/** A matrix product is a 1x1 convolution of a picture with one row. */
 export function matmul(machine: Machine, { a, b, out, m, k, n, transposeB }: Calls["matmul"]): void {
   const [outStride, inStride] = transposeB ? [4 * k, 4] : [4, 4 * n];
   const spec: ConvSpec = {
@@ -123,7 +123,7 @@ function inputGrad(machine: Machine, g: number, weight: number, out: number, s: 
   }
 }
 
-/** Of the taps k of a side of `size`, those that reach input place `at` mod stride: how many, the last, the padding. */
+/** Of the taps along a side, those that reach the input places `at` mod stride: their number, the last, and the padding. */
 function phase(
   at: number,
   pad: number,
@@ -138,7 +138,7 @@ function phase(
 /** A convolution by its definition, with packed weights. */
 function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Operands): void {
   const span = (n: number, k: number) => (n - 1) * s.stride + k;
-  // square blocks: of all shapes they copy the least border
+  // square blocks have the least border to copy
   let blockHeight = Math.min(64, s.outHeight);
   let blockWidth = Math.min(s.outHeight === 1 ? 4080 : 64, s.outWidth);
   const bytes = () => span(blockHeight, s.kernel[0]) * span(blockWidth, s.kernel[1]) * s.inChannels * 4;
@@ -156,7 +156,7 @@ function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Oper
   const blocksDown = ceil(s.outHeight, blockHeight), blocksAcross = ceil(s.outWidth, blockWidth);
   const blocks = s.batch * blocksDown * blocksAcross;
   const panels = ceil(s.outChannels, PANEL);
-  // few blocks: cut the channels too, so that every thread has several tiles
+  // where there are few blocks, the channels are cut too, so that every thread has several tiles
   const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(8 * machine.threads, blocks))));
   const panelBlocks = ceil(panels, blockPanels);
   const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
@@ -189,7 +189,7 @@ export function conv2dWeightGrad(machine: Machine, { x, g, out, spec }: Calls["c
   const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
   const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));
   const blocksDown = ceil(spec.outHeight, blockHeight);
-  // few tiles: split the pixels too. By shapes alone, so that the order of additions is the same on any machine.
+  // where there are few tiles, the pixels are split too: by shapes alone, so that sums are the same on any machine
   const tiles = kh * rowBlocks * panelBlocks;
   const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
   const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };

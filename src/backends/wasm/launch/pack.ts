@@ -1,4 +1,4 @@
-// The packing of weights into panels, for the length of one kernel.
+// Weights are packed into panels for the length of one kernel.
 import { PANEL } from "../kernels/micro_kernel.ts";
 import { ceil, type Machine } from "../machine.ts";
 

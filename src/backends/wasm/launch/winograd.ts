@@ -16,16 +16,16 @@ import {
 import { outputs, patchStride, type Taps } from "../kernels/winograd_transforms.ts";
 import { ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
 
-/** Patches of a tile at most, and the scratch they may fill: beyond it the second-level cache overflows. */
+/** The most patches of a tile, and the most scratch for them. With more, the second-level cache overflows. */
 const PATCHES = 96;
 const SCRATCH = 1000 * 1024;
 /** The same for the weight gradient: enough patches to make loading and storing the sums cheap. */
 const GRAD_BLOCK = 32;
-/** Bytes of the weight gradient's sums, of which every part of the patches has its own. */
+/** The most memory for the weight gradient's sums, in bytes. Every part of the patches has sums of its own. */
 const SUMS = 96 * 2 ** 20;
-/** Up to so many patches a map is small: to store transformed filters would cost more than to use them. */
+/** The most patches of a small map, for which storing transformed filters would cost more than using them. */
 const SMALL = 72;
-/** Patches times channels of a small map's patches that are read together. */
+/** Patches times channels that are read together on a small map. */
 const SMALL_CHUNK = 4096;
 
 /** Beyond a thousand channels a tile of six patches would overflow the second-level cache. */
@@ -38,11 +38,11 @@ export const takesEnlarged = (s: ConvSpec): boolean =>
   s.upsample === 2 && s.kernel[0] === 3 && s.padTop === 1 && s.padLeft === 1 &&
   s.outHeight === 2 * s.height &&
   s.outWidth === 2 * s.width && takesForward(s);
-/** To a few channels the transforms cost more than they save. */
+/** With a few output channels the transforms cost more than they save. */
 export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= 8;
 export const takesWeightGrad = takes;
 
-/** Filters as they lie in memory, with the byte strides of outputs and inputs; `flipped` by half a turn or not. */
+/** Filters as they lie in memory, with the byte strides of outputs and inputs. `flipped`: turned by half a turn. */
 export interface Filters {
   readonly at: number;
   readonly outStride: number;
@@ -50,7 +50,7 @@ export interface Filters {
   readonly flipped: boolean;
 }
 
-/** Addresses of operands, with the byte steps of the output where it is only a part of one. */
+/** Addresses of operands. Where the output has gaps between pixels, its byte steps as well. */
 export type Operands = ConvArguments & { readonly x: number; readonly out: number };
 
 /** out = conv(x) + bias + residual. */
@@ -94,7 +94,7 @@ function small(machine: Machine, s: ConvSpec, common: ConvArguments): void {
   });
 }
 
-/** The output's places (y mod 2, x mod 2) one after the other, each a 2x2 convolution of the picture as it is stored. */
+/** Each of the output's four places (y mod 2, x mod 2) is a 2x2 convolution of the picture as it is stored. */
 export function winogradEnlarged(machine: Machine, weight: number, s: ConvSpec, operands: Operands): void {
   const filter = 4 * 4, pixel = s.outChannels * 4;
   const placeBytes = s.outChannels * s.inChannels * filter;
@@ -143,7 +143,7 @@ export function winogradWeightGrad(
   let blockWidth = Math.min(GRAD_BLOCK, patches);
   while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
   const bytes = panelBlocks * winogradSums(s.inChannels);
-  // by shapes alone, so that the order of additions is the same on any machine; a part worth its sums has four blocks
+  // by shapes alone, so that sums are the same on any machine; a part needs four blocks to be worth its sums
   const splits = Math.max(
     1,
     Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(SUMS / bytes)),
