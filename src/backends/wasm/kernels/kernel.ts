@@ -18,12 +18,13 @@ export const atMost = (f: Fn, limit: number, left: Ex<"i32">): Local<"i32"> =>
 
 /**
  * body(at, offset, left) for each vector of n floats, whose byte offset is at + offset. `left` is null for a whole vector;
- * the last may have only 1 to 3 lanes.
+ * the last may have only 1 to 3 lanes. The locals `along` are increased together with `at`.
  */
 export function eachVector(
   f: Fn,
   n: Local<"i32">,
   body: (at: Local<"i32">, offset: number, left: Local<"i32"> | null) => void,
+  along: readonly Local<"i32">[] = [],
 ): void {
   const at = f.local("i32");
   f.set(at, 0);
@@ -32,7 +33,7 @@ export function eachVector(
     const end = f.let(i32.and(i32.shl(n, 2), -bytes));
     f.while(i32.lt(at, end), () => {
       f.abreast(offsets, (offset) => body(at, offset, null));
-      f.inc(at, bytes);
+      for (const each of [at, ...along]) f.inc(each, bytes);
     });
   };
   steps(ABREAST);

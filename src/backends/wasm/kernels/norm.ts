@@ -2,7 +2,7 @@
 // of each channel over a chunk of pixels that stays in cache, combined in f64 (Chan et al. 1983), so that nothing
 // cancels; the normalised values are never stored.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
-import { type Ex, f32, f64, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
+import { f32, f64, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { argument, argumentF32 } from "../threads.ts";
 import { eachVector, kernel, storeLanes } from "./kernel.ts";
 import { sigmoid, swishDerivative } from "./math.ts";
@@ -62,10 +62,11 @@ function eachChunkVector(
   pixels: Local<"i32">,
   channels: Local<"i32">,
   rowBytes: Local<"i32">,
-  body: (at: Ex<"i32">, c: Local<"i32">, offset: number, left: Local<"i32"> | null) => void,
+  body: (at: Local<"i32">, c: Local<"i32">, offset: number, left: Local<"i32"> | null) => void,
 ): void {
   eachPixel(f, pixels, rowBytes, (row) => {
-    eachVector(f, channels, (c, offset, left) => body(i32.add(row, c), c, offset, left));
+    const at = f.let(row);
+    eachVector(f, channels, (c, offset, left) => body(at, c, offset, left), [at]);
   });
 }
 

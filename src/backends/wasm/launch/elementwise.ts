@@ -73,11 +73,11 @@ function collapse(shape: Shape, a: readonly number[], b: readonly number[]): [nu
 export function adam(machine: Machine, { param, grad, expAvg, expAvgSq, spec }: Calls["adam"]): void {
   const { lr, beta1, beta2, eps, step } = spec;
   const rate = lr / (1 - beta1 ** step), correction = 1 / Math.sqrt(1 - beta2 ** step);
+  const [p, g, m, v] = [at(param), at(grad), at(expAvg), at(expAvgSq)];
   machine.launch(
     "adam",
     ceil(param.length, CHUNK),
-    [...[param, grad, expAvg, expAvgSq].map(at), param.length]
-      .concat(1 - beta1, beta2, 1 - beta2, rate, correction, eps),
+    [p, g, m, v, param.length, 1 - beta1, beta2, 1 - beta2, rate, correction, eps],
     [5, 6, 7, 8, 9, 10],
   );
 }
