@@ -72,6 +72,7 @@ await device(options.device as DeviceName);
 const run = prepare(number("size"), number("batch"));
 const seconds: number[] = [], cpuSeconds: number[] = [], values: number[] = [];
 for (let i = 0; i < number("warmup") + number("repeat"); i++) {
+  console.error(`run ${i + 1}`); // by which bench/roofline.ts tells the kernels of this run from those before it
   const start = performance.now(), before = process.cpuUsage();
   values.push(await run());
   if (i < number("warmup")) continue;

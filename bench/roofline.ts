@@ -22,10 +22,10 @@ const { positionals: [path = "roofline.png"], values: options } = parseArgs({
 });
 process.env.TESSERA_THREADS = options.threads; // read when the first tensor is made
 
-/** All launches of one kernel. */
+/** All calls of one kernel. */
 interface Row {
   readonly kernel: string;
-  launches: number;
+  calls: number;
   ms: number;
   gflop: number;
   gbytes: number;
@@ -42,18 +42,20 @@ function profile(): Row[] {
     env: { ...process.env, DEBUG: "2" },
     maxBuffer: 2 ** 28,
   });
-  const lines = stderr.split("\n").filter((line) => line.startsWith("cpu "));
+  const lines = stderr.slice(stderr.lastIndexOf("\nrun ")).split("\n").filter((line) =>
+    line.startsWith("cpu ")
+  );
   if (status !== 0 || lines.length === 0) {
     throw new Error(`${job} ended with ${status}:\n${stderr.slice(-2000)}`);
   }
   const rows = new Map<string, Row>();
-  for (const line of lines.slice(lines.length / 2)) {
+  for (const line of lines) {
     const [, kernel, , ms, gflops, gbs] = line.match(
       /^cpu (\S+) (.*) ([\d.]+) ms ([\d.]+) GFLOP\/s ([\d.]+) GB\/s$/,
     )!;
-    const row = rows.get(kernel) ?? { kernel, launches: 0, ms: 0, gflop: 0, gbytes: 0 };
+    const row = rows.get(kernel) ?? { kernel, calls: 0, ms: 0, gflop: 0, gbytes: 0 };
     rows.set(kernel, row);
-    row.launches++;
+    row.calls++;
     row.ms += Number(ms);
     row.gflop += Number(gflops) * Number(ms) / 1000;
     row.gbytes += Number(gbs) * Number(ms) / 1000;
@@ -83,18 +85,20 @@ function ceilings(): { gflops: number; gbs: number } {
 
 const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const colorOf = (kernel: string) =>
-  colors[["winograd", "conv", "norm", "columns", "adam"].findIndex((name) => kernel.startsWith(name)) + 1] ??
-    "#555";
+  colors[
+    ["conv2dWeightGrad", "conv2d", "groupNorm", "sum", "adam"].findIndex((name) => kernel.startsWith(name)) +
+    1
+  ];
 
 /** Bars: milliseconds of each kernel. */
 function drawBars(rows: readonly Row[], total: number, pen: TextPen): string {
   const left = 170, top = 70, step = 27, wide = 300;
-  return rows.map(({ kernel, ms, launches }, i) => {
+  return rows.map(({ kernel, ms, calls }, i) => {
     const y = top + i * step, width = Math.max(1, wide * ms / rows[0].ms);
     return pen.draw(kernel, left - 8, y + 15, { anchor: "end" }) +
       `<rect x="${left}" y="${y}" width="${width}" height="19" fill="${colorOf(kernel)}"/>` +
       pen.draw(
-        `${ms.toFixed(0)} ms, ${(100 * ms / total).toFixed(1)} %, ${launches}x`,
+        `${ms.toFixed(0)} ms, ${(100 * ms / total).toFixed(1)} %, ${calls}x`,
         left + width + 6,
         y + 15,
         {
@@ -134,7 +138,7 @@ function drawRoof(rows: readonly Row[], roof: { gflops: number; gbs: number }, p
   marks.push(pen.draw("GFLOP/s; the area of a circle is its time", box.left, box.top - 12));
   const taken: { x: number; y: number; width: number }[] = [];
   for (const { kernel, ms, gflop, gbytes } of rows) {
-    if (gflop === 0) continue;
+    if (gflop < 0.05 * gbytes) continue; // left of the picture
     const [cx, cy] = [x(gflop / gbytes), y(gflop / ms * 1000)], r = 3 + 32 * Math.sqrt(ms / rows[0].ms);
     marks.push(`<circle cx="${cx}" cy="${cy}" r="${r}" fill="${colorOf(kernel)}" fill-opacity="0.55"/>`);
     if (ms < rows[0].ms / 40) continue;
@@ -165,15 +169,15 @@ console.log(
     roof.gbs.toFixed(1)
   } GB/s; ${before}\n`,
 );
-const cells = rows.slice(0, 24).map(({ kernel, launches, ms, gflop, gbytes }) => [
+const cells = rows.slice(0, 24).map(({ kernel, calls, ms, gflop, gbytes }) => [
   kernel,
-  String(launches),
+  String(calls),
   ms.toFixed(0),
   `${(100 * ms / total).toFixed(1)} %`,
   (gflop / ms * 1000).toFixed(1),
   (gbytes / ms * 1000).toFixed(1),
 ]);
-console.log(table([["kernel", "launches", "ms", "share", "GFLOP/s", "GB/s"], ...cells]));
+console.log(table([["kernel", "calls", "ms", "share", "GFLOP/s", "GB/s"], ...cells]));
 console.log(
   `\nConvolutions count the operations of the definition, of which Winograd does a quarter.\n${path}`,
 );

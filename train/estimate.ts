@@ -8,7 +8,7 @@ import {
   type VQModelConfig,
 } from "../nn/index.ts";
 import { OutOfMemoryError, scope, tensor } from "../src/index.ts";
-import { DryBackend } from "../src/backends/dry.ts";
+import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
 import { Adam } from "./adam.ts";
 
@@ -40,7 +40,7 @@ export function estimateStep(
   config: VQModelConfig,
   { batch, height, width, precision }: StepShape,
 ): StepMemory {
-  const backend = new DryBackend();
+  const backend = new CountingBackend();
   withBackend(backend, () => {
     const model = new VQGAN(config, null, { withLoss: true });
     if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = true;

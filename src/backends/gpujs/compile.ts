@@ -23,16 +23,13 @@ type Functions = Readonly<Record<string, Scalar>>;
 type Rows = Float32Array | Rows[];
 type Compiled = (...args: Argument[]) => Rows;
 
-/** DEBUG=2 prints every kernel with its time. */
-const debug = Number(globalThis.process?.env.DEBUG) >= 2;
-
 export class Compiler {
   readonly #gpu = new GPU({ mode: "cpu" });
   /** By the kernel, or the function that it was given, and then by sizes. */
   readonly #compiled = new Map<unknown, Map<string, Compiled>>();
 
   /**
-   * Fills `out` with the kernel's answers for all places of `extent`: [x], [x, y] or [x, y, z], the first running
+   * Fills `out` with what the kernel returns for all places of `extent`: [x], [x, y] or [x, y, z], the first running
    * fastest. `out` may be one of the arguments: it is written when all of them have been read.
    */
   run<Sizes extends object, Arguments extends Argument[]>(
@@ -44,11 +41,7 @@ export class Compiler {
     functions: Functions = {},
   ): void {
     if (extent.includes(0)) return;
-    const start = debug ? performance.now() : 0;
     store(this.#compile(kernel, extent, sizes, functions)(...args), out, 0);
-    if (debug) {
-      console.error(`gpujs ${kernel.name} to [${extent}] ${(performance.now() - start).toFixed(3)} ms`);
-    }
   }
 
   #compile<Sizes extends object, Arguments extends Argument[]>(
@@ -66,7 +59,7 @@ export class Compiler {
         output: extent,
         constants: sizes,
         functions: Object.entries(functions).map(declaration),
-        loopMaxIterations: 2 ** 31 - 1, // unsaid, gpu.js stops some loops after 1,000 turns
+        loopMaxIterations: 2 ** 31 - 1, // by default gpu.js stops some loops after 1,000 turns
       };
       compiled = this.#gpu.createKernel(kernel.toString(), settings) as unknown as Compiled;
       known.set(key, compiled);
@@ -84,7 +77,7 @@ function declaration([name, scalar]: [string, Scalar]): string {
   return `function ${name}(${parameters}) { return ${expression}; }`;
 }
 
-/** Writes the rows one after another and answers where they end. */
+/** Writes the rows one after another and returns where they end. */
 function store(rows: Rows, out: Float32Array | Int32Array, at: number): number {
   if (!Array.isArray(rows)) {
     out.set(rows, at);

@@ -1,5 +1,5 @@
 // A tensor's memory: its own ArrayBuffer, seen as floats or as integers.
-import type { Buffer } from "../backend.ts";
+import type { Buffer, Slot } from "../buffer.ts";
 
 export class GpuJsBuffer implements Buffer {
   readonly bytes: number;
@@ -23,10 +23,14 @@ export class GpuJsBuffer implements Buffer {
   }
 }
 
-function own(buffer: Buffer): GpuJsBuffer {
+/** A buffer as this backend made it. */
+export function whole(buffer: Buffer): GpuJsBuffer {
   if (buffer instanceof GpuJsBuffer) return buffer;
   throw new Error("gpujs: the tensor lives on another device");
 }
 
-export const floats = (buffer: Buffer): Float32Array => own(buffer).floats;
-export const ints = (buffer: Buffer): Int32Array => own(buffer).ints;
+/** The elements of an operand. */
+export const floats = ({ buffer, offset, length }: Slot): Float32Array =>
+  whole(buffer).floats.subarray(offset, offset + length);
+export const ints = ({ buffer, offset, length }: Slot): Int32Array =>
+  whole(buffer).ints.subarray(offset, offset + length);

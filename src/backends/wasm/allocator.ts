@@ -1,8 +1,8 @@
-// Where tensors lie in the linear memory: best fit over a list of free blocks kept in order of address.
+// The allocator of the linear memory: best fit over a list of free blocks, kept in order of address.
 import { OutOfMemoryError } from "../backend.ts";
 
 const ALIGN = 64;
-/** Blocks from which on it pays to move others: filling one takes longer by far than moving as much twice. */
+/** From this size on it pays to move other blocks: filling such a block takes far longer than moving twice as much. */
 const LARGE = 256 * 2 ** 20;
 const MOVES = 2;
 
@@ -11,7 +11,7 @@ interface Block {
   bytes: number;
 }
 
-/** A block that can be moved: whoever uses it looks up its address each time. */
+/** A block that can be moved. Whoever uses it looks up its address each time. */
 export interface Movable {
   at: number;
   readonly bytes: number;
@@ -56,7 +56,7 @@ export class Allocator {
       }
       return at;
     }
-    // Nothing fits: take new addresses, together with a free block at the very end.
+    // Nothing fits: take new addresses, starting with the free block at the very end if there is one.
     const last = this.#free.at(-1);
     const tail = last && last.at + last.bytes === this.#end ? last : null;
     const at = tail ? tail.at : this.#end;
@@ -98,8 +98,8 @@ export class Allocator {
   }
 
   /**
-   * Before a large block takes new addresses: slides blocks down over the gaps between them, so that it begins lower.
-   * Addresses that were touched once stay the process's, however much of them is free.
+   * To be called before a large block is allocated. If the block would take new addresses, this slides others down over
+   * the gaps between them, so that it can begin lower: the system never takes back an address that was touched once.
    *
    * @param blocks all that are in use
    * @param move copies bytes to a lower address; the ranges may overlap
@@ -130,7 +130,7 @@ export class Allocator {
   }
 }
 
-/** What a block takes of the addresses. */
+/** How many addresses a block takes. */
 function sizeOf(bytes: number): number {
   return Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
 }

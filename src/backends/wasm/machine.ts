@@ -1,18 +1,14 @@
 // The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
-import type { Buffer, DType, TypedArray } from "../backend.ts";
+import type { Buffer, DType, Slot, TypedArray } from "../buffer.ts";
 import { Allocator, type Movable } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
 import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./threads.ts";
-import { workOf } from "./work.ts";
 
 const PAGE = 65536;
-/** What each thread has to itself. */
+/** Memory that each thread has to itself. */
 export const SCRATCH_BYTES = 2 * 2 ** 20;
 
-/** DEBUG=2 prints every kernel with its time. */
-const debug = Number(globalThis.process?.env.DEBUG) >= 2;
-
-/** A range of the memory. The allocator may move it when another is made, so nobody keeps its address beyond a kernel. */
+/** A range of the memory. The allocator may move it when another buffer is made, so its address holds for one kernel only. */
 export class WasmBuffer implements Buffer, Movable {
   at: number;
   readonly bytes: number;
@@ -24,27 +20,21 @@ export class WasmBuffer implements Buffer, Movable {
 }
 
 /** The address of a buffer. */
-export function at(buffer: Buffer): number {
+export function addressOf(buffer: Buffer): number {
   if (buffer instanceof WasmBuffer) return buffer.at;
   throw new Error("cpu: the tensor lives on another device");
 }
 
-export const ceil = (n: number, by: number): number => Math.ceil(n / by);
+/** The address of an operand's first element. */
+export const at = ({ buffer, offset, itemBytes }: Slot): number => addressOf(buffer) + offset * itemBytes;
 
-/** One line: kernel, work, time, and the rates that follow. */
-function describe(kernel: string, tiles: number, args: ArrayLike<number>, ms: number): string {
-  const { what, flop, bytes } = workOf(kernel, tiles, args);
-  const rate = (n: number) => (n / ms / 1e6).toFixed(1);
-  return `cpu ${kernel} ${what}, ${tiles} tiles ${ms.toFixed(3)} ms ${rate(flop)} GFLOP/s ${
-    rate(bytes)
-  } GB/s`;
-}
+export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
 /**
- * Address space for all tensors at once, since V8 can miss a growth in a worker that is just starting. The system gives
- * memory to pages only when they are touched; where it refuses to promise 4 GiB, less is asked.
+ * Reserves addresses for all tensors at once, since a worker that is just starting can miss that the memory has grown
+ * (in V8). Pages take memory only once they are touched. Where the system refuses to promise 4 GiB, less is asked for.
  */
 function reserve(): WebAssembly.Memory {
   for (let pages = MAX_PAGES;; pages /= 2) {
@@ -61,11 +51,13 @@ export class Machine {
   /** Whether multiply and add are fused (relaxed SIMD). */
   readonly relaxedSimd: boolean;
   readonly allocator: Allocator;
+  /** Whether convolutions are computed by their definition alone, and never by Winograd's way. */
+  exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
   readonly #memory: WebAssembly.Memory;
   readonly #index: Map<string, number>;
   readonly #run: Run;
   readonly #alone: Run[];
-  /** Started by the first job that can be shared: reading a checkpoint needs no threads. */
+  /** They are started by the first job that can be shared, since reading a checkpoint needs no threads. */
   readonly #workers: { readonly bytes: Uint8Array<ArrayBuffer>; started: boolean };
   readonly #ints: Int32Array;
   readonly #floats: Float32Array;
@@ -89,7 +81,7 @@ export class Machine {
     this.#workers = { bytes, started: false };
   }
 
-  /** A window on the memory. */
+  /** A view of the memory. */
   look(dtype: DType, address: number, length: number): TypedArray {
     const { buffer } = this.#memory;
     return dtype === "i32"
@@ -97,7 +89,7 @@ export class Machine {
       : new Float32Array(buffer, address, length);
   }
 
-  /** Runs `body` with a temporary buffer. */
+  /** Runs `body` with temporary memory. This moves no buffer, so addresses of operands stay valid. */
   with<T>(bytes: number, body: (address: number) => T): T {
     const address = this.allocator.alloc(bytes);
     try {
@@ -107,14 +99,13 @@ export class Machine {
     }
   }
 
-  /** Runs a kernel on its tiles; arguments are words, except those whose place is in `floats`. */
+  /** Runs a kernel on its tiles. Arguments are integers, except those whose index is in `floats`. */
   launch(kernel: string, tiles: number, args: ArrayLike<number>, floats: readonly number[] = []): void {
     if (tiles <= 0) return;
     const index = this.#index.get(kernel);
     if (index === undefined) throw new Error(`cpu: no kernel ${kernel}`);
     for (let i = 0; i < args.length; i++) this.#ints[i] = args[i];
     for (const i of floats) this.#floats[i] = args[i];
-    const start = debug ? performance.now() : 0;
     if (tiles === 1) this.#alone[index](0, CONTROL_BYTES, 0);
     else {
       if (!this.#workers.started) this.#startWorkers();
@@ -123,7 +114,6 @@ export class Machine {
     if (this.#ints[FAILED] !== 0) {
       throw new Error(`cpu: a worker thread failed in kernel ${kernel} (its error is printed above)`);
     }
-    if (debug) console.error(describe(kernel, tiles, args, performance.now() - start));
   }
 
   #startWorkers(): void {

@@ -1,9 +1,9 @@
-// The worker pool: a job is a kernel and a number of tiles; whoever is free takes the next tile by an atomic counter.
+// The worker pool. A job is a kernel and a number of tiles, and each free thread takes the next tile from an atomic counter.
 // Workers live inside WebAssembly, spin briefly between jobs and then sleep on a futex: no messages, no idle CPU.
 import { type ModuleBuilder } from "./assembler/assembler.ts";
 import { f32, i32 } from "./assembler/expressions.ts";
 
-/** Addresses of the control words, one cache line each so that they do not share one. */
+/** Addresses of the control words. Each of the first three has a cache line of its own. */
 const GENERATION = 64;
 const TICKETS = 128;
 const REMAINING = 192;
@@ -11,7 +11,7 @@ const KERNEL = 256;
 const TILES = 260;
 /** Arguments of the current job: 64 words. */
 export const ARGUMENTS = 320;
-/** The word behind the arguments: set when a worker has died. */
+/** The word behind the arguments. It is set when a worker has died. */
 export const FAILED = 64;
 export const CONTROL_BYTES = 1024;
 
@@ -19,7 +19,7 @@ export const CONTROL_BYTES = 1024;
 export const argument = (n: number) => i32.load(ARGUMENTS, 4 * n);
 export const argumentF32 = (n: number) => f32.load(ARGUMENTS, 4 * n);
 
-// About 50 us of looking before sleeping: longer than the main thread needs between two kernels of a step.
+// A thread looks for about 50 us before it sleeps, which is longer than the main thread needs between two kernels.
 const SPINS = 20000;
 
 /** Adds the scheduling functions; `noop` gives kernels their type: (tile, scratch) -> (). */
@@ -43,7 +43,7 @@ export function addScheduler(m: ModuleBuilder): void {
     f.storeI32(0, f.param(0, "i32"), KERNEL);
     f.storeI32(0, f.param(1, "i32"), TILES);
     f.atomicStore(REMAINING, f.param(1, "i32"));
-    f.atomicStore(TICKETS, f.param(1, "i32")); // opens the job: everything else is in place
+    f.atomicStore(TICKETS, f.param(1, "i32")); // opens the job, now that everything else is in place
     f.atomicStore(GENERATION, i32.add(i32.atomicLoad(GENERATION), 1));
     f.notify(GENERATION, 0x7fffffff);
     f.call("work", f.param(2, "i32"));
@@ -70,22 +70,28 @@ export function addScheduler(m: ModuleBuilder): void {
   });
 }
 
-/** How many threads compute, the main thread included: TESSERA_THREADS, or one per core up to 16. */
+/** Not imported, so that this file also loads in web pages, which do not have this module. */
+const workerThreads = globalThis.process?.getBuiltinModule?.("node:worker_threads");
+
+/**
+ * How many threads compute, the main thread included: TESSERA_THREADS, or one per core up to 16. In a web page it is one,
+ * because the page's thread is not allowed to wait for others.
+ */
 export function threadCount(): number {
+  if (!workerThreads) return 1;
   const wish = Number(globalThis.process?.env.TESSERA_THREADS);
   return wish >= 1 ? Math.floor(wish) : Math.min(16, navigator.hardwareConcurrency);
 }
 
-/** Starts `scratch.length` workers on the module; a worker joins as soon as it is up, nobody waits for it. */
+/** Starts `scratch.length` workers on the module. Each joins in as soon as it is up, and nobody waits for it. */
 export function startWorkers(
   bytes: Uint8Array,
   memory: WebAssembly.Memory,
   scratch: readonly number[],
 ): void {
-  // asked for here and not imported, so that the file loads in browsers too
-  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  if (!workerThreads) return;
   for (const at of scratch) {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+    const worker = new workerThreads.Worker(new URL("./worker.ts", import.meta.url), {
       workerData: { bytes, memory, scratch: at, failed: ARGUMENTS / 4 + FAILED, waiting: REMAINING / 4 },
     });
     worker.unref(); // a sleeping worker must not keep the process alive

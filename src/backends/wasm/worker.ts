@@ -5,7 +5,7 @@ interface WorkerData {
   bytes: Uint8Array<ArrayBuffer>;
   memory: WebAssembly.Memory;
   scratch: number;
-  /** Words through which a failure is told to the main thread, which may be asleep. */
+  /** Indices of the words that tell a failure to the main thread, which may be asleep. */
   failed: number;
   waiting: number;
 }

@@ -164,8 +164,8 @@ test("an index outside the table is neither read from nor added to", () => {
       const indices = t.tensor(Int32Array.of(0, bad), [2]);
       const message = `index ${bad} at 1 is outside the table of 4 rows: use 0 to 3`;
       expect(() => t.embedding(indices, table)).toThrow(message);
-      const { backend, buffer } = table;
-      expect(() => backend.scatterAdd(indices.buffer, rows.buffer, buffer, 2, 3)).toThrow(message);
+      const call = { indices: indices.slot, rows: rows.slot, table: table.slot, columns: 3 };
+      expect(() => table.backend.run("scatterAdd", call)).toThrow(message);
     }
   });
 });

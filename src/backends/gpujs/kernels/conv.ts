@@ -1,6 +1,6 @@
 // Convolution (really cross-correlation) of NHWC images x with OIHW filters w, and both gradients. Tap (r, s) of output
 // pixel (oy, ox) reads the enlarged input at (oy stride - padTop + r, ox stride - padLeft + s), or 0 outside of it.
-import type { ConvSpec } from "../../backend.ts";
+import type { ConvSpec } from "../../kernels.ts";
 import type { Place } from "../compile.ts";
 
 export interface ConvSizes extends Omit<ConvSpec, "kernel"> {

@@ -1,5 +1,5 @@
 // Functions of single numbers, and the two kernels that apply them to every element.
-import type { BinaryOp, UnaryOp } from "../../backend.ts";
+import type { BinaryOp, UnaryOp } from "../../kernels.ts";
 import type { Place, Scalar } from "../compile.ts";
 
 /** The function that the kernel is compiled with: one of `unaryOps` or `binaryOps`. */
@@ -13,14 +13,12 @@ export const swishDerivative: Scalar = (x) => sigmoid(x) * (1 + x * (1 - sigmoid
 
 /** Of x and the parameters p0 and p1. */
 export const unaryOps: Record<UnaryOp, Scalar> = {
-  neg: (x) => -x,
   abs: (x) => Math.abs(x),
   sign: (x) => x > 0 ? 1 : x < 0 ? -1 : 0,
   exp: (x) => Math.exp(x),
   log: (x) => Math.log(x),
   sqrt: (x) => Math.sqrt(x),
   square: (x) => x * x,
-  reciprocal: (x) => 1 / x,
   relu: (x) => Math.max(x, 0),
   leakyRelu: (x, slope) => x > 0 ? x : slope * x,
   sigmoid: (x) => sigmoid(x),

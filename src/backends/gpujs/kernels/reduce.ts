@@ -1,4 +1,4 @@
-// Sums, maxima, softmax and rows taken by index. A row is the last axis.
+// Sums, maxima and softmax. A row is the last axis.
 import type { Place } from "../compile.ts";
 
 interface Columns {
@@ -73,9 +73,4 @@ export function softmaxGrad(
 ): number {
   const at = this.thread.y * this.constants.columns + this.thread.x;
   return scale * y[at] * (g[at] - dots[this.thread.y]);
-}
-
-/** out[i, c] = table[indices[i], c] */
-export function gather(this: Place<Columns>, indices: Int32Array, table: Float32Array): number {
-  return table[indices[this.thread.y] * this.constants.columns + this.thread.x];
 }

@@ -32,7 +32,7 @@ export class Fn {
   readonly #locals: ValType[] = [];
   readonly #constants = new Map<number, Local<"v128">>();
   readonly #prologue: number[] = [];
-  /** Inside `abreast`: the stores that are still to come, and addresses by the code that computes them. */
+  /** Inside `abreast`: the stores that are held back, and addresses by the code that computes them. */
   #abreast: { stores: number[][]; readonly addresses: Map<string, Local<"i32">> } | null = null;
 
   constructor(
@@ -121,8 +121,8 @@ export class Fn {
   }
 
   /**
-   * The body at each offset, with what it stores behind all of it: the first of all offsets, the second, and so on. Addresses
-   * are computed once. So must vectors lie in the code that shall be joined (wide.ts).
+   * The body at each offset. Its stores come after all bodies: the first store of each offset, then the second, and so on.
+   * Addresses are computed once. Only vectors whose code has this form can be joined (wide.ts).
    */
   abreast(offsets: readonly number[], body: (offset: number) => void): void {
     const addresses = new Map<string, Local<"i32">>();
@@ -138,7 +138,7 @@ export class Fn {
     });
   }
 
-  /** Clears the vectors that the body has made: a loop around it would carry them, and each looks to V8 like a use. */
+  /** Clears the vectors that the body has made. Otherwise a loop around it would carry them, as if they were used again. */
   brief(body: () => void): void {
     const before = this.#locals.length, zero = this.splat(0);
     body();
@@ -192,7 +192,7 @@ export class Fn {
     this.code.push(0x0c, 0, 0x0b, 0x0b);
   }
 
-  /** for (let i = from; i < to; i += step). `to` is evaluated anew each time: pass a local. */
+  /** for (let i = from; i < to; i += step). Pass a local for `to`, which is evaluated anew each time. */
   for(from: I32, to: I32, step: I32, body: (i: Local<"i32">) => void): void {
     const i = this.local("i32");
     this.set(i, asI32(from));
@@ -202,7 +202,7 @@ export class Fn {
     });
   }
 
-  /** A loop that tests at its end: for hot bodies that run at least once. */
+  /** A loop that tests at its end, for hot bodies that run at least once. */
   doWhile(body: () => void, condition: () => I32): void {
     this.code.push(0x03, 0x40);
     body();

@@ -97,7 +97,7 @@ export const i32 = {
   ge: i2(0x4e),
   eqz: (a: I32): Ex<"i32"> => new Ex("i32", [...asI32(a).code, 0x45]),
   atomicLoad: (at: I32): Ex<"i32"> => new Ex("i32", [...asI32(at).code, ...atomic(0x10)]),
-  /** Subtracts and answers the value from before. */
+  /** Subtracts and returns the value from before. */
   atomicSub: (at: I32, n: I32): Ex<"i32"> =>
     new Ex("i32", [...asI32(at).code, ...asI32(n).code, ...atomic(0x25)]),
   select: (a: I32, b: I32, condition: I32): Ex<"i32"> =>
@@ -145,7 +145,7 @@ export const v = {
   div: v2(0xe7),
   min: v2(0xe8),
   max: v2(0xe9),
-  /** One instruction where `min` and `max` take six: a NaN in `a` stays, one in `b` does not. */
+  /** One instruction, where `min` and `max` take six. A NaN in `a` stays, one in `b` does not. */
   pmin: v2(0xea),
   pmax: v2(0xeb),
   abs: v1(0xe0),

@@ -1,13 +1,18 @@
 // The kernels of the CPU backend, emitted once per process: one module with a table of all functions.
 import { ModuleBuilder } from "../assembler/assembler.ts";
 import { v } from "../assembler/expressions.ts";
-import { addConv, addCopyInput, addPack, addSumQuads } from "./conv.ts";
+import { addScheduler } from "../threads.ts";
+import { addAdam } from "./adam.ts";
+import { addCodebook } from "./codebook.ts";
+import { addConv, addCopyInput, addSumQuads } from "./conv.ts";
+import { addCopy } from "./copy.ts";
 import { addElementwise } from "./elementwise.ts";
+import { addLpips } from "./lpips.ts";
 import { addMicroKernels } from "./micro_kernel.ts";
 import { addNorm } from "./norm.ts";
-import { addScheduler } from "../threads.ts";
+import { addPack } from "./pack.ts";
+import { addMaxPool } from "./pool.ts";
 import { addReductions } from "./reduce.ts";
-import { addVision } from "./vision.ts";
 import { addWeightGrad } from "./weight_gradient.ts";
 import { addWinograd } from "./winograd.ts";
 import { addWinogradGrad } from "./winograd_weight_gradient.ts";
@@ -16,7 +21,7 @@ import { addWinogradSmall } from "./winograd_small.ts";
 /** 4 GiB: all that 32-bit addresses reach. */
 export const MAX_PAGES = 65536;
 
-/** Whether the engine validates the fused multiply-add of relaxed SIMD. One unknown opcode would fail a whole module. */
+/** Whether the engine knows the fused multiply-add of relaxed SIMD. One unknown opcode would make the whole module fail. */
 export function hasRelaxedSimd(): boolean {
   const m = new ModuleBuilder(true);
   m.fn("probe", [], [], (f) => {
@@ -38,6 +43,8 @@ export function emitKernels(): {
     const add of [
       addScheduler,
       addElementwise,
+      addCopy,
+      addAdam,
       addReductions,
       addMicroKernels,
       addCopyInput,
@@ -49,7 +56,9 @@ export function emitKernels(): {
       addWinogradGrad,
       addWinogradSmall,
       addNorm,
-      addVision,
+      addCodebook,
+      addMaxPool,
+      addLpips,
     ]
   ) add(m);
   return { bytes: m.bytes(MAX_PAGES), index: new Map(m.names.map((name, i) => [name, i])), relaxed };

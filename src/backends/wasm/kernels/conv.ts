@@ -1,55 +1,12 @@
-// Convolution kernels: weights packed in panels of output channels, pixels taken 6 at a time (micro.ts). A tile
-// copies its padded (and enlarged) input block to scratch, so that the inner loop knows no borders; 1x1 convolutions
-// and matrix products read in place.
+// Convolutions by their definition: weights are packed in panels of output channels, and pixels are taken 6 at a time
+// (micro_kernel.ts). A tile copies its padded (and enlarged) input block to scratch, so that the inner loop meets no
+// borders. 1x1 convolutions and matrix products read in place.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v } from "../assembler/expressions.ts";
-import { CONV } from "./conv_arguments.ts";
-import { kernel, storeRow } from "./elementwise.ts";
-import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro_kernel.ts";
 import { argument } from "../threads.ts";
-
-/**
- * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), a panel of outputs.
- * arguments: from, to, kernel height, kernel width, inputs, outputs, then byte strides of output, input,
- * kernel row, kernel column in `from` (negative: flipped). A tile is a panel.
- */
-export function addPack(m: ModuleBuilder): void {
-  kernel(m, "pack", (f, tile) => {
-    const [height, width, inputs] = [2, 3, 4].map((n) => f.let(argument(n)));
-    const [outStride, inStride, rowStride, columnStride] = [6, 7, 8, 9].map((n) => f.let(argument(n)));
-    const first = f.let(i32.mul(tile, PANEL));
-    const lanes = f.let(i32.min(f.let(i32.sub(argument(5), first)), f.let(i32.const(PANEL))));
-    const from = f.let(i32.add(argument(0), i32.mul(first, outStride)));
-    const bytes = f.let(i32.mul(i32.mul(height, width), i32.mul(inputs, PANEL * 4)));
-    const to = f.let(i32.add(argument(1), i32.mul(tile, bytes)));
-    f.if(i32.lt(lanes, PANEL), () => f.fillBytes(to, 0, bytes));
-    f.for(0, height, 1, (y) => {
-      f.for(0, width, 1, (x) => {
-        const at = f.let(i32.add(from, i32.add(i32.mul(y, rowStride), i32.mul(x, columnStride))));
-        f.for(0, inputs, 1, () => {
-          const source = f.let(at);
-          f.if(i32.eq(lanes, PANEL), () => {
-            for (let j = 0; j < PANEL; j++) {
-              f.storeI32(to, i32.load(source), 4 * j);
-              f.inc(source, outStride);
-            }
-          }, () => {
-            const lane = f.let(to);
-            f.for(0, lanes, 1, () => {
-              f.storeI32(lane, i32.load(source));
-              f.inc(lane, 4);
-              f.inc(source, outStride);
-            });
-          });
-          f.inc(to, PANEL * 4);
-          f.inc(at, inStride);
-        });
-      });
-    });
-  });
-}
-
-const arg = (name: keyof typeof CONV) => argument(CONV[name]);
+import { arg, type CONV } from "./conv_arguments.ts";
+import { kernel, storeRow } from "./kernel.ts";
+import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro_kernel.ts";
 
 /**
  * copyInput(sample, y, x, rows, columns, to): the block of the padded or enlarged input whose corner is at
@@ -229,7 +186,10 @@ export function storePixel(
   });
 }
 
-/** out = sums of 2x2 pixels of x: the gradient of nearest-neighbour enlargement. Arguments: x, out, width, channels; a tile is an output row. */
+/**
+ * out = sums of 2x2 pixels of x, which is the gradient of nearest-neighbour enlargement.
+ * arguments: x, out, width, channels. A tile is an output row.
+ */
 export function addSumQuads(m: ModuleBuilder): void {
   kernel(m, "sumQuads", (f, tile) => {
     const n = f.let(argument(3));

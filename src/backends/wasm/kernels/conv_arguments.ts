@@ -1,5 +1,6 @@
 // The arguments of the convolution kernels.
-import type { ConvSpec } from "../../backend.ts";
+import type { ConvSpec } from "../../kernels.ts";
+import { argument } from "../threads.ts";
 
 /** Which word each argument of the convolution kernels is. */
 export const CONV = {
@@ -45,20 +46,14 @@ export const CONV = {
   chunk: 39, // bytes of a pixel taken at a time
 } as const;
 
+/** An argument, as the running kernel reads it. */
+export const arg = (name: keyof typeof CONV) => argument(CONV[name]);
+
 export type ConvArguments = Partial<Record<keyof typeof CONV, number>>;
 
-/** The words of a launch. */
-export function convArguments(
-  x: number,
-  weights: number,
-  out: number,
-  s: ConvSpec,
-  more: ConvArguments,
-): Int32Array {
+/** The words of a launch: the geometry of `s`, and `more` by name, which may differ from it. */
+export function convArguments(s: ConvSpec, more: ConvArguments): Int32Array {
   const values: ConvArguments = {
-    x,
-    weights,
-    out,
     height: s.height,
     width: s.width,
     inChannels: s.inChannels,

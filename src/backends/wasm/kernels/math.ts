@@ -35,6 +35,13 @@ export function sigmoid(f: Fn, x: V128): V128 {
   return v.div(f.splat(1), v.add(f.splat(1), exp(f, v.neg(x))));
 }
 
+/** d(x s(x))/dx = s (1 + x (1 - s)) with s the sigmoid. */
+export function swishDerivative(f: Fn, x: V128): V128 {
+  const input = f.let(x);
+  const s = f.let(sigmoid(f, input));
+  return v.mul(s, f.fma(input, v.sub(f.splat(1), s), f.splat(1)));
+}
+
 /** Natural logarithm; -Infinity at 0, NaN below, Infinity at Infinity. */
 export function log(f: Fn, x: V128): V128 {
   const input = f.let(x);
@@ -80,7 +87,7 @@ export function tanh(f: Fn, x: V128): V128 {
   return v.select(near, far, v.lt(v.abs(input), f.splat(0.625)));
 }
 
-/** log(1 + e^x) without overflow; log(1 + e) as log(u) e / (u - 1) with u = 1 + e rounded (Goldberg 1991), e where u is 1. */
+/** log(1 + e^x) without overflow. log(1 + e) is log(u) e / (u - 1) with u = 1 + e rounded, or e if u is 1 (Goldberg 1991). */
 export function softplus(f: Fn, x: V128): V128 {
   const input = f.let(x);
   const e = f.let(exp(f, v.neg(v.abs(input))));

@@ -1,5 +1,5 @@
-// The micro-kernels in which nearly all time is spent, after Goto's GEMM: 6 rows x 8 (16) columns of sums in twelve
-// vector registers, two for the right side and one for the left, which is broadcast from memory. V8 keeps 15 registers.
+// The micro-kernels in which nearly all time is spent, after Goto's GEMM. Of the 15 vector registers that V8 offers,
+// twelve hold 6 rows x 8 (16) columns of sums, two the right side, and one the left side, broadcast from memory.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { WIDE } from "../wide.ts";
@@ -9,8 +9,10 @@ export const PIXELS = 6;
 export const PANEL = WIDE ? 16 : 8;
 /** Byte offsets of the vectors of a panel's row. */
 export const PANEL_VECTORS = Array.from({ length: PANEL / 4 }, (_, j) => 16 * j);
+/** Bytes of a micro-kernel's sums. */
+export const TILE_BYTES = PIXELS * PANEL * 4;
 /** Bytes at the start of a worker's scratch for the results of the micro-kernel, and 16 numbers. */
-export const ACCUMULATORS = PIXELS * PANEL * 4 + 64;
+export const ACCUMULATORS = TILE_BYTES + 64;
 
 /**
  * micro(table, panel, runs, run bytes, input row bytes, out): 6 pixels x a panel of channels.
@@ -42,8 +44,8 @@ export function addMicroKernels(m: ModuleBuilder): void {
     store(f, acc, out);
   });
 
-  // rows(a, row bytes, panel, bytes, out, more): the same with 6 rows of `bytes` that lie `row bytes` apart; added to what
-  // is in `out` if `more`
+  // rows(a, row bytes, panel, bytes, out, more): the same with 6 rows of `bytes` that lie `row bytes` apart. If `more`, the
+  // products are added to what is in `out`.
   m.fn("rows", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [a, rowBytes, panel, bytes, out, more] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const row = [a];
@@ -62,7 +64,8 @@ export function addMicroKernels(m: ModuleBuilder): void {
     store(f, acc, out);
   });
 
-  // outer(a, a bytes, b, b bytes, count, out): out[6][panel] += sum over k of a[k][6] b[k][panel]; rows of a and b lie so far apart
+  // outer(a, a bytes, b, b bytes, count, out): out[6][panel] += sum over k of a[k][6] b[k][panel], where rows of a lie
+  // `a bytes` apart and those of b `b bytes`
   m.fn("outer", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [a, aBytes, b, bBytes, count, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const acc = accumulators(f);

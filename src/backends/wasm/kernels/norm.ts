@@ -2,11 +2,10 @@
 // of each channel over a chunk of pixels that stays in cache, combined in f64 (Chan et al. 1983), so that nothing
 // cancels; the normalised values are never stored.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
-import { type Ex, f32, f64, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
-import { kernel, swishDerivative } from "./elementwise.ts";
-import { sigmoid } from "./math.ts";
+import { f32, f64, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { argument, argumentF32 } from "../threads.ts";
-import { ABREAST, ABREAST_BYTES } from "../wide.ts";
+import { eachVector, kernel, storeLanes } from "./kernel.ts";
+import { sigmoid, swishDerivative } from "./math.ts";
 
 /** Arguments of all four kernels. Rows of per-channel values are padded to `stride` floats. */
 export const NORM = {
@@ -57,36 +56,21 @@ function eachPixel(
   });
 }
 
-/**
- * body(at, c, offset, left) for each vector of a chunk, row by row: its byte offset and that within the row, both less a
- * constant offset, and how many channels are left, unless they are enough.
- */
-function eachVector(
+/** eachVector() for every row of a chunk: `at` counts from the chunk's start, `c` from the row's. */
+function eachChunkVector(
   f: Fn,
   pixels: Local<"i32">,
   channels: Local<"i32">,
   rowBytes: Local<"i32">,
   body: (at: Local<"i32">, c: Local<"i32">, offset: number, left: Local<"i32"> | null) => void,
 ): void {
-  const bulk = f.let(i32.and(rowBytes, -ABREAST_BYTES));
   eachPixel(f, pixels, rowBytes, (row) => {
     const at = f.let(row);
-    const c = f.let(i32.const(0));
-    f.set(c, 0);
-    f.while(i32.lt(c, bulk), () => {
-      f.abreast(ABREAST, (offset) => body(at, c, offset, null));
-      f.inc(at, ABREAST_BYTES);
-      f.inc(c, ABREAST_BYTES);
-    });
-    f.while(i32.lt(c, rowBytes), () => {
-      body(at, c, 0, f.let(i32.sub(channels, i32.shrU(c, 2))));
-      f.inc(at, 16);
-      f.inc(c, 16);
-    });
+    eachVector(f, channels, (c, offset, left) => body(at, c, offset, left), [at]);
   });
 }
 
-/** The body twice: the choice is made once, not for each vector. */
+/** Emits the body twice, so that the choice is made once and not for each vector. */
 function withOrWithoutSwish(f: Fn, body: (swish: boolean) => void): void {
   f.if(arg("swish"), () => body(true), () => body(false));
 }
@@ -168,7 +152,7 @@ function addStatistics(m: ModuleBuilder): void {
 
 /**
  * Writes per-channel rows to scratch: row 0 scale and row 1 shift (t = scale x + shift), and for the gradient
- * rows 2-5: 1/sigma, -mean/sigma (the normalised x), and the two group means. Answers the bytes of a row.
+ * rows 2-5: 1/sigma, -mean/sigma (the normalised x), and the two group means. Returns the bytes of a row.
  */
 function channelRows(f: Fn, sample: Local<"i32">, scratch: Local<"i32">, gradient: boolean): Local<"i32"> {
   const groups = f.let(arg("groups"));
@@ -203,18 +187,6 @@ function channelRows(f: Fn, sample: Local<"i32">, scratch: Local<"i32">, gradien
   return row;
 }
 
-/** Stores 4 lanes, or those that are left of the row. */
-function storeLanes(f: Fn, at: Ex<"i32">, value: V128, offset: number, left: Local<"i32"> | null): void {
-  if (!left) return f.store(at, value, offset);
-  const to = f.let(at);
-  f.if(i32.ge(left, 4), () => f.store(to, value), () => {
-    const last = f.let(value);
-    for (const lane of [0, 1, 2]) {
-      f.if(i32.gt(left, lane), () => f.storeF32(to, f32.lane(last, lane), 4 * lane));
-    }
-  });
-}
-
 function addApply(m: ModuleBuilder): void {
   kernel(m, "norm.apply", (f, tile, scratch) => {
     const { sample, pixels, channels, rowBytes, offset } = chunkOf(f, tile);
@@ -222,7 +194,7 @@ function addApply(m: ModuleBuilder): void {
     const x = f.let(i32.add(arg("x"), offset));
     const out = f.let(i32.add(arg("out"), offset));
     withOrWithoutSwish(f, (swish) => {
-      eachVector(f, pixels, channels, rowBytes, (at, c, o, left) => {
+      eachChunkVector(f, pixels, channels, rowBytes, (at, c, o, left) => {
         const table = i32.add(scratch, c);
         const t = f.let(f.fma(f.load(i32.add(x, at), o), f.load(table, o), f.load(i32.add(table, row), o)));
         storeLanes(f, i32.add(out, at), swish ? v.mul(t, sigmoid(f, t)) : t, o, left);
@@ -247,7 +219,7 @@ function addGradient(m: ModuleBuilder): void {
     f.fillBytes(out, 0, i32.shl(row, 1));
     const dots = f.let(i32.add(out, row));
     withOrWithoutSwish(f, (swish) => {
-      eachVector(f, pixels, channels, rowBytes, (at, c, o) => {
+      eachChunkVector(f, pixels, channels, rowBytes, (at, c, o) => {
         const [scale, shift, inverse, offsets] = rows.map((r) => f.load(i32.add(r, c), o));
         const xs = f.let(f.load(i32.add(x, at), o));
         const dt = beforeSwish(f, xs, f.load(i32.add(g, at), o), scale, shift, swish);
@@ -298,7 +270,7 @@ function addGradient(m: ModuleBuilder): void {
     const [x, g, out] = (["x", "g", "out"] as const).map((n) => f.let(i32.add(arg(n), offset)));
     const rows = [0, 1, 2, 3, 4, 5].map((n) => f.let(i32.add(scratch, i32.mul(row, n))));
     withOrWithoutSwish(f, (swish) => {
-      eachVector(f, pixels, channels, rowBytes, (at, c, o, left) => {
+      eachChunkVector(f, pixels, channels, rowBytes, (at, c, o, left) => {
         const [scale, shift, inverse, offsets, mean, dot] = rows.map((r) => f.load(i32.add(r, c), o));
         const xs = f.let(f.load(i32.add(x, at), o));
         const dt = beforeSwish(f, xs, f.load(i32.add(g, at), o), scale, shift, swish);

@@ -1,17 +1,17 @@
-// Reductions, softmax, and moving rows by index. Every sum has a fixed order, so that results repeat bit for bit
+// Sums of rows and columns, and softmax. Every sum has a fixed order, so that results repeat bit for bit
 // whatever thread takes which tile.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
-import { kernel, storeRow } from "./elementwise.ts";
-import { exp } from "./math.ts";
 import { argument, argumentF32 } from "../threads.ts";
+import { atMost, kernel, storeRow } from "./kernel.ts";
+import { exp } from "./math.ts";
 
 /** Columns one tile of a row reduction covers; longer rows are reduced in two passes. */
 export const ROW_CHUNK = 8192;
 /** Rows one tile of a column sum covers. */
 export const COLUMN_ROWS = 256;
 
-/** combine over the n floats at `from`: two accumulators of four lanes, then the lanes, then the rest. */
+/** Combines the n floats at `from`: in two accumulators of four lanes, then the lanes, then the rest. */
 function reduce(
   f: Fn,
   from: Local<"i32">,
@@ -19,15 +19,14 @@ function reduce(
   start: number,
   vector: (acc: V128, x: V128) => V128,
   scalar: (acc: Local<"f32">, x: Local<"f32">) => ReturnType<typeof f32.add>,
-  value: (x: V128) => V128 = (x) => x,
 ): Local<"f32"> {
   const a = f.let(v.splat(start));
   const b = f.let(v.splat(start));
   const at = f.let(from);
   const end8 = f.let(i32.add(from, i32.shl(i32.and(n, -8), 2)));
   f.while(i32.ltU(at, end8), () => {
-    f.set(a, vector(a, value(v.load(at))));
-    f.set(b, vector(b, value(v.load(at, 16))));
+    f.set(a, vector(a, v.load(at)));
+    f.set(b, vector(b, v.load(at, 16)));
     f.inc(at, 32);
   });
   f.set(a, vector(a, b));
@@ -35,34 +34,31 @@ function reduce(
   for (let lane = 1; lane < 4; lane++) f.set(total, scalar(total, f.let(f32.lane(a, lane))));
   const end = f.let(i32.add(from, i32.shl(n, 2)));
   f.while(i32.ltU(at, end), () => {
-    f.set(total, scalar(total, f.let(f32.lane(value(v.loadSplat(at)), 0))));
+    f.set(total, scalar(total, f.let(f32.load(at))));
     f.inc(at, 4);
   });
   return total;
 }
 
-const sum = (f: Fn, from: Local<"i32">, n: Local<"i32">, value?: (x: V128) => V128) =>
-  reduce(f, from, n, 0, v.add, f32.add, value);
+const sum = (f: Fn, from: Local<"i32">, n: Local<"i32">) => reduce(f, from, n, 0, v.add, f32.add);
 const max = (f: Fn, from: Local<"i32">, n: Local<"i32">) => reduce(f, from, n, -Infinity, v.max, f32.max);
 
 export function addReductions(m: ModuleBuilder): void {
   // arguments: x, out, rows, columns, chunks a row, rows a tile; out is [rows, chunks]
-  for (const [name, op] of Object.entries({ sum, max })) {
-    kernel(m, `rows.${name}`, (f, tile) => {
-      const chunks = f.let(argument(4));
-      const unit = f.let(i32.mul(tile, argument(5)));
-      const end = f.let(i32.min(f.let(i32.add(unit, argument(5))), f.let(i32.mul(argument(2), chunks))));
-      const columns = f.let(argument(3));
-      f.while(i32.lt(unit, end), () => {
-        const start = f.let(i32.mul(i32.rem(unit, chunks), ROW_CHUNK));
-        const n = f.let(i32.min(f.let(i32.sub(columns, start)), f.let(i32.const(ROW_CHUNK))));
-        const at = i32.add(i32.mul(i32.div(unit, chunks), columns), start);
-        const from = f.let(i32.add(argument(0), i32.shl(at, 2)));
-        f.storeF32(i32.add(argument(1), i32.shl(unit, 2)), op(f, from, n));
-        f.inc(unit, 1);
-      });
+  kernel(m, "rows.sum", (f, tile) => {
+    const chunks = f.let(argument(4));
+    const unit = f.let(i32.mul(tile, argument(5)));
+    const end = f.let(i32.min(f.let(i32.add(unit, argument(5))), f.let(i32.mul(argument(2), chunks))));
+    const columns = f.let(argument(3));
+    f.while(i32.lt(unit, end), () => {
+      const start = f.let(i32.mul(i32.rem(unit, chunks), ROW_CHUNK));
+      const n = atMost(f, ROW_CHUNK, i32.sub(columns, start));
+      const at = i32.add(i32.mul(i32.div(unit, chunks), columns), start);
+      const from = f.let(i32.add(argument(0), i32.shl(at, 2)));
+      f.storeF32(i32.add(argument(1), i32.shl(unit, 2)), sum(f, from, n));
+      f.inc(unit, 1);
     });
-  }
+  });
   // arguments: x, out, rows, columns; out is [tiles, columns]
   kernel(m, "columns.sum", (f, tile) => {
     const columns = f.let(argument(3));
@@ -80,7 +76,6 @@ export function addReductions(m: ModuleBuilder): void {
     });
   });
   addSoftmax(m);
-  addRowMoves(m);
 }
 
 /** arguments: x or y, out, columns, scale, g; a tile is a row */
@@ -112,30 +107,5 @@ function addSoftmax(m: ModuleBuilder): void {
       n,
       (at, o) => v.mul(v.mul(scale, f.load(i32.add(y, at), o)), v.sub(f.load(i32.add(g, at), o), dot)),
     );
-  });
-}
-
-/** arguments: indices, table or rows, out, count, columns */
-function addRowMoves(m: ModuleBuilder): void {
-  kernel(m, "gather", (f, tile) => {
-    const bytes = f.let(i32.shl(argument(4), 2));
-    const index = i32.load(i32.add(argument(0), i32.shl(tile, 2)));
-    f.copyBytes(
-      i32.add(argument(2), i32.mul(tile, bytes)),
-      i32.add(argument(1), i32.mul(index, bytes)),
-      bytes,
-    );
-  });
-  // one tile for all: the order of additions is the order of the indices
-  kernel(m, "scatterAdd", (f) => {
-    const columns = f.let(argument(4));
-    const bytes = f.let(i32.shl(columns, 2));
-    const from = f.let(argument(1));
-    f.for(0, f.let(argument(3)), 1, (i) => {
-      const index = i32.load(i32.add(argument(0), i32.shl(i, 2)));
-      const to = f.let(i32.add(argument(2), i32.mul(index, bytes)));
-      storeRow(f, to, columns, (at, o) => v.add(f.load(i32.add(to, at), o), f.load(i32.add(from, at), o)));
-      f.inc(from, bytes);
-    });
   });
 }

@@ -3,10 +3,9 @@
 // add to the same number, and how the pixels are split depends on shapes alone: results repeat bit for bit.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v } from "../assembler/expressions.ts";
-import { CONV } from "./conv_arguments.ts";
-import { kernel } from "./elementwise.ts";
-import { PANEL, PIXELS } from "./micro_kernel.ts";
-import { argument } from "../threads.ts";
+import { arg, type CONV } from "./conv_arguments.ts";
+import { atMost, kernel } from "./kernel.ts";
+import { PANEL, PIXELS, TILE_BYTES } from "./micro_kernel.ts";
 
 /** Pixels packed at a time. */
 export const DEPTH = 256;
@@ -14,13 +13,10 @@ export const DEPTH = 256;
 export const TILE_ROWS = 192;
 export const TILE_CHANNELS = 128;
 
-const TILE_BYTES = PIXELS * PANEL * 4;
 const SUMS_BYTES = (TILE_ROWS / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
 const LEFT = SUMS_BYTES;
 const RIGHT = LEFT + TILE_ROWS * DEPTH * 4;
 export const WEIGHT_SCRATCH = RIGHT + TILE_CHANNELS * DEPTH * 4;
-
-const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 /**
  * A tile is (part of the pixels, kernel row, block of 192 values of the filter row, block of 128 output channels).
@@ -40,10 +36,8 @@ export function addWeightGrad(m: ModuleBuilder): void {
     const split = index;
     const [stride, outHeight, outWidth, outChannels, inChannels] =
       (["stride", "outHeight", "outWidth", "outChannels", "inChannels"] as const).map((n) => f.let(arg(n)));
-    const clip = (limit: number, left: ReturnType<typeof i32.sub>) =>
-      f.let(i32.min(f.let(left), f.let(i32.const(limit))));
-    const rows = clip(TILE_ROWS, i32.sub(i32.mul(arg("kernelWidth"), inChannels), rowStart));
-    const channels = clip(TILE_CHANNELS, i32.sub(outChannels, channel));
+    const rows = atMost(f, TILE_ROWS, i32.sub(i32.mul(arg("kernelWidth"), inChannels), rowStart));
+    const channels = atMost(f, TILE_CHANNELS, i32.sub(outChannels, channel));
     const up = (n: Local<"i32">, by: number) => f.let(i32.div(i32.add(n, by - 1), by));
     const rowPanels = up(rows, PIXELS);
     const channelPanels = up(channels, PANEL);

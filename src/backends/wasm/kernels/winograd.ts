@@ -4,10 +4,10 @@
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, f32, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { storePixel } from "./conv.ts";
-import { CONV } from "./conv_arguments.ts";
-import { kernel } from "./elementwise.ts";
-import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro_kernel.ts";
 import { argument } from "../threads.ts";
+import { arg } from "./conv_arguments.ts";
+import { atMost, kernel } from "./kernel.ts";
+import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS, TILE_BYTES } from "./micro_kernel.ts";
 import { ABREAST_BYTES } from "../wide.ts";
 import {
   COLUMNS,
@@ -24,9 +24,7 @@ import {
   transform2d,
 } from "./winograd_transforms.ts";
 
-const arg = (name: keyof typeof CONV) => argument(CONV[name]);
-
-/** Scratch of the functions below, before anything of the kernels: filters or outputs of 8 lanes, and half a transform. */
+/** The functions below use the start of the scratch: filters or outputs of a panel, and half a transform. */
 const LANES = ACCUMULATORS;
 const MOST = outputs(2);
 const TEMPORARY = LANES + MOST * MOST * PANEL * 4;
@@ -52,7 +50,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
     const [outStride, inStride, flipped] = (["outStride", "inStride", "flipped"] as const).map((n) =>
       f.let(arg(n))
     );
-    // lanes past the last repeat it: nobody looks at them
+    // lanes past the last repeat it, and are not used
     const filter = [start];
     for (let l = 1; l < PANEL; l++) {
       filter.push(f.let(i32.add(filter[l - 1], i32.select(outStride, 0, i32.gt(lanes, l)))));
@@ -99,7 +97,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
   kernel(m, `winogradFilters${taps}`, (f, tile, scratch) => {
     const inputs = f.let(arg("inChannels"));
     const first = f.let(i32.mul(tile, PANEL));
-    const lanes = f.let(i32.min(f.let(i32.sub(arg("outChannels"), first)), f.let(i32.const(PANEL))));
+    const lanes = atMost(f, PANEL, i32.sub(arg("outChannels"), first));
     const productBytes = f.let(i32.add(i32.mul(inputs, PANEL * 4), GAP));
     const to = f.let(i32.add(arg("weights"), i32.mul(tile, i32.mul(productBytes, PRODUCTS))));
     const from = f.let(i32.add(arg("filters"), i32.mul(first, arg("outStride"))));
@@ -202,7 +200,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
       }
       const { sample, y, x } = patchPosition(f, f.let(i32.add(first, t)));
       const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
-        f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, side))), f.let(i32.const(side))));
+        atMost(f, side, i32.sub(arg(size), i32.mul(i, side)));
       const [height, width] = [clip(y, "outHeight"), clip(x, "outWidth")];
       const line = i32.add(i32.mul(sample, arg("outImage")), i32.mul(i32.mul(y, side), rowBytes));
       const offset = f.let(
@@ -222,7 +220,7 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
   });
 }
 
-/** Bytes of a panel of 8 filters. */
+/** Bytes of a panel of transformed filters. */
 export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
 
 /** Bytes of a patch with its borders and of the columns of one transform. */
@@ -268,7 +266,7 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
         f.for(0, count, PIXELS, () => {
           f.call("rows", a, stride, weights, channelBytes, sums, fresh);
           f.inc(a, i32.mul(stride, PIXELS));
-          f.inc(sums, PIXELS * PANEL * 4);
+          f.inc(sums, TILE_BYTES);
         });
         f.inc(from, inputBytes);
         f.inc(to, productBytes);

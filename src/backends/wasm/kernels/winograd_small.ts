@@ -2,16 +2,13 @@
 // are used, a chunk of channels at a time, and never stored; the patches, which are few, are transformed once for all.
 import { type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32 } from "../assembler/expressions.ts";
-import { CONV } from "./conv_arguments.ts";
-import { kernel } from "./elementwise.ts";
-import { PANEL, PIXELS } from "./micro_kernel.ts";
-import { argument } from "../threads.ts";
+import { arg } from "./conv_arguments.ts";
+import { atMost, kernel } from "./kernel.ts";
+import { PANEL, PIXELS, TILE_BYTES } from "./micro_kernel.ts";
 import { TILE_CHANNELS } from "./weight_gradient.ts";
 import { allPatches, WORK } from "./winograd.ts";
-import { atMost, filterAt, GRAD_FILTERS, LANES, TILE_BYTES } from "./winograd_weight_gradient.ts";
+import { filterAt, GRAD_FILTERS, LANES } from "./winograd_weight_gradient.ts";
 import { GAP, GRAD_TAPS, patchStride, PRODUCTS, TAPS, type Taps } from "./winograd_transforms.ts";
-
-const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 /** Patches of a tile of "winogradInputs". */
 export const INPUT_PATCHES = 2;
@@ -28,8 +25,7 @@ export function smallScratch(chunk: number, panels: number, patches: number): nu
 export function addWinogradSmall(m: ModuleBuilder): void {
   kernel(m, "winogradInputs", (f, tile, scratch) => {
     const first = f.let(i32.mul(tile, INPUT_PATCHES));
-    const left = f.let(i32.sub(allPatches(), first));
-    const count = f.let(i32.min(left, f.let(i32.const(INPUT_PATCHES))));
+    const count = atMost(f, INPUT_PATCHES, i32.sub(allPatches(), first));
     const to = i32.add(arg("transformed"), i32.mul(first, arg("patchStride")));
     f.call("patches", first, count, f.let(to), scratch);
   });
@@ -55,7 +51,7 @@ export function addWinogradSmall(m: ModuleBuilder): void {
         const bytes = f.let(i32.min(f.let(i32.sub(channelBytes, c)), chunk));
         const to = f.let(sums);
         f.for(start, end, PANEL, (channel) => {
-          const lanes = f.let(i32.min(f.let(i32.sub(end, channel)), f.let(i32.const(PANEL))));
+          const lanes = atMost(f, PANEL, i32.sub(end, channel));
           const input = i32.mul(i32.shrU(c, 2), arg("inStride"));
           const from = i32.add(i32.add(arg("filters"), input), i32.mul(channel, arg("outStride")));
           f.call(
@@ -74,7 +70,7 @@ export function addWinogradSmall(m: ModuleBuilder): void {
             f.for(0, count, PIXELS, () => {
               f.call("rows", a, stride, weights, bytes, out, c);
               f.inc(a, i32.mul(stride, PIXELS));
-              f.inc(out, PIXELS * PANEL * 4);
+              f.inc(out, TILE_BYTES);
             });
             f.inc(inputs, inputBytes);
             f.inc(weights, filterBytes);
@@ -97,7 +93,7 @@ export const SMALL_OUT = 32;
 export const GRAD_PATCHES = 4;
 const SMALL_PRODUCT = SMALL_IN * SMALL_OUT * 4 + GAP;
 
-/** The weight gradient: a tile keeps the sums of 48 x 32 filters in its scratch until they are filters. */
+/** The weight gradient. A tile keeps the sums of 48 x 32 filters in its scratch until they are transformed back. */
 function addSmallGrad(m: ModuleBuilder, taps: Taps): void {
   // to[block of 128 outputs][product][patch][128]
   kernel(m, `winogradGrads${taps}`, (f, tile, scratch) => {

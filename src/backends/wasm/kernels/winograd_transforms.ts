@@ -1,5 +1,5 @@
-// Winograd's transforms (Lavin & Gray 2016), as Toom and Cook have them: polynomials are evaluated at six points, multiplied
-// there and interpolated. At six points 4 outputs of 3 taps are found, 3 outputs of 4 taps, or 5 outputs of 2.
+// Winograd's transforms (Lavin & Gray 2016) by the method of Toom and Cook: polynomials are evaluated at six points,
+// multiplied there and interpolated. Six points give 4 outputs of 3 taps, 3 outputs of 4 taps, or 5 outputs of 2.
 import { type Fn } from "../assembler/assembler.ts";
 import { type Ex, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { ABREAST, ABREAST_BYTES } from "../wide.ts";
@@ -7,7 +7,7 @@ import { ABREAST, ABREAST_BYTES } from "../wide.ts";
 /** Inputs of a patch along one side, and how many products it takes. */
 export const PATCH = 6;
 export const PRODUCTS = PATCH * PATCH;
-/** Taps along one side of the filters that go this way. */
+/** Taps along one side of the filters that can be computed this way. */
 export type Taps = 2 | 3 | 4;
 export const TAPS: readonly Taps[] = [2, 3, 4];
 /** Those that have a gradient by Winograd as well. */
@@ -25,7 +25,7 @@ export const patchStride = (channels: number): number =>
 /** Bytes of half a transform: the columns of a patch. */
 export const COLUMNS = PRODUCTS * ABREAST_BYTES;
 
-/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: at these they err half as much as at the usual 1 and 2. */
+/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: errors are half of those at the usual 1 and 2. */
 const P = Math.SQRT1_2;
 const Q = Math.SQRT2;
 const [P2, Q2] = [P * P, Q * Q];
@@ -90,7 +90,7 @@ export function transform2d(
   temporary: Ex<"i32">,
   store: (y: number, x: number, values: readonly Local<"v128">[]) => void,
 ): void {
-  /** One line of vectors, transformed: for each place those abreast. */
+  /** Transforms one line of vectors, and returns for each place the vectors abreast. */
   const line = (from: (i: number) => readonly [at: Ex<"i32">, offset: number]) => {
     const places = Array.from({ length: size }, (_, i) => from(i)).map(([at, offset]) =>
       [f.let(at), offset] as const

@@ -2,10 +2,9 @@
 // since the transforms are linear, the sum over all patches is taken before the way back to 3x3 (4x4) taps.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, f32, i32, type Local, v } from "../assembler/expressions.ts";
-import { CONV } from "./conv_arguments.ts";
-import { kernel } from "./elementwise.ts";
-import { PANEL, PIXELS } from "./micro_kernel.ts";
-import { argument } from "../threads.ts";
+import { arg } from "./conv_arguments.ts";
+import { atMost, kernel } from "./kernel.ts";
+import { PANEL, PIXELS, TILE_BYTES } from "./micro_kernel.ts";
 import { TILE_CHANNELS } from "./weight_gradient.ts";
 import { allPatches, patchBytes, patchPosition } from "./winograd.ts";
 import { ABREAST, ABREAST_BYTES } from "../wide.ts";
@@ -22,8 +21,6 @@ import {
   transform2d,
 } from "./winograd_transforms.ts";
 
-const arg = (name: keyof typeof CONV) => argument(CONV[name]);
-export const TILE_BYTES = PIXELS * PANEL * 4;
 /** Numbers that are transformed together. */
 export const LANES = ABREAST_BYTES / 4;
 
@@ -32,7 +29,7 @@ export function winogradSums(inChannels: number): number {
   return PRODUCTS * Math.ceil(inChannels / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
 }
 
-/** Scratch for `patches` patches: what borders need, then both sides' transforms. Loads of 6 lanes may run over. */
+/** Scratch for `patches` patches: one patch with borders, then both sides' transforms, and room for loads of 6 lanes. */
 export function winogradGradScratch(patches: number, inChannels: number): number {
   return patchBytes(Math.max(inChannels, TILE_CHANNELS)) +
     PRODUCTS * (patches * (patchStride(inChannels) + TILE_CHANNELS * 4) + 2 * GAP) + 64;
@@ -68,7 +65,7 @@ function addGradPatches(m: ModuleBuilder, taps: Taps): void {
     f.for(first, f.let(i32.add(first, count)), 1, (n) => {
       const { sample, y: tileY, x: tileX } = patchPosition(f, n);
       const clip = (i: Local<"i32">, size: "outHeight" | "outWidth") =>
-        f.let(i32.min(f.let(i32.sub(arg(size), i32.mul(i, side))), f.let(i32.const(side))));
+        atMost(f, side, i32.sub(arg(size), i32.mul(i, side)));
       const [height, width] = [clip(tileY, "outHeight"), clip(tileX, "outWidth")];
       const line = i32.add(i32.mul(sample, arg("outHeight")), i32.mul(tileY, side));
       const start = i32.add(i32.mul(line, imageRow), i32.mul(i32.mul(tileX, side), pixelBytes));
@@ -109,9 +106,7 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
     const channel = f.let(
       i32.mul(i32.sub(tile, i32.mul(split, arg("panelBlocks"))), TILE_CHANNELS),
     );
-    const channels = f.let(
-      i32.min(f.let(i32.sub(arg("outChannels"), channel)), f.let(i32.const(TILE_CHANNELS))),
-    );
+    const channels = atMost(f, TILE_CHANNELS, i32.sub(arg("outChannels"), channel));
     const inBytes = f.let(arg("patchStride"));
     const capacity = f.let(arg("blockWidth"));
     const leftBytes = f.let(i32.add(i32.mul(capacity, inBytes), GAP));
@@ -252,9 +247,6 @@ function addWayBack(m: ModuleBuilder, taps: Taps): void {
     });
   });
 }
-
-export const atMost = (f: Fn, limit: number, left: Ex<"i32">) =>
-  f.let(i32.min(f.let(left), f.let(i32.const(limit))));
 
 export function addWinogradGrad(m: ModuleBuilder): void {
   for (const taps of GRAD_TAPS) {

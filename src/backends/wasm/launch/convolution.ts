@@ -1,231 +1,129 @@
-// Matrix products and convolutions: which blocks a launch is cut into, and the packing of weights around it.
-import type { ConvSpec, View } from "../../backend.ts";
+// Matrix products and convolutions: which way each goes, which blocks it is cut into, and the packing of weights around it.
+import type { Slot } from "../../buffer.ts";
+import type { Calls, ConvSpec } from "../../kernels.ts";
 import { CONV_SCRATCH, TABLE_PIXELS } from "../kernels/conv.ts";
-import { type ConvArguments, convArguments } from "../kernels/conv_arguments.ts";
-import { at, ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
+import { convArguments } from "../kernels/conv_arguments.ts";
 import { PANEL } from "../kernels/micro_kernel.ts";
-import { sumColumns } from "./reduction.ts";
 import { DEPTH, TILE_CHANNELS, TILE_ROWS, WEIGHT_SCRATCH } from "../kernels/weight_gradient.ts";
-import { takesEnlarged, takesForward, takesWeightGrad, Winograd } from "./winograd.ts";
+import { at, ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
+import { packed } from "./pack.ts";
+import { columnSums } from "./reduction.ts";
+import {
+  type Operands,
+  takesEnlarged,
+  takesForward,
+  takesWeightGrad,
+  winograd,
+  winogradEnlarged,
+  winogradWeightGrad,
+} from "./winograd.ts";
 
-/** Input bytes a convolution tile copies to scratch: with the weights' panel it stays in the second-level cache. */
+/** The most input that a tile copies to scratch, in bytes. With the weights' panel it fits the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
-/** Tiles of a weight gradient at least, for the threads to share. */
+/** The fewest tiles of a weight gradient, so that the threads can share it. */
 const WEIGHT_TILES = 32;
 
-/** Convolutions on a machine; buffers are addresses, and 0 stands for none. */
-export class Convolutions {
-  readonly machine: Machine;
+/** The address of an optional operand, or 0. */
+const atOptional = (slot: Slot | null): number => slot ? at(slot) : 0;
 
-  /** Leaves Winograd's way alone: every product is one that the definition has. */
-  exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
+/** A matrix product is a 1x1 convolution of a picture with one row. */
+export function matmul(machine: Machine, { a, b, out, m, k, n, transposeB }: Calls["matmul"]): void {
+  const [outStride, inStride] = transposeB ? [4 * k, 4] : [4, 4 * n];
+  const spec: ConvSpec = {
+    batch: 1,
+    height: 1,
+    width: m,
+    inChannels: k,
+    outHeight: 1,
+    outWidth: m,
+    outChannels: n,
+    kernel: [1, 1],
+    stride: 1,
+    padTop: 0,
+    padLeft: 0,
+    upsample: 1,
+  };
+  packed(machine, at(b), [1, 1, k, n], [outStride, inStride, 0, 0], (weights) => {
+    convolve(machine, weights, spec, { x: at(a), out: at(out) });
+  });
+}
 
-  readonly #winograd: Winograd;
-
-  constructor(machine: Machine) {
-    this.machine = machine;
-    this.#winograd = new Winograd(machine);
+export function conv2d(machine: Machine, { x, weight, bias, residual, out, spec }: Calls["conv2d"]): void {
+  const [height, width] = spec.kernel;
+  const taps = height * width * 4;
+  const outStride = spec.inChannels * taps;
+  const from = at(weight);
+  const operands = { x: at(x), out: at(out), bias: atOptional(bias), residual: atOptional(residual) };
+  if (!machine.exact && takesEnlarged(spec)) return winogradEnlarged(machine, from, spec, operands);
+  if (!machine.exact && takesForward(spec)) {
+    const filters = { at: from, outStride, inStride: taps, flipped: false };
+    return winograd(machine, filters, spec, operands);
   }
+  const sizes = [height, width, spec.inChannels, spec.outChannels] as const;
+  packed(machine, from, sizes, [outStride, taps, width * 4, 4], (weights) => {
+    convolve(machine, weights, spec, operands);
+  });
+}
 
-  matmul(a: View, b: View, out: View, m: number, k: number, n: number, transposeB: boolean): void {
-    const [outStride, inStride] = transposeB ? [4 * k, 4] : [4, 4 * n];
-    this.packed(address(b), 1, 1, k, n, [outStride, inStride, 0, 0], (weights) => {
-      this.#conv(weights, address(a), 0, 0, address(out), {
-        batch: 1,
-        height: 1,
-        width: m,
-        inChannels: k,
-        outHeight: 1,
-        outWidth: m,
-        outChannels: n,
-        kernel: [1, 1],
+export function conv2dInputGrad(machine: Machine, { g, weight, out, spec }: Calls["conv2dInputGrad"]): void {
+  const { upsample, height, width, ...rest } = spec;
+  if (upsample === 1) return inputGrad(machine, at(g), at(weight), at(out), spec);
+  const large: ConvSpec = { ...rest, upsample: 1, height: height * upsample, width: width * upsample };
+  machine.with(large.batch * large.height * large.width * large.inChannels * 4, (enlarged) => {
+    inputGrad(machine, at(g), at(weight), enlarged, large);
+    machine.launch("sumQuads", spec.batch * height, [enlarged, at(out), width, spec.inChannels]);
+  });
+}
+
+/**
+ * The input gradient is a convolution of the output gradient with the filters turned round. With a stride s there are
+ * s x s of them, one for each place (y mod s, x mod s) of the input, with every s-th tap.
+ */
+function inputGrad(machine: Machine, g: number, weight: number, out: number, s: ConvSpec): void {
+  const [kh, kw] = s.kernel;
+  const tap = 4, taps = kh * kw * tap, inStride = s.inChannels * taps;
+  const pixel = s.inChannels * 4;
+  if (Math.min(kh, kw) < s.stride) {
+    machine.look("f32", out, s.batch * s.height * s.width * s.inChannels).fill(0); // some places have no tap
+  }
+  for (let y = 0; y < s.stride; y++) {
+    for (let x = 0; x < s.stride; x++) {
+      const [down, across] = [phase(y, s.padTop, kh, s.stride), phase(x, s.padLeft, kw, s.stride)];
+      const full: ConvSpec = {
+        batch: s.batch,
+        height: s.outHeight,
+        width: s.outWidth,
+        inChannels: s.outChannels,
+        outHeight: ceil(s.height - y, s.stride),
+        outWidth: ceil(s.width - x, s.stride),
+        outChannels: s.inChannels,
+        kernel: [down.taps, across.taps],
         stride: 1,
-        padTop: 0,
-        padLeft: 0,
+        padTop: down.pad,
+        padLeft: across.pad,
         upsample: 1,
-      });
-    });
-  }
-
-  /** Packs weights [outputs, inputs, height, width] with the given byte strides, for the length of `body`. */
-  packed(
-    from: number,
-    height: number,
-    width: number,
-    inputs: number,
-    outputs: number,
-    strides: readonly number[],
-    body: (weights: number) => void,
-  ): void {
-    const panels = ceil(outputs, PANEL);
-    this.machine.with(panels * PANEL * height * width * inputs * 4, (weights) => {
-      this.machine.launch("pack", panels, [from, weights, height, width, inputs, outputs, ...strides]);
-      body(weights);
-    });
-  }
-
-  forward(x: number, w: number, bias: number, residual: number, out: number, spec: ConvSpec): void {
-    const [kh, kw] = spec.kernel;
-    const taps = kh * kw * 4;
-    const outStride = spec.inChannels * taps;
-    if (!this.exact && takesEnlarged(spec)) {
-      return this.#winograd.forwardEnlarged(w, x, bias, residual, out, spec);
-    }
-    if (!this.exact && takesForward(spec)) {
-      return this.#winograd.forward(
-        { at: w, outStride, inStride: taps, flipped: false },
-        x,
-        bias,
-        residual,
-        out,
-        spec,
-      );
-    }
-    this.packed(w, kh, kw, spec.inChannels, spec.outChannels, [outStride, taps, kw * 4, 4], (weights) => {
-      this.#conv(weights, x, bias, residual, out, spec);
-    });
-  }
-
-  inputGrad(g: number, w: number, out: number, spec: ConvSpec): void {
-    const { upsample, height, width, ...rest } = spec;
-    if (upsample === 1) return this.#inputGrad(g, w, out, spec);
-    const large: ConvSpec = { ...rest, upsample: 1, height: height * upsample, width: width * upsample };
-    this.machine.with(large.batch * large.height * large.width * large.inChannels * 4, (enlarged) => {
-      this.#inputGrad(g, w, enlarged, large);
-      this.machine.launch("sumQuads", spec.batch * height, [enlarged, out, width, spec.inChannels]);
-    });
-  }
-
-  /**
-   * The input gradient is a convolution of the output gradient with the filters turned round. With a stride s there are
-   * s x s of them, one for each place (y mod s, x mod s) of the input, with every s-th tap.
-   */
-  #inputGrad(g: number, w: number, out: number, s: ConvSpec): void {
-    const [kh, kw] = s.kernel;
-    const tap = 4, taps = kh * kw * tap, inStride = s.inChannels * taps;
-    const pixel = s.inChannels * 4;
-    if (Math.min(kh, kw) < s.stride) {
-      this.machine.look("f32", out, s.batch * s.height * s.width * s.inChannels).fill(0); // some places have no tap
-    }
-    for (let y = 0; y < s.stride; y++) {
-      for (let x = 0; x < s.stride; x++) {
-        const [down, across] = [phase(y, s.padTop, kh, s.stride), phase(x, s.padLeft, kw, s.stride)];
-        const full: ConvSpec = {
-          batch: s.batch,
-          height: s.outHeight,
-          width: s.outWidth,
-          inChannels: s.outChannels,
-          outHeight: ceil(s.height - y, s.stride),
-          outWidth: ceil(s.width - x, s.stride),
-          outChannels: s.inChannels,
-          kernel: [down.taps, across.taps],
-          stride: 1,
-          padTop: down.pad,
-          padLeft: across.pad,
-          upsample: 1,
-        };
-        if (full.outHeight * full.outWidth * down.taps * across.taps === 0) continue;
-        const to = out + (y * s.width + x) * pixel;
-        if (s.stride === 1 && !this.exact && takesForward(full)) {
-          return this.#winograd.forward(
-            { at: w, outStride: taps, inStride, flipped: true },
-            g,
-            0,
-            0,
-            to,
-            full,
-          );
-        }
-        const from = w + (down.last * kw + across.last) * tap;
-        const strides = [taps, inStride, -s.stride * kw * tap, -s.stride * tap];
-        this.packed(from, ...full.kernel, s.outChannels, s.inChannels, strides, (weights) => {
-          const outPixel = s.stride * pixel,
-            outRow = outPixel * s.width,
-            outImage = pixel * s.width * s.height;
-          this.#conv(weights, g, 0, 0, to, full, { outPixel, outRow, outImage });
-        });
+      };
+      if (full.outHeight * full.outWidth * down.taps * across.taps === 0) continue;
+      if (s.stride === 1 && !machine.exact && takesForward(full)) {
+        const filters = { at: weight, outStride: taps, inStride, flipped: true };
+        return winograd(machine, filters, full, { x: g, out });
       }
+      const from = weight + (down.last * kw + across.last) * tap;
+      const strides = [taps, inStride, -s.stride * kw * tap, -s.stride * tap] as const;
+      packed(machine, from, [...full.kernel, s.outChannels, s.inChannels], strides, (weights) => {
+        convolve(machine, weights, full, {
+          x: g,
+          out: out + (y * s.width + x) * pixel,
+          outPixel: s.stride * pixel,
+          outRow: s.stride * pixel * s.width,
+          outImage: pixel * s.width * s.height,
+        });
+      });
     }
-  }
-
-  #conv(
-    weights: number,
-    x: number,
-    bias: number,
-    residual: number,
-    out: number,
-    s: ConvSpec,
-    place: ConvArguments = {},
-  ): void {
-    const span = (n: number, k: number) => (n - 1) * s.stride + k;
-    // square blocks: of all shapes they copy the least border
-    let [blockHeight, blockWidth] = [
-      Math.min(64, s.outHeight),
-      Math.min(s.outHeight === 1 ? 4080 : 64, s.outWidth),
-    ];
-    const bytes = () => span(blockHeight, s.kernel[0]) * span(blockWidth, s.kernel[1]) * s.inChannels * 4;
-    while (
-      (bytes() > INPUT_BLOCK || blockHeight * blockWidth > TABLE_PIXELS - 8) && blockHeight * blockWidth > 1
-    ) {
-      if (blockHeight >= blockWidth) blockHeight = ceil(blockHeight, 2);
-      else blockWidth = ceil(blockWidth, 2);
-    }
-    if (bytes() > SCRATCH_BYTES - CONV_SCRATCH) {
-      throw new Error(
-        `conv2d: a filter of ${s.kernel} x ${s.inChannels} channels is larger than the scratch memory`,
-      );
-    }
-    const blocksDown = ceil(s.outHeight, blockHeight), blocksAcross = ceil(s.outWidth, blockWidth);
-    const blocks = s.batch * blocksDown * blocksAcross;
-    const panels = ceil(s.outChannels, PANEL);
-    // few blocks: cut the channels too, so that every thread has several tiles
-    const panelBlocks = Math.max(1, Math.min(panels, ceil(8 * this.machine.threads, blocks)));
-    const blockPanels = ceil(panels, panelBlocks);
-    const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
-      span(s.outHeight, s.kernel[0]) <= s.height && span(s.outWidth, s.kernel[1]) <= s.width;
-    const args = convArguments(x, weights, out, s, {
-      bias,
-      residual,
-      ...place,
-      blockHeight,
-      blockWidth,
-      blocksDown,
-      blocksAcross,
-      blockPanels,
-      panelBlocks: ceil(panels, blockPanels),
-      direct: direct ? 1 : 0,
-    });
-    this.machine.launch("conv", blocks * ceil(panels, blockPanels), args);
-  }
-
-  weightGrad(x: number, g: number, out: number, spec: ConvSpec): void {
-    if (!this.exact && takesWeightGrad(spec)) return this.#winograd.weightGrad(x, g, out, spec);
-    const [kh, kw] = spec.kernel;
-    let blockWidth = Math.min(DEPTH, spec.outWidth);
-    const bytes = () => ((blockWidth - 1) * spec.stride + kw) * spec.inChannels * 4;
-    while (bytes() > SCRATCH_BYTES - WEIGHT_SCRATCH - 64 && blockWidth > 1) {
-      blockWidth = ceil(blockWidth, 2);
-    }
-    const rowBlocks = ceil(kw * spec.inChannels, TILE_ROWS);
-    const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
-    const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));
-    const blocksDown = ceil(spec.outHeight, blockHeight);
-    // few tiles: split the pixels too. By shapes alone, so that the order of additions is the same on any machine.
-    const tiles = kh * rowBlocks * panelBlocks;
-    const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
-    const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };
-    const launch = (to: number) =>
-      this.machine.launch("convWeightGrad", tiles * splits, convArguments(x, g, to, spec, more));
-    if (splits === 1) return launch(out);
-    const size = spec.outChannels * spec.inChannels * kh * kw;
-    this.machine.with(splits * size * 4, (partial) => {
-      launch(partial);
-      sumColumns(this.machine, partial, out, splits, size);
-    });
   }
 }
 
-/** Of the taps k of a side of `size`, those that reach input place `at` mod stride: how many, the last, the padding. */
+/** Of the taps along a side, those that reach the input places `at` mod stride: their number, the last, and the padding. */
 function phase(
   at: number,
   pad: number,
@@ -237,7 +135,72 @@ function phase(
   return { taps, last: first + stride * (taps - 1), pad: taps - 1 - (at + pad - first) / stride };
 }
 
-/** The address of a view's first element. */
-function address(view: View): number {
-  return at(view.buffer) + view.offset * 4;
+/** A convolution by its definition, with packed weights. */
+function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Operands): void {
+  const span = (n: number, k: number) => (n - 1) * s.stride + k;
+  // square blocks have the least border to copy
+  let blockHeight = Math.min(64, s.outHeight);
+  let blockWidth = Math.min(s.outHeight === 1 ? 4080 : 64, s.outWidth);
+  const bytes = () => span(blockHeight, s.kernel[0]) * span(blockWidth, s.kernel[1]) * s.inChannels * 4;
+  while (
+    (bytes() > INPUT_BLOCK || blockHeight * blockWidth > TABLE_PIXELS - 8) && blockHeight * blockWidth > 1
+  ) {
+    if (blockHeight >= blockWidth) blockHeight = ceil(blockHeight, 2);
+    else blockWidth = ceil(blockWidth, 2);
+  }
+  if (bytes() > SCRATCH_BYTES - CONV_SCRATCH) {
+    throw new Error(
+      `conv2d: a filter of ${s.kernel} x ${s.inChannels} channels is larger than the scratch memory`,
+    );
+  }
+  const blocksDown = ceil(s.outHeight, blockHeight), blocksAcross = ceil(s.outWidth, blockWidth);
+  const blocks = s.batch * blocksDown * blocksAcross;
+  const panels = ceil(s.outChannels, PANEL);
+  // where there are few blocks, the channels are cut too, so that every thread has several tiles
+  const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(8 * machine.threads, blocks))));
+  const panelBlocks = ceil(panels, blockPanels);
+  const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
+    span(s.outHeight, s.kernel[0]) <= s.height && span(s.outWidth, s.kernel[1]) <= s.width;
+  const args = convArguments(s, {
+    ...operands,
+    weights,
+    blockHeight,
+    blockWidth,
+    blocksDown,
+    blocksAcross,
+    blockPanels,
+    panelBlocks,
+    direct: direct ? 1 : 0,
+  });
+  machine.launch("conv", blocks * panelBlocks, args);
+}
+
+export function conv2dWeightGrad(machine: Machine, { x, g, out, spec }: Calls["conv2dWeightGrad"]): void {
+  if (!machine.exact && takesWeightGrad(spec)) {
+    return winogradWeightGrad(machine, spec, { x: at(x), weights: at(g), out: at(out) });
+  }
+  const [kh, kw] = spec.kernel;
+  let blockWidth = Math.min(DEPTH, spec.outWidth);
+  const bytes = () => ((blockWidth - 1) * spec.stride + kw) * spec.inChannels * 4;
+  while (bytes() > SCRATCH_BYTES - WEIGHT_SCRATCH - 64 && blockWidth > 1) {
+    blockWidth = ceil(blockWidth, 2);
+  }
+  const rowBlocks = ceil(kw * spec.inChannels, TILE_ROWS);
+  const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
+  const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));
+  const blocksDown = ceil(spec.outHeight, blockHeight);
+  // where there are few tiles, the pixels are split too: by shapes alone, so that sums are the same on any machine
+  const tiles = kh * rowBlocks * panelBlocks;
+  const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
+  const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };
+  const launch = (to: number) => {
+    const args = convArguments(spec, { x: at(x), weights: at(g), out: to, ...more });
+    machine.launch("convWeightGrad", tiles * splits, args);
+  };
+  if (splits === 1) return launch(at(out));
+  const size = spec.outChannels * spec.inChannels * kh * kw;
+  machine.with(splits * size * 4, (partial) => {
+    launch(partial);
+    columnSums(machine, partial, at(out), splits, size);
+  });
 }

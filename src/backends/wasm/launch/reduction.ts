@@ -1,42 +1,47 @@
-// Reductions of any length: long rows and columns are reduced in passes, whose sizes depend on shapes alone.
+// Sums of any length, and softmax. Long rows and columns are summed in passes, whose sizes depend on shapes alone.
+import type { Calls } from "../../kernels.ts";
 import { CHUNK } from "../kernels/elementwise.ts";
-import { ceil, type Machine } from "../machine.ts";
 import { COLUMN_ROWS, ROW_CHUNK } from "../kernels/reduce.ts";
+import { at, ceil, type Machine } from "../machine.ts";
 
-/** Sum or maximum of each row of x [rows, columns]. */
-export function reduceRows(
-  machine: Machine,
-  op: "sum" | "max",
-  x: number,
-  out: number,
-  rows: number,
-  columns: number,
-): void {
+export function sumRows(machine: Machine, { x, out, rows, columns }: Calls["sumRows"]): void {
+  rowSums(machine, at(x), at(out), rows, columns);
+}
+
+function rowSums(machine: Machine, x: number, out: number, rows: number, columns: number): void {
   const chunks = ceil(columns, ROW_CHUNK);
   const rowsPerTile = Math.max(1, Math.floor(CHUNK / Math.max(1, Math.min(columns, ROW_CHUNK))));
   const pass = (to: number) =>
-    machine.launch(`rows.${op}`, ceil(rows * chunks, rowsPerTile), [
-      x,
-      to,
-      rows,
-      columns,
-      chunks,
-      rowsPerTile,
-    ]);
+    machine.launch("rows.sum", ceil(rows * chunks, rowsPerTile), [x, to, rows, columns, chunks, rowsPerTile]);
   if (chunks === 1) return pass(out);
   machine.with(rows * chunks * 4, (partial) => {
     pass(partial);
-    reduceRows(machine, op, partial, out, rows, chunks);
+    rowSums(machine, partial, out, rows, chunks);
   });
 }
 
-/** Sum of each column of x [rows, columns]. */
-export function sumColumns(machine: Machine, x: number, out: number, rows: number, columns: number): void {
+export function sumColumns(machine: Machine, { x, out, rows, columns }: Calls["sumColumns"]): void {
+  columnSums(machine, at(x), at(out), rows, columns);
+}
+
+/** The sum of each column of the numbers at address `x`. */
+export function columnSums(machine: Machine, x: number, out: number, rows: number, columns: number): void {
   const blocks = ceil(rows, COLUMN_ROWS);
   const pass = (to: number) => machine.launch("columns.sum", blocks, [x, to, rows, columns]);
   if (blocks === 1) return pass(out);
   machine.with(blocks * columns * 4, (partial) => {
     pass(partial);
-    sumColumns(machine, partial, out, blocks, columns);
+    columnSums(machine, partial, out, blocks, columns);
   });
+}
+
+export function softmax(machine: Machine, { x, out, rows, columns, scale }: Calls["softmax"]): void {
+  machine.launch("softmax", rows, [at(x), at(out), columns, scale], [3]);
+}
+
+export function softmaxGrad(
+  machine: Machine,
+  { y, g, out, rows, columns, scale }: Calls["softmaxGrad"],
+): void {
+  machine.launch("softmaxGrad", rows, [at(y), at(out), columns, scale, at(g)], [3]);
 }

@@ -1,7 +1,6 @@
 // Which convolutions go Winograd's way, and how they are cut into tiles.
-import type { ConvSpec } from "../../backend.ts";
+import type { ConvSpec } from "../../kernels.ts";
 import { type ConvArguments, convArguments } from "../kernels/conv_arguments.ts";
-import { ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
 import { PANEL, PIXELS } from "../kernels/micro_kernel.ts";
 import { TILE_CHANNELS } from "../kernels/weight_gradient.ts";
 import { filterBytes, patchBytes, winogradScratch } from "../kernels/winograd.ts";
@@ -15,17 +14,18 @@ import {
   transformedBytes,
 } from "../kernels/winograd_small.ts";
 import { outputs, patchStride, type Taps } from "../kernels/winograd_transforms.ts";
+import { ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
 
-/** Patches of a tile at most, and the scratch they may fill: beyond it the second-level cache overflows. */
+/** The most patches of a tile, and the most scratch for them. With more, the second-level cache overflows. */
 const PATCHES = 96;
 const SCRATCH = 1000 * 1024;
 /** The same for the weight gradient: enough patches to make loading and storing the sums cheap. */
 const GRAD_BLOCK = 32;
-/** Bytes of the weight gradient's sums, of which every part of the patches has its own. */
+/** The most memory for the weight gradient's sums, in bytes. Every part of the patches has sums of its own. */
 const SUMS = 96 * 2 ** 20;
-/** Up to so many patches a map is small: to store transformed filters would cost more than to use them. */
+/** The most patches of a small map, for which storing transformed filters would cost more than using them. */
 const SMALL = 72;
-/** Patches times channels of a small map's patches that are read together. */
+/** Patches times channels that are read together on a small map. */
 const SMALL_CHUNK = 4096;
 
 /** Beyond a thousand channels a tile of six patches would overflow the second-level cache. */
@@ -38,11 +38,11 @@ export const takesEnlarged = (s: ConvSpec): boolean =>
   s.upsample === 2 && s.kernel[0] === 3 && s.padTop === 1 && s.padLeft === 1 &&
   s.outHeight === 2 * s.height &&
   s.outWidth === 2 * s.width && takesForward(s);
-/** To a few channels the transforms cost more than they save. */
+/** With a few output channels the transforms cost more than they save. */
 export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= 8;
 export const takesWeightGrad = takes;
 
-/** Filters as they lie in memory, with the byte strides of outputs and inputs; `flipped` by half a turn or not. */
+/** Filters as they lie in memory, with the byte strides of outputs and inputs. `flipped`: turned by half a turn. */
 export interface Filters {
   readonly at: number;
   readonly outStride: number;
@@ -50,132 +50,133 @@ export interface Filters {
   readonly flipped: boolean;
 }
 
-/** Launches of Winograd's convolutions; buffers are addresses, and 0 stands for none. */
-export class Winograd {
-  readonly machine: Machine;
+/** Addresses of operands. Where the output has gaps between pixels, its byte steps as well. */
+export type Operands = ConvArguments & { readonly x: number; readonly out: number };
 
-  constructor(machine: Machine) {
-    this.machine = machine;
-  }
+/** out = conv(x) + bias + residual. */
+export function winograd(machine: Machine, filters: Filters, s: ConvSpec, operands: Operands): void {
+  const { at, outStride, inStride, flipped } = filters;
+  const common = {
+    ...operands,
+    ...patchGrid(s),
+    filters: at,
+    outStride,
+    inStride,
+    flipped: flipped ? 1 : 0,
+  };
+  const patches = patchCount(s);
+  if (patches <= SMALL) return small(machine, s, common);
+  const taps = s.kernel[0];
+  const panels = ceil(s.outChannels, PANEL);
+  machine.with(panels * filterBytes(s.inChannels), (weights) => {
+    let blockWidth = Math.min(PATCHES, ceil(patches, PIXELS) * PIXELS);
+    while (winogradScratch(blockWidth, s.inChannels) > SCRATCH && blockWidth > PIXELS) blockWidth -= PIXELS;
+    const blocks = ceil(patches, blockWidth);
+    const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(4 * machine.threads, blocks))));
+    const panelBlocks = ceil(panels, blockPanels);
+    const args = convArguments(s, { ...common, weights, blockWidth, blockPanels, panelBlocks });
+    machine.launch(`winogradFilters${taps}`, panels, args);
+    machine.launch(`winograd${taps}`, blocks * panelBlocks, args);
+  });
+}
 
-  forward(
-    filters: Filters,
-    x: number,
-    bias: number,
-    residual: number,
-    out: number,
-    s: ConvSpec,
-    place: ConvArguments = {},
-  ): void {
-    const { at, outStride, inStride, flipped } = filters;
-    const common = {
-      filters: at,
-      outStride,
-      inStride,
-      flipped: flipped ? 1 : 0,
-      bias,
-      residual,
-      ...place,
-      ...patchGrid(s),
-    };
-    if (patchCount(s) <= SMALL) return this.#small(x, out, s, common);
-    const { machine } = this;
-    const taps = s.kernel[0];
-    const panels = ceil(s.outChannels, PANEL);
-    machine.with(panels * filterBytes(s.inChannels), (weights) => {
-      const patches = patchCount(s);
-      let blockWidth = Math.min(PATCHES, ceil(patches, PIXELS) * PIXELS);
-      while (winogradScratch(blockWidth, s.inChannels) > SCRATCH && blockWidth > PIXELS) blockWidth -= PIXELS;
-      const blocks = ceil(patches, blockWidth);
-      const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(4 * machine.threads, blocks))));
-      const panelBlocks = ceil(panels, blockPanels);
-      const args = convArguments(x, weights, out, s, { ...common, blockWidth, blockPanels, panelBlocks });
-      machine.launch(`winogradFilters${taps}`, panels, args);
-      machine.launch(`winograd${taps}`, blocks * panelBlocks, args);
+function small(machine: Machine, s: ConvSpec, common: ConvArguments): void {
+  const patches = patchCount(s);
+  const blockWidth = ceil(patches, PIXELS) * PIXELS;
+  const panels = ceil(s.outChannels, PANEL);
+  const chunk = Math.min(s.inChannels, Math.max(32, Math.floor(SMALL_CHUNK / blockWidth / 4) * 4));
+  let blockPanels = ceil(panels, 4 * machine.threads);
+  while (blockPanels > 1 && smallScratch(chunk, blockPanels, blockWidth) > SCRATCH) blockPanels--;
+  machine.with(transformedBytes(blockWidth, s.inChannels), (transformed) => {
+    const args = convArguments(s, { ...common, transformed, blockWidth, blockPanels, chunk: chunk * 4 });
+    machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
+    machine.launch(`winogradSmall${s.kernel[0]}`, ceil(panels, blockPanels), args);
+  });
+}
+
+/** Each of the output's four places (y mod 2, x mod 2) is a 2x2 convolution of the picture as it is stored. */
+export function winogradEnlarged(machine: Machine, weight: number, s: ConvSpec, operands: Operands): void {
+  const filter = 4 * 4, pixel = s.outChannels * 4;
+  const placeBytes = s.outChannels * s.inChannels * filter;
+  machine.with(4 * placeBytes, (filters) => {
+    machine.launch("upFilters", s.outChannels, [weight, filters, s.inChannels, s.outChannels]);
+    for (const [place, [y, x]] of [[0, 0], [0, 1], [1, 0], [1, 1]].entries()) {
+      const to = (y * s.outWidth + x) * pixel;
+      const shape = {
+        at: filters + place * placeBytes,
+        outStride: s.inChannels * filter,
+        inStride: filter,
+        flipped: false,
+      };
+      const part: ConvSpec = {
+        ...s,
+        kernel: [2, 2],
+        outHeight: s.height,
+        outWidth: s.width,
+        padTop: 1 - y,
+        padLeft: 1 - x,
+        upsample: 1,
+      };
+      winograd(machine, shape, part, {
+        ...operands,
+        out: operands.out + to,
+        residual: operands.residual && operands.residual + to,
+        outPixel: 2 * pixel,
+        outRow: 2 * s.outWidth * pixel,
+        outImage: s.outHeight * s.outWidth * pixel,
+      });
+    }
+  });
+}
+
+/** The gradient of the weights. As in its kernels, `weights` stands for the gradient of the output. */
+export function winogradWeightGrad(
+  machine: Machine,
+  s: ConvSpec,
+  operands: Operands & { readonly weights: number },
+): void {
+  const taps = s.kernel[0];
+  const patches = patchCount(s);
+  const panelBlocks = ceil(s.outChannels, TILE_CHANNELS);
+  const common = { ...operands, ...patchGrid(s), panelBlocks };
+  if (patches <= SMALL) return smallWeightGrad(machine, s, common);
+  let blockWidth = Math.min(GRAD_BLOCK, patches);
+  while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
+  const bytes = panelBlocks * winogradSums(s.inChannels);
+  // by shapes alone, so that sums are the same on any machine; a part needs four blocks to be worth its sums
+  const splits = Math.max(
+    1,
+    Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(SUMS / bytes)),
+  );
+  const patchArea = patchBytes(Math.max(s.inChannels, TILE_CHANNELS));
+  machine.with(splits * bytes, (sums) => {
+    const more = { ...common, blockWidth, splits, patchArea };
+    machine.launch(`winogradGrad${taps}`, splits * panelBlocks, convArguments(s, { ...more, out: sums }));
+    const back = convArguments(s, { ...more, x: sums });
+    machine.launch(`winogradWayBack${taps}`, ceil(s.inChannels, PIXELS) * panelBlocks, back);
+  });
+}
+
+function smallWeightGrad(
+  machine: Machine,
+  s: ConvSpec,
+  common: ConvArguments & { readonly panelBlocks: number },
+): void {
+  const taps = s.kernel[0];
+  const patches = patchCount(s);
+  const bytes = transformedBytes(patches, s.inChannels);
+  machine.with(bytes + common.panelBlocks * transformedBytes(patches, TILE_CHANNELS), (transformed) => {
+    const args = convArguments(s, {
+      ...common,
+      transformed,
+      gradients: transformed + bytes,
+      blockWidth: patches,
     });
-  }
-
-  /** The output's places (y mod 2, x mod 2) one after the other, each a 2x2 convolution of the picture as it is stored. */
-  forwardEnlarged(w: number, x: number, bias: number, residual: number, out: number, s: ConvSpec): void {
-    const filter = 4 * 4, pixel = s.outChannels * 4;
-    const placeBytes = s.outChannels * s.inChannels * filter;
-    this.machine.with(4 * placeBytes, (filters) => {
-      this.machine.launch("upFilters", s.outChannels, [w, filters, s.inChannels, s.outChannels]);
-      for (const [place, [y, x0]] of [[0, 0], [0, 1], [1, 0], [1, 1]].entries()) {
-        const at = filters + place * placeBytes, to = (y * s.outWidth + x0) * pixel;
-        const shape = { at, outStride: s.inChannels * filter, inStride: filter, flipped: false };
-        const part: ConvSpec = {
-          ...s,
-          kernel: [2, 2],
-          outHeight: s.height,
-          outWidth: s.width,
-          padTop: 1 - y,
-          padLeft: 1 - x0,
-          upsample: 1,
-        };
-        this.forward(shape, x, bias, residual && residual + to, out + to, part, {
-          outPixel: 2 * pixel,
-          outRow: 2 * s.outWidth * pixel,
-          outImage: s.outHeight * s.outWidth * pixel,
-        });
-      }
-    });
-  }
-
-  #small(x: number, out: number, s: ConvSpec, common: ConvArguments): void {
-    const { machine } = this;
-    const patches = patchCount(s);
-    const blockWidth = ceil(patches, PIXELS) * PIXELS;
-    const panels = ceil(s.outChannels, PANEL);
-    const chunk = Math.min(s.inChannels, Math.max(32, Math.floor(SMALL_CHUNK / blockWidth / 4) * 4));
-    let blockPanels = ceil(panels, 4 * machine.threads);
-    while (blockPanels > 1 && smallScratch(chunk, blockPanels, blockWidth) > SCRATCH) blockPanels--;
-    machine.with(transformedBytes(blockWidth, s.inChannels), (transformed) => {
-      const more = { ...common, transformed, blockWidth, blockPanels, chunk: chunk * 4 };
-      const args = convArguments(x, 0, out, s, more);
-      machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
-      machine.launch(`winogradSmall${s.kernel[0]}`, ceil(panels, blockPanels), args);
-    });
-  }
-
-  weightGrad(x: number, g: number, out: number, s: ConvSpec): void {
-    const taps = s.kernel[0];
-    const patches = patchCount(s);
-    const panelBlocks = ceil(s.outChannels, TILE_CHANNELS);
-    const common = { ...patchGrid(s), panelBlocks };
-    if (patches <= SMALL) return this.#smallGrad(x, g, out, s, common);
-    let blockWidth = Math.min(GRAD_BLOCK, patches);
-    while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
-    const bytes = panelBlocks * winogradSums(s.inChannels);
-    // by shapes alone, so that the order of additions is the same on any machine; a part worth its sums has four blocks
-    const splits = Math.max(
-      1,
-      Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(SUMS / bytes)),
-    );
-    const patchArea = patchBytes(Math.max(s.inChannels, TILE_CHANNELS));
-    this.machine.with(splits * bytes, (sums) => {
-      const more = { ...common, blockWidth, splits, patchArea };
-      const args = convArguments(x, g, sums, s, more);
-      this.machine.launch(`winogradGrad${taps}`, splits * panelBlocks, args);
-      const back = convArguments(sums, g, out, s, more);
-      this.machine.launch(`winogradWayBack${taps}`, ceil(s.inChannels, PIXELS) * panelBlocks, back);
-    });
-  }
-
-  #smallGrad(x: number, g: number, out: number, s: ConvSpec, common: Record<string, number>): void {
-    const { machine } = this;
-    const taps = s.kernel[0];
-    const patches = patchCount(s);
-    const bytes = transformedBytes(patches, s.inChannels);
-    machine.with(bytes + common.panelBlocks * transformedBytes(patches, TILE_CHANNELS), (transformed) => {
-      const more = { ...common, transformed, gradients: transformed + bytes, blockWidth: patches };
-      const args = convArguments(x, g, out, s, more);
-      machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
-      machine.launch(`winogradGrads${taps}`, ceil(patches, GRAD_PATCHES) * common.panelBlocks, args);
-      const tiles = ceil(s.inChannels, SMALL_IN) * ceil(s.outChannels, SMALL_OUT);
-      machine.launch(`winogradGradSmall${taps}`, tiles, args);
-    });
-  }
+    machine.launch("winogradInputs", ceil(patches, INPUT_PATCHES), args);
+    machine.launch(`winogradGrads${taps}`, ceil(patches, GRAD_PATCHES) * common.panelBlocks, args);
+    const tiles = ceil(s.inChannels, SMALL_IN) * ceil(s.outChannels, SMALL_OUT);
+    machine.launch(`winogradGradSmall${taps}`, tiles, args);
+  });
 }
 
 /** How the outputs are covered by patches. */

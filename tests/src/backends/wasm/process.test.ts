@@ -12,10 +12,11 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 const wide = { DENO_V8_FLAGS: [...WIDE_FLAGS, "--no-liftoff"].join() };
 const canBeWide = !process.versions.bun && process.arch === "x64";
 
-/** What a job of child.ts prints; rejects if the child does not end by itself within a minute. */
+/** What a job of child.ts, or page.ts, prints; rejects if the child does not end by itself within a minute. */
 function child(job: string, threads: number, more: object = {}): Promise<{ out: string; err: string }> {
   const flags = process.versions.bun ? [] : ["run", "-A", "--no-check"];
-  const script = fileURLToPath(new URL("../../../support/child.ts", import.meta.url));
+  const file = job === "page" ? "page.ts" : "child.ts";
+  const script = fileURLToPath(new URL(`../../../support/${file}`, import.meta.url));
   return new Promise((resolve, reject) => {
     const running = spawn(process.execPath, [...flags, script, job], {
       env: { ...process.env, TESSERA_THREADS: String(threads), DEBUG: "0", ...more },
@@ -29,7 +30,7 @@ function child(job: string, threads: number, more: object = {}): Promise<{ out: 
     running.on("close", (code, signal) => {
       clearTimeout(timer);
       if (code === 0) resolve({ out, err });
-      else reject(new Error(`child.ts ${job} ended with ${code ?? signal}:\n${err}`));
+      else reject(new Error(`${file} ${job} ended with ${code ?? signal}:\n${err}`));
     });
   });
 }
@@ -45,6 +46,7 @@ for (const threads of [1, 2, 2, 3]) bits.push(await result<string>("bits", threa
 const wideBits = canBeWide ? await result<string>("bits", 2, wide) : "";
 const idle = await result<number>("idle", 2);
 const [plain, checkpointed] = [await result<number>("plain", 1), await result<number>("checkpoint", 1)];
+const page = await result<[string, number]>("page", 2);
 
 const kernels = (await child("bits", 2, { DEBUG: "2" })).err.trim().split("\n");
 
@@ -66,20 +68,22 @@ describe("a process", () => {
     expect(checkpointed / plain).toBeLessThan(0.55);
   });
 
-  test("tells every kernel's shape, time and rates with DEBUG=2", () => {
-    const line = /^cpu \S+ .+, \d+ tiles \d+\.\d+ ms \d+\.\d GFLOP\/s \d+\.\d GB\/s$/;
+  test("computes on one thread where there is no `process`, as in a web page", () => {
+    expect(page).toEqual(["CPU, 1 thread", 64 ** 2]);
+  });
+
+  test("tells every kernel's sizes, time and rates with DEBUG=2", () => {
+    const line = /^cpu \w+ \{.+\} \d+\.\d+ ms \d+\.\d GFLOP\/s \d+\.\d GB\/s$/;
     expect(kernels.filter((text) => !line.test(text))).toEqual([]);
-    const names = new Set(kernels.map((text) => text.split(" ")[1].replace(/[.\d].*$/, "")));
+    const names = new Set(kernels.map((text) => text.split(" ")[1]));
     const some = [
-      "conv",
-      "convWeightGrad",
-      "winograd",
-      "winogradSmall",
-      "norm",
-      "lpips",
-      "maxPool",
+      "conv2d",
+      "conv2dWeightGrad",
+      "groupNorm",
+      "lpipsDistance",
+      "maxPool2d",
       "softmax",
-      "pack",
+      "matmul",
     ];
     expect(some.filter((name) => !names.has(name))).toEqual([]);
   });

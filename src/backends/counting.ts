@@ -1,0 +1,80 @@
+// A backend that computes nothing and counts: it tells how much memory and work a program would take.
+import type { Backend } from "./backend.ts";
+import type { Buffer, DType, Values } from "./buffer.ts";
+import { type Calls, checkBounds, type KernelName, kernels } from "./kernels.ts";
+
+/** What a kernel does. */
+export interface Work {
+  /** Operations of the definition. */
+  readonly flops: number;
+  /** The least that must be read and written. */
+  readonly bytes: number;
+}
+
+/** The work of a call, known from what it is called with. */
+export function workOf<K extends KernelName>(name: K, call: Calls[K]): Work {
+  const { reads, writes, flops } = kernels[name];
+  let bytes = 0;
+  for (const slot of [...reads(call), ...writes(call)]) bytes += slot ? slot.length * slot.itemBytes : 0;
+  return { flops: flops(call), bytes };
+}
+
+/** All calls of a kernel. */
+export interface Total extends Work {
+  readonly calls: number;
+}
+
+export class CountingBackend implements Backend {
+  readonly name = "counting";
+  readonly description = "counts memory and work, computes nothing";
+  readonly hasF16 = true;
+  #bytes = 0;
+  /** The most bytes held at a time, and those of the largest tensor. */
+  peak = 0;
+  largest = 0;
+  /** The work of each kernel so far. */
+  readonly totals = new Map<KernelName, Total>();
+
+  /** The work of all kernels so far. */
+  get total(): Total {
+    return [...this.totals.values()].reduce(add, { calls: 0, flops: 0, bytes: 0 });
+  }
+
+  alloc(bytes: number): Buffer {
+    this.#bytes += bytes;
+    this.peak = Math.max(this.peak, this.#bytes);
+    this.largest = Math.max(this.largest, bytes);
+    return { bytes };
+  }
+
+  free({ bytes }: Buffer): void {
+    this.#bytes -= bytes;
+  }
+
+  write(): void {}
+
+  /** Returns zeros. */
+  read(_buffer: Buffer, dtype: Exclude<DType, "f16">, _offset: number, length: number): Promise<Values> {
+    return Promise.resolve(dtype === "i32" ? new Int32Array(length) : new Float32Array(length));
+  }
+
+  memory(): { reservedBytes: number } {
+    return { reservedBytes: this.#bytes };
+  }
+
+  pause(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  run<K extends KernelName>(name: K, call: Calls[K]): void {
+    checkBounds(name, call);
+    const before = this.totals.get(name), work = { calls: 1, ...workOf(name, call) };
+    this.totals.set(name, before ? add(before, work) : work);
+  }
+}
+
+const add = (a: Total, b: Total): Total => ({
+  calls: a.calls + b.calls,
+  flops: a.flops + b.flops,
+  bytes: a.bytes + b.bytes,
+});

@@ -1,0 +1,194 @@
+// Every kernel on operands that begin and end inside larger buffers: the same bits as on buffers of their own, and nothing
+// around them is written. And on operands that do not lie in their buffers, which no kernel may run on.
+import { expect, test } from "bun:test";
+import type { Backend } from "../../../src/backends/backend.ts";
+import type { Slot } from "../../../src/backends/buffer.ts";
+import { type Calls, type ConvSpec, type KernelName, kernels } from "../../../src/backends/kernels.ts";
+import { device, Random } from "../../../src/index.ts";
+import { describeDevices } from "../../support/helpers.ts";
+
+/** Makes operands: `length` random numbers, or the given indices. */
+interface Maker {
+  floats(length: number): Slot;
+  ints(values: readonly number[]): Slot;
+}
+
+const walk = { outer: 0, inner: 1 } as const;
+
+/** A convolution that keeps the size of its input, or enlarges it. */
+const conv = (inputs: number, outputs: number, size: number, upsample: 1 | 2 = 1): ConvSpec => ({
+  batch: 2,
+  height: size,
+  width: size + 1,
+  inChannels: inputs,
+  outHeight: size * upsample,
+  outWidth: (size + 1) * upsample,
+  outChannels: outputs,
+  kernel: [3, 3],
+  stride: 1,
+  padTop: 1,
+  padLeft: 1,
+  upsample,
+});
+/** Few channels go by the definition; the others by Winograd's ways, on small and large maps. */
+const convs = [conv(3, 5, 6), conv(8, 9, 6), conv(8, 9, 26), conv(8, 9, 6, 2)];
+const inputOf = (s: ConvSpec) => s.batch * s.height * s.width * s.inChannels;
+const outputOf = (s: ConvSpec) => s.batch * s.outHeight * s.outWidth * s.outChannels;
+const weightOf = (s: ConvSpec) => s.outChannels * s.inChannels * s.kernel[0] * s.kernel[1];
+
+const norm = { batch: 2, pixels: 35, channels: 10, groups: 5, eps: 1e-6, swish: true };
+const normSize = norm.batch * norm.pixels * norm.channels, normStats = norm.batch * norm.groups * 2;
+const pool = { batch: 2, height: 5, width: 7, channels: 6, outHeight: 2, outWidth: 3, size: 3, stride: 2 };
+const poolIn = 2 * 5 * 7 * 6, poolOut = 2 * 2 * 3 * 6;
+
+/** Calls of every kernel, of sizes that leave no vector whole. */
+const calls: { readonly [K in KernelName]: (make: Maker) => readonly Calls[K][] } = {
+  fill: (m) => [{ out: m.floats(7), value: 2 }],
+  unary: (m) => [{ op: "swish", x: m.floats(16391), out: m.floats(16391), p0: 0, p1: 0 }],
+  binary: (m) => {
+    const row = { op: "sub", aWalk: { outer: 5, inner: 1 }, bWalk: walk, outer: 7, inner: 5, p0: 0 } as const;
+    return [{ ...row, a: m.floats(35), b: m.floats(5), out: m.floats(35) }];
+  },
+  copy: (m) => {
+    const strides = { xStrides: [1, 5], outStrides: [7, 1], shape: [5, 7] };
+    return [{ ...strides, x: m.floats(35), out: m.floats(35) }];
+  },
+  sumRows: (m) => [
+    { x: m.floats(15), out: m.floats(3), rows: 3, columns: 5 },
+    { x: m.floats(9001), out: m.floats(1), rows: 1, columns: 9001 },
+  ],
+  sumColumns: (m) => [{ x: m.floats(1503), out: m.floats(3), rows: 501, columns: 3 }],
+  gather: (m) => [{ indices: m.ints([3, 0, 1]), table: m.floats(20), out: m.floats(15), columns: 5 }],
+  scatterAdd: (m) => [{ indices: m.ints([3, 0, 3]), rows: m.floats(15), table: m.floats(20), columns: 5 }],
+  matmul: (m) =>
+    [false, true].map((transposeB) => {
+      const sizes = { m: 7, k: 5, n: 9, transposeB };
+      return { ...sizes, a: m.floats(35), b: m.floats(45), out: m.floats(63) };
+    }),
+  conv2d: (m) =>
+    convs.map((spec) => {
+      const more = { bias: m.floats(spec.outChannels), residual: m.floats(outputOf(spec)), spec };
+      const [x, weight, out] = [inputOf(spec), weightOf(spec), outputOf(spec)].map((n) => m.floats(n));
+      return { x, weight, out, ...more };
+    }),
+  conv2dInputGrad: (m) =>
+    convs.map((spec) => {
+      const [g, weight, out] = [outputOf(spec), weightOf(spec), inputOf(spec)].map((n) => m.floats(n));
+      return { g, weight, out, spec };
+    }),
+  conv2dWeightGrad: (m) =>
+    convs.map((spec) => {
+      const [x, g, out] = [inputOf(spec), outputOf(spec), weightOf(spec)].map((n) => m.floats(n));
+      return { x, g, out, spec };
+    }),
+  softmax: (m) => [{ x: m.floats(21), out: m.floats(21), rows: 3, columns: 7, scale: 0.5 }],
+  softmaxGrad: (m) => [
+    { y: m.floats(21), g: m.floats(21), out: m.floats(21), rows: 3, columns: 7, scale: 0.5 },
+  ],
+  nearestCode: (m) => [
+    {
+      z: m.floats(35),
+      codebook: m.floats(55),
+      out: m.ints([0, 0, 0, 0, 0, 0, 0]),
+      count: 7,
+      codes: 11,
+      channels: 5,
+    },
+  ],
+  groupNorm: (m) => [{ ...normInputs(m), out: m.floats(normSize), stats: m.floats(normStats), spec: norm }],
+  groupNormStats: (m) => [{ x: m.floats(normSize), stats: m.floats(normStats), spec: norm }],
+  groupNormApply: (
+    m,
+  ) => [{ ...normInputs(m), stats: m.floats(normStats), out: m.floats(normSize), spec: norm }],
+  groupNormGrad: (m) => {
+    const [stats, g, xGrad] = [normStats, normSize, normSize].map((n) => m.floats(n));
+    const [weightGrad, biasGrad] = [m.floats(norm.channels), m.floats(norm.channels)];
+    return [{ ...normInputs(m), stats, g, xGrad, weightGrad, biasGrad, spec: norm }];
+  },
+  maxPool2d: (m) => [{ x: m.floats(poolIn), out: m.floats(poolOut), spec: pool }],
+  maxPool2dGrad: (m) => [{ x: m.floats(poolIn), g: m.floats(poolOut), out: m.floats(poolIn), spec: pool }],
+  lpipsDistance: (m) => {
+    const [a, b, weight, out] = [35, 35, 5, 7].map((n) => m.floats(n));
+    return [{ a, b, weight, out, pixels: 7, channels: 5 }];
+  },
+  lpipsDistanceGrad: (m) => {
+    const [a, b, weight, g, out] = [35, 35, 5, 7, 35].map((n) => m.floats(n));
+    return [{ a, b, weight, g, out, pixels: 7, channels: 5 }];
+  },
+  adam: (m) => {
+    const [param, grad, expAvg, expAvgSq] = [0, 1, 2, 3].map(() => m.floats(16391));
+    return [{ param, grad, expAvg, expAvgSq, spec: { lr: 0.1, beta1: 0.5, beta2: 0.9, eps: 1e-8, step: 2 } }];
+  },
+};
+
+function normInputs(m: Maker) {
+  const [x, weight, bias] = [normSize, norm.channels, norm.channels].map((n) => m.floats(n));
+  return { x, weight, bias };
+}
+
+/** Elements around an operand, and what stands there. */
+const BEFORE = 5, AFTER = 9, GUARD = 0x12345678;
+
+/** Runs all calls of a kernel, and returns every buffer as it is afterwards, without what lies around its operand. */
+async function results<K extends KernelName>(
+  backend: Backend,
+  name: K,
+  around: boolean,
+): Promise<Int32Array[]> {
+  const random = new Random(1), slots: Slot[] = [];
+  const [before, after] = around ? [BEFORE, AFTER] : [0, 0];
+  const ints = (values: Int32Array): Slot => {
+    const length = values.length, buffer = backend.alloc((before + length + after) * 4);
+    backend.write(buffer, new Int32Array(before + length + after).fill(GUARD), 0);
+    backend.write(buffer, values, before);
+    slots.push({ buffer, offset: before, length, itemBytes: 4 });
+    return slots.at(-1)!;
+  };
+  const floats = (length: number) =>
+    ints(new Int32Array(Float32Array.from({ length }, () => random.next()).buffer));
+  const all = calls[name]({ floats, ints: (values) => ints(Int32Array.from(values)) });
+  for (const call of all) backend.run(name, call);
+  const values: Int32Array[] = [];
+  for (const { buffer, length } of slots) {
+    const whole = await backend.read(buffer, "i32", 0, before + length + after) as Int32Array;
+    const guards = [...whole.subarray(0, before), ...whole.subarray(before + length)];
+    expect(guards.every((value) => value === GUARD)).toBe(true);
+    values.push(whole.slice(before, before + length));
+    backend.free(buffer);
+  }
+  return values;
+}
+
+describeDevices("operands inside larger buffers", (each) => {
+  for (const name of Object.keys(calls) as KernelName[]) {
+    test(name, async () => {
+      const backend = await device(each);
+      expect(await results(backend, name, true)).toEqual(await results(backend, name, false));
+    });
+  }
+
+  test("that they do not lie in are refused", async () => {
+    const backend = await device(each), buffer = backend.alloc(40);
+    const out = (offset: number, length: number): Slot => ({ buffer, offset, length, itemBytes: 4 });
+    backend.run("fill", { out: out(7, 3), value: 0 });
+    for (const [offset, length] of [[7, 4], [-1, 3], [2, -1]]) {
+      expect(() => backend.run("fill", { out: out(offset, length), value: 0 })).toThrow(
+        `fill: elements ${offset} to ${offset + length} of 4 bytes each do not lie in a buffer of 40 bytes`,
+      );
+    }
+    backend.free(buffer);
+  });
+}, ["cpu", "gpujs"]);
+
+test("every operand of a record is read or written, by the facts of its kernel", () => {
+  const slot = (length: number): Slot => ({ buffer: { bytes: 4 * length }, offset: 0, length, itemBytes: 4 });
+  const make: Maker = { floats: slot, ints: (values) => slot(values.length) };
+  const check = <K extends KernelName>(name: K) => {
+    for (const call of calls[name](make)) {
+      const operands = Object.values(call).filter((value) => typeof value === "object" && "buffer" in value);
+      const known = new Set([...kernels[name].reads(call), ...kernels[name].writes(call)]);
+      expect({ name, operands: new Set(operands) }).toEqual({ name, operands: known });
+    }
+  };
+  for (const name of Object.keys(calls) as KernelName[]) check(name);
+});
