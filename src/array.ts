@@ -10,7 +10,7 @@ import {
   type TypedArray,
   type Values,
 } from "./backends/buffer.ts";
-import { adopt, overlapHint, type Owned, type Scope } from "./scope.ts";
+import { give, overlapHint, type Owned, type Scope } from "./scope.ts";
 import { counters, type Storage } from "./storage.ts";
 
 let nextId = 1;
@@ -73,15 +73,16 @@ export abstract class Tensor implements Owned {
   #disposed = false;
 
   /**
-   * Takes over one reference to `storage`. Check `requireOpenScope` before.
+   * Takes over one reference to `storage`. `scope` is what `openScope` returned before that reference was taken.
    * @internal
    */
   constructor(
     storage: Storage,
     shape: Shape,
     dtype: DType,
-    strides: readonly number[] = contiguousStrides(shape),
-    offset = 0,
+    strides: readonly number[],
+    offset: number,
+    scope: Scope | null,
   ) {
     this.storage = storage;
     this.shape = shape;
@@ -90,7 +91,7 @@ export abstract class Tensor implements Owned {
     this.offset = offset;
     this.size = sizeOf(shape);
     counters.liveTensors++;
-    adopt(this);
+    give(this, scope);
   }
 
   /**

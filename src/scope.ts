@@ -119,20 +119,20 @@ export function overlapHint(): string {
   return store instanceof SharedStore ? `; or ${overlap}` : "";
 }
 
-/** Checks before memory is taken that a new tensor has a scope to go to. @throws if the caller's scope has ended */
-export function requireOpenScope(): void {
-  if (!flow().scope?.closed) return;
+/** The scope that a tensor made now goes to; asked before its memory is taken. @throws if that scope has ended */
+export function openScope(): Scope | null {
+  return open(flow());
+}
+
+function open({ scope }: Flow): Scope | null {
+  if (!scope?.closed) return scope;
   throw new Error(
     "asyncScope: a tensor was made after the scope around it had ended: await everything that runs inside the scope",
   );
 }
 
-/** Puts a new tensor in the care of the scope that its maker runs in. */
-export function adopt(t: Owned): void {
-  give(t, flow().scope);
-}
-
-function give(t: Owned, scope: Scope | null): void {
+/** Puts a tensor in the care of a scope. */
+export function give(t: Owned, scope: Scope | null): void {
   t.owner = scope;
   scope?.owned.push(t);
 }
@@ -148,8 +148,7 @@ function give(t: Owned, scope: Scope | null): void {
 export function scope<T>(fn: () => T): T {
   // Nothing else runs before `fn` returns, so the flow's own record is changed: a flow for each scope would double the
   // time of a small operation.
-  requireOpenScope();
-  const mine = flow(), before = mine.scope, inner = new Scope(before);
+  const mine = flow(), before = open(mine), inner = new Scope(before);
   mine.scope = inner;
   let result: T | undefined;
   try {
@@ -171,8 +170,7 @@ export function scope<T>(fn: () => T): T {
  * const tokens = await asyncScope(async () => await model.encode(images).indices.ints());
  */
 export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
-  requireOpenScope();
-  const inner = new Scope(flow().scope);
+  const inner = new Scope(openScope());
   let result: T | undefined;
   try {
     return result = await inFlow({ scope: inner }, fn);

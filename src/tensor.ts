@@ -4,7 +4,7 @@ import type { Backend } from "./backends/backend.ts";
 import { type DType, itemBytes, type Shape } from "./backends/buffer.ts";
 import { currentBackend } from "./device.ts";
 import * as ops from "./ops/index.ts";
-import { requireOpenScope } from "./scope.ts";
+import { openScope } from "./scope.ts";
 import { counters, Storage } from "./storage.ts";
 
 /** A method that is missing here does not compile. */
@@ -18,8 +18,8 @@ class DeviceTensor extends Tensor {
     strides: readonly number[] = contiguousStrides(shape),
     offset: number = this.offset,
   ): Tensor {
-    requireOpenScope();
-    return new DeviceTensor(this.storage.retain(), shape, this.dtype, strides, offset);
+    const scope = openScope();
+    return new DeviceTensor(this.storage.retain(), shape, this.dtype, strides, offset, scope);
   }
 
   override add(other: Operand): Tensor {
@@ -125,10 +125,17 @@ class DeviceTensor extends Tensor {
 
 /** A new tensor with arbitrary content. @throws if it is to hold f16 and the backend has none */
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
-  requireOpenScope();
+  const scope = openScope();
   if (dtype === "f16") requireF16(backend);
   const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype], dtype);
-  return new DeviceTensor(new Storage(backend, buffer), [...shape], dtype);
+  return new DeviceTensor(
+    new Storage(backend, buffer),
+    [...shape],
+    dtype,
+    contiguousStrides(shape),
+    0,
+    scope,
+  );
 }
 
 /**
