@@ -1,7 +1,7 @@
 // Curves of numbers over training steps as a PNG: the smoothed line over the faint measured one, axes with
 // round ticks, a legend with the last values, and a logarithmic scale on request. Drawn as SVG, so the
 // picture is sharp at any size.
-import type { Picture } from "../pictures/images.ts";
+import type { Picture } from "../pictures/picture.ts";
 import { renderSvg, type TextPen, textPen } from "./svg.ts";
 
 /** One named curve. `steps` and `values` have equal length; values that are not finite are left out. */

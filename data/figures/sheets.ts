@@ -1,6 +1,6 @@
 // Many pictures on one sheet: grids, rows side by side under their names, and the token grid as coloured
 // tiles.
-import type { Picture } from "../pictures/images.ts";
+import type { Picture } from "../pictures/picture.ts";
 import { renderSvg, textPen } from "./svg.ts";
 
 export interface GridOptions {

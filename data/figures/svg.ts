@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import opentype from "opentype.js";
 import type { Font, PathCommand } from "opentype.js";
 import sharp from "sharp";
-import type { Picture } from "../pictures/images.ts";
+import type { Picture } from "../pictures/picture.ts";
 
 export interface TextOptions {
   readonly size?: number;

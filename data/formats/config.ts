@@ -1,5 +1,5 @@
-// What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase.
-import type { AttentionOrder } from "../../nn/blocks.ts";
+// What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase. A checkpoint says
+// it, or lets it be guessed (guess.ts), and nn/ builds it.
 
 export interface DDConfig {
   readonly zChannels: number;
@@ -30,12 +30,18 @@ export interface LossConfig {
   readonly perceptualNet: "vgg" | "squeeze";
 }
 
+/**
+ * In which order a level applies its attention blocks. `taming`: block i, then attention i. `vqgan-jax-legacy`: after
+ * every block all attention blocks, a bug of vqgan-jax until July 2022, under which DALL-E mini's tokens were made.
+ */
+export type AttentionOrder = "taming" | "vqgan-jax-legacy";
+
 export interface VQModelConfig {
   readonly embedDim: number;
   readonly nEmbed: number;
   readonly ddconfig: DDConfig;
   readonly lossconfig: LossConfig;
-  /** Weight between the two quantizer terms; which one it scales is `legacyBeta`'s to say. */
+  /** Weight between the two quantizer terms; `legacyBeta` says which of them it scales. */
   readonly beta: number;
   /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;

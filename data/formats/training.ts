@@ -1,11 +1,11 @@
 // How far training has come, read alike from Lightning's checkpoints and from Tessera's: step, epoch, and the
 // moments of both Adams by parameter. Lightning's optimizers name parameters by their number only.
-import { record } from "./guess.ts";
-import type { CheckpointFile } from "../files/open.ts";
-import { learntKeys } from "./state_dict_keys.ts";
-import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
+import type { CheckpointFile } from "./file.ts";
+import { jsonRecord, record } from "./json.ts";
 import { FormatError } from "./source.ts";
+import { learntKeys } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
+import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 
 export interface StoredMoments {
   /** Gradients that this parameter has had. */
@@ -35,6 +35,9 @@ export interface TrainingState {
 
 /** taming's, where a file does not say. */
 export const tamingAdam: AdamSettings = { lr: 4.5e-6, betas: [0.5, 0.9], eps: 1e-8 };
+
+/** What to do with optimizers that do not fit: the weights beside them are still of use. */
+const withoutThem = "convert it without its optimizers";
 
 /** What each of taming's optimizers learns. */
 const learners = ["autoencoder", "loss.discriminator."] as const;
@@ -70,7 +73,7 @@ async function fromLightning(file: CheckpointFile, states: readonly unknown[]): 
       throw new FormatError(
         file.path,
         `${states.length} optimizers inside, a VQGAN has 2`,
-        "convert it with --strip",
+        withoutThem,
       );
     }
     optimizers.push(await adamState(file, i, state, learntKeys(file.tensors.keys(), learner)));
@@ -96,8 +99,7 @@ async function adamState(
   optimizer: ReadonlyMap<unknown, unknown>,
   keys: readonly string[],
 ): Promise<AdamState> {
-  const corrupt = (what: string) =>
-    new FormatError(file.path, `optimizer ${i} ${what}`, "convert it with --strip");
+  const corrupt = (what: string) => new FormatError(file.path, `optimizer ${i} ${what}`, withoutThem);
   const groups = optimizer.get("param_groups"), state = optimizer.get("state");
   const group = record(unwrapOmegaconf(Array.isArray(groups) ? groups[0] : null));
   if (!group || !Array.isArray(group.params) || !(state instanceof Map)) {
@@ -129,7 +131,7 @@ function fitting(file: CheckpointFile, key: string, moments: StoredMoments): Sto
   throw new FormatError(
     file.path,
     `an optimizer has moments of shape [${wrong.shape}] for ${key} of shape [${shape}]`,
-    "convert it with --strip",
+    withoutThem,
   );
 }
 
@@ -164,7 +166,7 @@ export function isMoment(name: string): boolean {
 
 /** Of metadata by Tessera: `state` is that of a run of its own, `training` that of one by Lightning. */
 function fromNames(file: CheckpointFile): TrainingState | null {
-  const told = parse(file.metadata.training ?? file.metadata.state);
+  const told = jsonRecord(file.metadata.training ?? file.metadata.state);
   if (!told) return null;
   const { step, epoch, adam, adamSteps, settings } = told;
   const optimizers = learners.map((_, i): AdamState => {
@@ -173,7 +175,7 @@ function fromNames(file: CheckpointFile): TrainingState | null {
       const [expAvg, expAvgSq] = (["exp_avg", "exp_avg_sq"] as const).map((moment) => {
         const name = momentName(i, moment, key), stored = file.tensors.get(name);
         if (stored) return stored;
-        throw new FormatError(file.path, `${name} is missing`, "convert it with --strip");
+        throw new FormatError(file.path, `${name} is missing`, withoutThem);
       });
       const found = { step: wholeNumber(step), expAvg: expAvg!, expAvgSq: expAvgSq! };
       moments.set(key, fitting(file, key, found));
@@ -183,12 +185,4 @@ function fromNames(file: CheckpointFile): TrainingState | null {
   });
   if (optimizers.every(({ moments }) => moments.size === 0)) return null;
   return { step: wholeNumber(step), epoch: wholeNumber(epoch), optimizers };
-}
-
-function parse(text: string | undefined): Record<string, unknown> | null {
-  try {
-    return record(JSON.parse(text ?? "null"));
-  } catch {
-    return null;
-  }
 }

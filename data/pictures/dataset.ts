@@ -2,8 +2,9 @@
 // numbers that depend only on seed, epoch and picture, and resumable to the exact picture however far the
 // reading had gone ahead.
 import { Random } from "../../src/random.ts";
-import { flipPicture, ImageError, type Picture, type PixelRange, readImage, toFloats } from "./images.ts";
+import { ImageError, readImage } from "./images.ts";
 import { listImages } from "./list.ts";
+import { flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
 
 export interface DatasetOptions {

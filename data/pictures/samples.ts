@@ -1,10 +1,12 @@
 // Pictures with their captions, from wherever they lie: files with a .txt beside them, or the members of tar archives as
 // WebDataset packs them (0001.jpg, 0001.txt, ...).
 import { readFile, stat } from "node:fs/promises";
-import { openFile, type RandomAccess, readRange } from "../formats/source.ts";
-import { ImageError, type Picture, readImage, type ReadOptions } from "./images.ts";
-import { isImageName, listImages } from "./list.ts";
+import { openFile } from "../files/source.ts";
 import { type TarMember, tarMembers } from "../files/tar.ts";
+import { type RandomAccess, readRange } from "../formats/source.ts";
+import { ImageError, readImage, type ReadOptions } from "./images.ts";
+import { isImageName, listImages } from "./list.ts";
+import type { Picture } from "./picture.ts";
 
 export interface Sample {
   /** The path of the picture; in an archive that of the archive, a slash and the member's name. */

@@ -3,7 +3,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { type FileMetaData, parquetMetadataAsync, parquetReadObjects, type SchemaElement } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
-import { FormatError, openFile, type RandomAccess, readRange } from "../formats/source.ts";
+import { openFile } from "../files/source.ts";
+import { FormatError, type RandomAccess, readRange } from "../formats/source.ts";
 import { checkPages, checkSchema, chunkRange } from "./parquet_check.ts";
 import {
   checkHeader,

@@ -1,11 +1,8 @@
-// Token files: .parquet, .jsonl and .tsv, written so that a kill loses nothing, and read in bounded memory.
+// Opening token files: .parquet, .jsonl and .tsv, read in bounded memory.
 import { openParquet } from "./parquet.ts";
 import type { OpenTokensOptions, TokenFile } from "./record.ts";
 import { openJsonLines, openTsv } from "./text.ts";
 import { tokenFormat } from "./writer.ts";
-
-export type { OpenTokensOptions, TokenFile, TokenHeader, TokenRecord } from "./record.ts";
-export { TokenWriter } from "./writer.ts";
 
 /**
  * Opens a token file by its ending, of Tessera or from elsewhere (DALL-E mini's are understood).
