@@ -2,7 +2,6 @@
 // files themselves, since this one pulls in the disk.
 
 // Files
-export { writeAtomic } from "./files/atomic.ts";
 export { hashFile } from "./files/hash.ts";
 export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
@@ -19,7 +18,7 @@ export {
   type VQModelOverrides,
   withOverrides,
 } from "./formats/config.ts";
-export type { ConvertOptions, WrittenFormat } from "./formats/convert.ts";
+export type { ConvertOptions } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
 export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
 export { formatReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
@@ -29,22 +28,13 @@ export { FormatError, memorySource, type RandomAccess } from "./formats/source.t
 export { isAutoencoder, tamingOrder } from "./formats/state_dict_keys.ts";
 export type { StoredDType, StoredTensor, StoredValues } from "./formats/stored_tensor.ts";
 export { formatBytes } from "./formats/text.ts";
-export { isPickleClass, type PickleClass, PickleObject } from "./formats/torch/pickle_globals.ts";
+export { isPickleClass, PickleObject } from "./formats/torch/pickle_globals.ts";
 export { OrderedDict, type Pickleable, Tuple } from "./formats/torch/pickle_write.ts";
-export { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./formats/torch/unwrap.ts";
-export {
-  type AdamSettings,
-  type AdamState,
-  momentName,
-  type StoredMoments,
-  tamingAdam,
-  type TrainingState,
-  trainingState,
-} from "./formats/training.ts";
+export { flattenTensors, unwrapOmegaconf } from "./formats/torch/unwrap.ts";
+export { momentName, tamingAdam, type TrainingState, trainingState } from "./formats/training.ts";
 export { type TensorToWrite, toWrite } from "./formats/values.ts";
 
 // Pictures and figures
-export { cartoonFaceSvg, cartoonViewBox } from "./figures/cartoon_svg.ts";
 export { drawCartoonFace, writeCartoonFaces } from "./figures/cartoons.ts";
 export { type Panel, plotCurves, type PlotOptions, type Series } from "./figures/plot.ts";
 export {

@@ -12,7 +12,7 @@ export interface TextOptions {
   readonly color?: string;
   readonly anchor?: "start" | "middle" | "end";
   readonly bold?: boolean;
-  /** The text is made smaller where it would be wider than this. */
+  /** The text is made smaller if it would be wider than this. */
   readonly maxWidth?: number;
 }
 

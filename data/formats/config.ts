@@ -3,7 +3,7 @@
 
 export interface DDConfig {
   readonly zChannels: number;
-  /** Nominal: decides where attention stands. Any picture size that is a multiple of the factor works. */
+  /** Nominal: it decides which levels have attention. Any picture size that is a multiple of the factor works. */
   readonly resolution: number;
   readonly inChannels: number;
   readonly outCh: number;
@@ -17,7 +17,7 @@ export interface DDConfig {
 }
 
 export interface LossConfig {
-  /** The step at which the generator begins to hear the discriminator. */
+  /** The first step at which the discriminator counts in the generator's loss. */
   readonly discStart: number;
   readonly discWeight: number;
   readonly discNumLayers: number;
@@ -48,7 +48,7 @@ export interface VQModelConfig {
   readonly attentionOrder: AttentionOrder;
 }
 
-/** A config in which any field may be left out, to change another one with. */
+/** Changes to a config: any field may be left out. */
 export interface VQModelOverrides extends Partial<Omit<VQModelConfig, "ddconfig" | "lossconfig">> {
   readonly ddconfig?: Partial<DDConfig>;
   readonly lossconfig?: Partial<LossConfig>;
@@ -107,8 +107,8 @@ export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQMo
 }
 
 /**
- * f8 for 128x128: 256 tokens. 64 channels at full resolution, since group norm has 32 groups whatever the channels, and
- * with 32 channels each would be normalised alone. The discriminator sees 34-pixel patches.
+ * f8 for pictures of 128x128, which become 256 tokens. It has 64 channels at full resolution, because group norm always
+ * has 32 groups, and with 32 channels each channel would be normalised alone. The discriminator sees 34-pixel patches.
  */
 const faces: VQModelOverrides = {
   embedDim: 16,

@@ -21,7 +21,7 @@ export interface ConvertOptions {
   readonly optimizers?: boolean;
   /** Of tensors with two dimensions and more; smaller ones become f32. Default: as they are. */
   readonly dtype?: "f32" | "f16" | "bf16";
-  /** What the model is; null if the file holds something else, which Flax has no form for. */
+  /** The model's config; null if the file holds something else, which cannot be written as Flax. */
   readonly config: VQModelConfig | null;
   /** Called after each tensor with the bytes written so far and in all. */
   readonly onProgress?: (bytes: number, total: number) => void;
@@ -29,7 +29,7 @@ export interface ConvertOptions {
 
 /**
  * Prepares what a checkpoint becomes in another format; Flax's config.json is not part of it.
- * @returns what writes it
+ * @returns a function that writes it
  * @throws if the file has no VQGAN and Flax is asked for, or optimizers that do not fit its weights.
  */
 export async function conversion(
@@ -65,12 +65,12 @@ export async function conversion(
   return (sink) => writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata }));
 }
 
-/** The arguments of VQModel that the file tells; those of Flax's model are others. */
+/** The arguments of VQModel that the file names. Those of Flax's model are different ones. */
 function builtWith(file: CheckpointFile): Record<string, unknown> | null {
   return file.format === "flax" ? null : hyperParametersOf(file);
 }
 
-/** What Tessera keeps beside weights: the config, and of a run of its own whose optimizers are kept, its state. */
+/** The metadata that Tessera keeps beside weights: the config, and the state of its own run if the optimizers are kept. */
 function kept(
   { metadata }: CheckpointFile,
   { config }: ConvertOptions,

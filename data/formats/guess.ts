@@ -19,15 +19,16 @@ export interface ConfigGuess {
   readonly assumed: readonly string[];
 }
 
-type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 type Settings = Readonly<Record<string, unknown>>;
 
 /** The part of a checkpoint that a guess is made from. */
 export interface Guessable {
-  readonly tensors: Shapes;
+  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
   readonly root?: unknown;
   readonly metadata?: Readonly<Record<string, string>>;
 }
+
+type Shapes = Guessable["tensors"];
 
 /** Levels are few: 16 halvings make one token of a 32768-pixel picture. */
 const maxLevels = 16;
@@ -84,7 +85,7 @@ export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess
   const zChannels = dimension("decoder.conv_in.weight", 1);
   const written = jsonRecord(metadata?.config), settings = hyperParameters(root);
   const resolution = resolutionIn(settings) ?? resolutionIn(written);
-  // the unit in which the places of attention are told; the shapes tell the places themselves
+  // shapes tell at which levels attention is; the config names these levels by their resolution
   const unit = resolution ?? published.ddconfig.resolution;
   const { beta, legacyBeta, attentionOrder } = published;
   return completed({
@@ -102,7 +103,7 @@ export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess
       attnResolutions: chMult
         .map((_, i) => tensors.has(`encoder.down.${i}.attn.0.norm.weight`) ? unit / 2 ** i : 0)
         .filter((n) => n > 0),
-      dropout: 0, // there is no other
+      dropout: 0, // no other value is supported
       doubleZ: dimension("encoder.conv_out.weight", 0) === 2 * zChannels,
     },
     lossconfig: {
@@ -179,7 +180,7 @@ export function hyperParametersOf(
   return hyperParameters(file.root) ?? jsonRecord(file.metadata.hyper_parameters);
 }
 
-/** null where it is not told, or not as a whole number. Flax keeps all settings on one level. */
+/** The nominal resolution; null if it is not there or not a whole number. Flax keeps all settings on one level. */
 function resolutionIn(settings: Settings | null): DDConfig["resolution"] | null {
   const { resolution } = record(settings?.ddconfig) ?? settings ?? {};
   const isWhole = typeof resolution === "number" && Number.isInteger(resolution) && resolution > 0;

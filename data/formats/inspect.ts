@@ -1,4 +1,4 @@
-// What a checkpoint holds, told without reading its tensors: `tessera inspect FILE`.
+// What a checkpoint holds, found out without reading its tensors: `tessera inspect FILE`.
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { type ConfigGuess, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
@@ -165,7 +165,7 @@ async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promis
   };
 }
 
-/** Those of a file that names its moments; none where they do not fit its weights. */
+/** The optimizers of a file that has its moments by name; none if they do not fit its weights. */
 async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]> {
   const training = await trainingState(file).catch(() => null);
   return (training?.optimizers ?? []).filter(({ moments }) => moments.size > 0).map(
@@ -212,7 +212,7 @@ function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
   });
 }
 
-/** At most this many parts: a file of something else may have one for every tensor. */
+/** At most this many parts are shown, because a file of something else may have one for every tensor. */
 const maxRows = 40;
 
 /** Every tensor as text for a terminal: name, shape, type, size. */

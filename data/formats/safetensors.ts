@@ -168,7 +168,7 @@ export async function writeSafetensorsTo(
   }
 }
 
-/** Bytes that are asked for before their turn: a GPU answers late, however little it is asked for. */
+/** How many bytes are asked for before their turn. A GPU answers late, however little it is asked for. */
 const AHEAD = 4 * 2 ** 20;
 
 /** Each tensor with its values, in order. */
@@ -183,7 +183,7 @@ async function* eachRead(
       while (asked < tensors.length && (asked <= i || bytes + bytesOf(tensors[asked]) <= AHEAD)) {
         bytes += bytesOf(tensors[asked]);
         const values = Promise.resolve(tensors[asked++].data());
-        values.catch(() => {}); // reported when its turn comes, not before
+        values.catch(() => {}); // reported when its turn comes, and not before
         pending.push(values);
       }
       yield [tensor, await pending.shift()!];

@@ -6,12 +6,9 @@ import { writeAtomic } from "../files/atomic.ts";
 import { cropOffset, cropPicture, type Picture, resizedDimensions } from "./picture.ts";
 
 export interface ReadOptions {
-  /** The smallest side is resized to this many pixels. Left out, the picture keeps its size. */
+  /** The smallest side is resized to this many pixels. Without it the picture keeps its size. */
   readonly size?: number;
-  /**
-   * The square cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else
-   * `none`.
-   */
+  /** Which square is cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else `none`. */
   readonly crop?: "center" | "random" | "none";
   /** Numbers in [0, 1) for the random crop, the row first, then the column. */
   readonly random?: () => number;
@@ -32,10 +29,10 @@ export class ImageError extends Error {
   }
 }
 
-/** The longest side a resize may give: a sliver of a picture would otherwise fill the memory. */
+/** The longest side that resizing may give. Without this limit a very narrow picture would fill the memory. */
 const longestSide = 32768;
 
-/** sharp's own words, without the parts that name its insides. */
+/** sharp's message, without the names of the functions inside it. */
 function reasonOf(error: unknown, bytes: Uint8Array): string {
   const message = error instanceof Error ? error.message : String(error);
   if (message.includes("unsupported image format")) {
@@ -79,9 +76,8 @@ function toRgb(data: Uint8Array, channels: number, path: string): Uint8Array {
  * Reads a picture file, or the bytes of one, as 8-bit sRGB.
  *
  * The EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB; an embedded profile is
- * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would bare
- * whatever colour lies hidden behind the transparency). Shrinking is filtered (Lanczos), not taming's bare
- * bilinear, which aliases.
+ * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would show whatever
+ * colour is stored under the transparency). Shrinking is filtered (Lanczos); taming's unfiltered bilinear aliases.
  * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too
  * small
  * @example const face = await readImage("face.jpg", { size: 256, crop: "center" });
@@ -94,7 +90,7 @@ export async function readImage(source: string | Uint8Array, options: ReadOption
   if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
   let picture: Picture;
   try {
-    // "error" refuses what is cut short, and forgives the harmless warnings that PIL forgives too.
+    // "error" refuses pictures that are cut short, and ignores the warnings that PIL ignores too
     const image = sharp(bytes, { failOn: "error" }).autoOrient();
     if (size !== undefined) {
       const { autoOrient: { width: fullWidth, height: fullHeight } } = await image.metadata();

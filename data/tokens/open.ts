@@ -5,7 +5,7 @@ import { openJsonLines, openTsv } from "./text.ts";
 import { tokenFormat } from "./writer.ts";
 
 /**
- * Opens a token file by its ending, of Tessera or from elsewhere (DALL-E mini's are understood).
+ * Opens a token file by Tessera or by others (DALL-E mini's are understood). Its ending says which format it has.
  * @throws FormatError if it is missing, has another ending, or is not what the ending says.
  * @example
  * const { header, records } = await openTokens("tokens.parquet");

@@ -37,16 +37,16 @@ export interface TokenRecord {
   readonly grid: readonly [number, number];
 }
 
-/** A token file open for reading: what a writer of one said, and the pictures, read as they are asked for. */
+/** A token file that is open for reading: its header, and its records, which are read as they are asked for. */
 export interface TokenFile {
   /** Null in files from elsewhere. */
   readonly header: TokenHeader | null;
-  /** @throws FormatError naming the row that is not as it should be. */
+  /** @throws FormatError naming the row that cannot be used. */
   records(): AsyncGenerator<TokenRecord>;
 }
 
 export interface OpenTokensOptions {
-  /** A token that sequences may begin with and pictures do not have: where it stands first, it is taken away. */
+  /** A token that sequences may begin with and that is not part of the picture. It is removed if it comes first. */
   readonly bos?: number;
 }
 

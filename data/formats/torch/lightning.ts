@@ -1,5 +1,5 @@
-// A checkpoint as Lightning 1.0 lays it out and taming reads it: weights, both Adams by the numbers of their
-// parameters, and what VQModel was built with.
+// A checkpoint in Lightning 1.0's layout, as taming reads it: weights, both Adams by the numbers of their parameters, and
+// the arguments of VQModel.
 import type { VQModelConfig } from "../config.ts";
 import { record } from "../json.ts";
 import { learntKeys, tamingOrder } from "../state_dict_keys.ts";
@@ -12,16 +12,16 @@ export interface LightningContents {
   readonly tensors: readonly TensorToWrite[];
   /** Without it the file holds weights alone. */
   readonly training: TrainingState | null;
-  /** What VQModel was built with, plain; see `vqModelArguments`. */
+  /** The arguments of VQModel as plain values; see `vqModelArguments`. */
   readonly hyperParameters: Readonly<Record<string, unknown>>;
-  /** Tessera's own state, kept under one key that nobody else asks for. */
+  /** Tessera's own state, kept under one key that nobody else reads. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Where `metadata` lies in the file. */
+/** The key of `metadata` in the file. */
 export const metadataKey = "tessera";
 
-/** What `writeTorch` makes a checkpoint of. */
+/** The object that `writeTorch` writes as a checkpoint. */
 export function lightningRoot(contents: LightningContents): Pickleable {
   const { training, hyperParameters, metadata } = contents;
   const byName = new Map(contents.tensors.map((tensor) => [tensor.name, tensor]));
@@ -80,7 +80,7 @@ function optimizerStates(
   });
 }
 
-/** Settings read from JSON or a pickle as values to be pickled; what cannot be is left out. */
+/** Settings from JSON or a pickle as values to be pickled. What cannot be pickled becomes null. */
 function plain(value: unknown): Pickleable {
   if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as Pickleable;
   if (Array.isArray(value)) return value.map(plain);
