@@ -33,157 +33,28 @@
  * @module
  */
 
-/** Tensors [.., H, W, C] with numpy's broadcasting, and the scopes that free them. */
+/** Tensors, the model, its training step, checkpoints from bytes, and pictures as pixels: all that needs no disk. */
+export * from "./core.ts";
+
+/** Checkpoint files, opened by their paths, written whole or not at all, and converted. */
 export {
-  asyncScope,
-  type DType,
-  full,
-  keep,
-  memory,
-  ones,
-  resetPeakBytes,
-  scope,
-  type Shape,
-  Tensor,
-  tensor,
-  type TypedArray,
-  zeros,
-} from "./src/index.ts";
-
-/** Gradients: into `.grad` of leaves, or of chosen outputs with respect to chosen inputs. */
-export { backward, checkpoint, grad, isGradEnabled, noGrad } from "./src/index.ts";
-
-/** Operations as functions; most are methods of Tensor too. */
-export {
-  abs,
-  add,
-  attention,
-  batchNorm,
-  cast,
-  clamp,
-  concat,
-  conv2d,
-  div,
-  dropout,
-  embedding,
-  exp,
-  expand,
-  groupNorm,
-  leakyRelu,
-  log,
-  lpipsDistance,
-  matmul,
-  maximum,
-  maxPool2d,
-  mean,
-  minimum,
-  mul,
-  nearestCode,
-  neg,
-  permute,
-  relu,
-  reshape,
-  sigmoid,
-  slice,
-  softmax,
-  softplus,
-  sqrt,
-  square,
-  sub,
-  sum,
-  swish,
-  tanh,
-} from "./src/ops/index.ts";
-
-/** Random numbers that depend on seed and position alone, and the device that computes. */
-export { currentBackend, device, type DeviceName, Random, type RandomState } from "./src/index.ts";
-
-/** The model and its parts, under taming's names. */
-export {
-  type AttentionOrder,
-  CodebookUsage,
-  type DDConfig,
-  Decoder,
-  type DistanceOptions,
-  Encoder,
-  factorOf,
-  type Forward,
-  type Half,
-  Layer,
-  type LossConfig,
-  LPIPS,
-  Module,
-  NLayerDiscriminator,
-  type PixelRange,
-  preset,
-  type PresetName,
-  type Quantized,
-  VectorQuantizer,
-  VQGAN,
-  type VQGANOptions,
-  VQLPIPSWithDiscriminator,
-  type VQModelConfig,
-  type VQModelOverrides,
-  withOverrides,
-} from "./nn/index.ts";
-
-/** Weights into models, with an account of what a file had. */
-export {
-  type LoadedVQGAN,
-  type LoadOptions,
-  loadPerceptual,
-  type LoadReport,
-  loadVQGAN,
-  type PerceptualFiles,
-} from "./nn/index.ts";
-
-/** The losses of a training step, one network at a time. */
-export {
-  discriminatorStep,
-  type GeneratorStep,
-  generatorStep,
-  type Logs,
-  type StepOptions,
-  validationStep,
-} from "./nn/index.ts";
-
-/** Checkpoint files: torch, safetensors and Flax, opened without executing or loading anything; written; converted. */
-export {
-  type CheckpointFile,
   convertCheckpoint,
   type ConvertOptions,
-  FormatError,
-  formatReport,
-  formatTensors,
-  guessConfig,
   hashFile,
-  inspect,
-  type InspectReport,
   openCheckpoint,
-  OrderedDict,
-  type Pickleable,
-  type StoredDType,
-  type StoredTensor,
-  type TensorToWrite,
-  type TrainingState,
-  trainingState,
-  Tuple,
   writeFlax,
   writeSafetensors,
   writeTorch,
-} from "./data/formats/index.ts";
+} from "./data/index.ts";
 
 /** Pictures in and out, sheets of them, and curves. */
 export {
   codeColor,
-  cropPicture,
   encodePng,
-  flipPicture,
   grid,
   type GridOptions,
   ImageError,
   type Panel,
-  type Picture,
   plotCurves,
   type PlotOptions,
   readImage,
@@ -191,22 +62,17 @@ export {
   savePng,
   type Series,
   sideBySide,
-  toFloats,
   tokenGrid,
   type TokenGridOptions,
-  toPictures,
-  toPixels,
 } from "./data/index.ts";
 
-/** Sets of pictures in seeded, resumable batches; cartoon faces to try things with; a progress line. */
+/** Sets of pictures in seeded, resumable batches; cartoon faces to try things with. */
 export {
   type Batch,
   type DatasetOptions,
   drawCartoonFace,
   ImageDataset,
   listImages,
-  Progress,
-  type ProgressOptions,
   Sampler,
   type SamplerState,
   writeCartoonFaces,

@@ -4,6 +4,7 @@
 // make_checkpoint.py the loaded model must answer the golden tokens of tests/fixtures/full_f16_16384.json.
 import process from "node:process";
 import { parseArgs } from "node:util";
+import "../data/files/open.ts"; // so that VQGAN.load takes a path
 import { VQGAN } from "../nn/index.ts";
 import { memory, zeros } from "../src/index.ts";
 import { golden } from "../tests/support/fill.ts";

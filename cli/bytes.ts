@@ -1,6 +1,6 @@
 // A progress line over bytes, for work on files that may be done before one could read it.
 import process from "node:process";
-import { Progress } from "../data/index.ts";
+import { Progress } from "./progress.ts";
 
 const megabyte = 1e6;
 /** Milliseconds before there is a line at all. */

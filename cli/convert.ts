@@ -3,16 +3,18 @@ import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
 import {
   type CheckpointFile,
+  configOf,
   convertCheckpoint,
   formatByName,
+  formatBytes,
   guessLoss,
   isAutoencoder,
   openCheckpoint,
   trainingState,
-} from "../data/formats/index.ts";
-import { configOf } from "../nn/load.ts";
+  type VQModelConfig,
+} from "../data/index.ts";
 import { bytesProgress } from "./bytes.ts";
-import { formatBytes, UsageError } from "./options.ts";
+import { UsageError } from "./options.ts";
 
 interface Flags {
   readonly strip?: boolean;
@@ -103,9 +105,9 @@ function warnOfTaming(file: CheckpointFile): void {
 }
 
 /** null for files of something else, whose tensors can be converted all the same. */
-function configOrNull(file: CheckpointFile): ReturnType<typeof configOf> | null {
+function configOrNull(file: CheckpointFile): VQModelConfig | null {
   try {
-    return configOf(file);
+    return configOf(file).config;
   } catch {
     return null;
   }

@@ -1,11 +1,12 @@
 // tessera decode: tokens to pictures.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
-import { openTokens, type Picture, Progress, savePng, type TokenRecord, toPictures } from "../data/index.ts";
+import { openTokens, type Picture, savePng, type TokenRecord, toPictures } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { asyncScope } from "../src/index.ts";
 import { type ModelFlags, modelOptions, namer, openModel } from "./model.ts";
 import { count } from "./options.ts";
+import { Progress } from "./progress.ts";
 import { checkTokens, dalleMiniBos, dalleMiniOption, mismatches, modelFacts } from "./tokens.ts";
 
 interface Flags extends ModelFlags {

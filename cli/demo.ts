@@ -3,12 +3,13 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
-import { Progress, readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../data/index.ts";
+import { readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../data/index.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { beginRun, defaultOptions, type Run } from "../train/index.ts";
 import { interruptedCode } from "./interrupt.ts";
 import { shippedModel } from "./model.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
+import { Progress } from "./progress.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
 /** The side of the pictures: that of the model's training. */

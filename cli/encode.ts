@@ -6,7 +6,6 @@ import process from "node:process";
 import { Command, Option } from "commander";
 import {
   eachSample,
-  Progress,
   type Sample,
   savePng,
   tokenGrid,
@@ -30,6 +29,7 @@ import {
   type Read,
 } from "./model.ts";
 import { count, type Shard, shard, wholeNumber } from "./options.ts";
+import { Progress } from "./progress.ts";
 import { dalleMiniOption, modelFacts } from "./tokens.ts";
 
 interface Flags extends ModelFlags, PictureFlags {

@@ -1,6 +1,6 @@
 // tessera inspect: what a checkpoint holds.
 import { Command } from "commander";
-import { formatReport, formatTensors, hashFile, inspect } from "../data/formats/index.ts";
+import { formatReport, formatTensors, hashFile, inspect } from "../data/index.ts";
 import { bytesProgress } from "./bytes.ts";
 
 const examples = `

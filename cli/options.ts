@@ -68,14 +68,3 @@ export function shard(text: string): Shard {
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
 }
-
-/** 4.2 MB from bytes. */
-export function formatBytes(bytes: number): string {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
-  let power = 0, value = bytes;
-  while (value >= 1000 && power < units.length - 1) {
-    value /= 1000;
-    power++;
-  }
-  return `${power === 0 ? value : value.toPrecision(3)} ${units[power]}`;
-}

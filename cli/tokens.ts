@@ -2,8 +2,7 @@
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { Option } from "commander";
-import { openCheckpoint } from "../data/formats/index.ts";
-import type { TokenHeader, TokenRecord } from "../data/index.ts";
+import { isAutoencoder, openCheckpoint, type TokenHeader, type TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 
 /** DALL-E mini fed its VQGAN [0, 1] and put one token in front of each picture's. */
@@ -14,9 +13,6 @@ export function dalleMiniOption(description: string): Option {
 /** The token in front of a picture in DALL-E mini's sequences: the first after the codebook's 16,384. */
 export const dalleMiniBos = 16384;
 
-/** The autoencoder's tensors in a checkpoint, which may hold much more. */
-const autoencoder = /^(encoder|decoder|quantize|quant_conv|post_quant_conv)\./;
-
 /**
  * SHA-256 of the autoencoder's weights as they compute: of each tensor, in the order of their keys, its key, shape and f32
  * values. Read from the file, since the model in memory may be one half of it.
@@ -25,7 +21,7 @@ async function hashWeights(path: string): Promise<string> {
   const hash = createHash("sha256");
   const file = await openCheckpoint(path);
   try {
-    for (const key of [...file.tensors.keys()].filter((key) => autoencoder.test(key)).sort()) {
+    for (const key of [...file.tensors.keys()].filter(isAutoencoder).sort()) {
       const t = file.tensors.get(key)!;
       hash.update(`${key} [${t.shape}]\n`);
       await t.readFloats(({ buffer, byteOffset, byteLength }) => {

@@ -1,8 +1,8 @@
 // What finetune and demo have in common: training with the live line, and the account at the end.
-import { Progress } from "../data/index.ts";
 import { type Run, train, type TrainOutcome } from "../train/index.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
+import { Progress } from "./progress.ts";
 
 /** Trains with the live line; Ctrl-C saves and says how to go on. */
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {

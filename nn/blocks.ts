@@ -1,4 +1,5 @@
 // The four blocks of taming's encoder and decoder: residual, attention, and the two changes of resolution.
+import type { AttentionOrder } from "../data/formats/config.ts";
 import { attention, normConvStrips, takesStrips, type Tensor } from "../src/index.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
@@ -107,12 +108,6 @@ export class Middle extends Layer {
     return chain(x, [this.block_1, this.attn_1, this.block_2]);
   }
 }
-
-/**
- * In which order a level applies its attention blocks. `taming`: block i, then attention i. `vqgan-jax-legacy`: after
- * every block all attention blocks, a bug of vqgan-jax until July 2022, under which DALL-E mini's tokens were made.
- */
-export type AttentionOrder = "taming" | "vqgan-jax-legacy";
 
 /** The blocks of one resolution, each followed by attention if the level has it, then the change of resolution. */
 export abstract class Level extends Layer {

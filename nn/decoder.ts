@@ -1,7 +1,7 @@
 // Decoder: latents [B, h, w, zChannels] to images [B, f h, f w, 3]. No tanh or clamp at the end.
 import type { Tensor } from "../src/index.ts";
-import { type AttentionOrder, Level, type LevelChannels, Middle, Upsample } from "./blocks.ts";
-import type { DDConfig } from "../data/formats/config.ts";
+import { Level, type LevelChannels, Middle, Upsample } from "./blocks.ts";
+import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, Layer } from "./module.ts";

@@ -1,7 +1,7 @@
 // Encoder: images [B, H, W, 3] to latents [B, H/f, W/f, zChannels], f = 2^(levels - 1) (Esser et al. 2021).
 import type { Tensor } from "../src/index.ts";
-import { type AttentionOrder, Downsample, Level, type LevelChannels, Middle } from "./blocks.ts";
-import type { DDConfig } from "../data/formats/config.ts";
+import { Downsample, Level, type LevelChannels, Middle } from "./blocks.ts";
+import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, Layer } from "./module.ts";

@@ -1,6 +1,6 @@
 // The networks: what mod.ts and the trainer import.
-export { type AttentionOrder } from "./blocks.ts";
 export {
+  type AttentionOrder,
   type DDConfig,
   factorOf,
   type LossConfig,
@@ -13,13 +13,7 @@ export {
 export { Decoder } from "./decoder.ts";
 export { NLayerDiscriminator } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";
-export {
-  type LoadedVQGAN,
-  type LoadOptions,
-  loadPerceptual,
-  loadVQGAN,
-  type PerceptualFiles,
-} from "./load.ts";
+export { loadPerceptual, type PerceptualFiles } from "./fill.ts";
 export {
   discriminatorStep,
   type GeneratorStep,
@@ -35,4 +29,12 @@ export { type Precision } from "./layers.ts";
 export { setPrecision } from "./precision.ts";
 export { CodebookUsage, type Quantized, VectorQuantizer } from "./quantizer.ts";
 export { formatReport, type LoadReport } from "./state.ts";
-export { type Forward, type Half, type PixelRange, VQGAN, type VQGANOptions } from "./vqgan.ts";
+export {
+  type Forward,
+  type Half,
+  type LoadedVQGAN,
+  type LoadOptions,
+  loadVQGAN,
+  VQGAN,
+  type VQGANOptions,
+} from "./vqgan.ts";

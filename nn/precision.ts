@@ -1,8 +1,19 @@
 // f16 on a GPU: half the memory of activations, and of the bytes that move. Weights stay f32, and so does what would
 // overflow beyond 65504 or lose what it adds up.
 import { requireF16 } from "../src/index.ts";
+import type { Decoder } from "./decoder.ts";
+import type { Encoder } from "./encoder.ts";
 import { Conv2d, GroupNorm, type Precision } from "./layers.ts";
-import type { VQGAN } from "./vqgan.ts";
+import type { Module } from "./module.ts";
+
+/** What of a model stores activations; a VQGAN has these parts. */
+export interface Autoencoder extends Module {
+  readonly encoder: Encoder;
+  readonly decoder: Decoder;
+  readonly quant_conv: Conv2d;
+  readonly loss: { readonly perceptual_loss: { readonly net: Module } | null } | null;
+  isWithout(half: "encoder" | "decoder"): boolean;
+}
 
 /** Levels of the decoder, from full resolution down, whose activations overflow in the published weights. */
 const WIDE_LEVELS = 2;
@@ -17,7 +28,7 @@ const WIDE_LEVELS = 2;
  * const model = await VQGAN.load("last.ckpt", { precision: "f16" });
  * @throws if the model lives on a device that has no f16
  */
-export function setPrecision(model: VQGAN, precision: Precision): void {
+export function setPrecision(model: Autoencoder, precision: Precision): void {
   if (precision === "f16") requireF16(model.quant_conv.weight.backend);
   const encoder = model.isWithout("encoder") ? null : model.encoder;
   const decoder = model.isWithout("decoder") ? null : model.decoder;

@@ -1,20 +1,29 @@
 // VQGAN: pictures to grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
-import { noGrad, scope, Tensor, tensor } from "../src/index.ts";
-import { checkConfig, factorOf, type VQModelConfig } from "../data/formats/config.ts";
+import {
+  checkConfig,
+  factorOf,
+  type LossConfig,
+  type VQModelConfig,
+  type VQModelOverrides,
+  withOverrides,
+} from "../data/formats/config.ts";
+import type { CheckpointFile } from "../data/formats/file.ts";
+import { configOf } from "../data/formats/guess.ts";
+import { type CheckpointSource, withCheckpoint } from "../data/formats/opener.ts";
+import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
+import type { PixelRange } from "../data/pictures/picture.ts";
+import { noGrad, Random, scope, Tensor, tensor } from "../src/index.ts";
 import { Decoder } from "./decoder.ts";
+import { NLayerDiscriminator } from "./discriminator.ts";
 import { Encoder } from "./encoder.ts";
+import { fillModule, unfilled } from "./fill.ts";
 import type { Init } from "./init.ts";
-import { Conv2d } from "./layers.ts";
-import type { LoadOptions } from "./load.ts";
+import { Conv2d, type Precision } from "./layers.ts";
 import { VQLPIPSWithDiscriminator } from "./losses.ts";
 import { Module } from "./module.ts";
+import { setPrecision } from "./precision.ts";
 import { VectorQuantizer } from "./quantizer.ts";
-
-/**
- * What pixel values mean. `signed`: [-1, 1], as taming trains and as the published weights expect. `unit`: [0, 1] fed
- * to the network as it is, which is how DALL-E mini made and decoded its tokens.
- */
-export type PixelRange = "signed" | "unit";
+import type { LoadReport } from "./state.ts";
 
 export interface VQGANOptions {
   /** Also build the discriminator and the perceptual network, which only training needs. Default false. */
@@ -85,13 +94,13 @@ export class VQGAN extends Module {
 
   /**
    * Reads a checkpoint: torch (.ckpt, .pt), safetensors, or Flax (its folder, or the .msgpack inside). The config is
-   * guessed from the tensors' shapes.
-   * @throws if the file cannot be read or lacks a tensor of the autoencoder.
+   * guessed from the tensors' shapes where the file does not say it.
+   *
+   * @param source bytes, a Blob or an opened checkpoint; with the full package (mod.ts) also a path
+   * @throws if the checkpoint cannot be read or lacks a tensor of the autoencoder, or if paths cannot be opened here.
    */
-  static async load(path: string, options: LoadOptions = {}): Promise<VQGAN> {
-    // imported on demand, so that a model can be built in a browser, where there are no files
-    const { loadVQGAN } = await import("./load.ts");
-    return (await loadVQGAN(path, options)).model;
+  static async load(source: CheckpointSource, options: LoadOptions = {}): Promise<VQGAN> {
+    return (await loadVQGAN(source, options)).model;
   }
 
   /** Whether this half was left out when the model was made. */
@@ -101,7 +110,7 @@ export class VQGAN extends Module {
 
   /** What the first optimizer learns, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
   generatorParameters(): Map<string, Tensor> {
-    return new Map([...this.namedParameters()].filter(([key]) => !key.startsWith("loss.")));
+    return new Map([...this.namedParameters()].filter(([key]) => isAutoencoder(key)));
   }
 
   /** What the second optimizer learns; empty without `withLoss`. */
@@ -200,6 +209,85 @@ export class VQGAN extends Module {
     }
     return tensor(Int32Array.from(tokens));
   }
+}
+
+export interface LoadOptions {
+  /** Also load the discriminator and the perceptual network, for training. Default false. */
+  readonly withLoss?: boolean;
+  /** Default `signed`. */
+  readonly range?: PixelRange;
+  /** Load this half alone, with the codebook; see `VQGANOptions`. */
+  readonly only?: Half;
+  /** What the file does not say, or what should differ: loss settings, attention order, beta. */
+  readonly config?: VQModelOverrides;
+  /** How activations are stored, default f32; see `setPrecision`. */
+  readonly precision?: Precision;
+  /** Seed of a new discriminator, for a file without one. Default 0. */
+  readonly seed?: number;
+  /** Called after each tensor with the bytes read so far and in all. */
+  readonly onProgress?: (bytes: number, total: number) => void;
+}
+
+export interface LoadedVQGAN {
+  readonly model: VQGAN;
+  readonly report: LoadReport;
+  /** The fields of the config that the file does not say, such as "lossconfig.discStart". */
+  readonly assumed: readonly string[];
+  /** Where the discriminator's weights came from; null without `withLoss`. */
+  readonly discriminator: "file" | "new" | null;
+  /** Whether LPIPS has weights, from this file; if not, `loadPerceptual` gives it some. */
+  readonly perceptual: boolean;
+}
+
+/**
+ * `VQGAN.load` with an account of what was found.
+ * @throws as `VQGAN.load`, and if f16 is asked of a device that has none.
+ */
+export async function loadVQGAN(source: CheckpointSource, options: LoadOptions = {}): Promise<LoadedVQGAN> {
+  return await withCheckpoint("VQGAN.load", source, async (file) => {
+    const { config, assumed } = configOf(file);
+    const { withLoss, range, only } = options;
+    const model = new VQGAN(withOverrides(config, options.config ?? {}), null, { withLoss, range, only });
+    try {
+      setPrecision(model, options.precision ?? "f32");
+      return { model, assumed, ...await fillModel(model, file, options) };
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  });
+}
+
+/** Weights for the autoencoder, which have to be there, and for the networks of the loss. */
+async function fillModel(
+  model: VQGAN,
+  file: CheckpointFile,
+  { seed = 0, onProgress }: LoadOptions,
+): Promise<Omit<LoadedVQGAN, "model" | "assumed">> {
+  const report = await fillModule(model, file, {
+    whose: "the autoencoder's",
+    isNeeded: isAutoencoder,
+    onProgress,
+  });
+  if (!model.loss) return { report, discriminator: null, perceptual: false };
+  const { perceptual_loss: lpips, discriminator } = model.loss;
+  const isWhole = (part: string) => !unfilled(report).some((key) => key.startsWith(`loss.${part}.`));
+  const perceptual = lpips !== null && isWhole("perceptual_loss");
+  if (lpips) lpips.ready = perceptual;
+  const isFound = isWhole("discriminator");
+  if (!isFound) renew(discriminator, model.config.lossconfig, new Random(seed));
+  return { report, discriminator: isFound ? "file" : "new", perceptual };
+}
+
+/** Initial weights for a discriminator, in place. */
+function renew(
+  discriminator: NLayerDiscriminator,
+  { discNdf, discNumLayers }: LossConfig,
+  random: Random,
+): void {
+  const fresh = new NLayerDiscriminator({ ndf: discNdf, numLayers: discNumLayers }, random);
+  discriminator.loadStateDict(fresh.stateDict());
+  fresh.dispose();
 }
 
 /** A half that is not there is no state either: not enumerable, so that no walk over the module meets it. */

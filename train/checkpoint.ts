@@ -5,16 +5,16 @@ import {
   type CheckpointFile,
   momentName,
   openCheckpoint,
+  type SamplerState,
   type StoredTensor,
   tamingAdam,
   type TensorToWrite,
   type TrainingState,
   trainingState,
   writeSafetensors,
-} from "../data/formats/index.ts";
-import type { SamplerState } from "../data/index.ts";
+} from "../data/index.ts";
+import { fillModule, fillTensors } from "../nn/fill.ts";
 import type { VQGAN } from "../nn/index.ts";
-import { readTensors } from "../nn/load.ts";
 import type { RandomState, Tensor } from "../src/index.ts";
 import { LossScale, type LossScaleState } from "./loss_scale.ts";
 import type { RunSettings } from "./settings.ts";
@@ -124,7 +124,7 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
   const file = await openCheckpoint(path);
   try {
     const state = parseState(path, file.metadata);
-    await fill(path, trainer.model.stateDict(), file.tensors);
+    await fillModule(trainer.model, file, { whose: "the run's" });
     await fillMoments(file, await trainingState(file), trainer);
     const lpips = trainer.model.loss?.perceptual_loss;
     if (lpips) lpips.ready = true;
@@ -203,21 +203,5 @@ async function fillMoments(
       stored.set(first, expAvg).set(second, expAvgSq);
     }
   }
-  await fill(file.path, own, stored);
-}
-
-/** Reads every one of these tensors. @throws if the file lacks one, or has it in another shape. */
-async function fill(
-  path: string,
-  wanted: ReadonlyMap<string, Tensor>,
-  stored: ReadonlyMap<string, StoredTensor>,
-): Promise<void> {
-  for (const [key, t] of wanted) {
-    const found = stored.get(key);
-    if (!found || `${found.shape}` !== `${t.shape}`) {
-      const what = found ? `has shape [${found.shape}], expected [${t.shape}]` : "is missing";
-      throw new Error(`${path}: ${key} ${what}; the file is not a complete checkpoint`);
-    }
-  }
-  await readTensors(wanted, stored, [...wanted.keys()]);
+  await fillTensors(own, stored, file.path, { whose: "the optimizers'" });
 }

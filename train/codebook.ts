@@ -1,7 +1,7 @@
 // A codebook that starts where the encoder's vectors are. taming's start, uniform in +-1/K, puts all codes closer to each
 // other than to the data, and few are ever chosen; k-means on first vectors, and moving codes that nobody chooses to
 // vectors of the day (as Jukebox did, Dhariwal et al. 2020, section 3.1), keep them in use.
-import { type Batch } from "../data/index.ts";
+import type { Batch } from "../data/pictures/dataset.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { asyncScope, nearestCode, noGrad, type Random, type Tensor, tensor } from "../src/index.ts";
 import type { Adam } from "./adam.ts";

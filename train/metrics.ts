@@ -1,5 +1,5 @@
 // How near a reconstruction is to its original, on the 8-bit pixels that a file would hold.
-import type { Picture } from "../data/index.ts";
+import type { Picture } from "../data/pictures/picture.ts";
 
 /**
  * Peak signal-to-noise ratio in decibels: 10 log10(255^2 / mean squared difference); Infinity for equal pictures.

@@ -2,9 +2,9 @@
 // a folder that holds them, or a checkpoint that contains the network.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { openCheckpoint } from "../data/formats/index.ts";
+import { openCheckpoint } from "../data/index.ts";
+import { fillModule } from "../nn/fill.ts";
 import { loadPerceptual, type LPIPS } from "../nn/index.ts";
-import { readTensors } from "../nn/load.ts";
 
 const inCheckpoint = "loss.perceptual_loss.";
 
@@ -72,10 +72,7 @@ export async function fillPerceptual(lpips: LPIPS, { files }: PerceptualSource):
   if (!("whole" in files)) return await loadPerceptual(lpips, files);
   const file = await openCheckpoint(files.whole);
   try {
-    const own = lpips.stateDict("loss.perceptual_loss");
-    const missing = [...own.keys()].filter((key) => !file.tensors.has(key));
-    if (missing.length > 0) throw new Error(`${files.whole}: ${missing[0]} is missing`);
-    await readTensors(own, file.tensors, [...own.keys()]);
+    await fillModule(lpips, file, { whose: "the perceptual network's", prefix: "loss.perceptual_loss" });
     lpips.ready = true;
   } finally {
     await file.close();

@@ -1,5 +1,5 @@
 // The model that a run begins with: from a checkpoint's weights, or new.
-import { openCheckpoint } from "../data/formats/index.ts";
+import { openCheckpoint } from "../data/index.ts";
 import { loadVQGAN, VQGAN, type VQModelConfig, type VQModelOverrides, withOverrides } from "../nn/index.ts";
 import { Random } from "../src/index.ts";
 import { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";

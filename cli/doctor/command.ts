@@ -5,7 +5,7 @@ import { Command } from "commander";
 import { currentBackend, device } from "../../src/index.ts";
 import { gpu } from "./gpu.ts";
 import { checkEngine } from "./known_convolution.ts";
-import { formatBytes } from "../options.ts";
+import { formatBytes } from "../../data/formats/text.ts";
 
 export interface Finding {
   readonly name: string;

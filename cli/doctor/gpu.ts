@@ -7,7 +7,7 @@ import { MATRIX_FEATURE } from "../../src/backends/webgpu/subgroup_matrix.ts";
 import { device } from "../../src/index.ts";
 import type { Finding } from "./command.ts";
 import { checkEngine } from "./known_convolution.ts";
-import { formatBytes } from "../options.ts";
+import { formatBytes } from "../../data/formats/text.ts";
 
 /** Bytes that a GPU must bind at once for a step of f16-16384 on one picture of 256x256: its largest map and filters. */
 const wanted = 128 * 2 ** 20;

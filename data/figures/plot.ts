@@ -1,7 +1,7 @@
 // Curves of numbers over training steps as a PNG: the smoothed line over the faint measured one, axes with
 // round ticks, a legend with the last values, and a logarithmic scale on request. Drawn as SVG, so the
 // picture is sharp at any size.
-import type { Picture } from "../pictures/images.ts";
+import type { Picture } from "../pictures/picture.ts";
 import { renderSvg, type TextPen, textPen } from "./svg.ts";
 
 /** One named curve. `steps` and `values` have equal length; values that are not finite are left out. */
@@ -26,8 +26,8 @@ export interface PlotOptions {
   /** Panels in a row, default 1. */
   readonly columns?: number;
   /**
-   * How much of the past the smooth line keeps per point, 0 (none) to below 1. Default: by the number of
-   * points.
+   * How much of the past the smooth line keeps per point, from 0 (none) to below 1. The default depends on the number
+   * of points.
    */
   readonly smoothing?: number;
   /** Under the x axis, default "step". */
@@ -123,9 +123,7 @@ function pointsOf({ name, steps, values }: Series, logScale: boolean): Point[] {
   return points;
 }
 
-/**
- * The y axis holds every smooth line, and the measured values but for the wildest hundredth at either end.
- */
+/** The y axis covers every smooth line, and the measured values except the most extreme hundredth at either end. */
 function valueAxis(lines: readonly number[][], raw: readonly number[], logScale: boolean): Axis {
   const sorted = Float64Array.from(raw).sort();
   const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))];
@@ -141,7 +139,7 @@ function valueAxis(lines: readonly number[][], raw: readonly number[], logScale:
     return { low: low / room, high: high * room, ticks: logTicks(low / room, high * room) };
   }
   const room = high > low ? 0.05 * (high - low) : Math.max(0.5, Math.abs(high) * 0.1);
-  const bottom = low >= 0 && low - room < 0 ? 0 : low - room; // no loss is negative that never was
+  const bottom = low >= 0 && low - room < 0 ? 0 : low - room; // the axis goes below 0 only if a value does
   return { low: bottom, high: high + room, ticks: niceTicks(bottom, high + room, 6) };
 }
 
@@ -154,7 +152,7 @@ function stepAxis(steps: readonly number[], width: number): Axis {
   if (low > high) [low, high] = [0, 1];
   if (low === high) [low, high] = [low - 1, high + 1];
   const ticks = niceTicks(low, high, Math.max(2, Math.round(width / 110)));
-  return { low, high, ticks: ticks.filter(Number.isInteger) }; // there is no half step
+  return { low, high, ticks: ticks.filter(Number.isInteger) }; // steps are whole numbers
 }
 
 /** A polyline; long ones are thinned to a low and a high point a pixel, which looks the same. */
@@ -177,7 +175,7 @@ function drawPanel(panel: Panel, outer: Box, options: PlotOptions, pen: TextPen,
   const logScale = panel.logScale ?? false;
   const curves = panel.series.map((series, i) => {
     const points = pointsOf(series, logScale);
-    // The average reaches about a hundredth of the curve either way: noise goes, the shape stays.
+    // the average reaches about a hundredth of the curve either way, which removes noise and keeps the shape
     const keep = options.smoothing ?? Math.max(0, 1 - 100 / Math.max(1, points.length));
     return {
       name: series.name,
@@ -253,7 +251,7 @@ function drawPanel(panel: Panel, outer: Box, options: PlotOptions, pen: TextPen,
   return marks.join("") + drawLegend(curves, box, pen);
 }
 
-/** Names and last smooth values in one line over the axes, made smaller where they would not fit. */
+/** Names and last smooth values in one line above the axes, in smaller text if they would not fit. */
 function drawLegend(
   curves: readonly { name: string; color: string; line: readonly number[] }[],
   box: Box,
@@ -281,7 +279,7 @@ function drawLegend(
 
 /**
  * Draws one or several panels of curves.
- * @throws Error where a series has not as many steps as values, or there is no panel
+ * @throws Error if a series has another number of steps than of values, or there is no panel
  * @example
  * const losses = { title: "Losses", series: [{ name: "rec", steps, values }], logScale: true };
  * await savePng("losses.png", await plotCurves([losses]));

@@ -1,6 +1,6 @@
 // Many pictures on one sheet: grids, rows side by side under their names, and the token grid as coloured
 // tiles.
-import type { Picture } from "../pictures/images.ts";
+import type { Picture } from "../pictures/picture.ts";
 import { renderSvg, textPen } from "./svg.ts";
 
 export interface GridOptions {
@@ -8,7 +8,7 @@ export interface GridOptions {
   readonly columns?: number;
   /** Pixels between and around the pictures, default 2. */
   readonly padding?: number;
-  /** Grey level of what lies between, 0 to 255, default white. */
+  /** Grey level of the space between them, 0 to 255, default white. */
   readonly background?: number;
 }
 
@@ -26,8 +26,7 @@ function paste(sheet: Picture, picture: Picture, left: number, top: number): voi
 }
 
 /**
- * Lays pictures out in rows. Cells are as large as the largest picture; smaller ones stand in the middle of
- * theirs.
+ * Lays pictures out in rows. Cells are as large as the largest picture; smaller ones are centred in theirs.
  * @example await savePng("faces.png", grid(faces, { columns: 8 }));
  */
 export function grid(pictures: readonly Picture[], options: GridOptions = {}): Picture {
@@ -81,8 +80,8 @@ export async function sideBySide(
 }
 
 /**
- * The colour of a code: fixed by its number alone, neighbours far apart (the R3 low-discrepancy sequence of
- * M. Roberts, steps 1/g, 1/g^2, 1/g^3 with g^4 = g + 1, walked through hue, saturation and lightness).
+ * The colour of a code. It depends on the code's number alone, and neighbours get very different ones: M. Roberts' R3
+ * low-discrepancy sequence (steps 1/g, 1/g^2, 1/g^3 with g^4 = g + 1) walks through hue, saturation and lightness.
  */
 export function codeColor(code: number): [red: number, green: number, blue: number] {
   const along = (step: number) => (0.5 + code * step) % 1;
@@ -99,7 +98,7 @@ export function codeColor(code: number): [red: number, green: number, blue: numb
 export interface TokenGridOptions {
   /** Pixels of a tile's side, default 16: then the sheet is as large as the picture of an f16 model. */
   readonly tile?: number;
-  /** Writes each code's number into its tile; wants tiles of 24 pixels or more. */
+  /** Writes each code's number into its tile, which should have 24 pixels or more. */
   readonly numbers?: boolean;
 }
 

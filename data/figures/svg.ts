@@ -5,14 +5,14 @@ import { readFile } from "node:fs/promises";
 import opentype from "opentype.js";
 import type { Font, PathCommand } from "opentype.js";
 import sharp from "sharp";
-import type { Picture } from "../pictures/images.ts";
+import type { Picture } from "../pictures/picture.ts";
 
 export interface TextOptions {
   readonly size?: number;
   readonly color?: string;
   readonly anchor?: "start" | "middle" | "end";
   readonly bold?: boolean;
-  /** The text is made smaller where it would be wider than this. */
+  /** The text is made smaller if it would be wider than this. */
   readonly maxWidth?: number;
 }
 

@@ -8,10 +8,10 @@ import process from "node:process";
 
 let counter = 0;
 
-/** In the names of temporary files, where a number tells a process: this machine, and on Linux the container. */
+/** Part of the names of temporary files: the machine, and on Linux the container, in which a process number is unique. */
 export const place: string = `${hostname()}-${pidNamespace()}`.replace(/[^\w.-]+/g, "_");
 
-/** Containers may share a name and a folder, but not their numbers of processes. */
+/** On Linux, what distinguishes containers: they may share a host name and a folder, but not their process numbers. */
 function pidNamespace(): string {
   try {
     return readlinkSync("/proc/self/ns/pid");
@@ -20,7 +20,7 @@ function pidNamespace(): string {
   }
 }
 
-/** What the system's errors mean to whoever waits for the file. */
+/** What the system's error codes mean for the file, and what to do. */
 const reasons: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full; make room and try again",
   EDQUOT: "the disk quota is used up; make room and try again",
@@ -34,11 +34,11 @@ const reasons: Readonly<Record<string, string>> = {
 /**
  * Creates or replaces the file `path` with what `write` puts into the handle. Readers see the old file or the
  * new one, never a part, even after a power cut. If `write` throws, the old file stays and the temporary one
- * is removed; what a killed process left, the next writer of the same path removes.
+ * is removed. If the process is killed, the next writer of the same path removes the temporary file.
  *
  * @example
  * await writeAtomic("run/config.json", (file) => file.writeFile("{}"));
- * @throws what `write` throws, or one line where the disk is full, or the folder missing or closed.
+ * @throws what `write` throws; an error of one line if the disk is full, or the folder is missing or may not be written to.
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
@@ -60,7 +60,7 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
   await syncFolder(folder);
 }
 
-/** Removes temporary files of `name` whose processes at this place are no more. A number taken by another process keeps its file. */
+/** Removes the temporary files of `name` whose processes have ended. One whose number was given to a new process stays. */
 async function removeLeftovers(folder: string, name: string): Promise<void> {
   const start = `.${name}.${place}-`;
   for (const entry of await readdir(folder).catch(() => [])) {
@@ -70,7 +70,7 @@ async function removeLeftovers(folder: string, name: string): Promise<void> {
   }
 }
 
-/** Whether there is a process of this number, be it another user's; where that cannot be told, there is. */
+/** Whether a process with this number is running, also another user's. Says yes if that cannot be found out. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -88,10 +88,7 @@ function explained(path: string, error: unknown): unknown {
     : new Error(`${path} was not written (${code}): ${reason}`, { cause: error });
 }
 
-/**
- * The rename itself is durable only once the folder is synced; systems that cannot open a folder need no
- * sync.
- */
+/** Syncs the folder, which makes the rename durable. Systems that cannot open a folder do not need it. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => null);
   if (handle === null) return;

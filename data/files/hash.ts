@@ -1,6 +1,6 @@
-// The SHA-256 of a file, and the published files that are known by theirs (reference: model cards and catalogues).
+// The SHA-256 of a file, and the published files that have a known one (from model cards and catalogues).
 import { createHash } from "node:crypto";
-import { openFile } from "../formats/source.ts";
+import { openFile } from "./source.ts";
 
 const known: Readonly<Record<string, string>> = {
   "845a68805098cb666420d5db93df53f3a3b6dd443e6dd85c05759c5b998cd663":
@@ -12,7 +12,7 @@ const known: Readonly<Record<string, string>> = {
 const chunkLength = 2 ** 22;
 
 /**
- * @param onProgress told the bytes read so far and in all
+ * @param onProgress called with the bytes read so far and in all
  * @returns the SHA-256 in hexadecimal, and what is published under it; null if that is not known
  * @throws FormatError if the file cannot be read.
  */

@@ -7,7 +7,7 @@ export interface Line {
   readonly number: number;
   /** The byte after the line's end. */
   readonly end: number;
-  /** Whether a line end stands behind it: false for a last line that was cut off. */
+  /** Whether it ends with a line end. False for a last line that was cut off. */
   readonly isWhole: boolean;
 }
 

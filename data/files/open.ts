@@ -1,31 +1,13 @@
-// Checkpoint files: torch (both layouts), safetensors and Flax, told apart by their first bytes and never by
-// their name.
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import { flaxWeights, isFlax, readFlax, readFlaxConfig } from "../formats/flax/read.ts";
-import { metadataKey } from "../formats/torch/lightning.ts";
-import { stateDictOf } from "../formats/torch/unwrap.ts";
-import { isSafetensors, readSafetensors } from "../formats/safetensors.ts";
-import { FormatError, openFile, type RandomAccess, readRange } from "../formats/source.ts";
-import type { StoredTensor } from "../formats/stored_tensor.ts";
-import { isTorchLegacy, readTorchLegacy, readTorchZip } from "../formats/torch/read.ts";
+// Checkpoints on the disk. Importing this file is what makes paths work wherever a checkpoint is asked for.
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { CheckpointFile } from "../formats/file.ts";
+import { flaxConfig, flaxWeights, parseFlaxConfig } from "../formats/flax/read.ts";
+import { registerOpener } from "../formats/opener.ts";
+import { readCheckpoint } from "../formats/read.ts";
+import { openFile } from "./source.ts";
 
-export interface CheckpointFile {
-  readonly format: "torch-zip" | "torch-legacy" | "safetensors" | "flax";
-  readonly path: string;
-  readonly byteLength: number;
-  /** The model's tensors by state_dict key, in the file's order. */
-  readonly tensors: Map<string, StoredTensor>;
-  /**
-   * All that the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. Of
-   * Flax: `config`, from the config.json beside the weights.
-   */
-  readonly root: unknown;
-  /** What the writer put beside the tensors: of safetensors, and of torch files by Tessera; else empty. */
-  readonly metadata: Record<string, string>;
-  /** After this no tensor can be read any more. */
-  close(): Promise<void>;
-}
+registerOpener(openCheckpoint);
 
 /**
  * Opens a checkpoint: its structure is read, its tensors are not, until they are asked for.
@@ -45,75 +27,8 @@ export async function openCheckpoint(path: string): Promise<CheckpointFile> {
   return config ? { ...file, root: new Map([["config", config]]) } : file;
 }
 
-/** As `openCheckpoint`, from bytes wherever they are. Closes the source if it throws. */
-export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFile> {
-  try {
-    const format = await sniff(source);
-    const common = { format, path: source.path, byteLength: source.byteLength, close: () => source.close() };
-    if (format === "safetensors") {
-      const { tensors, metadata } = await readSafetensors(source);
-      return { ...common, tensors, root: tensors, metadata };
-    }
-    if (format === "flax") {
-      return { ...common, tensors: await readFlax(source), root: new Map(), metadata: {} };
-    }
-    const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
-    return { ...common, tensors: stateDictOf(root), root, metadata: metadataIn(root) };
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
-}
-
-function metadataIn(root: unknown): Record<string, string> {
-  const kept = root instanceof Map ? root.get(metadataKey) : null;
-  if (!(kept instanceof Map)) return {};
-  return Object.fromEntries(
-    [...kept].filter(([key, text]) => typeof key === "string" && typeof text === "string"),
-  );
-}
-
-async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
-  const { path, byteLength } = source;
-  if (byteLength === 0) throw new FormatError(path, "the file is empty");
-  const head = await readRange(source, 0, Math.min(byteLength, 512), "the first bytes");
-  const text = new TextDecoder().decode(head);
-  if (text.startsWith("PK\x03\x04")) return "torch-zip";
-  if (isTorchLegacy(head)) return "torch-legacy";
-  if (isSafetensors(head, byteLength)) return "safetensors";
-  if (isFlax(head)) return "flax";
-  if (/^\s*(<!doctype|<html|<\?xml|<head)/i.test(text)) {
-    throw new FormatError(
-      path,
-      "this is a web page (HTML), not a checkpoint: the download gave a login or error page",
-      "open the link in a browser and see what it says",
-    );
-  }
-  if (text.startsWith("version https://git-lfs")) {
-    throw new FormatError(
-      path,
-      "this is a git-lfs pointer, the file itself was not fetched",
-      "run: git lfs pull",
-    );
-  }
-  if (head[0] === 0x1f && head[1] === 0x8b) {
-    throw new FormatError(path, "this is packed by gzip", "unpack it with gunzip");
-  }
-  if (new TextDecoder().decode(head.subarray(257, 262)) === "ustar") {
-    throw new FormatError(path, "this is a tar archive", "unpack it, and give the checkpoint inside");
-  }
-  if (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) {
-    throw new FormatError(
-      path,
-      "this is a bare Python pickle, not from torch.save",
-      "save it with torch.save",
-    );
-  }
-  throw new FormatError(
-    path,
-    `this is neither a torch, a safetensors nor a Flax file (it starts with the bytes ${
-      [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
-    })`,
-    "check that it is the right file and was downloaded whole",
-  );
+/** The settings in the config.json beside Flax weights; null where there is none, or that of something else. */
+export async function readFlaxConfig(weights: string): Promise<Map<string, unknown> | null> {
+  const text = await readFile(join(dirname(weights), flaxConfig), "utf8").catch(() => undefined);
+  return parseFlaxConfig(text);
 }

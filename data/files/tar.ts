@@ -1,11 +1,11 @@
-// The members of a tar archive, found by its headers alone (POSIX ustar and pax, and GNU's long names and large sizes):
-// their bytes are read by range when somebody wants them, so a shard of any size takes no memory and can be entered anywhere.
+// The members of a tar archive (POSIX ustar and pax, and GNU's long names and large sizes). Only the headers are read here.
+// A member's bytes are read by range when they are needed, so that an archive of any size takes no memory.
 import { FormatError, type RandomAccess, readRange } from "../formats/source.ts";
 
 /** A regular file in the archive. */
 export interface TarMember {
   readonly name: string;
-  /** Where its bytes begin in the archive, and how many they are. */
+  /** Where its bytes begin in the archive, and how many there are. */
   readonly offset: number;
   readonly size: number;
 }
@@ -16,9 +16,9 @@ const maxHeader = 2 ** 20;
 const text = new TextDecoder();
 
 /**
- * The regular files of an archive in its order; folders are passed over.
- * @throws FormatError where the archive is cut short or corrupt, holds links (they have no bytes), or a name that is
- * absolute, climbs with `..` or has control characters.
+ * Yields the regular files of an archive in its order, and skips folders.
+ * @throws FormatError if the archive is cut short or corrupt, holds links (which have no bytes), or has a name that is
+ * absolute, contains `..` or has control characters.
  */
 export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMember> {
   const { path, byteLength } = source;
@@ -33,7 +33,7 @@ export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMembe
     const name = isExtra ? "a long header" : long.path ?? nameOf(header);
     const size = (isExtra ? undefined : long.size) ?? sizeOf(path, header, at);
     const offset = at + block;
-    // what lies between is the padding to whole blocks, which a cut archive may lack too
+    // the bytes up to a whole block are padding, which an archive that is cut short may lack
     if (!(size <= byteLength - offset)) {
       throw cutShort(
         path,
@@ -66,7 +66,7 @@ export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMembe
 const cutShort = (path: string, problem: string) =>
   new FormatError(path, `the archive is cut short: ${problem}`);
 
-/** For messages: a name as JSON, so that control characters do no harm. */
+/** A name as JSON, so that control characters in it do no harm in a message. */
 const quote = (name: string) => JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 
 function cString(bytes: Uint8Array): string {
@@ -74,7 +74,7 @@ function cString(bytes: Uint8Array): string {
   return text.decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
-/** The sum of the header's bytes with its own field read as spaces. */
+/** Checks the header's checksum: the sum of its bytes, with the field of the checksum itself read as spaces. */
 function checkSum(path: string, header: Uint8Array, at: number): void {
   let sum = 8 * 32;
   for (let i = 0; i < block; i++) if (i < 148 || i >= 156) sum += header[i];
@@ -102,7 +102,7 @@ function nameOf(header: Uint8Array): string {
   return prefix === "" ? name : `${prefix}/${name}`;
 }
 
-/** Records "LENGTH KEY=VALUE\n" of a pax header; all but path and size are left alone. */
+/** Reads path and size from the records "LENGTH KEY=VALUE\n" of a pax header, and ignores the others. */
 function paxRecords(path: string, bytes: Uint8Array): { path?: string; size?: number } {
   const found: { path?: string; size?: number } = {};
   for (let at = 0; at < bytes.length;) {

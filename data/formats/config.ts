@@ -1,9 +1,9 @@
-// What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase.
-import type { AttentionOrder } from "../../nn/blocks.ts";
+// What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase. A checkpoint says
+// it, or lets it be guessed (guess.ts), and nn/ builds it.
 
 export interface DDConfig {
   readonly zChannels: number;
-  /** Nominal: decides where attention stands. Any picture size that is a multiple of the factor works. */
+  /** Nominal: it decides which levels have attention. Any picture size that is a multiple of the factor works. */
   readonly resolution: number;
   readonly inChannels: number;
   readonly outCh: number;
@@ -17,7 +17,7 @@ export interface DDConfig {
 }
 
 export interface LossConfig {
-  /** The step at which the generator begins to hear the discriminator. */
+  /** The first step at which the discriminator counts in the generator's loss. */
   readonly discStart: number;
   readonly discWeight: number;
   readonly discNumLayers: number;
@@ -30,19 +30,25 @@ export interface LossConfig {
   readonly perceptualNet: "vgg" | "squeeze";
 }
 
+/**
+ * In which order a level applies its attention blocks. `taming`: block i, then attention i. `vqgan-jax-legacy`: after
+ * every block all attention blocks, a bug of vqgan-jax until July 2022, under which DALL-E mini's tokens were made.
+ */
+export type AttentionOrder = "taming" | "vqgan-jax-legacy";
+
 export interface VQModelConfig {
   readonly embedDim: number;
   readonly nEmbed: number;
   readonly ddconfig: DDConfig;
   readonly lossconfig: LossConfig;
-  /** Weight between the two quantizer terms; which one it scales is `legacyBeta`'s to say. */
+  /** Weight between the two quantizer terms; `legacyBeta` says which of them it scales. */
   readonly beta: number;
   /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;
   readonly attentionOrder: AttentionOrder;
 }
 
-/** A config in which any field may be left out, to change another one with. */
+/** Changes to a config: any field may be left out. */
 export interface VQModelOverrides extends Partial<Omit<VQModelConfig, "ddconfig" | "lossconfig">> {
   readonly ddconfig?: Partial<DDConfig>;
   readonly lossconfig?: Partial<LossConfig>;
@@ -101,8 +107,8 @@ export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQMo
 }
 
 /**
- * f8 for 128x128: 256 tokens. 64 channels at full resolution, since group norm has 32 groups whatever the channels, and
- * with 32 channels each would be normalised alone. The discriminator sees 34-pixel patches.
+ * f8 for pictures of 128x128, which become 256 tokens. It has 64 channels at full resolution, because group norm always
+ * has 32 groups, and with 32 channels each channel would be normalised alone. The discriminator sees 34-pixel patches.
  */
 const faces: VQModelOverrides = {
   embedDim: 16,

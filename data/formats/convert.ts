@@ -1,15 +1,14 @@
 // From any checkpoint into any other format, one tensor in memory at a time.
-import { mkdir } from "node:fs/promises";
-import { dirname, extname, join } from "node:path";
-import { flaxWeights } from "./flax/read.ts";
-import { writeFlax } from "./flax/write.ts";
-import { type ArchitectureGuess, hyperParametersOf } from "./guess.ts";
-import { lightningRoot, vqModelArguments } from "./torch/lightning.ts";
-import type { CheckpointFile } from "../files/open.ts";
+import type { VQModelConfig } from "./config.ts";
+import type { CheckpointFile } from "./file.ts";
+import { writeFlaxTo } from "./flax/write.ts";
+import { hyperParametersOf } from "./guess.ts";
+import { writeSafetensorsTo } from "./safetensors.ts";
+import type { Sink } from "./sink.ts";
 import { isAutoencoder, tamingOrder } from "./state_dict_keys.ts";
-import { writeSafetensors } from "./safetensors.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
-import { writeTorch } from "./torch/write.ts";
+import { lightningRoot, vqModelArguments } from "./torch/lightning.ts";
+import { writeTorchTo } from "./torch/write.ts";
 import { describeTraining, isMoment, momentName, type TrainingState, trainingState } from "./training.ts";
 import { type TensorToWrite, toWrite } from "./values.ts";
 
@@ -22,51 +21,23 @@ export interface ConvertOptions {
   readonly optimizers?: boolean;
   /** Of tensors with two dimensions and more; smaller ones become f32. Default: as they are. */
   readonly dtype?: "f32" | "f16" | "bf16";
-  /** What the model is; null if the file holds something else, which Flax has no form for. */
-  readonly config: ArchitectureGuess | null;
+  /** The model's config; null if the file holds something else, which cannot be written as Flax. */
+  readonly config: VQModelConfig | null;
   /** Called after each tensor with the bytes written so far and in all. */
   readonly onProgress?: (bytes: number, total: number) => void;
 }
 
 /**
- * What the ending of a path asks for; a path without one is a folder for Flax.
- * @throws if it is none of those that can be written.
- */
-export function formatByName(path: string): WrittenFormat {
-  switch (extname(path).toLowerCase()) {
-    case ".ckpt":
-    case ".pt":
-    case ".pth":
-      return "torch";
-    case ".safetensors":
-      return "safetensors";
-    case ".msgpack":
-    case "":
-      return "flax";
-    default:
-      throw new Error(
-        `${path}: the ending says what to write: .ckpt, .pt, .pth, .safetensors, .msgpack, or none for a Flax folder`,
-      );
-  }
-}
-
-/**
- * Writes a checkpoint in the format that `out`'s ending names, whole or not at all.
- *
- * @example
- * const file = await openCheckpoint("last.ckpt");
- * await convertCheckpoint(file, "last.safetensors", { config: guessConfig(file) });
- * await file.close();
- * @returns where it was written
+ * Prepares what a checkpoint becomes in another format; Flax's config.json is not part of it.
+ * @returns a function that writes it
  * @throws if the file has no VQGAN and Flax is asked for, or optimizers that do not fit its weights.
  */
-export async function convertCheckpoint(
+export async function conversion(
   file: CheckpointFile,
-  out: string,
+  format: WrittenFormat,
   options: ConvertOptions,
-): Promise<string> {
+): Promise<(sink: Sink) => Promise<void>> {
   const { keep = () => true, config } = options;
-  const format = formatByName(out);
   if (format === "flax" && !config) {
     throw new Error(`${file.path} is not a VQGAN, and Flax is written of one only`);
   }
@@ -78,34 +49,28 @@ export async function convertCheckpoint(
   const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options.onProgress);
   const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), options.dtype));
   const training = found && watched(found, watch);
-  if (format === "flax") {
-    const path = extname(out) === "" ? join(out, flaxWeights) : out;
-    await mkdir(dirname(path), { recursive: true });
-    await writeFlax(path, tensors, config!);
-    return path;
-  }
+  if (format === "flax") return (sink) => writeFlaxTo(sink, tensors);
   const metadata = kept(file, options, training !== null);
   if (format === "safetensors") {
-    await writeSafetensors(out, [...tensors, ...momentEntries(training)], {
-      format: "tessera",
-      version: "1",
-      ...metadata,
-      ...(training && metadata.state === undefined ? { training: describeTraining(training) } : {}),
-      ...told("hyper_parameters", builtWith(file)),
-    });
-    return out;
+    return (sink) =>
+      writeSafetensorsTo(sink, [...tensors, ...momentEntries(training)], {
+        format: "tessera",
+        version: "1",
+        ...metadata,
+        ...(training && metadata.state === undefined ? { training: describeTraining(training) } : {}),
+        ...told("hyper_parameters", builtWith(file)),
+      });
   }
   const hyperParameters = { ...(config ? vqModelArguments(config) : {}), ...builtWith(file) };
-  await writeTorch(out, lightningRoot({ tensors, training, hyperParameters, metadata }));
-  return out;
+  return (sink) => writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata }));
 }
 
-/** The arguments of VQModel that the file tells; those of Flax's model are others. */
+/** The arguments of VQModel that the file names. Those of Flax's model are different ones. */
 function builtWith(file: CheckpointFile): Record<string, unknown> | null {
   return file.format === "flax" ? null : hyperParametersOf(file);
 }
 
-/** What Tessera keeps beside weights: the config, and of a run of its own whose optimizers are kept, its state. */
+/** The metadata that Tessera keeps beside weights: the config, and the state of its own run if the optimizers are kept. */
 function kept(
   { metadata }: CheckpointFile,
   { config }: ConvertOptions,

@@ -1,59 +1,69 @@
-// The architecture of a VQGAN from the shapes of its tensors. What shapes do not tell (nominal resolution,
-// loss weights) is taken from hyper-parameters where the file has them.
+// The config of a VQGAN from its checkpoint: what Tessera wrote beside the weights, or else what the shapes of the tensors
+// and the hyper-parameters beside them tell. Whatever neither says is assumed, and named.
+import {
+  checkConfig,
+  type DDConfig,
+  type LossConfig,
+  preset,
+  type VQModelConfig,
+  type VQModelOverrides,
+} from "./config.ts";
+import type { CheckpointFile } from "./file.ts";
+import { jsonRecord, record } from "./json.ts";
 import { unwrapOmegaconf } from "./torch/unwrap.ts";
 
-/** taming's settings in camelCase, as far as a file tells them; fits `withOverrides` of nn/config.ts. */
-export interface ArchitectureGuess {
-  readonly embedDim: number;
-  readonly nEmbed: number;
-  readonly ddconfig: {
-    readonly zChannels: number;
-    /** 256 unless hyper-parameters or Tessera's metadata say otherwise; it only gives `attnResolutions` their unit. */
-    readonly resolution: number;
-    readonly inChannels: number;
-    readonly outCh: number;
-    readonly ch: number;
-    readonly chMult: readonly number[];
-    readonly numResBlocks: number;
-    readonly attnResolutions: readonly number[];
-    readonly doubleZ: boolean;
-  };
-  readonly lossconfig: {
-    readonly discStart?: number;
-    readonly discWeight?: number;
-    readonly discFactor?: number;
-    readonly codebookWeight?: number;
-    readonly perceptualWeight?: number;
-    readonly discLoss?: "hinge" | "vanilla";
-    readonly discNumLayers?: number;
-    readonly discNdf?: number;
-    readonly perceptualNet?: "vgg" | "squeeze";
-  };
+/** A config, and what in it is no more than an assumption. */
+export interface ConfigGuess {
+  readonly config: VQModelConfig;
+  /** The fields that the file does not say, such as "lossconfig.discStart": they have the published f16-16384's values. */
+  readonly assumed: readonly string[];
 }
 
-export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+type Settings = Readonly<Record<string, unknown>>;
+
+/** The part of a checkpoint that a guess is made from. */
+export interface Guessable {
+  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+  readonly root?: unknown;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+type Shapes = Guessable["tensors"];
 
 /** Levels are few: 16 halvings make one token of a 32768-pixel picture. */
 const maxLevels = 16;
 
 /**
- * The config of a VQGAN from its tensors' shapes, and from the hyper-parameters beside them if `source` is a
- * whole file.
+ * The config that Tessera wrote beside the weights, or a guess.
+ * @throws if a model cannot be built from it, or these are not all tensors of a VQGAN.
+ */
+export function configOf(file: CheckpointFile): ConfigGuess {
+  const { config: written } = file.metadata;
+  if (written === undefined) {
+    const guess = guessConfig(file);
+    checkConfig(guess.config);
+    return guess;
+  }
+  try {
+    const told = completed(JSON.parse(written) as VQModelOverrides);
+    checkConfig(told.config);
+    return told;
+  } catch (error) {
+    throw new Error(`${file.path}: the config in its metadata cannot be used: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * The config of a VQGAN from the shapes of its tensors, and from what is beside them. It may be one that cannot be built
+ * here, such as that of a KL autoencoder.
  *
  * @example
- * guessConfig(file).ddconfig.chMult // [1, 1, 2, 2, 4]
+ * const { config, assumed } = guessConfig(file);
+ * config.ddconfig.chMult // [1, 1, 2, 2, 4]
+ * assumed // ["ddconfig.resolution", "lossconfig.discStart", ...]
  * @throws Error naming the tensor that is missing, if these are not all tensors of a VQGAN.
  */
-export function guessConfig(
-  source: Shapes | {
-    readonly tensors: Shapes;
-    readonly root?: unknown;
-    readonly metadata?: Readonly<Record<string, string>>;
-  },
-): ArchitectureGuess {
-  const tensors = source instanceof Map ? source : "tensors" in source ? source.tensors : source;
-  const settings = "root" in source ? hyperParameters(source.root) : null;
-  const written = "metadata" in source ? writtenConfig(source.metadata as Record<string, string>) : null;
+export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess {
   const dimension = (key: string, axis: number): number => {
     const n = tensors.get(key)?.shape[axis];
     if (n === undefined) {
@@ -61,9 +71,9 @@ export function guessConfig(
     }
     return n;
   };
-  const count = (name: (i: number) => string, limit = maxLevels): number => {
+  const count = (name: (i: number) => string): number => {
     let i = 0;
-    while (i < limit && tensors.has(name(i))) i++;
+    while (i < maxLevels && tensors.has(name(i))) i++;
     return i;
   };
 
@@ -72,34 +82,72 @@ export function guessConfig(
   const chMult = Array.from({ length: levels }, (_, i) => {
     return dimension(`encoder.down.${i}.block.0.conv1.weight`, 0) / ch;
   });
-  const told = settings ?? written;
-  // Flax keeps all settings on one level
-  const resolution = wholeNumber((record(told?.ddconfig) ?? told)?.resolution) ?? 256;
   const zChannels = dimension("decoder.conv_in.weight", 1);
-  return {
+  const written = jsonRecord(metadata?.config), settings = hyperParameters(root);
+  const resolution = resolutionIn(settings) ?? resolutionIn(written);
+  // shapes tell at which levels attention is; the config names these levels by their resolution
+  const unit = resolution ?? published.ddconfig.resolution;
+  const { beta, legacyBeta, attentionOrder } = published;
+  return completed({
+    ...sameKind(written, { beta, legacyBeta, attentionOrder }),
     embedDim: dimension("quantize.embedding.weight", 1),
     nEmbed: dimension("quantize.embedding.weight", 0),
     ddconfig: {
       zChannels,
-      resolution,
+      ...(resolution === null ? {} : { resolution }),
       inChannels: dimension("encoder.conv_in.weight", 1),
       outCh: dimension("decoder.conv_out.weight", 0),
       ch,
       chMult,
       numResBlocks: count((i) => `encoder.down.0.block.${i}.conv1.weight`),
       attnResolutions: chMult
-        .map((_, i) => tensors.has(`encoder.down.${i}.attn.0.norm.weight`) ? resolution / 2 ** i : 0)
+        .map((_, i) => tensors.has(`encoder.down.${i}.attn.0.norm.weight`) ? unit / 2 ** i : 0)
         .filter((n) => n > 0),
+      dropout: 0, // no other value is supported
       doubleZ: dimension("encoder.conv_out.weight", 0) === 2 * zChannels,
     },
-    lossconfig: { ...lossSettings(settings), ...guessLoss(tensors) },
-  };
+    lossconfig: {
+      ...sameKind(record(written?.lossconfig), published.lossconfig),
+      ...lossSettings(settings),
+      ...guessLoss(tensors),
+    },
+  });
 }
 
-/** Discriminator layers: 2 end in main.8, 3 in main.11. SqueezeNet differs from VGG by its fire modules. */
+/** What is assumed of a file that does not say. */
+const published = preset("f16-16384");
+
+/** The config with these fields, and the names of those that they lack. */
+function completed(known: VQModelOverrides): ConfigGuess {
+  const config = {
+    ...published,
+    ...known,
+    ddconfig: { ...published.ddconfig, ...known.ddconfig },
+    lossconfig: { ...published.lossconfig, ...known.lossconfig },
+  };
+  return { config, assumed: missing(known, published) };
+}
+
+function missing(known: object, whole: object, path = ""): string[] {
+  const has = known as Settings;
+  return Object.entries(whole).flatMap(([name, value]) => {
+    const fields = record(value);
+    if (fields) return missing(record(has[name]) ?? {}, fields, `${path}${name}.`);
+    return has[name] === undefined ? [`${path}${name}`] : [];
+  });
+}
+
+/** The fields of `settings` that `model` has too, as far as they are of the same type. */
+function sameKind<T extends object>(settings: Settings | null, model: T): Partial<T> {
+  const kinds = model as Settings;
+  const fits = Object.entries(settings ?? {}).filter(([name, value]) => typeof value === typeof kinds[name]);
+  return Object.fromEntries(fits.filter(([name]) => Object.hasOwn(kinds, name))) as Partial<T>;
+}
+
+/** The networks of the loss in the file. Discriminators of 2 layers end in main.8, those of 3 in main.11, and so on. */
 export function guessLoss(
   tensors: Shapes,
-): { discNumLayers?: number; discNdf?: number; perceptualNet?: "vgg" | "squeeze" } {
+): Partial<Pick<LossConfig, "discNumLayers" | "discNdf" | "perceptualNet">> {
   const discNdf = tensors.get("loss.discriminator.main.0.weight")?.shape[0];
   let discNumLayers: number | undefined;
   for (let n = 1; n <= maxLevels; n++) {
@@ -109,13 +157,14 @@ export function guessLoss(
   return {
     ...(discNdf !== undefined && discNumLayers !== undefined ? { discNdf, discNumLayers } : {}),
     ...(net.length > 0
+      // VGG has no fire modules
       ? { perceptualNet: net.some((key) => key.endsWith(".squeeze.weight")) ? "squeeze" : "vgg" }
       : {}),
   };
 }
 
 /** The plain hyper-parameters that Lightning keeps in a checkpoint; null without. */
-export function hyperParameters(root: unknown): Record<string, unknown> | null {
+function hyperParameters(root: unknown): Record<string, unknown> | null {
   if (!(root instanceof Map)) return null;
   for (const key of ["hyper_parameters", "hparams", "config"]) {
     const plain = record(unwrapOmegaconf(root.get(key)));
@@ -126,26 +175,20 @@ export function hyperParameters(root: unknown): Record<string, unknown> | null {
 
 /** Those of a file, also where converting has put them into its metadata; null without. */
 export function hyperParametersOf(
-  file: { readonly root: unknown; readonly metadata: Readonly<Record<string, string>> },
+  file: Pick<CheckpointFile, "root" | "metadata">,
 ): Record<string, unknown> | null {
   return hyperParameters(file.root) ?? jsonRecord(file.metadata.hyper_parameters);
 }
 
-/** What Tessera wrote beside weights of its own; null in files by others and where it cannot be read. */
-function writtenConfig(metadata: Readonly<Record<string, string>>): Record<string, unknown> | null {
-  return jsonRecord(metadata.config);
+/** The nominal resolution; null if it is not there or not a whole number. Flax keeps all settings on one level. */
+function resolutionIn(settings: Settings | null): DDConfig["resolution"] | null {
+  const { resolution } = record(settings?.ddconfig) ?? settings ?? {};
+  const isWhole = typeof resolution === "number" && Number.isInteger(resolution) && resolution > 0;
+  return isWhole ? resolution : null;
 }
 
-/** null where it cannot be read: loading says what is wrong with it; the shapes are still worth telling. */
-function jsonRecord(text: string | undefined): Record<string, unknown> | null {
-  try {
-    return record(JSON.parse(text ?? "null"));
-  } catch {
-    return null;
-  }
-}
-
-function lossSettings(settings: Record<string, unknown> | null): ArchitectureGuess["lossconfig"] {
+/** What taming's settings say of the loss. */
+function lossSettings(settings: Settings | null): Partial<LossConfig> {
   const loss = record(settings?.lossconfig);
   const params = record(loss?.params) ?? loss;
   if (!params) return {};
@@ -159,14 +202,4 @@ function lossSettings(settings: Record<string, unknown> | null): ArchitectureGue
   const told = Object.fromEntries(Object.entries(numbers).filter(([, n]) => typeof n === "number"));
   const { disc_loss: discLoss } = params;
   return discLoss === "hinge" || discLoss === "vanilla" ? { ...told, discLoss } : told;
-}
-
-export function record(value: unknown): Record<string, unknown> | null {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? value as Record<string, unknown>
-    : null;
-}
-
-function wholeNumber(value: unknown): number | null {
-  return typeof value === "number" && Number.isInteger(value) && value > 0 ? value : null;
 }

@@ -1,9 +1,12 @@
-// What a checkpoint holds, told without reading its tensors: `tessera inspect FILE`.
-import { type ArchitectureGuess, guessConfig, guessLoss, hyperParametersOf, record } from "./guess.ts";
-import { type CheckpointFile, openCheckpoint } from "../files/open.ts";
-import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
-import { printable } from "./source.ts";
+// What a checkpoint holds, found out without reading its tensors: `tessera inspect FILE`.
+import { factorOf, type VQModelConfig } from "./config.ts";
+import type { CheckpointFile } from "./file.ts";
+import { type ConfigGuess, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
+import { jsonRecord, record } from "./json.ts";
+import { type CheckpointSource, withCheckpoint } from "./opener.ts";
 import { sizeOf, type StoredDType } from "./stored_tensor.ts";
+import { formatBytes, formatCount, formatTable, printable } from "./text.ts";
+import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 import { stepOf, trainingState } from "./training.ts";
 
 export interface PartReport {
@@ -47,9 +50,13 @@ export interface InspectReport {
   readonly metadata: Readonly<Record<string, string>>;
   readonly optimizers: readonly OptimizerReport[];
   /** Pixels per token along each side and the rest of the config; null if this is not a VQGAN. */
-  readonly architecture: (ArchitectureGuess & { readonly factor: number }) | null;
+  readonly architecture: (VQModelConfig & { readonly factor: number }) | null;
+  /** The fields of `architecture` that the file does not say, such as "lossconfig.discStart". */
+  readonly assumed: readonly string[];
   /** Why `architecture` is null. */
   readonly notVQGAN: string | null;
+  /** The networks of the loss that are in the file. */
+  readonly loss: ReturnType<typeof guessLoss>;
   readonly warnings: readonly string[];
 }
 
@@ -59,15 +66,10 @@ export interface InspectReport {
  *
  * @example
  * console.log(formatReport(await inspect("last.ckpt")));
- * @throws FormatError as `openCheckpoint` does.
+ * @throws FormatError if it is missing, cut off, damaged, or something else.
  */
-export async function inspect(path: string): Promise<InspectReport> {
-  const file = await openCheckpoint(path);
-  try {
-    return await report(file);
-  } finally {
-    await file.close();
-  }
+export async function inspect(source: CheckpointSource): Promise<InspectReport> {
+  return await withCheckpoint("inspect", source, report);
 }
 
 async function report(file: CheckpointFile): Promise<InspectReport> {
@@ -92,9 +94,11 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
     optimizers: await optimizerReports(root, file),
-    architecture: guess ? { ...guess, factor: 2 ** (guess.ddconfig.chMult.length - 1) } : null,
+    architecture: guess && { ...guess.config, factor: factorOf(guess.config) },
+    assumed: guess?.assumed ?? [],
     notVQGAN: reason,
-    warnings: warningsFor(file, guess),
+    loss: guessLoss(file.tensors),
+    warnings: warningsFor(file, guess?.config ?? null),
   };
 }
 
@@ -112,7 +116,7 @@ function groupParts(file: CheckpointFile): PartReport[] {
   return [...parts.values()];
 }
 
-function tryGuess(file: CheckpointFile): { guess: ArchitectureGuess | null; reason: string | null } {
+function tryGuess(file: CheckpointFile): { guess: ConfigGuess | null; reason: string | null } {
   try {
     return { guess: guessConfig(file), reason: null };
   } catch (error) {
@@ -127,12 +131,8 @@ function numberIn(map: ReadonlyMap<unknown, unknown>, key: string): number | nul
 
 /** Files by Tessera keep the state of training as JSON in their metadata. */
 function told({ metadata }: CheckpointFile, key: string): number | null {
-  try {
-    const value = record(JSON.parse(metadata.training ?? metadata.state ?? "null"))?.[key];
-    return typeof value === "number" ? value : null;
-  } catch {
-    return null;
-  }
+  const value = jsonRecord(metadata.training ?? metadata.state)?.[key];
+  return typeof value === "number" ? value : null;
 }
 
 async function optimizerReports(
@@ -165,7 +165,7 @@ async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promis
   };
 }
 
-/** Those of a file that names its moments; none where they do not fit its weights. */
+/** The optimizers of a file that has its moments by name; none if they do not fit its weights. */
 async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]> {
   const training = await trainingState(file).catch(() => null);
   return (training?.optimizers ?? []).filter(({ moments }) => moments.size > 0).map(
@@ -180,10 +180,10 @@ async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]>
   );
 }
 
-function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): string[] {
+function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string[] {
   const warnings: string[] = [];
   if (file.tensors.size === 0) warnings.push("there are no tensors in this file");
-  if (guess) {
+  if (config) {
     const { discNumLayers, perceptualNet } = guessLoss(file.tensors);
     if (discNumLayers === undefined) {
       warnings.push("no discriminator inside: fine-tuning starts with a new one");
@@ -200,28 +200,9 @@ function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): str
     if (perceptualNet === undefined) {
       warnings.push("no perceptual network inside: fine-tuning needs its weights from elsewhere");
     }
-    if (guess.ddconfig.doubleZ) warnings.push("double_z: this is a KL autoencoder's encoder");
+    if (config.ddconfig.doubleZ) warnings.push("double_z: this is a KL autoencoder's encoder");
   }
   return warnings;
-}
-
-const units = ["B", "kB", "MB", "GB", "TB"] as const;
-
-function formatBytes(bytes: number): string {
-  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return `${power === 0 ? bytes : (bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
-}
-
-function formatCount(n: number): string {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, " ");
-}
-
-/** Columns padded to the widest cell; the first to the left, the others to the right. */
-function formatTable(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows.map((row) =>
-    "  " + row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
-  );
 }
 
 function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
@@ -231,7 +212,7 @@ function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
   });
 }
 
-/** At most this many parts: a file of something else may have one for every tensor. */
+/** At most this many parts are shown, because a file of something else may have one for every tensor. */
 const maxRows = 40;
 
 /** Every tensor as text for a terminal: name, shape, type, size. */
@@ -272,7 +253,7 @@ export function formatReport(r: InspectReport): string {
     ];
     lines.push(`optimizer ${i}: ${details.join(", ")}`);
   }
-  if (r.architecture) lines.push(...formatArchitecture(r.architecture));
+  if (r.architecture) lines.push(...formatArchitecture(r.architecture, r));
   else lines.push(`architecture: ${r.notVQGAN}`);
   if (r.hyperParameters) lines.push("hyper-parameters:", ...formatSettings(r.hyperParameters));
   const { hyper_parameters: _shown, ...metadata } = r.metadata;
@@ -282,10 +263,11 @@ export function formatReport(r: InspectReport): string {
 }
 
 function formatArchitecture(
-  { factor, embedDim, nEmbed, ddconfig, lossconfig }: ArchitectureGuess & { factor: number },
-) {
-  const { discNumLayers, discNdf, perceptualNet } = lossconfig;
-  return [
+  config: VQModelConfig & { readonly factor: number },
+  { loss: { discNumLayers, discNdf, perceptualNet }, assumed }: InspectReport,
+): string[] {
+  const { factor, embedDim, nEmbed, ddconfig } = config;
+  const lines = [
     `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}`,
     `  ch ${ddconfig.ch}, ch_mult [${ddconfig.chMult}], num_res_blocks ${ddconfig.numResBlocks}, ` +
     `z_channels ${ddconfig.zChannels}`,
@@ -293,4 +275,14 @@ function formatArchitecture(
     `  discriminator: ${discNumLayers === undefined ? "none" : `${discNumLayers} layers, ndf ${discNdf}`}; ` +
     `perceptual network: ${perceptualNet ?? "none"}`,
   ];
+  if (assumed.length > 0) {
+    const values = assumed.map((path) => `${path} ${valueAt(config, path)}`);
+    lines.push(`  assumed, since the file does not say: ${values.join(", ")}`);
+  }
+  return lines;
+}
+
+/** The field of a config under a path such as "ddconfig.resolution". */
+function valueAt(config: VQModelConfig, path: string): unknown {
+  return path.split(".").reduce<unknown>((fields, name) => record(fields)?.[name], config);
 }

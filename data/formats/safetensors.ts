@@ -1,6 +1,7 @@
 // safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets,
 // then the bytes of all tensors. Tessera writes this format itself.
-import { writeAtomic } from "../files/atomic.ts";
+import { record } from "./json.ts";
+import type { Sink } from "./sink.ts";
 import { FormatError, type RandomAccess, readRange } from "./source.ts";
 import {
   contiguousStride,
@@ -44,10 +45,6 @@ function headerLength(head: Uint8Array): number {
   return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(0, true));
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** @throws FormatError if the header is damaged, or tensors overlap, leave gaps or run over the end. */
 export async function readSafetensors(
   source: RandomAccess,
@@ -56,24 +53,26 @@ export async function readSafetensors(
   const length = headerLength(await readRange(source, 0, 8, "the header"));
   if (length > maxHeader) throw corrupt(`a header of ${length} bytes (at most ${maxHeader})`);
   const text = new TextDecoder().decode(await readRange(source, 8, length, "the header"));
-  let header: unknown;
+  let json: unknown;
   try {
-    header = JSON.parse(text);
+    json = JSON.parse(text);
   } catch {
     throw corrupt("its header is not JSON");
   }
-  if (!isRecord(header)) throw corrupt("its header is not a JSON object");
+  const header = record(json);
+  if (!header) throw corrupt("its header is not a JSON object");
 
   const tensors = new Map<string, StoredTensor>();
   const metadata: Record<string, string> = {};
   const ranges: { name: string; from: number; to: number }[] = [];
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") {
-      for (const [key, value] of Object.entries(isRecord(entry) ? entry : {})) metadata[key] = String(value);
+      for (const [key, value] of Object.entries(record(entry) ?? {})) metadata[key] = String(value);
       continue;
     }
-    if (!isRecord(entry)) throw corrupt(`tensor ${name} has no description`);
-    const { dtype: label, shape, data_offsets: offsets } = entry;
+    const description = record(entry);
+    if (!description) throw corrupt(`tensor ${name} has no description`);
+    const { dtype: label, shape, data_offsets: offsets } = description;
     const dtype = dtypes.get(String(label));
     if (dtype === undefined) {
       throw new FormatError(
@@ -130,16 +129,11 @@ function checkCoverage(
 }
 
 /**
- * Writes a safetensors file, whole or not at all.
- *
- * @example
- * const data = () => Promise.resolve(new Float32Array([1, 2]));
- * await writeSafetensors("a.safetensors", [{ name: "w", shape: [2], dtype: "f16", data }]);
- * @throws if a name comes twice, or values do not match their shape and type; the file is then left as it
- * was.
+ * Writes a safetensors file. Values are asked for in the order in which they are written, a few megabytes ahead.
+ * @throws if a name comes twice, or values do not match their shape and type.
  */
-export async function writeSafetensors(
-  path: string,
+export async function writeSafetensorsTo(
+  sink: Sink,
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
@@ -168,15 +162,13 @@ export async function writeSafetensors(
   new DataView(prefix.buffer).setBigUint64(0, BigInt(prefix.length - 8), true);
   prefix.set(json, 8);
 
-  await writeAtomic(path, async (file) => {
-    await file.writeFile(prefix);
-    for await (const [tensor, values] of eachRead(order)) {
-      for (const bytes of storedBytes(tensor, values)) await file.writeFile(bytes);
-    }
-  });
+  await sink.write(prefix);
+  for await (const [tensor, values] of eachRead(order)) {
+    for (const bytes of storedBytes(tensor, values)) await sink.write(bytes);
+  }
 }
 
-/** Bytes that are asked for before their turn: a GPU answers late, however little it is asked for. */
+/** How many bytes are asked for before their turn. A GPU answers late, however little it is asked for. */
 const AHEAD = 4 * 2 ** 20;
 
 /** Each tensor with its values, in order. */
@@ -191,7 +183,7 @@ async function* eachRead(
       while (asked < tensors.length && (asked <= i || bytes + bytesOf(tensors[asked]) <= AHEAD)) {
         bytes += bytesOf(tensors[asked]);
         const values = Promise.resolve(tensors[asked++].data());
-        values.catch(() => {}); // reported when its turn comes, not before
+        values.catch(() => {}); // reported when its turn comes, and not before
         pending.push(values);
       }
       yield [tensor, await pending.shift()!];

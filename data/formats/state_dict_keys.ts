@@ -1,7 +1,7 @@
-// The order in which taming's modules were made. A state_dict lists its tensors so, and torch's optimizers know
-// parameters by their place in it and not by name.
+// The keys of taming's state_dict: which part of the model each belongs to, and their order, which is that in which the
+// modules were made. torch's optimizers identify parameters by their place in this order and not by name.
 
-/** Names at any level, sorted; where two stand side by side in one module, the first was made first. */
+/** Names of modules at any level. Of two that are in the same module, the one that was made first comes first. */
 const names = [
   ...["encoder", "decoder", "loss", "quantize", "quant_conv", "post_quant_conv"],
   ...["conv_in", "down", "mid", "up", "norm_out", "conv_out"],
@@ -13,8 +13,8 @@ const names = [
 const places = new Map(names.map((name, place) => [name, place]));
 
 /**
- * State_dict keys as taming orders them. Names that it does not have come after those that it has, as they were; those
- * that differ in a number at their end, and places in lists, by that number.
+ * Sorts state_dict keys as taming orders them. Names that taming does not have come last, in the order given. Names that
+ * differ only in a number at their end, and places in lists, are sorted by that number.
  * @example tamingOrder(["decoder.conv_in.bias", "encoder.conv_in.weight"]) // the encoder's first
  */
 export function tamingOrder(keys: Iterable<string>): string[] {
@@ -33,7 +33,7 @@ export function tamingOrder(keys: Iterable<string>): string[] {
   }).map(({ key }) => key);
 }
 
-/** What an optimizer learns among these keys: everything but statistics that are only kept. */
+/** The keys that an optimizer learns: all of a part but its running statistics. */
 export function learntKeys(keys: Iterable<string>, prefix: "autoencoder" | "loss.discriminator."): string[] {
   const isWanted = (key: string) => prefix === "autoencoder" ? isAutoencoder(key) : key.startsWith(prefix);
   return tamingOrder(keys).filter((key) =>
@@ -41,9 +41,12 @@ export function learntKeys(keys: Iterable<string>, prefix: "autoencoder" | "loss
   );
 }
 
-const parts = ["encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv."];
+const autoencoder = ["encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv."];
 
-/** Whether encoding and decoding need this tensor. */
+/**
+ * Whether a tensor belongs to the autoencoder, which encodes and decodes. The others belong to the loss: the
+ * discriminator and the perceptual network, which only training needs.
+ */
 export function isAutoencoder(key: string): boolean {
-  return parts.some((part) => key.startsWith(part));
+  return autoencoder.some((part) => key.startsWith(part));
 }

@@ -1,4 +1,4 @@
-// A tensor that still lies in its file: shape and strides are known, values are read by range when asked for.
+// A tensor that is still in its file: shape and strides are known, and the values are read by range when asked for.
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
 /** The arrays that `read` gives: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
@@ -54,7 +54,7 @@ export const itemSize: Readonly<Record<StoredDType, number>> = {
 
 export interface StoredTensor {
   readonly shape: readonly number[];
-  /** In elements, as the file says; `read` gives row-major values whatever it is. */
+  /** In elements, as the file says; `read` gives row-major values in any case. */
   readonly stride: readonly number[];
   readonly dtype: StoredDType;
   /** Elements times bytes per element, as stored. */
@@ -68,9 +68,7 @@ export interface StoredTensor {
   readFloats(sink: (chunk: Float32Array, offset: number) => void): Promise<void>;
 }
 
-/**
- * A run of elements of one type in a file. Where it starts may need a look into the file, hence a promise.
- */
+/** Elements of one type in a file, one after the other. Finding where they start may need reading, hence the promise. */
 export interface Storage {
   readonly dtype: StoredDType;
   /** Elements. */
@@ -82,8 +80,8 @@ export interface Storage {
 /** Chunks of 256 Ki elements: long enough that a read costs little, small beside the tensors. */
 const chunkLength = 2 ** 18;
 /**
- * Buffers that nobody uses now. A new one for each tensor would be collected too late: loading a full-size model left
- * 60 to 100 MB of them lying about.
+ * Buffers to be used again. With a new one for each tensor, garbage was collected too late: after loading a full-size
+ * model 60 to 100 MB of it were left.
  */
 const spare: Uint8Array<ArrayBuffer>[] = [];
 const maxSpare = 4, maxSpareLength = 2 ** 24;
@@ -93,14 +91,14 @@ function takeBuffer(length: number): Uint8Array<ArrayBuffer> {
   return found < 0 ? new Uint8Array(Math.max(length, chunkLength * 8)) : spare.splice(found, 1)[0]!;
 }
 
-/** The largest are kept, as far as that is reasonable. */
+/** Keeps the largest buffers, up to a limit. */
 function giveBack(bytes: Uint8Array<ArrayBuffer>): void {
   if (bytes.length > maxSpareLength) return;
   spare.push(bytes);
   if (spare.length > maxSpare) spare.sort((a, b) => a.length - b.length).shift();
 }
 
-/** How long a tensor with repeated elements (stride 0, from `expand`) may be where its storage is shorter. */
+/** How many elements a tensor may have if its storage has fewer (elements repeat with stride 0, from `expand`). */
 const maxExpanded = 2 ** 26;
 const maxRank = 64;
 
@@ -202,8 +200,7 @@ class FileTensor implements StoredTensor {
       }
       return;
     }
-    // the stretch of the storage that the view touches is read once; its elements are then picked in
-    // row-major order
+    // the part of the storage that the view covers is read once; its elements are then picked in row-major order
     const reach = this.shape.reduce((sum, n, i) => sum + (n - 1) * this.stride[i]!, 1);
     checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
     const bytes = takeBuffer(reach * bytesEach), out = takeBuffer(chunkLength * 8);
@@ -217,7 +214,7 @@ class FileTensor implements StoredTensor {
     }
   }
 
-  /** The elements in row-major order, in chunks that lie in `buffer`; whole rows of the first axis where they fit. */
+  /** Yields the elements in row-major order, in chunks in `buffer`: whole rows of the first axis if they fit. */
   *#gathered(stretch: StoredValues, buffer: ArrayBuffer): Generator<{ values: StoredValues; at: number }> {
     const { shape } = this, size = sizeOf(shape), rowSize = sizeOf(shape.slice(1));
     const rows = Math.floor(chunkLength / rowSize);
@@ -233,8 +230,8 @@ class FileTensor implements StoredTensor {
   }
 
   /**
-   * Fills `target` with rows of the first axis, an element of each row after the other: in a transposed kernel those lie
-   * side by side, so that memory is read along its lines.
+   * Fills `target` with rows of the first axis, first with the first element of every row, then with the second, and so on.
+   * In a transposed kernel these are neighbours, so that memory is read in order.
    */
   #gatherRows(stretch: StoredValues, target: StoredValues, first: number, rows: number): void {
     const [step = 0, ...strides] = this.stride, inner = this.shape.slice(1);

@@ -1,14 +1,14 @@
-// How far training has come, read alike from Lightning's checkpoints and from Tessera's: step, epoch, and the
-// moments of both Adams by parameter. Lightning's optimizers name parameters by their number only.
-import { record } from "./guess.ts";
-import type { CheckpointFile } from "../files/open.ts";
-import { learntKeys } from "./state_dict_keys.ts";
-import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
+// How far the training in a checkpoint has come: step, epoch, and the moments of both Adams by parameter. Checkpoints by
+// Lightning and by Tessera are read alike, though Lightning's optimizers identify parameters only by a number.
+import type { CheckpointFile } from "./file.ts";
+import { jsonRecord, record } from "./json.ts";
 import { FormatError } from "./source.ts";
+import { learntKeys } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
+import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 
 export interface StoredMoments {
-  /** Gradients that this parameter has had. */
+  /** How many gradients this parameter has had. */
   readonly step: number;
   readonly expAvg: StoredTensor;
   readonly expAvgSq: StoredTensor;
@@ -33,8 +33,11 @@ export interface TrainingState {
   readonly optimizers: readonly AdamState[];
 }
 
-/** taming's, where a file does not say. */
+/** taming's settings, which are used if a file does not say. */
 export const tamingAdam: AdamSettings = { lr: 4.5e-6, betas: [0.5, 0.9], eps: 1e-8 };
+
+/** What to do about optimizers that do not fit. The weights beside them are still useful. */
+const withoutThem = "convert it without its optimizers";
 
 /** What each of taming's optimizers learns. */
 const learners = ["autoencoder", "loss.discriminator."] as const;
@@ -70,7 +73,7 @@ async function fromLightning(file: CheckpointFile, states: readonly unknown[]): 
       throw new FormatError(
         file.path,
         `${states.length} optimizers inside, a VQGAN has 2`,
-        "convert it with --strip",
+        withoutThem,
       );
     }
     optimizers.push(await adamState(file, i, state, learntKeys(file.tensors.keys(), learner)));
@@ -79,8 +82,8 @@ async function fromLightning(file: CheckpointFile, states: readonly unknown[]): 
 }
 
 /**
- * Lightning's global_step counts batches. Since version 1.6 it counts every optimizer's step, and goes on from the
- * batches of older files: then the autoencoder's Adam knows better.
+ * Lightning's global_step counts batches. Since version 1.6 it counts the steps of all optimizers, and continues from the
+ * batches of older files, so that the count of the autoencoder's Adam is the right one.
  */
 function stepsDone(root: ReadonlyMap<unknown, unknown>, optimizers: readonly AdamState[]): number {
   const [major = 0, minor = 0] = String(root.get("pytorch-lightning_version") ?? "").split(".").map(Number);
@@ -96,8 +99,7 @@ async function adamState(
   optimizer: ReadonlyMap<unknown, unknown>,
   keys: readonly string[],
 ): Promise<AdamState> {
-  const corrupt = (what: string) =>
-    new FormatError(file.path, `optimizer ${i} ${what}`, "convert it with --strip");
+  const corrupt = (what: string) => new FormatError(file.path, `optimizer ${i} ${what}`, withoutThem);
   const groups = optimizer.get("param_groups"), state = optimizer.get("state");
   const group = record(unwrapOmegaconf(Array.isArray(groups) ? groups[0] : null));
   if (!group || !Array.isArray(group.params) || !(state instanceof Map)) {
@@ -121,7 +123,7 @@ async function adamState(
   return { ...adamSettings(group), moments };
 }
 
-/** @throws FormatError if moments have another shape than the parameter that they are of. */
+/** @throws FormatError if the moments have another shape than their parameter. */
 function fitting(file: CheckpointFile, key: string, moments: StoredMoments): StoredMoments {
   const shape = file.tensors.get(key)?.shape;
   const wrong = [moments.expAvg, moments.expAvgSq].find((moment) => `${moment.shape}` !== `${shape}`);
@@ -129,11 +131,11 @@ function fitting(file: CheckpointFile, key: string, moments: StoredMoments): Sto
   throw new FormatError(
     file.path,
     `an optimizer has moments of shape [${wrong.shape}] for ${key} of shape [${shape}]`,
-    "convert it with --strip",
+    withoutThem,
   );
 }
 
-/** taming's where they are not told, or not as they should be. */
+/** The settings of an optimizer, with taming's for those that are missing or of the wrong type. */
 function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): AdamSettings {
   const isPair = Array.isArray(betas) && betas.length === 2 && betas.every((n) => typeof n === "number");
   return {
@@ -143,7 +145,7 @@ function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): Ad
   };
 }
 
-/** Torch before 1.12 counts in a plain integer, later in a tensor without dimensions. */
+/** The count of an Adam: torch before 1.12 keeps a plain integer, later versions a tensor without dimensions. */
 export async function stepOf(step: unknown): Promise<number> {
   if (isStoredTensor(step)) return step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : 0;
   return wholeNumber(step);
@@ -153,7 +155,7 @@ function wholeNumber(value: unknown): number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }
 
-/** The file's name of a moment, where it has names: optimizer.0.exp_avg.encoder.conv_in.weight. */
+/** The name of a moment in safetensors files, such as optimizer.0.exp_avg.encoder.conv_in.weight. */
 export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", key: string): string {
   return `optimizer.${optimizer}.${moment}.${key}`;
 }
@@ -162,9 +164,9 @@ export function isMoment(name: string): boolean {
   return name.startsWith("optimizer.");
 }
 
-/** Of metadata by Tessera: `state` is that of a run of its own, `training` that of one by Lightning. */
+/** Reads Tessera's metadata: `state` describes a run of its own, `training` one by Lightning that was converted. */
 function fromNames(file: CheckpointFile): TrainingState | null {
-  const told = parse(file.metadata.training ?? file.metadata.state);
+  const told = jsonRecord(file.metadata.training ?? file.metadata.state);
   if (!told) return null;
   const { step, epoch, adam, adamSteps, settings } = told;
   const optimizers = learners.map((_, i): AdamState => {
@@ -173,22 +175,14 @@ function fromNames(file: CheckpointFile): TrainingState | null {
       const [expAvg, expAvgSq] = (["exp_avg", "exp_avg_sq"] as const).map((moment) => {
         const name = momentName(i, moment, key), stored = file.tensors.get(name);
         if (stored) return stored;
-        throw new FormatError(file.path, `${name} is missing`, "convert it with --strip");
+        throw new FormatError(file.path, `${name} is missing`, withoutThem);
       });
       const found = { step: wholeNumber(step), expAvg: expAvg!, expAvgSq: expAvgSq! };
       moments.set(key, fitting(file, key, found));
     }
-    // a run of Tessera's has one rate for both
+    // a run of Tessera's has one learning rate for both
     return { ...adamSettings(record(Array.isArray(adam) ? adam[i] : settings) ?? {}), moments };
   });
   if (optimizers.every(({ moments }) => moments.size === 0)) return null;
   return { step: wholeNumber(step), epoch: wholeNumber(epoch), optimizers };
-}
-
-function parse(text: string | undefined): Record<string, unknown> | null {
-  try {
-    return record(JSON.parse(text ?? "null"));
-  } catch {
-    return null;
-  }
 }

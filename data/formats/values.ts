@@ -1,5 +1,5 @@
-// Tensors on their way into a file, whatever its format: asked for one at a time, checked, rounded where the
-// file is narrower.
+// Tensors on their way into a file of any format. Their values are asked for one tensor at a time, checked, and rounded if
+// the file's type is narrower.
 import {
   sizeOf,
   type StoredDType,
@@ -8,10 +8,10 @@ import {
   valueArrays,
 } from "./stored_tensor.ts";
 
-/** What is written; floats of 8 bits are only read. */
+/** The types that are written. Floats of 8 bits are only read. */
 export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;
 
-/** A tensor to be written: its values are asked for when its turn comes, so that one is held at a time. */
+/** A tensor to be written. Its values are asked for when its turn comes, so that only one is in memory at a time. */
 export interface TensorToWrite {
   readonly name: string;
   readonly shape: readonly number[];
@@ -30,8 +30,8 @@ export function toWrite(name: string, tensor: StoredTensor): TensorToWrite {
 const chunkLength = 2 ** 20;
 
 /**
- * The values in the little-endian bytes of the tensor's type: views where the types agree, rounded copies for
- * f16 and bf16.
+ * Yields the values as little-endian bytes of the tensor's type: views if the types agree, rounded copies for f16 and
+ * bf16.
  * @throws if the values do not match shape and type.
  */
 export function* storedBytes(

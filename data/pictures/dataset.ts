@@ -1,9 +1,10 @@
-// Pictures in batches for training and measuring: read ahead in the background, cropped and flipped by
-// numbers that depend only on seed, epoch and picture, and resumable to the exact picture however far the
-// reading had gone ahead.
+// Pictures in batches for training and measuring. They are read ahead in the background, and cropped and flipped by
+// numbers that depend only on seed, epoch and picture. A run resumes at the exact picture, however many had been read
+// ahead.
 import { Random } from "../../src/random.ts";
-import { flipPicture, ImageError, type Picture, type PixelRange, readImage, toFloats } from "./images.ts";
+import { ImageError, readImage } from "./images.ts";
 import { listImages } from "./list.ts";
+import { flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
 
 export interface DatasetOptions {
@@ -21,7 +22,7 @@ export interface DatasetOptions {
   readonly range?: PixelRange;
   /** Pictures read ahead of the one in use. Default two batches. */
   readonly prefetch?: number;
-  /** Told once of every picture that cannot be read. Default a line on the console. */
+  /** Called once for every picture that cannot be read. By default a line is printed on the console. */
   readonly onSkip?: (path: string, reason: string) => void;
 }
 
@@ -45,7 +46,7 @@ interface Reading {
   readonly visit: Visit;
   /** Where the sampler stands once this picture is used. */
   readonly after: SamplerState;
-  /** Settles with the error instead of rejecting: nobody may be waiting when it fails. */
+  /** Resolves to the error instead of rejecting, because nobody may be waiting when it fails. */
   readonly result: Promise<Picture | ImageError>;
 }
 
@@ -84,12 +85,12 @@ export class ImageDataset {
     return this.paths.length;
   }
 
-  /** Where the batches handed out so far have come to. */
+  /** The place after the last batch that was handed out. */
   state(): SamplerState {
     return this.#state;
   }
 
-  /** The next `batches()` starts here. Throws where the state belongs to other pictures or another seed. */
+  /** Makes the next `batches()` start here. @throws if the state belongs to other pictures or another seed. */
   restore(state: SamplerState): void {
     this.#state = this.#sampler(state).state();
   }
@@ -109,7 +110,7 @@ export class ImageDataset {
     return flip && isFlipped ? flipPicture(picture) : picture;
   }
 
-  /** Says how many pictures were skipped and why, for the end of a run; null when none was. */
+  /** Says how many pictures were skipped and why, for the end of a run. Returns null if none was. */
   skippedSummary(): string | null {
     if (this.skipped.size === 0) return null;
     const shown = [...this.skipped].slice(0, 5).map(([path, reason]) => `  ${path}: ${reason}`);
@@ -120,10 +121,10 @@ export class ImageDataset {
   }
 
   /**
-   * Batches from where the dataset stands. Endless and always full without `epochs`: a batch may span two
-   * epochs. With `epochs` it ends with the last picture of the last epoch, in a smaller batch if need be. An
-   * unreadable picture is reported, and the next in order takes its place.
-   * @throws Error when no picture at all can be read
+   * Yields batches from where the dataset stands. Without `epochs` they never end and are always full, so that a batch
+   * may span two epochs. With `epochs` they end at the last picture of the last epoch, and the last batch may be
+   * smaller. A picture that cannot be read is reported, and the next one in order takes its place.
+   * @throws Error if no picture at all can be read
    */
   async *batches(batchSize: number, { epochs = Infinity }: { epochs?: number } = {}): AsyncGenerator<Batch> {
     if (!Number.isInteger(batchSize) || batchSize < 1) {
@@ -149,7 +150,7 @@ export class ImageDataset {
       }
       if (taken.length > 0) yield this.#batch(taken);
     } finally {
-      // Deno crashes where a native reader answers a program that has ended
+      // Deno crashes if a native reader finishes after the program has ended
       await Promise.all(queue.map(({ result }) => result));
     }
   }

@@ -1,30 +1,14 @@
-// Pictures in and out: files of any common kind to 8-bit sRGB pixels by sharp, pixels to the network's floats
-// and back, and PNG files. The steps are those of taming's ImagePaths (resize the smallest side, crop,
-// scale), with EXIF applied.
+// Pictures in and out by sharp: files of any common kind to 8-bit sRGB pixels, and pixels to PNG files. The steps are
+// those of taming's ImagePaths (resize the smallest side, crop), with EXIF applied.
 import { readFile } from "node:fs/promises";
 import sharp from "sharp";
 import { writeAtomic } from "../files/atomic.ts";
-
-/** A picture in memory: RGB, one byte a channel, rows from the top, `pixels.length = height * width * 3`. */
-export interface Picture {
-  readonly width: number;
-  readonly height: number;
-  readonly pixels: Uint8Array;
-}
-
-/**
- * What the numbers of a picture mean to a network: `signed` is [-1, 1] (taming), `unit` is [0, 1] (DALL-E
- * mini).
- */
-export type PixelRange = "signed" | "unit";
+import { cropOffset, cropPicture, type Picture, resizedDimensions } from "./picture.ts";
 
 export interface ReadOptions {
-  /** The smallest side is resized to this many pixels. Left out, the picture keeps its size. */
+  /** The smallest side is resized to this many pixels. Without it the picture keeps its size. */
   readonly size?: number;
-  /**
-   * The square cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else
-   * `none`.
-   */
+  /** Which square is cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else `none`. */
   readonly crop?: "center" | "random" | "none";
   /** Numbers in [0, 1) for the random crop, the row first, then the column. */
   readonly random?: () => number;
@@ -45,70 +29,10 @@ export class ImageError extends Error {
   }
 }
 
-/** The longest side a resize may give: a sliver of a picture would otherwise fill the memory. */
+/** The longest side that resizing may give. Without this limit a very narrow picture would fill the memory. */
 const longestSide = 32768;
 
-/** Python's round(), which decides the resized dimensions in PIL, torchvision and albumentations. */
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  if (x - floor !== 0.5) return Math.round(x);
-  return floor % 2 === 0 ? floor : floor + 1;
-}
-
-/** Width and height after the smallest side became `size`. */
-export function resizedDimensions(
-  width: number,
-  height: number,
-  size: number,
-): [width: number, height: number] {
-  const scale = size / Math.min(width, height);
-  return [roundHalfEven(width * scale), roundHalfEven(height * scale)];
-}
-
-/**
- * Where a crop of `size` starts on a side of `length`: floor of the middle, or floor of the free room times
- * u.
- */
-export function cropOffset(length: number, size: number, u?: number): number {
-  return u === undefined ? Math.floor((length - size) / 2) : Math.floor((length - size) * u);
-}
-
-/** Cuts a rectangle out. Throws where it leaves the picture. */
-export function cropPicture(
-  picture: Picture,
-  left: number,
-  top: number,
-  width: number,
-  height: number,
-): Picture {
-  if (left < 0 || top < 0 || left + width > picture.width || top + height > picture.height) {
-    const whole = `${picture.width}x${picture.height}`;
-    throw new Error(`cropPicture: ${width}x${height} at (${left}, ${top}) leaves the picture of ${whole}`);
-  }
-  if (width === picture.width && height === picture.height) return picture;
-  const pixels = new Uint8Array(width * height * 3);
-  for (let row = 0; row < height; row++) {
-    const start = ((top + row) * picture.width + left) * 3;
-    pixels.set(picture.pixels.subarray(start, start + width * 3), row * width * 3);
-  }
-  return { width, height, pixels };
-}
-
-/** The mirror image, left for right. */
-export function flipPicture({ width, height, pixels }: Picture): Picture {
-  const flipped = new Uint8Array(pixels.length);
-  for (let row = 0; row < height; row++) {
-    for (let column = 0; column < width; column++) {
-      const from = (row * width + column) * 3, to = (row * width + width - 1 - column) * 3;
-      flipped[to] = pixels[from];
-      flipped[to + 1] = pixels[from + 1];
-      flipped[to + 2] = pixels[from + 2];
-    }
-  }
-  return { width, height, pixels: flipped };
-}
-
-/** sharp's own words, without the parts that name its insides. */
+/** sharp's message, without the names of the functions inside it. */
 function reasonOf(error: unknown, bytes: Uint8Array): string {
   const message = error instanceof Error ? error.message : String(error);
   if (message.includes("unsupported image format")) {
@@ -152,9 +76,8 @@ function toRgb(data: Uint8Array, channels: number, path: string): Uint8Array {
  * Reads a picture file, or the bytes of one, as 8-bit sRGB.
  *
  * The EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB; an embedded profile is
- * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would bare
- * whatever colour lies hidden behind the transparency). Shrinking is filtered (Lanczos), not taming's bare
- * bilinear, which aliases.
+ * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would show whatever
+ * colour is stored under the transparency). Shrinking is filtered (Lanczos); taming's unfiltered bilinear aliases.
  * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too
  * small
  * @example const face = await readImage("face.jpg", { size: 256, crop: "center" });
@@ -167,7 +90,7 @@ export async function readImage(source: string | Uint8Array, options: ReadOption
   if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
   let picture: Picture;
   try {
-    // "error" refuses what is cut short, and forgives the harmless warnings that PIL forgives too.
+    // "error" refuses pictures that are cut short, and ignores the warnings that PIL ignores too
     const image = sharp(bytes, { failOn: "error" }).autoOrient();
     if (size !== undefined) {
       const { autoOrient: { width: fullWidth, height: fullHeight } } = await image.metadata();
@@ -203,54 +126,6 @@ function cropToMultiple(picture: Picture, factor: number, path: string): Picture
   }
   const left = cropOffset(picture.width, width), top = cropOffset(picture.height, height);
   return cropPicture(picture, left, top, width, height);
-}
-
-/**
- * Bytes to the network's floats: x / 127.5 - 1 for `signed`, x / 255 for `unit`.
- * @param into where to write, for filling a batch; default a new array of equal length
- */
-export function toFloats(
-  pixels: Uint8Array,
-  range: PixelRange = "signed",
-  into: Float32Array = new Float32Array(pixels.length),
-): Float32Array {
-  if (into.length !== pixels.length) {
-    throw new Error(`toFloats: ${pixels.length} pixel values do not fit into ${into.length} floats`);
-  }
-  if (range === "signed") { for (let i = 0; i < pixels.length; i++) into[i] = pixels[i] / 127.5 - 1; }
-  else for (let i = 0; i < pixels.length; i++) into[i] = pixels[i] / 255;
-  return into;
-}
-
-/**
- * The network's floats to bytes, clamped to the range, halves rounded up, NaN to 0.
- *
- * taming and DALL-E mini truncate instead, which darkens every picture by half a level and does not invert
- * `toFloats`; with rounding, `toPixels(toFloats(p))` is p.
- */
-export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Uint8Array {
-  const pixels = new Uint8Array(floats.length);
-  const scale = range === "signed" ? 127.5 : 255, shift = range === "signed" ? 1 : 0;
-  for (let i = 0; i < floats.length; i++) {
-    pixels[i] = Math.max(0, Math.min(255, Math.floor((floats[i] + shift) * scale + 0.5)));
-  }
-  return pixels;
-}
-
-/** The pictures of a batch [B, H, W, 3] as floats, in order. */
-export function toPictures(
-  floats: Float32Array,
-  shape: readonly number[],
-  range: PixelRange = "signed",
-): Picture[] {
-  const [count, height, width, channels] = shape;
-  if (shape.length !== 4 || channels !== 3 || count * height * width * 3 !== floats.length) {
-    throw new Error(`toPictures: ${floats.length} values with shape [${shape}], expected [B, H, W, 3]`);
-  }
-  const length = height * width * 3;
-  return Array.from({ length: count }, (_, i) => {
-    return { width, height, pixels: toPixels(floats.subarray(i * length, (i + 1) * length), range) };
-  });
 }
 
 /** The picture as the bytes of a PNG file. */

@@ -1,11 +1,11 @@
-// Which pictures: a folder (with what lies below it), a glob, a text file with one path a line, a single
-// picture, or several of these. The order is fixed: by name, compared as code units, on every machine; a list
-// keeps its own.
+// Finds the pictures that a source names: a folder with all its subfolders, a glob, a text file with one path a line, a
+// single picture, or several of these. The order is the same on every machine: by name, compared as code units. A text
+// file keeps its own order.
 import { glob, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
 
-/** The endings looked for in folders. A glob or a list may name anything. */
+/** The endings of pictures in folders. A glob or a list may name files with any ending. */
 export const imageExtensions: readonly string[] = [
   "jpg",
   "jpeg",
@@ -29,10 +29,7 @@ export function isImageName(name: string): boolean {
   return imageExtensions.includes(name.slice(name.lastIndexOf(".") + 1).toLowerCase());
 }
 
-/**
- * Folders and files in name order; links are followed, each folder is entered once; names with a leading dot
- * are left out.
- */
+/** Adds the pictures of a folder and its subfolders in name order. Follows links, but enters each folder only once. */
 async function walk(folder: string, entered: Set<string>, found: string[]): Promise<void> {
   const real = await realpath(folder);
   if (entered.has(real)) return;
@@ -57,10 +54,7 @@ async function listFolder(folder: string): Promise<string[]> {
   return found;
 }
 
-/**
- * Lines of a list, relative to the list's folder, or to the working folder where the first one is found only
- * there.
- */
+/** The paths in a text file. They are relative to its folder, or to the working folder if the first is found only there. */
 async function listFile(path: string): Promise<string[]> {
   const text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
   const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== "");
@@ -92,9 +86,9 @@ async function listGlob(pattern: string): Promise<string[]> {
 }
 
 /**
- * The paths of the pictures that a source names, not yet opened.
+ * Lists the paths of the pictures that a source names, without opening them.
  * @param source a folder, a glob such as "faces/*.jpg", a .txt list, a picture, or several of these in order
- * @throws Error saying what was looked for where nothing is found
+ * @throws Error saying what was looked for if nothing is found
  * @example const paths = await listImages("faces/");
  */
 export async function listImages(source: string | readonly string[]): Promise<string[]> {

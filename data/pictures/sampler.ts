@@ -1,8 +1,8 @@
-// The order in which pictures are visited: a new shuffle every epoch, each computed from seed and epoch
-// alone, so that three numbers say where a run stands and resuming visits exactly what is left.
+// The order in which pictures are visited. Every epoch has a new shuffle, which is computed from seed and epoch alone, so
+// that three numbers say where a run stands, and a resumed run visits exactly the pictures that are left.
 import { Random } from "../../src/random.ts";
 
-/** Where a sampler stands: `position` pictures of `epoch` are behind it. */
+/** Where a sampler stands: it has visited `position` pictures of `epoch`. */
 export interface SamplerState {
   readonly length: number;
   readonly seed: number;
@@ -18,7 +18,7 @@ export interface Visit {
 }
 
 /**
- * Walks through 0 to length - 1, epoch after epoch, without end.
+ * Visits the numbers 0 to length - 1 in every epoch, without end.
  * @example
  * const sampler = new Sampler(1000, { seed: 23 });
  * const { index } = sampler.next();
@@ -63,7 +63,7 @@ export class Sampler {
     return { length: this.length, seed: this.seed, epoch: this.#epoch, position: this.#position };
   }
 
-  /** Goes to a saved place. Throws where the pictures or the seed are not those of the saved run. */
+  /** Goes to a saved place. @throws if the pictures or the seed are not those of the saved run. */
   restore(state: SamplerState): void {
     const { length, seed, epoch, position } = state;
     if (length !== this.length) {

@@ -1,27 +1,29 @@
-// Pictures with their captions, from wherever they lie: files with a .txt beside them, or the members of tar archives as
-// WebDataset packs them (0001.jpg, 0001.txt, ...).
+// Pictures with their captions: files with a .txt beside them, or the members of tar archives as WebDataset packs them
+// (0001.jpg, 0001.txt, ...).
 import { readFile, stat } from "node:fs/promises";
-import { openFile, type RandomAccess, readRange } from "../formats/source.ts";
-import { ImageError, type Picture, readImage, type ReadOptions } from "./images.ts";
-import { isImageName, listImages } from "./list.ts";
+import { openFile } from "../files/source.ts";
 import { type TarMember, tarMembers } from "../files/tar.ts";
+import { type RandomAccess, readRange } from "../formats/source.ts";
+import { ImageError, readImage, type ReadOptions } from "./images.ts";
+import { isImageName, listImages } from "./list.ts";
+import type { Picture } from "./picture.ts";
 
 export interface Sample {
-  /** The path of the picture; in an archive that of the archive, a slash and the member's name. */
+  /** The path of the picture. In an archive: the path of the archive, a slash, and the member's name. */
   readonly name: string;
   /** @throws ImageError naming the sample. */
   picture(options?: ReadOptions): Promise<Picture>;
-  /** The text under the same name with .txt, without the space around it; null where there is none. */
+  /** The text of the .txt file of the same name, without the space around it; null if there is none. */
   caption(): Promise<string | null>;
 }
 
-/** Bytes that a picture in an archive and a caption may have: they are read whole. */
+/** The most bytes that a picture in an archive and a caption may have, because they are read whole. */
 const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
 
 /**
  * All pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: by name in a folder, as they
  * come in a list or an archive. An archive's pictures are read by range, one at a time.
- * @throws where nothing is found, or an archive is damaged
+ * @throws if nothing is found, or an archive is damaged
  * @example
  * for await (const sample of eachSample(["shards/000.tar", "faces/"])) {
  *   await savePicture(await sample.picture({ size: 256 }), await sample.caption());
@@ -61,7 +63,7 @@ function fileSample(path: string): Sample {
   };
 }
 
-/** An archive's members are listed first: a caption may stand after its picture. */
+/** Lists the members of an archive before it yields any, because a caption may come after its picture. */
 async function* archiveSamples(path: string): AsyncGenerator<Sample> {
   const pictures: TarMember[] = [], texts = new Map<string, TarMember>();
   await within(path, async (source) => {
@@ -97,7 +99,7 @@ async function* archiveSamples(path: string): AsyncGenerator<Sample> {
   }
 }
 
-/** Opened anew each time: whoever reads ahead may still want a picture when the next archive has begun. */
+/** Opens the archive for each use: a reader that reads ahead may still need it when the next archive has begun. */
 async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>): Promise<T> {
   const source = await openFile(path);
   try {
@@ -108,7 +110,7 @@ async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>
 }
 
 /**
- * What `start` makes of each item, in order, with up to `ahead` under way at the same time.
+ * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time.
  * @example for await (const picture of readAhead(eachSample(["faces/"]), (s) => s.picture(), 8)) use(picture);
  */
 export async function* readAhead<T, R>(
@@ -120,7 +122,7 @@ export async function* readAhead<T, R>(
   try {
     for await (const item of items) {
       const result = start(item);
-      result.catch(() => {}); // reported when its turn comes, not before
+      result.catch(() => {}); // reported when its turn comes, and not before
       queue.push(result);
       if (queue.length > ahead) yield await queue.shift()!;
     }

@@ -3,7 +3,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { type FileMetaData, parquetMetadataAsync, parquetReadObjects, type SchemaElement } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
-import { FormatError, openFile, type RandomAccess, readRange } from "../formats/source.ts";
+import { openFile } from "../files/source.ts";
+import { FormatError, type RandomAccess, readRange } from "../formats/source.ts";
 import { checkPages, checkSchema, chunkRange } from "./parquet_check.ts";
 import {
   checkHeader,
@@ -15,9 +16,9 @@ import {
 } from "./record.ts";
 
 const metadataKey = "tessera";
-/** Tokens in a group of rows: some 4 MB on disk, and bounded memory for writer and reader. */
+/** Tokens in a group of rows: about 4 MB on disk, so that writer and reader need little memory. */
 const groupTokens = 2 ** 21;
-/** Rows that a group may have when it is read: they are in memory together. */
+/** The most rows that a group may have when it is read, because they are in memory together. */
 const maxRows = 2 ** 22;
 
 function listOf(name: string): SchemaElement[] {
@@ -81,7 +82,7 @@ export async function writeParquet(
 
 /** @throws FormatError if the file is missing or no Parquet file with a column `encoding`. */
 export async function openParquet(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
-  // its search for geographic columns never ends in a tree with a negative number of children
+  // hyparquet's search for geographic columns never ends in a tree with a negative number of children
   const metadata = await reading(path, async (file) => {
     const metadata = await parquetMetadataAsync(file, { geoparquet: false });
     checkSchema(metadata.schema);
@@ -112,7 +113,7 @@ async function* rowsOf(
       throw new FormatError(path, `group ${i} has ${rows} rows, at most ${maxRows}`);
     }
     const rowEnd = rowStart + rows;
-    // one column after another: hyparquet leaves the failures of those beside it to nobody
+    // one column after another, because with several at once hyparquet leaves rejected promises that nobody handles
     const read = await reading(path, async (file) => {
       const lists: [name: string, values: unknown[]][] = [];
       for (const column of columns) {

@@ -1,6 +1,8 @@
 // What a token file holds, whatever its format: how the tokens were made, and for each picture its name, its caption and
 // its tokens.
+import type { AttentionOrder } from "../formats/config.ts";
 import { FormatError } from "../formats/source.ts";
+import type { PixelRange } from "../pictures/picture.ts";
 
 /** How the tokens were made: all that is needed to make the same again, or to turn them into pictures. */
 export interface TokenHeader {
@@ -13,9 +15,9 @@ export interface TokenHeader {
   /** Number of codes: tokens are 0 to vocabulary - 1. */
   readonly vocabulary: number;
   /** What the encoder was given for black and white: [-1, 1] or [0, 1]. */
-  readonly range: "signed" | "unit";
+  readonly range: PixelRange;
   /** Order of the model's attention blocks. */
-  readonly attentionOrder: "taming" | "vqgan-jax-legacy";
+  readonly attentionOrder: AttentionOrder;
   /** What was done to the pictures before, in words. */
   readonly preprocessing: string;
   /** File name of the model, and SHA-256 of the autoencoder's weights. */
@@ -35,16 +37,16 @@ export interface TokenRecord {
   readonly grid: readonly [number, number];
 }
 
-/** A token file open for reading: what a writer of one said, and the pictures, read as they are asked for. */
+/** A token file that is open for reading: its header, and its records, which are read as they are asked for. */
 export interface TokenFile {
   /** Null in files from elsewhere. */
   readonly header: TokenHeader | null;
-  /** @throws FormatError naming the row that is not as it should be. */
+  /** @throws FormatError naming the row that cannot be used. */
   records(): AsyncGenerator<TokenRecord>;
 }
 
 export interface OpenTokensOptions {
-  /** A token that sequences may begin with and pictures do not have: where it stands first, it is taken away. */
+  /** A token that sequences may begin with and that is not part of the picture. It is removed if it comes first. */
   readonly bos?: number;
 }
 

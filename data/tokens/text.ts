@@ -12,7 +12,7 @@ import {
   toRecord,
 } from "./record.ts";
 
-/** One record as a JSON line; the grid only where the header has none for all. */
+/** One record as a JSON line, with its grid only if the header has none for all records. */
 export function toJsonLine({ file, caption, encoding, grid }: TokenRecord, header: TokenHeader): string {
   return JSON.stringify(header.grid ? { file, caption, encoding } : { file, caption, encoding, grid });
 }
@@ -43,7 +43,7 @@ function parseObject(path: string, number: number, text: string): Record<string,
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
   } catch {
-    // told below
+    // reported below
   }
   throw new FormatError(
     path,
@@ -67,7 +67,7 @@ export async function writeTsv(
   }
 }
 
-/** An empty caption is quoted, to differ from none. */
+/** An empty caption is quoted, so that it differs from a missing one. */
 function quoted(cell: string): string {
   return /[\t\r\n"]/.test(cell) || cell === "" ? `"${cell.replaceAll('"', '""')}"` : cell;
 }
@@ -119,7 +119,7 @@ async function* rowsOf(
   if (row !== "") throw new FormatError(path, `line ${start}: a quoted cell never ends`);
 }
 
-/** The cells of a row; null if its last one is quoted and goes on in the next line. */
+/** The cells of a row; null if its last one is quoted and continues in the next line. */
 function cellsOf(row: string): (string | null)[] | null {
   const cells: (string | null)[] = [];
   for (let at = 0; at <= row.length;) {
@@ -128,7 +128,7 @@ function cellsOf(row: string): (string | null)[] | null {
       while (end < row.length && (row[end] !== '"' || row[end + 1] === '"')) end += row[end] === '"' ? 2 : 1;
       if (end >= row.length) return null;
       cells.push(row.slice(at + 1, end).replaceAll('""', '"'));
-      at = end + 2; // what stands between the quote and the tab is nothing in a proper file
+      at = end + 2; // in a proper file there is nothing between the quote and the tab
     } else {
       const end = row.indexOf("\t", at) < 0 ? row.length : row.indexOf("\t", at);
       cells.push(end === at ? null : row.slice(at, end));

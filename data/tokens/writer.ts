@@ -1,5 +1,5 @@
-// Token files that survive a kill: each batch is added at once to a journal of JSON lines beside the file (NAME.partial),
-// and only when all is there does the file appear, whole. Opening it again goes on after the last whole line.
+// Token files that survive a kill. Each batch is added at once to a journal of JSON lines beside the file (NAME.partial).
+// The file itself appears only when it is complete. A writer that is opened again continues after the last whole line.
 import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promises";
 import { writeAtomic } from "../files/atomic.ts";
 import { FormatError } from "../formats/source.ts";
@@ -36,8 +36,8 @@ export class TokenWriter {
   }
 
   /**
-   * Begins a file, or goes on with one that was begun with the same header.
-   * @param onKept told every record that is there already
+   * Begins a file, or continues one that was begun with the same header.
+   * @param onKept called with every record that is there already
    * @throws if the ending is unknown, or a file was begun under this name with another header.
    */
   static async open(
@@ -74,7 +74,7 @@ export class TokenWriter {
     return this.#names.has(file);
   }
 
-  /** Adds records, which a kill from now on does not undo. @throws if another process writes the same file. */
+  /** Adds records; a kill afterwards does not lose them. @throws if another process writes the same file. */
   async add(records: readonly TokenRecord[]): Promise<void> {
     await this.#append(records.map((record) => toJsonLine(record, this.header) + "\n").join(""));
     for (const { file } of records) this.#names.add(file);
@@ -90,7 +90,7 @@ export class TokenWriter {
     this.#size += bytes.length;
   }
 
-  /** Puts the file in its place; the journal is gone then. */
+  /** Writes the complete file and removes the journal. */
   async finish(): Promise<void> {
     const partial = `${this.path}.partial`;
     await this.#file.sync();
@@ -103,7 +103,7 @@ export class TokenWriter {
     await unlink(partial);
   }
 
-  /** Leaves the journal as it is, to be gone on with. */
+  /** Leaves the journal as it is, so that another writer can continue it. */
   async close(): Promise<void> {
     await this.#file.close();
   }
@@ -118,7 +118,7 @@ export function tokenFormat(path: string): TokenFormat {
   throw new FormatError(path, "token files end in .parquet, .jsonl or .tsv", "give it one of these endings");
 }
 
-/** How much of a journal is good: all up to the first line that is cut off or broken, as a power cut may leave it. */
+/** The good part of a journal: everything before the first line that is cut off or broken, as after a power cut. */
 async function recover(
   partial: string,
   header: TokenHeader,

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import {
+  configOf,
   convertCheckpoint,
   type ConvertOptions,
   isAutoencoder,
@@ -19,10 +20,9 @@ import {
   trainingState,
   writeFlax,
   writeTorch,
-} from "../../data/formats/index.ts";
+} from "../../data/index.ts";
 import { storedBytes } from "../../data/formats/values.ts";
 import { preset, VQGAN } from "../../nn/index.ts";
-import { configOf } from "../../nn/load.ts";
 import { Random, tensor } from "../../src/index.ts";
 import { continueTrainer, readProgress, saveCheckpoint, Trainer } from "../../train/index.ts";
 import { draws } from "../support/helpers.ts";
@@ -95,7 +95,7 @@ if (missing.length > 0) {
   });
   const run = await openCheckpoint(at("run.safetensors"));
   const convert = (name: string, options: Partial<ConvertOptions> = {}) =>
-    convertCheckpoint(run, at(name), { config: configOf(run), ...options });
+    convertCheckpoint(run, at(name), { config: configOf(run).config, ...options });
   await convert("ours.ckpt");
   await convert("ours.safetensors");
   await convert("ours.msgpack");
@@ -105,7 +105,7 @@ if (missing.length > 0) {
   await convert("ours_bf16.msgpack", { dtype: "bf16" });
   const autoencoder = tamingOrder(run.tensors.keys()).filter(isAutoencoder);
   const tensors = autoencoder.map((key) => toWrite(key, run.tensors.get(key)!));
-  await writeFlax(at("ours_chunked.msgpack"), tensors, configOf(run), 1000);
+  await writeFlax(at("ours_chunked.msgpack"), tensors, configOf(run).config, 1000);
   await run.close();
   const learnt = [...model.generatorParameters(), ...model.discriminatorParameters()];
   const gradient = (key: string, n: number) =>

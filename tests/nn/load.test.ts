@@ -3,9 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TensorToWrite, writeSafetensors } from "../../data/formats/index.ts";
-import { loadVQGAN } from "../../nn/load.ts";
-import { VQGAN } from "../../nn/vqgan.ts";
+import { type TensorToWrite, writeSafetensors } from "../../data/index.ts";
+import { loadVQGAN, VQGAN } from "../../nn/vqgan.ts";
 import { memory, type Tensor, tensor } from "../../src/index.ts";
 import { fillState, picture, tinyConfig } from "../support/fill.ts";
 

@@ -1,7 +1,7 @@
 // What many tests share: devices, numbers filled by key as the goldens were, comparisons that say by how much, leak
 // checks, checkpoints opened for a while.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { type CheckpointFile, openCheckpoint } from "../../data/formats/index.ts";
+import { type CheckpointFile, openCheckpoint } from "../../data/index.ts";
 import { asyncScope, device, type DeviceName, memory, type Shape, Tensor, tensor } from "../../src/index.ts";
 
 /** Devices beside the CPU, and why those that this machine lacks cannot be had. */

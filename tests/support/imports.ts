@@ -12,7 +12,7 @@ export type Imports = ReadonlyMap<string, ReadonlySet<string>>;
 /** The imports of one file. @param how `static` leaves out `import()` and type imports, which a page does not load */
 export function importsOf(file: string, how: "all" | "static" = "all"): Set<string> {
   const text = readFileSync(join(root, file), "utf8").replace(/^\s*(\/\/|\*|\/\*).*$/gm, "");
-  const statements = /^(?:import|export)\b(\s+type\b)?[^;"]*?(?:from\s*)?"([^"]+)";/gms;
+  const statements = /^(?:import|export)\b(\s+type\b)?(?:[^;"]*?\bfrom)?\s*"([^"]+)";/gms;
   const found = [...text.matchAll(statements)].filter(([, type]) => how === "all" || !type).map((m) => m[2]);
   if (how === "all") found.push(...[...text.matchAll(/\bimport\(\s*"([^"]+)"/g)].map((m) => m[1]));
   return new Set(found.map((to) => to.startsWith(".") ? normalize(join(dirname(file), to)) : to));

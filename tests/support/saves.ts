@@ -1,6 +1,6 @@
 // Checkpoints whose values tell which save they are of, for the tests of atomic writing.
 import { join } from "node:path";
-import { openCheckpoint, writeFlax, writeSafetensors, writeTorch } from "../../data/formats/index.ts";
+import { openCheckpoint, writeFlax, writeSafetensors, writeTorch } from "../../data/index.ts";
 import { tinyConfig } from "./fill.ts";
 
 export const savedNames = ["last.safetensors", "last.ckpt", "flax.msgpack"] as const;
@@ -15,7 +15,7 @@ export async function* saveAll(folder: string, size: number, version: number): A
   yield safetensors;
   await writeTorch(join(folder, ckpt), new Map(tensors.map((tensor) => [tensor.name, tensor])));
   yield ckpt;
-  await writeFlax(join(folder, flax), tensors, { ...tinyConfig, lossconfig: {} });
+  await writeFlax(join(folder, flax), tensors, tinyConfig);
   yield flax;
 }
 

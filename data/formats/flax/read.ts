@@ -1,7 +1,6 @@
 // Flax checkpoints (flax_model.msgpack): a map of maps whose leaves are arrays, as vqgan-jax and DALL-E mini
 // use them. Names and layouts become taming's: down_0 is down.0, a kernel HWIO is a weight OIHW.
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { jsonRecord } from "../json.ts";
 import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
 import { checkRange, FormatError, type RandomAccess } from "../source.ts";
 import {
@@ -185,13 +184,8 @@ function joined(file: RandomAccess, parts: readonly Stretch[]): RandomAccess {
   return source;
 }
 
-/** The settings in the config.json beside weights; null where there is none of a VQGAN. */
-export async function readFlaxConfig(weights: string): Promise<Map<string, unknown> | null> {
-  try {
-    const config: unknown = JSON.parse(await readFile(join(dirname(weights), flaxConfig), "utf8"));
-    const isOurs = typeof config === "object" && config !== null && "ch_mult" in config;
-    return isOurs ? new Map(Object.entries(config)) : null;
-  } catch {
-    return null; // the shapes tell all but the nominal resolution
-  }
+/** The settings in the text of a config.json; null if it is that of something else than a VQGAN, or cannot be read. */
+export function parseFlaxConfig(text: string | undefined): Map<string, unknown> | null {
+  const settings = jsonRecord(text);
+  return settings && "ch_mult" in settings ? new Map(Object.entries(settings)) : null;
 }

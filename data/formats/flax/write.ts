@@ -1,49 +1,37 @@
-// Writing Flax checkpoints: names and layouts as vqgan-jax and DALL-E mini want them, the reverse of flax.ts.
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { writeAtomic } from "../../files/atomic.ts";
-import { arrayType, chunkedMark, flaxConfig, flaxTypes, readFlaxConfig } from "./read.ts";
-import type { ArchitectureGuess } from "../guess.ts";
-import { pack } from "./msgpack.ts";
+// Writing Flax checkpoints: names and layouts as vqgan-jax and DALL-E mini want them, the reverse of read.ts.
+import type { VQModelConfig } from "../config.ts";
+import type { Sink } from "../sink.ts";
 import { itemSize, sizeOf, type StoredValues } from "../stored_tensor.ts";
 import { storedBytes, type TensorToWrite } from "../values.ts";
+import { pack } from "./msgpack.ts";
+import { arrayType, chunkedMark, flaxTypes } from "./read.ts";
 
 /** A map of maps: a tensor, or what lies below a name. */
 type Tree = Map<string, Tree | TensorToWrite>;
 
 /**
- * Writes an autoencoder's weights as Flax has them, whole or not at all, and its config.json beside them.
+ * Writes an autoencoder's weights as Flax has them.
  *
- * @param path the .msgpack file; transformers asks for the name flax_model.msgpack
  * @param tensors under taming's keys; those of the loss have no place in Flax
  * @param maxChunk bytes above which an array is cut into pieces, as Flax does
- * @throws if another config.json is in the folder, or values do not match shape and type.
+ * @throws if values do not match shape and type.
  */
-export async function writeFlax(
-  path: string,
+export async function writeFlaxTo(
+  sink: Sink,
   tensors: Iterable<TensorToWrite>,
-  config: ArchitectureGuess,
   maxChunk = 2 ** 30,
 ): Promise<void> {
-  const beside = join(dirname(path), flaxConfig);
-  const isFree = await readFile(beside).then(() => false, () => true);
-  if (!isFree && await readFlaxConfig(path) === null) {
-    throw new Error(`${beside} belongs to something else: write the Flax model into a folder of its own`);
-  }
   const root: Tree = new Map();
   for (const tensor of tensors) place(root, tensor);
-  await writeAtomic(path, async (file) => {
-    const write = async (tree: Tree): Promise<void> => {
-      await file.writeFile(Uint8Array.from(pack.map(tree.size)));
-      for (const [name, item] of [...tree].sort(([a], [b]) => a < b ? -1 : 1)) {
-        await file.writeFile(Uint8Array.from(pack.text(name)));
-        if (item instanceof Map) await write(item);
-        else for await (const bytes of arrayBytes(item, maxChunk)) await file.writeFile(bytes);
-      }
-    };
-    await write(root);
-  });
-  await writeAtomic(beside, (file) => file.writeFile(configJson(config)));
+  const write = async (tree: Tree): Promise<void> => {
+    await sink.write(Uint8Array.from(pack.map(tree.size)));
+    for (const [name, item] of [...tree].sort(([a], [b]) => a < b ? -1 : 1)) {
+      await sink.write(Uint8Array.from(pack.text(name)));
+      if (item instanceof Map) await write(item);
+      else for await (const bytes of arrayBytes(item, maxChunk)) await sink.write(bytes);
+    }
+  };
+  await write(root);
 }
 
 function place(root: Tree, tensor: TensorToWrite): void {
@@ -116,8 +104,11 @@ function transposed(values: StoredValues, [out = 0, into = 0, ...space]: readonl
   return target;
 }
 
-/** As transformers writes it: two spaces, sorted keys. */
-function configJson({ embedDim, nEmbed, ddconfig }: ArchitectureGuess): string {
+/** What a Flax model's config.json says of it. */
+export type FlaxConfig = Pick<VQModelConfig, "embedDim" | "nEmbed" | "ddconfig">;
+
+/** The text of the config.json that belongs beside the weights, as transformers writes it: two spaces, sorted keys. */
+export function flaxConfigJson({ embedDim, nEmbed, ddconfig }: FlaxConfig): string {
   const settings = {
     attn_resolutions: ddconfig.attnResolutions,
     ch: ddconfig.ch,

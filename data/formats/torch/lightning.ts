@@ -1,26 +1,27 @@
-// A checkpoint as Lightning 1.0 lays it out and taming reads it: weights, both Adams by the numbers of their
-// parameters, and what VQModel was built with.
-import { type ArchitectureGuess, record } from "../guess.ts";
+// A checkpoint in Lightning 1.0's layout, as taming reads it: weights, both Adams by the numbers of their parameters, and
+// the arguments of VQModel.
+import type { VQModelConfig } from "../config.ts";
+import { record } from "../json.ts";
 import { learntKeys, tamingOrder } from "../state_dict_keys.ts";
-import { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
 import type { TrainingState } from "../training.ts";
 import { type TensorToWrite, toWrite } from "../values.ts";
+import { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
 
 export interface LightningContents {
   /** The model's tensors under taming's keys. */
   readonly tensors: readonly TensorToWrite[];
   /** Without it the file holds weights alone. */
   readonly training: TrainingState | null;
-  /** What VQModel was built with, plain; see `vqModelArguments`. */
+  /** The arguments of VQModel as plain values; see `vqModelArguments`. */
   readonly hyperParameters: Readonly<Record<string, unknown>>;
-  /** Tessera's own state, kept under one key that nobody else asks for. */
+  /** Tessera's own state, kept under one key that nobody else reads. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Where `metadata` lies in the file. */
+/** The key of `metadata` in the file. */
 export const metadataKey = "tessera";
 
-/** What `writeTorch` makes a checkpoint of. */
+/** The object that `writeTorch` writes as a checkpoint. */
 export function lightningRoot(contents: LightningContents): Pickleable {
   const { training, hyperParameters, metadata } = contents;
   const byName = new Map(contents.tensors.map((tensor) => [tensor.name, tensor]));
@@ -79,7 +80,7 @@ function optimizerStates(
   });
 }
 
-/** Settings read from JSON or a pickle as values to be pickled; what cannot be is left out. */
+/** Settings from JSON or a pickle as values to be pickled. What cannot be pickled becomes null. */
 function plain(value: unknown): Pickleable {
   if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as Pickleable;
   if (Array.isArray(value)) return value.map(plain);
@@ -88,9 +89,7 @@ function plain(value: unknown): Pickleable {
 }
 
 /** The arguments of taming's VQModel that build this architecture. */
-export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: ArchitectureGuess) {
-  const { discStart = 0, discWeight = 1, discFactor = 1, codebookWeight = 1, perceptualWeight = 1 } =
-    lossconfig;
+export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: VQModelConfig) {
   return {
     embed_dim: embedDim,
     n_embed: nEmbed,
@@ -104,21 +103,21 @@ export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: Arc
       ch_mult: ddconfig.chMult,
       num_res_blocks: ddconfig.numResBlocks,
       attn_resolutions: ddconfig.attnResolutions,
-      dropout: 0,
+      dropout: ddconfig.dropout,
     },
     lossconfig: {
       target: "taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator",
       params: {
         disc_conditional: false,
         disc_in_channels: 3,
-        disc_start: discStart,
-        disc_weight: discWeight,
-        disc_factor: discFactor,
-        disc_num_layers: lossconfig.discNumLayers ?? 3,
-        disc_ndf: lossconfig.discNdf ?? 64,
-        disc_loss: lossconfig.discLoss ?? "hinge",
-        codebook_weight: codebookWeight,
-        perceptual_weight: perceptualWeight,
+        disc_start: lossconfig.discStart,
+        disc_weight: lossconfig.discWeight,
+        disc_factor: lossconfig.discFactor,
+        disc_num_layers: lossconfig.discNumLayers,
+        disc_ndf: lossconfig.discNdf,
+        disc_loss: lossconfig.discLoss,
+        codebook_weight: lossconfig.codebookWeight,
+        perceptual_weight: lossconfig.perceptualWeight,
       },
     },
   };

@@ -1,6 +1,5 @@
-// Python pickles by pickleparser, on streams that `checkPickle` has passed. The reader below hands it the
-// bytes, and mends what pickleparser 0.2 gets wrong: integers are signed and of any length, Python 2 strings
-// are bytes.
+// Reads Python pickles by pickleparser, after `checkPickle` has passed them. The reader below gives it the bytes, and
+// corrects what pickleparser 0.2 gets wrong: integers are signed and of any length, and Python 2 strings are bytes.
 import { Parser } from "pickleparser";
 import { checkPickle, opcode, PickleError } from "./pickle_check.ts";
 import { PickleGlobals, type TensorBuilder } from "./pickle_globals.ts";

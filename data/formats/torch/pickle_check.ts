@@ -3,7 +3,7 @@
 // pickletools.
 import { isPlainFunction } from "./pickle_globals.ts";
 
-/** A pickle that breaks the rules. `truncated` where more bytes might mend it. */
+/** A pickle that breaks the rules. `truncated` says that it might be sound with more bytes. */
 export class PickleError extends Error {
   readonly truncated: boolean;
 

@@ -132,7 +132,7 @@ function bigEndian(source: RandomAccess): FormatError {
   );
 }
 
-/** null, if `mayGrow`, where the bytes end before the pickle does. */
+/** With `mayGrow`, null if the bytes end before the pickle does. */
 function unpickle(
   source: RandomAccess,
   bytes: Uint8Array,
@@ -145,8 +145,7 @@ function unpickle(
   } catch (error) {
     if (mayGrow && error instanceof PickleError && error.truncated) return null;
     if (error instanceof FormatError) throw error;
-    // whatever pickleparser throws comes from what the file says: calls of what is no function, lists that
-    // are none
+    // whatever pickleparser throws comes from the file: calls of what is no function, lists that are none
     const reason = error instanceof Error ? error.message : String(error);
     throw new FormatError(
       source.path,
@@ -167,10 +166,7 @@ export function isTorchLegacy(head: Uint8Array): boolean {
 
 const nothing: PickleContext = { persistent: () => null, tensor: () => null };
 
-/**
- * Pickles one after another; how long each is shows only while it is read, so the bytes are fetched as
- * needed.
- */
+/** Pickles one after another. The length of each is known only once it is read, so bytes are fetched as needed. */
 class PickleSequence {
   readonly source: RandomAccess;
 
@@ -218,7 +214,7 @@ class PickleSequence {
 export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
   const { path } = source;
   const pickles = new PickleSequence(source);
-  await pickles.next(nothing); // the magic number, known already
+  await pickles.next(nothing); // the magic number, which was checked already
   const version = await pickles.next(nothing);
   if (version !== 1001) {
     throw new FormatError(path, `corrupt: torch file version ${String(version)}, not 1001`);

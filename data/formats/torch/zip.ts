@@ -211,7 +211,7 @@ export async function readEntry(source: RandomAccess, entry: ZipEntry, limit: nu
     const unpacked = inflateSync(bytes, { out: new Uint8Array(byteLength + 1) });
     if (unpacked.length === byteLength) return unpacked;
   } catch {
-    // told below
+    // reported below
   }
   throw new FormatError(
     source.path,

@@ -1,7 +1,7 @@
 // ZIP archives as torch.save makes them (APPNOTE 6.3, with zip64 end records): entries stored, their contents
 // at multiples of 64 bytes, so that whoever maps the file finds its tensors aligned.
-import type { FileHandle } from "node:fs/promises";
-import { crc32 } from "node:zlib";
+import type { Sink } from "../sink.ts";
+import { crc32 } from "./crc32.ts";
 
 const alignment = 64;
 const unused32 = 0xffffffff;
@@ -29,21 +29,21 @@ function fields(...values: readonly (readonly [value: number, bytes: 2 | 4 | 8])
 /**
  * Writes an archive front to back.
  * @example
- * const zip = new ZipWriter(file);
+ * const zip = new ZipWriter(sink);
  * await zip.add("archive/version", [new TextEncoder().encode("3\n")]);
  * await zip.finish();
  */
 export class ZipWriter {
-  readonly #file: FileHandle;
+  readonly #sink: Sink;
   readonly #entries: Entry[] = [];
   #at = 0;
 
-  constructor(file: FileHandle) {
-    this.#file = file;
+  constructor(sink: Sink) {
+    this.#sink = sink;
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    await this.#file.writeFile(bytes);
+    await this.#sink.write(bytes);
     this.#at += bytes.length;
   }
 

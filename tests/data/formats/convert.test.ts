@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { runCommandLine } from "../../../cli/program.ts";
 import { lightningRoot, vqModelArguments } from "../../../data/formats/torch/lightning.ts";
 import {
+  configOf,
   convertCheckpoint,
   type ConvertOptions,
   formatReport,
@@ -20,11 +21,10 @@ import {
   trainingState,
   Tuple,
   unwrapOmegaconf,
+  writeCartoonFaces,
   writeTorch,
-} from "../../../data/formats/index.ts";
-import { writeCartoonFaces } from "../../../data/index.ts";
+} from "../../../data/index.ts";
 import { preset, VQGAN } from "../../../nn/index.ts";
-import { configOf } from "../../../nn/load.ts";
 import { asyncScope, tensor } from "../../../src/index.ts";
 import {
   beginRun,
@@ -49,7 +49,7 @@ async function convert(from: string, name: string, options: Partial<ConvertOptio
   await mkdir(dirname(join(folder, name)), { recursive: true });
   return await withFile(
     from,
-    (file) => convertCheckpoint(file, join(folder, name), { config: configOf(file), ...options }),
+    (file) => convertCheckpoint(file, join(folder, name), { config: configOf(file).config, ...options }),
   );
 }
 
@@ -97,7 +97,7 @@ async function asLightning(
 ): Promise<string> {
   const path = join(folder, name);
   await withFile(original, async (file) => {
-    const config = configOf(file);
+    const { config } = configOf(file);
     const tensors = [...file.tensors].filter(([key]) => !key.startsWith("optimizer."))
       .map(([name, t]) => toWrite(name, t));
     const training = await trainingState(file);
@@ -180,7 +180,7 @@ describe("a whole checkpoint", () => {
         ...file.tensors.get("encoder.conv_in.bias")!,
         read: () => Promise.reject(new Error("the disk is on fire")),
       });
-      return convertCheckpoint(file, path, { config: configOf(file) });
+      return convertCheckpoint(file, path, { config: configOf(file).config });
     });
     await expect(failing).rejects.toThrow();
     expect((await stat(path)).size).toBe(size);
@@ -199,7 +199,7 @@ describe("a whole checkpoint", () => {
   });
 
   test("by Lightning of something else is converted by its tensors", async () => {
-    const from = fileURLToPath(new URL("fixtures/micro_pl140_omegaconf_legacy.ckpt", import.meta.url));
+    const from = fileURLToPath(new URL("../../fixtures/micro_pl140_omegaconf_legacy.ckpt", import.meta.url));
     const to = join(folder, "other.ckpt");
     expect(await runCommandLine(["convert", from, to])).toBe(0);
     await withFile(to, async ({ tensors, root }) => {

@@ -15,12 +15,12 @@ import {
   type TensorToWrite,
   toWrite,
   writeFlax,
-} from "../../../data/formats/index.ts";
+} from "../../../data/index.ts";
 import { VQGAN } from "../../../nn/vqgan.ts";
 import { tensor } from "../../../src/index.ts";
 import { fillState, golden, maxError, picture, tinyConfig, toNCHW } from "../../support/fill.ts";
 
-const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url));
 
 let folder = "";
 beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "tessera-flax-"))));
@@ -74,13 +74,13 @@ describe("there and back", () => {
     const file = await openCheckpoint(original);
     const path = join(folder, "again.msgpack");
     const tensors = [...file.tensors].map(([name, t]) => toWrite(name, t));
-    await writeFlax(path, tensors, guessConfig(tinyGuess()));
+    await writeFlax(path, tensors, guessConfig({ tensors: tinyShapes() }).config);
     await file.close();
     expect(await readFile(path)).toEqual(await readFile(original));
   });
 
   /** Shapes of the tiny model, since the fixture holds a few tensors only. */
-  function tinyGuess() {
+  function tinyShapes() {
     const { model } = tinyModel();
     const shapes = new Map([...model.stateDict()].map(([key, t]) => [key, { shape: t.shape }]));
     model.dispose();
@@ -93,8 +93,8 @@ describe("there and back", () => {
     await mkdir(path);
     const weights = join(path, "flax_model.msgpack");
     const shapes = new Map([...model.stateDict()].map(([key, t]) => [key, { shape: t.shape }]));
-    const guess = guessConfig(shapes);
-    await writeFlax(weights, tensors(), { ...guess, ddconfig: tinyConfig.ddconfig });
+    const { config } = guessConfig({ tensors: shapes });
+    await writeFlax(weights, tensors(), { ...config, ddconfig: tinyConfig.ddconfig });
     const images = tensor(picture("x0", [2, 3, 32, 32]), [2, 32, 32, 3]);
     const wanted = await model.reconstruct(images).floats();
     for (const source of [path, weights]) {
@@ -113,7 +113,7 @@ describe("there and back", () => {
     const { model, tensors } = tinyModel();
     const path = join(folder, "legacy");
     await mkdir(path);
-    await writeFlax(join(path, "flax_model.msgpack"), tensors(), { ...tinyConfig, lossconfig: {} });
+    await writeFlax(join(path, "flax_model.msgpack"), tensors(), tinyConfig);
     const copy = await VQGAN.load(path, { config: { attentionOrder: "vqgan-jax-legacy" } });
     const { forward, jax_legacy_attention: wanted } = golden<Legacy>("tiny_forward");
     const encoded = copy.encode(tensor(picture("x0", [2, 3, 32, 32]), [2, 32, 32, 3]));
@@ -128,8 +128,8 @@ describe("there and back", () => {
   test("in chunks", async () => {
     const { model, tensors } = tinyModel();
     const [whole, cut] = [join(folder, "whole.msgpack"), join(folder, "cut.msgpack")];
-    await writeFlax(whole, tensors(), { ...tinyConfig, lossconfig: {} });
-    await writeFlax(cut, tensors(), { ...tinyConfig, lossconfig: {} }, 1000);
+    await writeFlax(whole, tensors(), tinyConfig);
+    await writeFlax(cut, tensors(), tinyConfig, 1000);
     const [a, b] = [await openCheckpoint(whole), await openCheckpoint(cut)];
     expect(b.byteLength).toBeGreaterThan(a.byteLength + 1000);
     for (const [key, t] of a.tensors) {
@@ -143,7 +143,7 @@ describe("there and back", () => {
   test("bfloat16", async () => {
     const { model, tensors } = tinyModel();
     const path = join(folder, "brain.msgpack");
-    await writeFlax(path, tensors("bf16"), { ...tinyConfig, lossconfig: {} });
+    await writeFlax(path, tensors("bf16"), tinyConfig);
     const file = await openCheckpoint(path);
     const key = "decoder.conv_in.weight";
     expect(file.tensors.get(key)?.dtype).toBe("bf16");
@@ -161,7 +161,7 @@ describe("there and back", () => {
     const path = join(folder, "other");
     await mkdir(path);
     await writeFile(join(path, "config.json"), '{"name":"mine"}');
-    const writing = writeFlax(join(path, "flax_model.msgpack"), tensors(), { ...tinyConfig, lossconfig: {} });
+    const writing = writeFlax(join(path, "flax_model.msgpack"), tensors(), tinyConfig);
     await expect(writing).rejects.toThrow("belongs to something else");
     expect(await readFile(join(path, "config.json"), "utf8")).toBe('{"name":"mine"}');
     model.dispose();

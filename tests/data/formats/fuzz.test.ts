@@ -17,7 +17,7 @@ import {
   unwrapOmegaconf,
   writeSafetensors,
   writeTorch,
-} from "../../../data/formats/index.ts";
+} from "../../../data/index.ts";
 import { mutate, mutationRandom } from "../../support/mutations.ts";
 
 const mutations = Number(process.env.TESSERA_FUZZ ?? 150);
@@ -50,7 +50,8 @@ await writeTorch(
   new Map([["state_dict", new Map(tensors.map((tensor) => [tensor.name, tensor]))]]),
 );
 
-const fixture = (name: string) => new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url)));
+const fixture = (name: string) =>
+  new Uint8Array(readFileSync(new URL(`../../fixtures/${name}`, import.meta.url)));
 const files: [string, Uint8Array][] = [
   ...["misc", "pl108", "pl140_omegaconf"].flatMap((name) =>
     ["zip", "legacy"].map((kind) => `micro_${name}_${kind}.ckpt`)

@@ -12,7 +12,7 @@ import {
   PickleObject,
   readCheckpoint,
   unwrapOmegaconf,
-} from "../../../data/formats/index.ts";
+} from "../../../data/index.ts";
 import {
   Call,
   floatBytes,
@@ -29,7 +29,7 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 
 const fixtures = ["misc", "pl108", "pl140_omegaconf"].flatMap((name) =>
   ["zip", "legacy"].map((kind) => {
-    const path = new URL(`fixtures/micro_${name}_${kind}.ckpt`, import.meta.url);
+    const path = new URL(`../../fixtures/micro_${name}_${kind}.ckpt`, import.meta.url);
     return { name: `${name} ${kind}`, bytes: new Uint8Array(readFileSync(path)) };
   })
 );

@@ -5,17 +5,16 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
+import { readImage, savePng } from "../../../data/pictures/images.ts";
 import {
   cropOffset,
   flipPicture,
   type Picture,
-  readImage,
   resizedDimensions,
-  savePng,
   toFloats,
   toPictures,
   toPixels,
-} from "../../../data/pictures/images.ts";
+} from "../../../data/pictures/picture.ts";
 import { codeColor, grid, sideBySide, tokenGrid } from "../../../data/figures/sheets.ts";
 
 let folder = "";

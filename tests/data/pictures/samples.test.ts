@@ -3,8 +3,14 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FormatError, memorySource } from "../../../data/formats/index.ts";
-import { eachSample, readAhead, type Sample, writeCartoonFaces } from "../../../data/index.ts";
+import {
+  eachSample,
+  FormatError,
+  memorySource,
+  readAhead,
+  type Sample,
+  writeCartoonFaces,
+} from "../../../data/index.ts";
 import { tarMembers } from "../../../data/files/tar.ts";
 import { pax, tar, type TarEntry } from "../../support/tarfile.ts";
 

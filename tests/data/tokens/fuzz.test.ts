@@ -5,9 +5,15 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { FormatError, memorySource } from "../../../data/formats/index.ts";
 import { tarMembers } from "../../../data/files/tar.ts";
-import { openTokens, type TokenHeader, type TokenRecord, TokenWriter } from "../../../data/tokens/index.ts";
+import {
+  FormatError,
+  memorySource,
+  openTokens,
+  type TokenHeader,
+  type TokenRecord,
+  TokenWriter,
+} from "../../../data/index.ts";
 import { mutate, mutationRandom } from "../../support/mutations.ts";
 import { pax, tar } from "../../support/tarfile.ts";
 

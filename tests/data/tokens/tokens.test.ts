@@ -5,8 +5,8 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ByteWriter, parquetWrite } from "hyparquet-writer";
-import { FormatError } from "../../../data/formats/index.ts";
 import {
+  FormatError,
   openTokens,
   type OpenTokensOptions,
   type TokenHeader,

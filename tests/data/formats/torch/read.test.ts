@@ -15,7 +15,7 @@ import {
   readCheckpoint,
   type StoredTensor,
   unwrapOmegaconf,
-} from "../../../../data/formats/index.ts";
+} from "../../../../data/index.ts";
 import { withFile } from "../../../support/helpers.ts";
 import {
   Call,
@@ -29,7 +29,7 @@ import {
 } from "../../../support/torchfile.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const fixture = (name: string) => join(here, "fixtures", name);
+const fixture = (name: string) => join(here, "../../../fixtures", name);
 
 async function numbers(t: StoredTensor | undefined): Promise<number[]> {
   return Array.from(await t!.read(), Number);
@@ -253,7 +253,7 @@ describe("files made by hand", () => {
   });
 });
 
-const torchFiles = join(here, "..", "..", "shared", "torchfiles");
+const torchFiles = join(here, "../../../../../shared/torchfiles");
 
 interface ExpectedFile {
   format: "zip" | "legacy";

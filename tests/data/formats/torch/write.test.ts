@@ -4,13 +4,7 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  OrderedDict,
-  tamingOrder,
-  Tuple,
-  unwrapOmegaconf,
-  writeTorch,
-} from "../../../../data/formats/index.ts";
+import { OrderedDict, tamingOrder, Tuple, unwrapOmegaconf, writeTorch } from "../../../../data/index.ts";
 import { withFile } from "../../../support/helpers.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "tessera-torch-"));
@@ -85,7 +79,7 @@ describe("torch files", () => {
 });
 
 test("taming's order of the published model's 392 tensors, from any order", () => {
-  const text = readFileSync(new URL("fixtures/f16_16384_keys.tsv", import.meta.url), "utf8");
+  const text = readFileSync(new URL("../../../fixtures/f16_16384_keys.tsv", import.meta.url), "utf8");
   const keys = text.trim().split("\n").map((line) => line.split("\t")[0]);
   expect(tamingOrder(keys.toSorted())).toEqual(keys);
   expect(tamingOrder(keys.toReversed())).toEqual(keys);

@@ -1,14 +1,11 @@
-// Token files: .parquet, .jsonl and .tsv, written so that a kill loses nothing, and read in bounded memory.
+// Opening token files: .parquet, .jsonl and .tsv, read in bounded memory.
 import { openParquet } from "./parquet.ts";
 import type { OpenTokensOptions, TokenFile } from "./record.ts";
 import { openJsonLines, openTsv } from "./text.ts";
 import { tokenFormat } from "./writer.ts";
 
-export type { OpenTokensOptions, TokenFile, TokenHeader, TokenRecord } from "./record.ts";
-export { TokenWriter } from "./writer.ts";
-
 /**
- * Opens a token file by its ending, of Tessera or from elsewhere (DALL-E mini's are understood).
+ * Opens a token file by Tessera or by others (DALL-E mini's are understood). Its ending says which format it has.
  * @throws FormatError if it is missing, has another ending, or is not what the ending says.
  * @example
  * const { header, records } = await openTokens("tokens.parquet");

@@ -1,0 +1,171 @@
+/**
+ * What runs anywhere, in a web page too: no disk, no process, no native package, and nothing that is not needed at once.
+ * Checkpoints come as bytes or Blobs, pictures as pixels. `mod.ts` has all of this and the disk.
+ *
+ * @example Tokens of a picture in a page
+ * ```ts
+ * import { asyncScope, tensor, toFloats, VQGAN } from "@tessera/vqgan/core";
+ *
+ * const model = await VQGAN.load(await (await fetch("faces.safetensors")).blob());
+ * await asyncScope(async () => {
+ *   const { indices } = model.encode(tensor(toFloats(pixels), [1, height, width, 3]));
+ *   console.log(await indices.ints());
+ * });
+ * ```
+ *
+ * @module
+ */
+
+/** Tensors [.., H, W, C] with numpy's broadcasting, and the scopes that free them. */
+export {
+  asyncScope,
+  type DType,
+  full,
+  keep,
+  memory,
+  ones,
+  resetPeakBytes,
+  scope,
+  type Shape,
+  Tensor,
+  tensor,
+  type TypedArray,
+  zeros,
+} from "./src/index.ts";
+
+/** Gradients: into `.grad` of leaves, or of chosen outputs with respect to chosen inputs. */
+export { backward, checkpoint, grad, isGradEnabled, noGrad } from "./src/index.ts";
+
+/** Operations as functions; most are methods of Tensor too. */
+export {
+  abs,
+  add,
+  attention,
+  batchNorm,
+  cast,
+  clamp,
+  concat,
+  conv2d,
+  div,
+  dropout,
+  embedding,
+  exp,
+  expand,
+  groupNorm,
+  leakyRelu,
+  log,
+  lpipsDistance,
+  matmul,
+  maximum,
+  maxPool2d,
+  mean,
+  minimum,
+  mul,
+  nearestCode,
+  neg,
+  permute,
+  relu,
+  reshape,
+  sigmoid,
+  slice,
+  softmax,
+  softplus,
+  sqrt,
+  square,
+  sub,
+  sum,
+  swish,
+  tanh,
+} from "./src/ops/index.ts";
+
+/** Random numbers that depend on seed and position alone, and the device that computes. */
+export { currentBackend, device, type DeviceName, Random, type RandomState } from "./src/index.ts";
+
+/** The model and its parts, under taming's names. */
+export {
+  CodebookUsage,
+  Decoder,
+  type DistanceOptions,
+  Encoder,
+  type Forward,
+  type Half,
+  Layer,
+  LPIPS,
+  Module,
+  NLayerDiscriminator,
+  type Quantized,
+  VectorQuantizer,
+  VQGAN,
+  type VQGANOptions,
+  VQLPIPSWithDiscriminator,
+} from "./nn/index.ts";
+
+/** What a model is made of, and what of it a checkpoint lets one guess. */
+export {
+  type AttentionOrder,
+  type DDConfig,
+  factorOf,
+  type LossConfig,
+  preset,
+  type PresetName,
+  type VQModelConfig,
+  type VQModelOverrides,
+  withOverrides,
+} from "./data/formats/config.ts";
+export { type ConfigGuess, type Guessable, guessConfig } from "./data/formats/guess.ts";
+
+/** Weights into models, with an account of what a file had. */
+export {
+  type LoadedVQGAN,
+  type LoadOptions,
+  loadPerceptual,
+  type LoadReport,
+  loadVQGAN,
+  type PerceptualFiles,
+} from "./nn/index.ts";
+
+/** The losses of a training step, one network at a time. */
+export {
+  discriminatorStep,
+  type GeneratorStep,
+  generatorStep,
+  type Logs,
+  type StepOptions,
+  validationStep,
+} from "./nn/index.ts";
+
+/** Training without a run folder: both networks with their optimizers, and what is measured. */
+export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";
+export { DeadCodeRestart } from "./train/codebook.ts";
+export { psnr, ssim } from "./train/metrics.ts";
+export { learningRate, type Schedule } from "./train/schedule.ts";
+export { type StepResult, Trainer, type TrainerOptions } from "./train/trainer.ts";
+
+/** Checkpoints from bytes: torch, safetensors and Flax, opened without executing or loading anything. */
+export type { CheckpointFile } from "./data/formats/file.ts";
+export { formatReport, formatTensors, inspect, type InspectReport } from "./data/formats/inspect.ts";
+export type { CheckpointSource } from "./data/formats/opener.ts";
+export { readCheckpoint } from "./data/formats/read.ts";
+export { blobSource, FormatError, memorySource, type RandomAccess } from "./data/formats/source.ts";
+export type { StoredDType, StoredTensor } from "./data/formats/stored_tensor.ts";
+export { type TrainingState, trainingState } from "./data/formats/training.ts";
+
+/** Checkpoints written wherever a sink takes their bytes. */
+export { writeFlaxTo } from "./data/formats/flax/write.ts";
+export { writeSafetensorsTo } from "./data/formats/safetensors.ts";
+export type { Sink } from "./data/formats/sink.ts";
+export { OrderedDict, type Pickleable, Tuple } from "./data/formats/torch/pickle_write.ts";
+export { writeTorchTo } from "./data/formats/torch/write.ts";
+export type { TensorToWrite } from "./data/formats/values.ts";
+
+/** Pictures as pixels, and cartoon faces to try things with, as SVG. */
+export { cartoonFaceSvg, cartoonViewBox } from "./data/figures/cartoon_svg.ts";
+export {
+  cropPicture,
+  flipPicture,
+  type Picture,
+  type PixelRange,
+  toFloats,
+  toPictures,
+  toPixels,
+} from "./data/pictures/picture.ts";

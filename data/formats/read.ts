@@ -1,0 +1,86 @@
+// Which format a checkpoint has: torch (both layouts), safetensors and Flax are told apart by their first bytes and never
+// by their name.
+import type { CheckpointFile } from "./file.ts";
+import { isFlax, readFlax } from "./flax/read.ts";
+import { isSafetensors, readSafetensors } from "./safetensors.ts";
+import { FormatError, type RandomAccess, readRange } from "./source.ts";
+import { metadataKey } from "./torch/lightning.ts";
+import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch/read.ts";
+import { stateDictOf } from "./torch/unwrap.ts";
+
+/**
+ * Reads a checkpoint's structure from bytes, wherever they are; its tensors are not read until they are asked for. Closes
+ * the source if it throws.
+ * @throws FormatError in one line if the bytes are cut off, damaged, or something else.
+ */
+export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFile> {
+  try {
+    const format = await sniff(source);
+    const common = { format, path: source.path, byteLength: source.byteLength, close: () => source.close() };
+    if (format === "safetensors") {
+      const { tensors, metadata } = await readSafetensors(source);
+      return { ...common, tensors, root: tensors, metadata };
+    }
+    if (format === "flax") {
+      return { ...common, tensors: await readFlax(source), root: new Map(), metadata: {} };
+    }
+    const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
+    return { ...common, tensors: stateDictOf(root), root, metadata: metadataIn(root) };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+function metadataIn(root: unknown): Record<string, string> {
+  const kept = root instanceof Map ? root.get(metadataKey) : null;
+  if (!(kept instanceof Map)) return {};
+  return Object.fromEntries(
+    [...kept].filter(([key, text]) => typeof key === "string" && typeof text === "string"),
+  );
+}
+
+async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
+  const { path, byteLength } = source;
+  if (byteLength === 0) throw new FormatError(path, "the file is empty");
+  const head = await readRange(source, 0, Math.min(byteLength, 512), "the first bytes");
+  const text = new TextDecoder().decode(head);
+  if (text.startsWith("PK\x03\x04")) return "torch-zip";
+  if (isTorchLegacy(head)) return "torch-legacy";
+  if (isSafetensors(head, byteLength)) return "safetensors";
+  if (isFlax(head)) return "flax";
+  if (/^\s*(<!doctype|<html|<\?xml|<head)/i.test(text)) {
+    throw new FormatError(
+      path,
+      "this is a web page (HTML), not a checkpoint: the download gave a login or error page",
+      "open the link in a browser and see what it says",
+    );
+  }
+  if (text.startsWith("version https://git-lfs")) {
+    throw new FormatError(
+      path,
+      "this is a git-lfs pointer, the file itself was not fetched",
+      "run: git lfs pull",
+    );
+  }
+  if (head[0] === 0x1f && head[1] === 0x8b) {
+    throw new FormatError(path, "this is packed by gzip", "unpack it with gunzip");
+  }
+  if (new TextDecoder().decode(head.subarray(257, 262)) === "ustar") {
+    throw new FormatError(path, "this is a tar archive", "unpack it, and give the checkpoint inside");
+  }
+  if (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) {
+    throw new FormatError(
+      path,
+      "this is a bare Python pickle, not from torch.save",
+      "save it with torch.save",
+    );
+  }
+  throw new FormatError(
+    path,
+    `this is neither a torch, a safetensors nor a Flax file (it starts with the bytes ${
+      [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
+    })`,
+    "check that it is the right file and was downloaded whole",
+  );
+}

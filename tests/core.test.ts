@@ -1,0 +1,111 @@
+// What a page imports: nothing that core.ts reaches needs a disk, a process or a native package, and it is enough to load a
+// model from bytes and to use it.
+import { describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import * as core from "../core.ts";
+import * as full from "../mod.ts";
+import { drawn } from "./support/helpers.ts";
+import { importsOf } from "./support/imports.ts";
+
+/** All that a file loads when it is imported, and who asks for it: files of the project, and packages. */
+function loadedBy(entry: string): Map<string, string> {
+  const found = new Map<string, string>([[entry, ""]]);
+  for (const [file] of found) { // entries that are added on the way are visited too
+    if (!file.endsWith(".ts")) continue;
+    for (const to of importsOf(file, "static")) if (!found.has(to)) found.set(to, file);
+  }
+  return found;
+}
+
+describe("core.ts", () => {
+  test("loads three packages that run anywhere, and nothing of the disk", () => {
+    const loaded = loadedBy("core.ts");
+    expect(loaded.size).toBeGreaterThan(80);
+    const packages = [...loaded].filter(([name]) => !name.endsWith(".ts"));
+    expect(packages.map(([name]) => name).sort()).toEqual(["facesjs", "fflate", "pickleparser"]);
+    expect([...loaded.keys()].filter((file) => file.startsWith("data/files/"))).toEqual([]);
+    // the walk itself: what mod.ts loads has the disk in it
+    const all = loadedBy("mod.ts");
+    for (const name of ["node:fs/promises", "sharp", "hyparquet", "data/files/open.ts"]) {
+      expect(all.has(name)).toBe(true);
+    }
+  });
+
+  test("has no name that mod.ts lacks", () => {
+    for (const [name, value] of Object.entries(core)) {
+      expect([name, (full as Record<string, unknown>)[name] === value]).toEqual([name, true]);
+    }
+  });
+
+  test("loads a model from bytes, a buffer, a Blob or a file that is open, with the same bits", async () => {
+    const bytes = new Uint8Array(readFileSync(new URL("../models/faces.safetensors", import.meta.url)));
+    const blob = new Blob([bytes]), named = new File([bytes], "faces.safetensors");
+    const file = await core.readCheckpoint(core.memorySource("faces", bytes));
+    const images = drawn("core", [1, 32, 32, 3]);
+    let wanted: Int32Array | null = null;
+    for (const source of [bytes, bytes.buffer, blob, named, file]) {
+      const { model, assumed } = await core.loadVQGAN(source);
+      expect([model.config.nEmbed, assumed]).toEqual([2048, []]);
+      const { indices } = model.encode(images);
+      const tokens = await indices.ints();
+      expect(tokens.length).toBe(16);
+      expect(tokens).toEqual(wanted ??= tokens);
+      indices.dispose();
+      model.dispose();
+    }
+    // a file that was open stays open
+    expect((await file.tensors.get("quant_conv.bias")!.read()).length).toBe(16);
+    await file.close();
+    const { path, format } = await core.inspect(named);
+    expect([path, format]).toEqual(["faces.safetensors", "safetensors"]);
+    await expect(core.VQGAN.load(new Blob(["<html>"]))).rejects.toThrow("(Blob): this is a web page (HTML)");
+    await expect(core.VQGAN.load(new Uint8Array(0))).rejects.toThrow("(bytes): the file is empty");
+  });
+
+  test("a Blob is read by range, and says when it cannot be", async () => {
+    const source = core.blobSource("some.bin", new Blob([Uint8Array.of(1, 2, 3, 4, 5)]));
+    const target = new Uint8Array(3);
+    await source.readInto(target, 1);
+    expect([...target]).toEqual([2, 3, 4]);
+    await expect(source.readInto(target, 3)).rejects.toThrow("needs 3 bytes at byte 3, the file has 5");
+    const gone = { size: 5, slice: () => ({ arrayBuffer: () => Promise.reject(new Error("NotReadable")) }) };
+    await expect(core.blobSource("gone.bin", gone as unknown as Blob).readInto(target, 0)).rejects.toThrow(
+      /^gone\.bin: bytes from 0 on cannot be read .*NotReadable.*; choose the file again$/,
+    );
+  });
+
+  test("a path is refused with what to import instead", () => {
+    // in a process of its own, since this one has imported mod.ts
+    const script = fileURLToPath(new URL("./support/core_path.ts", import.meta.url));
+    const words = process.versions.bun ? [script] : ["run", "-A", "--no-check", script];
+    const out = execFileSync(process.execPath, words, { encoding: "utf8" });
+    const lines = JSON.parse(out) as string[];
+    const rest =
+      ': a path ("last.ckpt") needs the full package: import from "@tessera/vqgan" (mod.ts) instead ' +
+      'of "@tessera/vqgan/core" (core.ts), or give bytes or a Blob';
+    expect(lines).toEqual(["VQGAN.load", "loadPerceptual", "inspect"].map((who) => who + rest));
+  });
+
+  test("writes checkpoints into a sink, and reads them again", async () => {
+    const pieces: Uint8Array[] = [];
+    const sink: core.Sink = { write: (bytes) => Promise.resolve(void pieces.push(bytes.slice())) };
+    const values = new Float32Array([1, 2, 3]);
+    const bias = { name: "encoder.conv_in.bias", shape: [3], dtype: "f32", data: () => values } as const;
+    for (
+      const write of [
+        () => core.writeSafetensorsTo(sink, [bias], { note: "x" }),
+        () => core.writeTorchTo(sink, new Map([["state_dict", new core.OrderedDict([[bias.name, bias]])]])),
+        () => core.writeFlaxTo(sink, [bias]),
+      ]
+    ) {
+      pieces.length = 0;
+      await write();
+      const file = await core.readCheckpoint(core.blobSource("written", new Blob(pieces as BlobPart[])));
+      expect(await file.tensors.get(bias.name)!.read()).toEqual(values);
+      await file.close();
+    }
+  });
+});
