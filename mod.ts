@@ -198,15 +198,13 @@ export {
   toPixels,
 } from "./data/index.ts";
 
-/** Sets of pictures in seeded, resumable batches; cartoon faces to try things with; a progress line. */
+/** Sets of pictures in seeded, resumable batches, and cartoon faces to try things with. */
 export {
   type Batch,
   type DatasetOptions,
   drawCartoonFace,
   ImageDataset,
   listImages,
-  Progress,
-  type ProgressOptions,
   Sampler,
   type SamplerState,
   writeCartoonFaces,

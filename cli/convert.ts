@@ -1,18 +1,19 @@
-// tessera convert: any checkpoint into any other format, whole or what is needed of it.
+// tessera convert: writes a checkpoint in another format, whole or in part.
 import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
 import {
   type CheckpointFile,
   convertCheckpoint,
   formatByName,
+  formatBytes,
   guessLoss,
   isAutoencoder,
   openCheckpoint,
   trainingState,
 } from "../data/formats/index.ts";
 import { configOf } from "../nn/load.ts";
-import { bytesProgress } from "./bytes.ts";
-import { formatBytes, UsageError } from "./options.ts";
+import { bytesProgress } from "./progress.ts";
+import { UsageError } from "./options.ts";
 
 interface Flags {
   readonly strip?: boolean;
@@ -89,7 +90,7 @@ function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
   return (key) => kept.some(([, isPart]) => isPart(key));
 }
 
-/** taming builds LPIPS on VGG16, and its --resume wants every tensor to fit. */
+/** Warns of files that taming cannot resume: its LPIPS is on VGG16, and its --resume needs every tensor to fit. */
 function warnOfTaming(file: CheckpointFile): void {
   const { perceptualNet } = guessLoss(file.tensors);
   if (perceptualNet === "vgg") return;
@@ -102,7 +103,7 @@ function warnOfTaming(file: CheckpointFile): void {
   );
 }
 
-/** null for files of something else, whose tensors can be converted all the same. */
+/** The model's config, or null if the file holds another kind of model, whose tensors can be converted all the same. */
 function configOrNull(file: CheckpointFile): ReturnType<typeof configOf> | null {
   try {
     return configOf(file);

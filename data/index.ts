@@ -5,7 +5,6 @@ export * from "./pictures/images.ts";
 export * from "./pictures/list.ts";
 export * from "./figures/sheets.ts";
 export * from "./figures/plot.ts";
-export * from "../cli/progress.ts";
 export * from "./pictures/samples.ts";
 export * from "./pictures/sampler.ts";
 export * from "./figures/svg.ts";

@@ -3,7 +3,7 @@ export { convertCheckpoint, type ConvertOptions, formatByName, type WrittenForma
 export { writeFlax } from "./flax/write.ts";
 export { type ArchitectureGuess, guessConfig, guessLoss } from "./guess.ts";
 export { hashFile } from "../files/hash.ts";
-export { formatReport, formatTensors, inspect, type InspectReport } from "./inspect.ts";
+export { formatBytes, formatReport, formatTensors, inspect, type InspectReport } from "./inspect.ts";
 export { isPickleClass, type PickleClass, PickleObject } from "./torch/pickle_globals.ts";
 export { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 export { writeSafetensors } from "./safetensors.ts";

@@ -207,7 +207,8 @@ function warningsFor(file: CheckpointFile, guess: ArchitectureGuess | null): str
 
 const units = ["B", "kB", "MB", "GB", "TB"] as const;
 
-function formatBytes(bytes: number): string {
+/** 4.2 MB from bytes. */
+export function formatBytes(bytes: number): string {
   const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
   return `${power === 0 ? bytes : (bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
 }
