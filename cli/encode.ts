@@ -159,8 +159,8 @@ function shardPath({ out, shard }: Flags): string {
 }
 
 /**
- * The samples of one part, chosen by the hash of their names rather than by their order, so that pictures that are added
- * later do not move others to another part.
+ * The samples of one part, chosen by the hash of their names rather than by their order, so that pictures that are
+ * added later do not move others to another part.
  */
 async function* partOf(samples: AsyncIterable<Sample>, shard?: Shard): AsyncGenerator<Sample> {
   for await (const sample of samples) {

@@ -108,8 +108,8 @@ export function preprocessing(
 }
 
 /**
- * Yields pictures in batches of equal shape. They are read ahead so that the model need not wait. Pictures that cannot be
- * read are reported and left out. The tensor of a batch, [B, H, W, 3], is freed when the next batch is asked for.
+ * Yields pictures in batches of equal shape. They are read ahead so that the model need not wait. Pictures that cannot
+ * be read are reported and left out. The tensor of a batch, [B, H, W, 3], is freed when the next batch is asked for.
  * @throws at the end if there were pictures and none could be read.
  */
 export async function* eachBatch(

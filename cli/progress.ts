@@ -129,7 +129,7 @@ export class Progress {
     const share = total > 0 ? Math.max(0, Math.min(1, this.#done / total)) : 1;
     const percent = `${String(Math.floor(share * 100)).padStart(3)}% `;
     const room = width - head.length - percent.length - tail.length - 3;
-    const cells = [30, 20, 10].find((cells) => cells <= room); // few sizes, so that the bar does not change its length all the time
+    const cells = [30, 20, 10].find((cells) => cells <= room); // few lengths, so that the bar looks steady
     const bar = this.#isLive && cells !== undefined ? `${drawBar(share, cells)} ` : "";
     return clip(head + percent + bar + tail, width);
   }
@@ -157,17 +157,11 @@ function drawBar(share: number, cells: number): string {
   return `▕${filled.padEnd(cells)}▏`;
 }
 
-/** A progress line in megabytes for reading or writing files. */
-export interface BytesProgress {
-  report(bytes: number, total: number): void;
-  finish(): void;
-}
-
 /**
- * Shows the bytes done of a total that the first report tells. Work that ends within a second shows nothing. The line
+ * A progress line in megabytes, for reading or writing a file. Work that ends within a second shows nothing. The line
  * goes to stderr, because stdout is for results.
  */
-export function bytesProgress(label: string): BytesProgress {
+export function bytesProgress(label: string): { report(bytes: number, total: number): void; finish(): void } {
   const megabytes = (bytes: number) => Math.round(bytes / 1e6);
   const startTime = performance.now();
   let line: Progress | null = null;

@@ -16,7 +16,7 @@ export function dalleMiniOption(description: string): Option {
 export const dalleMiniBos = 16384;
 
 /**
- * The SHA-256 of the autoencoder's weights: of the key, shape and f32 values of each tensor, in the order of their keys.
+ * The SHA-256 of the autoencoder's weights: of the key, shape and f32 values of each tensor, in the order of the keys.
  * The weights are read from the file, because the model in memory may be only one half of it.
  */
 async function hashWeights(path: string): Promise<string> {

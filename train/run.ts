@@ -25,7 +25,7 @@ export interface Run {
   readonly restarts: DeadCodeRestart | null;
   readonly best: RunState["best"];
   readonly epoch: number;
-  /** Whether the run has not been trained yet. Then `train` first sets a new model's codebook and saves the first pictures. */
+  /** Whether the run has not been trained yet; `train` then sets a new model's codebook and saves the first pictures. */
   readonly isNew: boolean;
   /** What was found, for the user to read. */
   readonly notes: readonly string[];
@@ -34,8 +34,8 @@ export interface Run {
 /** What a new run is made of. */
 export interface NewRun {
   /**
-   * A checkpoint to start from, or the config of a new model. With `goOn` the run continues the training in a checkpoint
-   * by Lightning, with its optimizers, step and epoch.
+   * A checkpoint to start from, or the config of a new model. With `goOn` the run continues the training in a
+   * checkpoint by Lightning, with its optimizers, step and epoch.
    */
   readonly start:
     | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }

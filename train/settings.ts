@@ -26,7 +26,7 @@ export interface RunOptions {
   readonly decay: "constant" | "cosine";
   /** f16 needs a GPU that has it; see `setPrecision`. */
   readonly precision: Precision;
-  /** Whether the discriminator sees a reconstruction by the weights of after the autoencoder's update, as in taming. */
+  /** Whether the discriminator learns from the autoencoder that has just learnt, as in taming; see `TrainerOptions`. */
   readonly tamingExact: boolean;
   /** Whether LPIPS has dropout, as taming's had by accident. */
   readonly lpipsDropout: boolean;

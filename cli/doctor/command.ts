@@ -57,7 +57,7 @@ function processor(): Finding {
   return { name: "processor", found, advice: "training on one core is very slow" };
 }
 
-/** A module with a function that copies a byte to all lanes of a vector. It is valid only where there is 128-bit SIMD. */
+/** A module with a function that copies a byte to all lanes of a vector. Without 128-bit SIMD it is not valid. */
 const simdModule = Uint8Array.of(
   ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic and version
   ...[1, 5, 1, 0x60, 0, 1, 0x7b], // type: () -> v128

@@ -10,7 +10,7 @@ import { messageOf } from "../messages.ts";
 import type { Finding } from "./finding.ts";
 import { checkEngine } from "./known_convolution.ts";
 
-/** Bytes of the largest tensor in a training step of f16-16384 on one picture of 256x256, which a GPU must bind whole. */
+/** Bytes of the largest tensor in a training step of f16-16384 on one picture of 256x256; a GPU must bind it whole. */
 const wanted = 128 * 2 ** 20;
 
 export async function gpu(): Promise<Finding[]> {

@@ -169,7 +169,7 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   else console.log(describeOutcome(outcome));
 }
 
-/** Continues a run of Tessera's exactly, or begins a run with the weights and optimizers of a checkpoint by Lightning. */
+/** Continues a run of Tessera's exactly, or begins a run with weights and optimizers of a checkpoint by Lightning. */
 async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
   const path = await checkpointOf(runOrFile);
   const progress = await readProgress(path);

@@ -1,5 +1,5 @@
-// The settings of a run in taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. Where a config
-// leaves a setting out, the default of taming's class is used.
+// The settings of a run in taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. Where a
+// config leaves a setting out, the default of taming's class is used.
 import { type PresetName, type VQModelOverrides } from "../../nn/index.ts";
 import { joinSettings, type Setting, type Settings, type YamlFile } from "./yaml.ts";
 
@@ -176,42 +176,42 @@ function limit(n: number | null | undefined): number | null {
 
 /** A group of settings. It knows its path in the config, and which of its settings have not been read yet. */
 class Group {
-  readonly values: Settings;
   readonly path: string;
-
+  readonly #values: Settings;
   readonly #left: Set<string>;
 
   constructor(values: Settings, path: string) {
-    this.values = values;
+    this.#values = values;
     this.path = path;
     this.#left = new Set(values.keys());
   }
 
-  at(key: string): string {
+  #at(key: string): string {
     return this.path === "" ? key : `${this.path}.${key}`;
   }
 
+  /** Reads a setting of any kind. */
   take(key: string): Setting | undefined {
     this.#left.delete(key);
-    return this.values.get(key);
+    return this.#values.get(key);
   }
 
   #fail(key: string, value: Setting, wanted: string): never {
     const found = value instanceof Map ? "a group" : JSON.stringify(value);
-    throw new Error(`${this.at(key)} is ${found}, expected ${wanted}`);
+    throw new Error(`${this.#at(key)} is ${found}, expected ${wanted}`);
   }
 
   group(key: string): Group | null {
     const value = this.take(key) ?? null;
     if (value === null) return null;
     return value instanceof Map
-      ? new Group(value, this.at(key))
+      ? new Group(value, this.#at(key))
       : this.#fail(key, value, "a group of settings");
   }
 
   needed(key: string): Group {
     const group = this.group(key);
-    if (!group) throw new Error(`${this.at(key)} is missing`);
+    if (!group) throw new Error(`${this.#at(key)} is missing`);
     return group;
   }
 
@@ -222,7 +222,7 @@ class Group {
 
   needNumber(key: string): number {
     const value = this.number(key);
-    if (value === null) throw new Error(`${this.at(key)} is missing`);
+    if (value === null) throw new Error(`${this.#at(key)} is missing`);
     return value;
   }
 
@@ -247,7 +247,7 @@ class Group {
   target(known: readonly string[]): string {
     const target = this.text("target");
     if (target !== null && known.includes(target)) return target;
-    throw new Error(`${this.at("target")} is ${target ?? "missing"}; Tessera knows ${known.join(", ")}`);
+    throw new Error(`${this.#at("target")} is ${target ?? "missing"}; Tessera knows ${known.join(", ")}`);
   }
 
   /** Checks a setting that has only one possible value. */
@@ -265,9 +265,9 @@ class Group {
   done(): void {
     const [first] = this.#left;
     if (first === undefined) return;
-    const known = [...this.values.keys()].filter((key) => !this.#left.has(key));
+    const known = [...this.#values.keys()].filter((key) => !this.#left.has(key));
     throw new Error(
-      `${this.at(first)} is not known${known.length > 0 ? ` (beside it are ${known.join(", ")})` : ""}`,
+      `${this.#at(first)} is not known${known.length > 0 ? ` (beside it are ${known.join(", ")})` : ""}`,
     );
   }
 }
