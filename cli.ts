@@ -1,10 +1,10 @@
 #!/usr/bin/env -S deno run -A
-// The command `tessera`; its parts are in cli/.
+// The command `tessera`. Its parts are in cli/.
 import process from "node:process";
 import { runCommandLine } from "./cli/program.ts";
 
 process.stdout.on("error", (error: Error & { code?: string }) => {
   if (error.code !== "EPIPE") throw error;
-  process.exit(0); // the reader has seen enough, as `| head` does
+  process.exit(0); // the reader has closed the pipe, as `| head` does
 });
 process.exitCode = await runCommandLine(process.argv.slice(2));

@@ -1,4 +1,4 @@
-// tessera convert: any checkpoint into any other format, whole or what is needed of it.
+// tessera convert: writes a checkpoint in another format, whole or in part.
 import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
 import {
@@ -13,7 +13,7 @@ import {
   trainingState,
   type VQModelConfig,
 } from "../data/index.ts";
-import { bytesProgress } from "./bytes.ts";
+import { bytesProgress } from "./progress.ts";
 import { UsageError } from "./options.ts";
 
 interface Flags {
@@ -91,7 +91,7 @@ function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
   return (key) => kept.some(([, isPart]) => isPart(key));
 }
 
-/** taming builds LPIPS on VGG16, and its --resume wants every tensor to fit. */
+/** Warns of files that taming cannot resume: its LPIPS is on VGG16, and its --resume needs every tensor to fit. */
 function warnOfTaming(file: CheckpointFile): void {
   const { perceptualNet } = guessLoss(file.tensors);
   if (perceptualNet === "vgg") return;
@@ -104,7 +104,7 @@ function warnOfTaming(file: CheckpointFile): void {
   );
 }
 
-/** null for files of something else, whose tensors can be converted all the same. */
+/** The model's config, or null if the file holds another kind of model, whose tensors can be converted all the same. */
 function configOrNull(file: CheckpointFile): VQModelConfig | null {
   try {
     return configOf(file).config;

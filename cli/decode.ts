@@ -1,4 +1,4 @@
-// tessera decode: tokens to pictures.
+// tessera decode: makes pictures of tokens.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
 import { openTokens, type Picture, savePng, type TokenRecord, toPictures } from "../data/index.ts";
@@ -53,9 +53,9 @@ async function decode(path: string, flags: Flags): Promise<void> {
   let saved = Promise.resolve();
   for await (const record of records()) {
     const picture = await pictureOf(model, record);
-    await saved; // the PNG of one picture is packed while the model makes the next
+    await saved; // one picture is compressed and written while the model makes the next
     saved = savePng(nameOf(record.file, ".png"), picture);
-    saved.catch(() => {}); // told when it is awaited
+    saved.catch(() => {}); // the await above or below throws the error
     progress.tick();
   }
   await saved;

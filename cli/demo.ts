@@ -1,4 +1,4 @@
-// tessera demo: the main job on what comes with Tessera; nothing is downloaded.
+// tessera demo: fine-tunes the model that comes with Tessera on pictures that it draws itself. Nothing is downloaded.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -12,7 +12,7 @@ import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
-/** The side of the pictures: that of the model's training. */
+/** The side of the pictures in pixels, which is the one that the model was trained with. */
 const size = 128;
 
 interface Flags {
@@ -32,7 +32,7 @@ Examples:
   $ tessera demo --steps 600 --seed 7
 
 A small VQGAN that Tessera trained on photographs of faces learns cartoon faces, drawn here and now. It trains on L1
-and GAN losses alone: the perceptual network (LPIPS), which tessera finetune wants, does not come with Tessera.`;
+and GAN losses alone: the perceptual network (LPIPS), which tessera finetune needs, does not come with Tessera.`;
 
 export function demoCommand(): Command {
   const option = (flags: string, text: string, standard: number) =>
@@ -94,7 +94,7 @@ async function demo(flags: Flags): Promise<void> {
   console.log(`tokens of one face: ${await drawTokens(run)}`);
 }
 
-/** The token grid of the first sample, beside the run's other pictures. */
+/** Draws the token grid of the first sample into the run's folder. @returns its path */
 async function drawTokens({ samples, trainer: { model }, folder, settings }: Run): Promise<string> {
   const { height, width, pixels } = await readImage(samples.paths[0], { size: settings.size });
   const [indices, [, rows, columns]] = await asyncScope(async () => {

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { currentBackend, device, type DeviceName } from "../src/index.ts";
 
-/** Gives a command that computes the option --device, and obeys it before the command runs. */
+/** Adds the option --device to a command, and opens that device before the command runs. */
 export function withDevice(command: Command): Command {
   const option = new Option("--device <name>", "where to compute; auto: on a GPU, if there is one")
     .choices(["cpu", "webgpu", "auto"]).default("cpu");

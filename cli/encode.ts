@@ -1,7 +1,8 @@
-// tessera encode: pictures to tokens, in one file with their captions. A run that was killed goes on where it stopped.
+// tessera encode: writes the tokens of pictures into one file, with their captions. When a run was killed, the same
+// command continues where it stopped.
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { dirname, join, parse } from "node:path";
+import { dirname, join, normalize, parse } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
 import {
@@ -21,12 +22,12 @@ import {
   eachBatch,
   type ModelFlags,
   modelOptions,
+  type NamedPicture,
   namer,
   openModel,
   type PictureFlags,
   pictureOptions,
   preprocessing,
-  type Read,
 } from "./model.ts";
 import { count, type Shard, shard, wholeNumber } from "./options.ts";
 import { Progress } from "./progress.ts";
@@ -81,7 +82,9 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
   const progress = new Progress({ total, start: writer.length, label: "encode", unit: "picture" });
   const interrupt = listenForInterrupt(() => progress.log("stopping after this batch"));
   try {
-    for await (const { pictures, images } of eachBatch(unread(mine(), writer), flags, model, flags.batch)) {
+    for await (
+      const { pictures, images } of eachBatch(withoutKnown(mine(), writer), flags, model, flags.batch)
+    ) {
       const records = await tokensOf(model, images, pictures);
       await writer.add(records);
       for (const { file, encoding, grid } of records) {
@@ -110,12 +113,16 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
   }
   const { total: tokens, used, perplexity } = usage.summary();
   console.log(
-    `${join(out)}: ${count(writer.length, "picture")}, ${tokens} tokens, ${used} of ` +
+    `${normalize(out)}: ${count(writer.length, "picture")}, ${tokens} tokens, ${used} of ` +
       `${model.config.nEmbed} codes used (perplexity ${perplexity.toFixed(1)})`,
   );
 }
 
-async function tokensOf(model: VQGAN, images: Tensor, pictures: readonly Read[]): Promise<TokenRecord[]> {
+async function tokensOf(
+  model: VQGAN,
+  images: Tensor,
+  pictures: readonly NamedPicture[],
+): Promise<TokenRecord[]> {
   const [tokens, [, rows, columns]] = await asyncScope(async () => {
     const { indices } = model.encode(images);
     return [await indices.ints(), indices.shape] as const;
@@ -144,14 +151,17 @@ async function headerOf(
   };
 }
 
-/** tokens.parquet, or tokens-2-of-8.parquet. */
+/** The path of the token file: tokens.parquet, or tokens-2-of-8.parquet for a part. */
 function shardPath({ out, shard }: Flags): string {
   if (!shard) return out;
   const { dir, name, ext } = parse(out);
   return join(dir, `${name}-${shard.part}-of-${shard.of}${ext}`);
 }
 
-/** The samples of one part. Their names decide, not their places: pictures that are added later move no others. */
+/**
+ * The samples of one part, chosen by the hash of their names rather than by their order, so that pictures that are
+ * added later do not move others to another part.
+ */
 async function* partOf(samples: AsyncIterable<Sample>, shard?: Shard): AsyncGenerator<Sample> {
   for await (const sample of samples) {
     const place = shard ? createHash("sha256").update(sample.name).digest().readUInt32LE() % shard.of + 1 : 1;
@@ -159,8 +169,8 @@ async function* partOf(samples: AsyncIterable<Sample>, shard?: Shard): AsyncGene
   }
 }
 
-/** Without those that are in the file already, or were named before. */
-async function* unread(samples: AsyncIterable<Sample>, writer: TokenWriter): AsyncGenerator<Sample> {
+/** Leaves out samples that are in the file already or that came before under the same name. */
+async function* withoutKnown(samples: AsyncIterable<Sample>, writer: TokenWriter): AsyncGenerator<Sample> {
   const begun = new Set<string>();
   for await (const sample of samples) {
     if (writer.has(sample.name) || begun.has(sample.name)) continue;

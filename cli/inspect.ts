@@ -1,7 +1,7 @@
-// tessera inspect: what a checkpoint holds.
+// tessera inspect: says what a checkpoint holds.
 import { Command } from "commander";
 import { formatReport, formatTensors, hashFile, inspect } from "../data/index.ts";
-import { bytesProgress } from "./bytes.ts";
+import { bytesProgress } from "./progress.ts";
 
 const examples = `
 Examples:

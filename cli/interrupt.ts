@@ -1,12 +1,12 @@
-// Ctrl-C: the first asks for a good end, the second leaves at once.
+// Ctrl-C: the first one asks the command to stop in good order, the second one leaves at once.
 import process from "node:process";
 
-/** Exit code of a process that was interrupted, as shells count it: 128 + SIGINT. */
+/** The exit code of an interrupted process, by the convention of shells: 128 + SIGINT. */
 export const interruptedCode = 130;
 
 /**
- * Listens for Ctrl-C and for being terminated until disposed of.
- * @param onFirst told once, to say what happens next
+ * Listens for SIGINT and SIGTERM until `dispose` is called.
+ * @param onFirst is called at the first signal, to tell the user what happens next
  */
 export function listenForInterrupt(onFirst: () => void): { signal: AbortSignal; dispose: () => void } {
   const controller = new AbortController();

@@ -1,4 +1,4 @@
-// What reconstruct, encode and decode have in common: the model, the pictures, and where results go.
+// What reconstruct, encode and decode have in common: opening the model, reading pictures, and naming results.
 import { stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,7 @@ export interface ModelFlags {
   readonly range: PixelRange;
   readonly precision: Precision;
   readonly attentionOrder?: AttentionOrder;
-  /** Stands for the range `unit`. */
+  /** Implies the range `unit`. */
   readonly dalleMini?: boolean;
 }
 
@@ -63,7 +63,7 @@ export function pictureOptions(): Option[] {
   ];
 }
 
-/** The model, or the half of it that a command needs. @throws if the file is missing or no model. */
+/** Loads the model, or the half of it that a command needs. @throws if the file is missing or holds no model. */
 export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
   const { model, dalleMini, precision, attentionOrder } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? shippedModel;
@@ -74,8 +74,8 @@ export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model
   return { model: (await VQGAN.load(path, { range, precision, only, config })).eval(), path };
 }
 
-/** A picture that was read, under its name. */
-export interface Read {
+/** A picture with its name and caption. */
+export interface NamedPicture {
   readonly name: string;
   readonly caption: string | null;
   readonly picture: Picture;
@@ -88,7 +88,10 @@ function readOptions({ size: chosen, keepShape }: PictureFlags, model: VQGAN): R
   return { ...(size === 0 ? {} : { size }), crop, multipleOf: model.factor };
 }
 
-/** `readOptions` in words, and the side of the square pictures that it gives; null if they keep their shapes. */
+/**
+ * Describes `readOptions` for the header of a token file.
+ * @returns a text, and the side of the pictures if all are squares of one size, otherwise null
+ */
 export function preprocessing(
   flags: PictureFlags,
   model: VQGAN,
@@ -105,8 +108,8 @@ export function preprocessing(
 }
 
 /**
- * Pictures in batches of equal shape, read ahead so that the model need not wait; those that cannot be read are
- * reported and left out. The tensor of a batch [B, H, W, 3] is freed when the next one is asked for.
+ * Yields pictures in batches of equal shape. They are read ahead so that the model need not wait. Pictures that cannot
+ * be read are reported and left out. The tensor of a batch, [B, H, W, 3], is freed when the next batch is asked for.
  * @throws at the end if there were pictures and none could be read.
  */
 export async function* eachBatch(
@@ -114,9 +117,9 @@ export async function* eachBatch(
   flags: PictureFlags,
   model: VQGAN,
   batch = 1,
-): AsyncGenerator<{ pictures: Read[]; images: Tensor }> {
+): AsyncGenerator<{ pictures: NamedPicture[]; images: Tensor }> {
   const options = readOptions(flags, model);
-  const start = async (sample: Sample): Promise<Read | ImageError> => {
+  const start = async (sample: Sample): Promise<NamedPicture | ImageError> => {
     try {
       const [picture, caption] = await Promise.all([sample.picture(options), sample.caption()]);
       return { name: sample.name, caption, picture };
@@ -125,7 +128,7 @@ export async function* eachBatch(
       throw error;
     }
   };
-  const imagesOf = (pictures: readonly Read[]) => {
+  const imagesOf = (pictures: readonly NamedPicture[]) => {
     const { width, height, pixels: { length } } = pictures[0].picture;
     const floats = new Float32Array(pictures.length * length);
     pictures.forEach(({ picture: { pixels } }, i) =>
@@ -133,13 +136,13 @@ export async function* eachBatch(
     );
     return tensor(floats, [pictures.length, height, width, 3]);
   };
-  let waiting: Read[] = [], read = 0, skipped = 0;
+  let waiting: NamedPicture[] = [], read = 0, skipped = 0;
   const flush = async function* () {
     const images = imagesOf(waiting);
     yield { pictures: waiting, images };
     images.dispose();
     waiting = [];
-    // the model has kept the thread: let those who read ahead hear what the disk and the decoder have done
+    // The model has kept the thread busy: give the pictures that are read ahead a turn.
     await new Promise((resolve) => setImmediate(resolve));
   };
   for await (const result of readAhead(samples, start, 4 * batch + 4)) {
@@ -159,14 +162,14 @@ export async function* eachBatch(
   if (skipped > 0) console.warn(`${count(skipped, "picture")} of ${read + skipped} skipped`);
 }
 
-/** How many there are. */
+/** Counts the items. */
 export async function countOf(items: AsyncIterable<unknown>): Promise<number> {
   let total = 0;
   for await (const _ of items) total++;
   return total;
 }
 
-/** File names for results: those of the pictures, with numbers where two would be equal. */
+/** Names the results after their pictures, and adds a number where two names would be equal. */
 export function namer(folder: string): (path: string, suffix: string) => string {
   const taken = new Set<string>();
   return (path, suffix) => {

@@ -1,12 +1,12 @@
-// Reading the values of options, and the two ways of failing: wrong use (exit code 2) and everything else (1).
+// Parsers for the values of options, and the error for wrong use.
 import { InvalidArgumentError, Option } from "commander";
 
-/** --precision, of commands that compute. */
+/** The option --precision of commands that compute. */
 export const precisionOption = (): Option =>
   new Option("--precision <kind>", "how activations are stored; f16 takes half the memory and needs a GPU")
     .choices(["f32", "f16"]).default("f32");
 
-/** The command was used wrongly: one line, exit code 2. */
+/** The command was used wrongly. It is reported in one line, with exit code 2; other errors have exit code 1. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
@@ -43,7 +43,7 @@ export function wholeNumbers(text: string): number[] {
   });
 }
 
-/** A fraction from 0 to below 1, or else a path. */
+/** A parser for fractions from 0 to below 1; anything that is not a number is taken as a path. */
 export function fractionOrPath(text: string): string | number {
   const value = Number(text);
   if (text.trim() === "" || Number.isNaN(value)) return text;
@@ -64,7 +64,7 @@ export function shard(text: string): Shard {
   throw new InvalidArgumentError("expected part/parts, such as 1/8 to 8/8");
 }
 
-/** "1 picture", "2 pictures". */
-export function count(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`;
+/** A number with its noun: "1 picture", "2 pictures". */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }

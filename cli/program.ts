@@ -1,4 +1,4 @@
-// The command line: its commands, and what happens when one fails.
+// The command line: puts its commands together, runs one, and reports how it failed.
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { decodeCommand } from "./decode.ts";
@@ -9,6 +9,7 @@ import { encodeCommand } from "./encode.ts";
 import { convertCommand } from "./convert.ts";
 import { finetuneCommand } from "./finetune/command.ts";
 import { inspectCommand } from "./inspect.ts";
+import { inWordsOfOptions } from "./messages.ts";
 import { UsageError } from "./options.ts";
 import { reconstructCommand } from "./reconstruct.ts";
 
@@ -58,8 +59,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
       return fail(`${oneLine(error.message)}; see tessera ${helpFor(program, words)}--help`, 2);
     }
     if (process.env.DEBUG && error instanceof Error) console.error(error.stack);
-    const message = error instanceof Error ? error.message : String(error);
-    return fail(message, error instanceof UsageError ? 2 : 1);
+    return fail(inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
   }
 }
 
@@ -68,11 +68,12 @@ function fail(message: string, code: number): number {
   return code;
 }
 
-/** Commander's message without its prefix, and its suggestion in the same line. */
+/** Commander's message without its prefix, and with its suggestion in the same line. */
 function oneLine(message: string): string {
   return message.replace(/^error: /, "").replace(/\.?\s*\n\s*/g, " ").replace(/\.$/, "").trim();
 }
 
+/** The command among the words, as it stands in "see tessera finetune --help". */
 function helpFor(program: Command, words: readonly string[]): string {
   const name = words.find((word) => program.commands.some((command) => command.name() === word));
   return name === undefined ? "" : `${name} `;

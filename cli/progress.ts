@@ -1,39 +1,40 @@
-// One live line for long work: bar, count, rate, time passed and time left, and whatever else is worth
-// seeing. Where the output is not a terminal (a file, CI) it becomes a plain line every few seconds. The
-// cursor is never hidden, so nothing stays broken when the process is killed.
+// One live line for long work: a bar, the count, the rate, the time passed and left, and a text. Where the output is
+// not a terminal (a file, CI), a plain line is printed every few seconds instead. The cursor is never hidden, so the
+// terminal stays intact when the process is killed.
 import process from "node:process";
 
-/** Where the lines go; process.stdout is one. */
-export interface ProgressStream {
+/** Where the lines go, such as process.stdout. */
+interface ProgressStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;
 }
 
 export interface ProgressOptions {
-  /** How many units there are; left out where nobody knows: then there is no bar and no time left. */
+  /** How many units there are. Without it neither a bar nor the time left is shown. */
   readonly total?: number;
-  /**
-   * Units done before this run, such as the steps of a resumed one: they count in the bar, not in the rate.
-   */
+  /** Units done earlier, such as the steps of a resumed run. They count for the bar, but not for the rate. */
   readonly start?: number;
-  /** What is being done, shown first. */
+  /** What is being done; it stands first in the line. */
   readonly label?: string;
-  /** What is counted, for the rate. Default "it". */
+  /** What is counted, shown in the rate. Default "it". */
   readonly unit?: string;
+  /** Default process.stdout. */
   readonly stream?: ProgressStream;
-  /** Seconds between plain lines where the stream is no terminal, default 5. */
-  readonly interval?: number;
   /** The clock in milliseconds, for tests. */
   readonly now?: () => number;
 }
 
 /** Milliseconds between two drawings of the live line. */
 const liveInterval = 100;
-/** The rate is that of the last so many milliseconds, so that a pause or a slow start is forgotten. */
+/** Milliseconds between two plain lines where the stream is not a terminal. */
+const plainInterval = 5000;
+/** The rate is measured over the last so many milliseconds, so that it recovers from a pause or a slow start. */
 const rateWindow = 30_000;
+/** Milliseconds before `bytesProgress` shows a line. */
+const patience = 1000;
 
-/** 7 s, 3:05 or 2:03:05 from seconds. */
+/** Seconds as 7s, 3:05 or 2:03:05. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole}s`;
@@ -43,7 +44,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
 }
 
-/** 12.3 it/s when fast, 4.56 s/it when slow. */
+/** 12.3 it/s when it is fast, 4.56 s/it when it is slow. */
 export function formatRate(perSecond: number, unit: string): string {
   if (!(perSecond > 0)) return `- ${unit}/s`;
   if (perSecond < 1) return `${(1 / perSecond).toPrecision(3)} s/${unit}`;
@@ -81,23 +82,22 @@ export class Progress {
     else this.#drawn = this.#startTime; // the first plain line comes after one interval
   }
 
-  /** Says how many units are done in all, and what else to show (metrics). */
+  /** Sets how many units are done in all, and the text after them. */
   update(done: number, text = this.#text): void {
     this.#done = done;
     this.#text = text;
     const time = this.#now();
     this.#marks.push({ time, done });
     while (this.#marks.length > 2 && time - this.#marks[1].time > rateWindow) this.#marks.shift();
-    const interval = this.#isLive ? liveInterval : (this.#options.interval ?? 5) * 1000;
-    if (time - this.#drawn >= interval) this.#draw();
+    if (time - this.#drawn >= (this.#isLive ? liveInterval : plainInterval)) this.#draw();
   }
 
-  /** One more unit is done. */
+  /** Counts one more unit. */
   tick(text?: string): void {
     this.update(this.#done + 1, text);
   }
 
-  /** Prints a line of its own; the live line stays below it. */
+  /** Prints a line above the live line. */
   log(line: string): void {
     this.#stream.write(this.#isLive ? `\r\x1b[K${line}\n` : `${line}\n`);
     if (this.#isLive && !this.#isFinished) this.#draw();
@@ -129,7 +129,7 @@ export class Progress {
     const share = total > 0 ? Math.max(0, Math.min(1, this.#done / total)) : 1;
     const percent = `${String(Math.floor(share * 100)).padStart(3)}% `;
     const room = width - head.length - percent.length - tail.length - 3;
-    const cells = [30, 20, 10].find((cells) => cells <= room); // few sizes, so that the bar does not breathe
+    const cells = [30, 20, 10].find((cells) => cells <= room); // few lengths, so that the bar looks steady
     const bar = this.#isLive && cells !== undefined ? `${drawBar(share, cells)} ` : "";
     return clip(head + percent + bar + tail, width);
   }
@@ -155,4 +155,29 @@ function drawBar(share: number, cells: number): string {
   const part = eighths % 8 === 0 ? "" : " ▏▎▍▌▋▊▉"[eighths % 8];
   const filled = "█".repeat(Math.floor(eighths / 8)) + part;
   return `▕${filled.padEnd(cells)}▏`;
+}
+
+/**
+ * A progress line in megabytes, for reading or writing a file. Work that ends within a second shows nothing. The line
+ * goes to stderr, because stdout is for results.
+ */
+export function bytesProgress(label: string): { report(bytes: number, total: number): void; finish(): void } {
+  const megabytes = (bytes: number) => Math.round(bytes / 1e6);
+  const startTime = performance.now();
+  let line: Progress | null = null;
+  return {
+    report(bytes, total) {
+      const done = megabytes(bytes);
+      if (!line && performance.now() - startTime < patience) return;
+      line ??= new Progress({
+        total: megabytes(total),
+        start: done,
+        label,
+        unit: "MB",
+        stream: process.stderr,
+      });
+      line.update(done);
+    },
+    finish: () => line?.finish(),
+  };
 }

@@ -1,4 +1,5 @@
-// tessera reconstruct: pictures through the tokens and back, beside the originals, with how near they came.
+// tessera reconstruct: encodes and decodes pictures, saves the results beside the originals, and measures how close
+// they are.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
 import { eachSample, savePng, sideBySide, toPictures } from "../data/index.ts";

@@ -1,21 +1,22 @@
-// What encode and decode have in common: how tokens were made, the check that they fit a model, and DALL-E mini's ways.
+// What encode and decode have in common: the record of how tokens were made, the check that they fit a model, and the
+// conventions of DALL-E mini.
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { Option } from "commander";
 import { isAutoencoder, openCheckpoint, type TokenHeader, type TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 
-/** DALL-E mini fed its VQGAN [0, 1] and put one token in front of each picture's. */
+/** The option for DALL-E mini, which fed its VQGAN pixels in [0, 1] and put one token in front of each picture's. */
 export function dalleMiniOption(description: string): Option {
   return new Option("--dalle-mini", description).conflicts("range");
 }
 
-/** The token in front of a picture in DALL-E mini's sequences: the first after the codebook's 16,384. */
+/** The token in front of each picture in DALL-E mini's sequences: the first one after the 16384 of its codebook. */
 export const dalleMiniBos = 16384;
 
 /**
- * SHA-256 of the autoencoder's weights as they compute: of each tensor, in the order of their keys, its key, shape and f32
- * values. Read from the file, since the model in memory may be one half of it.
+ * The SHA-256 of the autoencoder's weights: of the key, shape and f32 values of each tensor, in the order of the keys.
+ * The weights are read from the file, because the model in memory may be only one half of it.
  */
 async function hashWeights(path: string): Promise<string> {
   const hash = createHash("sha256");
@@ -34,16 +35,14 @@ async function hashWeights(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** What a model says of the tokens it makes. */
-export async function modelFacts(
-  model: VQGAN,
-  path: string,
-): Promise<
-  Pick<
-    TokenHeader,
-    "format" | "version" | "factor" | "vocabulary" | "range" | "attentionOrder" | "model" | "weights"
-  >
-> {
+/** The part of a token file's header that depends on the model alone. */
+type ModelFacts = Pick<
+  TokenHeader,
+  "format" | "version" | "factor" | "vocabulary" | "range" | "attentionOrder" | "model" | "weights"
+>;
+
+/** What the header of a token file says about the model that made the tokens. */
+export async function modelFacts(model: VQGAN, path: string): Promise<ModelFacts> {
   return {
     format: "tessera-tokens",
     version: 1,
@@ -56,8 +55,8 @@ export async function modelFacts(
   };
 }
 
-/** What should be known before tokens of one model are decoded by another. */
-export function mismatches(header: TokenHeader, model: Awaited<ReturnType<typeof modelFacts>>): string[] {
+/** What differs between the model that made tokens and the one that is to decode them, a line each. */
+export function mismatches(header: TokenHeader, model: ModelFacts): string[] {
   const found: string[] = [];
   if (header.weights !== model.weights) {
     found.push(`was made with other weights (${header.model}); pictures may make no sense`);
@@ -69,7 +68,7 @@ export function mismatches(header: TokenHeader, model: Awaited<ReturnType<typeof
   return found;
 }
 
-/** @throws naming the first token of a record that is not in the model's vocabulary. */
+/** @throws an error that names the first token of the record that is not in the model's vocabulary. */
 export function checkTokens(path: string, { file, encoding }: TokenRecord, vocabulary: number): void {
   const bad = encoding.findIndex((token) => token < 0 || token >= vocabulary);
   if (bad < 0) return;

@@ -1,13 +1,12 @@
-// What finetune and demo have in common: training with the live line, and the account at the end.
+// What finetune and demo have in common: training with a progress line, and the summary at the end.
 import { type Run, train, type TrainOutcome } from "../train/index.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
 import { Progress } from "./progress.ts";
 
-/** Trains with the live line; Ctrl-C saves and says how to go on. */
+/** Trains with a progress line. Ctrl-C saves the run and says how to continue it. */
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {
-  const { settings, trainer, folder } = run;
-  const { pictures, validation } = run;
+  const { settings, trainer, folder, pictures, validation } = run;
   const held = validation ? `, ${validation.length} to measure on` : "";
   console.log(
     `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
@@ -38,7 +37,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   }
 }
 
-/** Before and after in numbers, and where everything lies. */
+/** The measurements before and after the training, and the paths of what was written. */
 export function describeOutcome({ before, after, checkpoint, curves, comparison }: TrainOutcome): string {
   const lines: string[] = [];
   if (before && after && before !== after) {

@@ -39,7 +39,7 @@ export interface DistanceOptions {
 }
 
 /**
- * The distance of pictures, 0 for equal ones. Weights are frozen; load them before use (nn/load.ts).
+ * The distance of pictures, 0 for equal ones. Weights are frozen; load them before use (nn/fill.ts).
  *
  * @example
  * const real = noGrad(() => lpips.features(images)); // once for all comparisons with the same images

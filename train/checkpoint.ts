@@ -16,11 +16,12 @@ import {
 import { fillModule, fillTensors } from "../nn/fill.ts";
 import type { VQGAN } from "../nn/index.ts";
 import type { RandomState, Tensor } from "../src/index.ts";
+import { NotResumableError } from "./errors.ts";
 import { LossScale, type LossScaleState } from "./loss_scale.ts";
 import type { RunSettings } from "./settings.ts";
 import type { Trainer } from "./trainer.ts";
 
-/** What a run needs beside tensors to go on as if it had never stopped. */
+/** What a run needs besides tensors to continue as if it had never stopped. */
 export interface RunState {
   readonly step: number;
   readonly epoch: number;
@@ -34,7 +35,7 @@ export interface RunState {
 }
 
 interface StoredState extends RunState {
-  /** Gradients that each parameter has had, by optimizer. */
+  /** For each optimizer, how many gradients each parameter has had. */
   readonly adamSteps: readonly Record<string, number>[];
   /** null with f32. */
   readonly lossScale: LossScaleState | null;
@@ -83,7 +84,7 @@ export async function saveWeights(path: string, model: VQGAN, options: WeightsOp
 
 function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f32"): TensorToWrite[] {
   return [...tensors].map(([name, t]) => {
-    // batch norm's count, which torch keeps as an integer
+    // torch keeps batch norm's count as an integer
     if (name.endsWith("num_batches_tracked")) {
       const data = async () => new BigInt64Array([BigInt(await t.item())]);
       return { name, shape: [...t.shape], dtype: "i64", data };
@@ -93,8 +94,8 @@ function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f
 }
 
 /**
- * What a run was and where it stood.
- * @throws if the file holds no run, as the published weights do not.
+ * Reads the settings of a run and where it stood.
+ * @throws NotResumableError if the file holds weights alone, as the published ones do.
  */
 export async function readRunState(path: string): Promise<RunState> {
   const file = await openCheckpoint(path);
@@ -106,7 +107,7 @@ export async function readRunState(path: string): Promise<RunState> {
 }
 
 function weightsAlone(path: string): Error {
-  return new Error(`${path} holds weights but no run to resume: start a new one with --from ${path}`);
+  return new NotResumableError(path, "holds weights but no run to resume");
 }
 
 function parseState(path: string, metadata: Record<string, string>): StoredState {
@@ -119,7 +120,7 @@ function parseState(path: string, metadata: Record<string, string>): StoredState
   return JSON.parse(metadata.state) as StoredState;
 }
 
-/** Fills a trainer (and its model) from a checkpoint of the same run. @throws if a tensor is missing. */
+/** Fills a trainer and its model from a checkpoint of the same run. @throws if a tensor is missing. */
 export async function restoreTrainer(path: string, trainer: Trainer): Promise<RunState> {
   const file = await openCheckpoint(path);
   try {
@@ -136,7 +137,7 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
   }
 }
 
-/** What can be gone on with in a checkpoint by Lightning, or converted from one. */
+/** Where the training in a checkpoint by Lightning stands; the checkpoint may have been converted since. */
 export interface TrainingProgress {
   readonly step: number;
   readonly epoch: number;
@@ -144,8 +145,8 @@ export interface TrainingProgress {
 }
 
 /**
- * How far the training in a file has come, unless it is a run of Tessera's own, which holds more.
- * @throws if the file has no optimizers, or other ones than Tessera trains with.
+ * Reads how far the training in a file has come, unless it is a run of Tessera's own, which `readRunState` reads.
+ * @throws NotResumableError if the file has no optimizers, or other ones than Tessera trains with.
  */
 export async function readProgress(path: string): Promise<TrainingProgress | "own run"> {
   const file = await openCheckpoint(path);
@@ -158,7 +159,7 @@ export async function readProgress(path: string): Promise<TrainingProgress | "ow
   }
 }
 
-/** Gives a trainer the optimizers, step and epoch of such a file; its model has the weights already. */
+/** Gives a trainer the optimizers and the step of such a file. The trainer's model has the weights already. */
 export async function continueTrainer(path: string, trainer: Trainer): Promise<TrainingProgress> {
   const file = await openCheckpoint(path);
   try {
@@ -175,9 +176,12 @@ function checkAdams(path: string, training: TrainingState | null): TrainingState
   if (!training) throw weightsAlone(path);
   for (const { betas, eps } of training.optimizers) {
     if (`${betas}` !== `${tamingAdam.betas}` || eps !== tamingAdam.eps) {
-      throw new Error(
-        `${path}: its Adam has betas ${betas.join(", ")} and eps ${eps}; Tessera goes on with taming's, ` +
-          `${tamingAdam.betas.join(", ")} and ${tamingAdam.eps}. Start with fresh optimizers: --from ${path}`,
+      throw new NotResumableError(
+        path,
+        `cannot be resumed: its Adam has betas ${
+          betas.join(", ")
+        } and eps ${eps}, and Tessera trains with taming's, ` +
+          `${tamingAdam.betas.join(", ")} and ${tamingAdam.eps}`,
       );
     }
   }
@@ -193,7 +197,7 @@ async function fillMoments(
   for (const [i, optimizer] of [trainer.generator, trainer.critic].entries()) {
     const all = [...training?.optimizers[i]?.moments ?? []];
     const shapeOf = (key: string) => optimizer.parameters.get(key)?.shape;
-    // a discriminator that was begun anew has a new optimizer too
+    // A discriminator that does not fit was replaced by a new one, which needs a new optimizer too.
     if (!all.every(([key, { expAvg }]) => `${shapeOf(key)}` === `${expAvg.shape}`)) continue;
     for (const [key, { step, expAvg, expAvgSq }] of all) {
       const moments = optimizer.moments(key);

@@ -1,4 +1,4 @@
-// Training in one import: a run is begun or resumed (prepare.ts) and then trained (loop.ts).
+// Training in one import: a run is begun or resumed (run.ts) and then trained (loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export {
   continueTrainer,
@@ -11,21 +11,16 @@ export {
   type TrainingProgress,
 } from "./checkpoint.ts";
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
-export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
+export { DivergedError, MissingPerceptualError, NotResumableError } from "./errors.ts";
+export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";
 export { estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
-export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
 export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
-export {
-  baseLearningRate,
-  checkOptions,
-  defaultOptions,
-  type RunOptions,
-  type RunSettings,
-} from "./settings.ts";
-export { type PerceptualChoice, type StartedModel, startFrom, startNew } from "./start.ts";
-export { readTamingConfig, type TamingConfig } from "./taming/config.ts";
+export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./settings.ts";
+export { fillPerceptual, findPerceptual, type PerceptualChoice, type PerceptualSource } from "./start.ts";
+export type { TamingConfig } from "./taming/config.ts";
+export { readTamingConfig } from "./taming/read.ts";
 export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

@@ -1,29 +1,33 @@
-// The loop around the training step: logs, pictures, validation, checkpoints, and stopping in good order.
+// The loop around the training step: it logs, saves pictures and checkpoints, validates, and stops in good order.
 import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
 import type { Logs, VQGAN } from "../nn/index.ts";
 import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../src/index.ts";
 import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { initializeCodebook } from "./codebook.ts";
+import { DivergedError } from "./errors.ts";
 import type { Run } from "./run.ts";
+import { stepName } from "./run_folder.ts";
 import { type Measurements, readItems, validate } from "./validate.ts";
 
-/** Where the loop speaks; data/progress.ts's Progress is one. */
+/** Shows how the training proceeds, as a progress bar does. */
 export interface TrainMonitor {
+  /** A step is done; the text has its losses. */
   update(step: number, text?: string): void;
+  /** Something happened that is worth a line of its own. */
   log(line: string): void;
 }
 
 export interface TrainOptions {
   readonly monitor?: TrainMonitor;
-  /** When aborted, the step is finished and saved, and the loop ends. */
+  /** When it is aborted, the current step is finished and saved, and the training ends. */
   readonly signal?: AbortSignal;
 }
 
 export interface TrainOutcome {
   readonly step: number;
   readonly interrupted: boolean;
-  /** The first and the last measurements on the validation pictures, if there are any. */
+  /** The first and the last measurements on the validation pictures; null without such pictures. */
   readonly before: Measurements | null;
   readonly after: Measurements | null;
   readonly checkpoint: string;
@@ -32,14 +36,9 @@ export interface TrainOutcome {
   readonly comparison: string | null;
 }
 
-/** A loss or a weight is no longer a finite number. */
-export class DivergedError extends Error {
-  override readonly name = "DivergedError";
-}
-
 /**
- * Trains until the run's last step.
- * @throws DivergedError when a loss or a weight becomes NaN or infinite; the last good checkpoint stays as it is.
+ * Trains until the last step of the run.
+ * @throws DivergedError when a loss or a weight becomes NaN or infinite; the last good checkpoint is kept.
  */
 export async function train(run: Run, options: TrainOptions = {}): Promise<TrainOutcome> {
   return await new Loop(run, options).go();
@@ -88,7 +87,7 @@ class Loop {
     };
   }
 
-  /** Before the first step: a codebook for a new model, and how things stand. */
+  /** Prepares a new run: sets the codebook of a new model, saves the first pictures and measures. */
   async #open(): Promise<void> {
     const { settings, trainer: { model }, pictures, random } = this.#run;
     if (settings.from === null) {
@@ -129,7 +128,7 @@ class Loop {
 
   async #log(logs: Logs, lr: number): Promise<void> {
     const { settings, trainer: { step }, folder } = this.#run;
-    const values = await readLogs(logs, step, folder.lastCheckpoint, this.#saved);
+    const values = await this.#readLogs(logs);
     const time = performance.now(), seconds = (time - this.#clock.time) / 1000;
     const perStep = settings.batch * settings.accumulate;
     const rate = (step - this.#clock.step) * perStep / seconds;
@@ -170,17 +169,16 @@ class Loop {
     if (step > 0 && loss < (this.#best?.loss ?? Infinity)) await this.#save(null, loss);
   }
 
-  /** Writes last.safetensors, and keeps it as the best if `loss` is the lowest on validation so far. */
+  /** Writes last.safetensors. With `loss`, the lowest on validation so far, the file is also kept as the best one. */
   async #save(logs: Logs | null, loss?: number): Promise<void> {
     const { trainer, folder, restarts, random, settings, pictures } = this.#run;
     const { step } = trainer;
     if (this.#saved === step && loss === undefined) return;
-    if (logs) await readLogs(logs, step, folder.lastCheckpoint, this.#saved);
-    await checkWeights(trainer.model, step, folder.lastCheckpoint, this.#saved);
+    if (logs) await this.#readLogs(logs);
+    await this.#checkWeights();
     const replaced = this.#best?.file ?? null;
-    if (loss !== undefined) {
-      this.#best = { loss, file: `step-${String(step).padStart(6, "0")}.safetensors` };
-    }
+    const file = `${stepName(step)}.safetensors`;
+    if (loss !== undefined) this.#best = { loss, file };
     await saveCheckpoint(folder.lastCheckpoint, trainer, {
       step,
       epoch: this.#epoch,
@@ -191,10 +189,39 @@ class Loop {
       settings,
     });
     this.#saved = step;
-    if (loss !== undefined) await folder.keepLastAsBest(step, replaced);
+    if (loss !== undefined) await folder.keepLastAsBest(file, replaced);
   }
 
-  /** Inputs over reconstructions in images/. @returns the reconstructions */
+  /** @throws DivergedError if a loss is not a finite number. */
+  async #readLogs(logs: Logs): Promise<Record<string, number>> {
+    const values = await readItems(logs);
+    for (const [name, value] of Object.entries(values)) {
+      if (!Number.isFinite(value)) throw this.#diverged(`${name} is ${value}`);
+    }
+    return values;
+  }
+
+  /** @throws DivergedError if a weight is not a finite number: the sum of all weights is finite only if each one is. */
+  async #checkWeights(): Promise<void> {
+    const parameters = this.#run.trainer.model.namedParameters();
+    const total = await asyncScope(async () => {
+      const sum = noGrad(() =>
+        scope(() => [...parameters.values()].reduce((sum, p) => sum.add(p.sum()), full([], 0)))
+      );
+      return await sum.item();
+    });
+    if (!Number.isFinite(total)) throw this.#diverged("a weight is not a finite number");
+  }
+
+  #diverged(what: string): DivergedError {
+    const { trainer: { step }, folder } = this.#run;
+    const kept = this.#saved === null
+      ? "no checkpoint had been saved yet"
+      : `the last good checkpoint, of step ${this.#saved}, is kept: ${folder.lastCheckpoint}`;
+    return new DivergedError(`step ${step}: ${what}, so training stopped; ${kept}`);
+  }
+
+  /** Saves the samples above their reconstructions in images/. @returns the reconstructions */
   async #saveImages(): Promise<Picture[]> {
     const { samples, trainer: { model, step }, folder } = this.#run;
     const { inputs, outputs } = await reconstructAll(model, samples.batches(1, { epochs: 1 }));
@@ -202,7 +229,7 @@ class Loop {
     return outputs;
   }
 
-  /** One sheet: original, before, after, two pictures' worth in a row. */
+  /** Draws a sheet with the original, the reconstruction before and the one after, for two pictures in each row. */
   async #compare(): Promise<string | null> {
     const { samples, trainer: { model }, folder } = this.#run;
     if (!this.#first) return null;
@@ -229,35 +256,4 @@ async function reconstructAll(
     outputs.push(...toPictures(floats, shape, model.range));
   }
   return { inputs, outputs };
-}
-
-async function readLogs(
-  logs: Logs,
-  step: number,
-  checkpoint: string,
-  saved: number | null,
-): Promise<Record<string, number>> {
-  const values = await readItems(logs);
-  for (const [name, value] of Object.entries(values)) {
-    if (!Number.isFinite(value)) throw diverged(`${name} is ${value}`, step, checkpoint, saved);
-  }
-  return values;
-}
-
-/** One number tells about all weights: a sum is finite only if every term is. */
-async function checkWeights(model: VQGAN, step: number, path: string, saved: number | null): Promise<void> {
-  const total = await asyncScope(async () => {
-    const sum = noGrad(() =>
-      scope(() => [...model.namedParameters().values()].reduce((sum, p) => sum.add(p.sum()), full([], 0)))
-    );
-    return await sum.item();
-  });
-  if (!Number.isFinite(total)) throw diverged("a weight is not a finite number", step, path, saved);
-}
-
-function diverged(what: string, step: number, checkpoint: string, saved: number | null): DivergedError {
-  const kept = saved === null
-    ? "no checkpoint had been saved yet"
-    : `the last good checkpoint, of step ${saved}, is kept: ${checkpoint}`;
-  return new DivergedError(`step ${step}: ${what}, so training stopped; ${kept}. A lower --lr may help.`);
 }

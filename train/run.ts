@@ -1,4 +1,5 @@
-// Gathering what a run needs: model, optimizers, pictures and folder; for a new run, or one that goes on.
+// Runs: what training needs (model, optimizers, pictures and folder), put together for a new run or for one that is
+// resumed.
 import { ImageDataset, listImages } from "../data/index.ts";
 import { VQGAN, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
 import { Random } from "../src/index.ts";
@@ -10,7 +11,7 @@ import { checkOptions, type RunOptions, type RunSettings } from "./settings.ts";
 import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
 import { Trainer } from "./trainer.ts";
 
-/** A run ready to go on from wherever it stands. */
+/** A run that is ready to be trained from where it stands. */
 export interface Run {
   readonly settings: RunSettings;
   readonly trainer: Trainer;
@@ -19,21 +20,22 @@ export interface Run {
   /** The few pictures whose reconstructions are saved along the way. */
   readonly samples: ImageDataset;
   readonly folder: RunFolder;
-  /** Randomness of LPIPS dropout and of the codebook, which resuming continues. */
+  /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
   readonly random: { readonly dropout: Random; readonly restart: Random };
   readonly restarts: DeadCodeRestart | null;
   readonly best: RunState["best"];
   readonly epoch: number;
-  /** Whether it never ran: a new model's codebook is still to be set, and the beginning to be shown. */
+  /** Whether the run has not been trained yet; `train` then sets a new model's codebook and saves the first pictures. */
   readonly isNew: boolean;
   /** What was found, for the user to read. */
   readonly notes: readonly string[];
 }
 
+/** What a new run is made of. */
 export interface NewRun {
   /**
-   * A checkpoint to start from, or the config of a new model. `goOn` also takes the checkpoint's optimizers, step and
-   * epoch, as Lightning keeps them.
+   * A checkpoint to start from, or the config of a new model. With `goOn` the run continues the training in a
+   * checkpoint by Lightning, with its optimizers, step and epoch.
    */
   readonly start:
     | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
@@ -45,11 +47,12 @@ export interface NewRun {
   readonly out: string;
 }
 
+/** How many pictures' reconstructions are saved along the way. */
 const sampleCount = 8;
 
 /**
- * A new run, with fresh optimizers unless it is to go on with those of a checkpoint by Lightning.
- * @throws if options, checkpoint or pictures cannot be used; nothing is written then.
+ * Begins a new run.
+ * @throws if options, checkpoint or pictures cannot be used; then nothing is written.
  */
 export async function beginRun({ start, perceptual, options, out }: NewRun): Promise<Run> {
   checkOptions({ ...options, size: options.size ?? 1 });
@@ -81,7 +84,7 @@ export async function beginRun({ start, perceptual, options, out }: NewRun): Pro
   };
 }
 
-/** What may change when a run goes on. */
+/** The options that may change when a run is resumed. */
 export type ResumeChanges = Partial<
   Pick<
     RunOptions,
@@ -90,8 +93,8 @@ export type ResumeChanges = Partial<
 >;
 
 /**
- * Goes on with a run from its folder or from one of its checkpoints: the next step gives the bits that it would have
- * given without the pause.
+ * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as if the run
+ * had not been interrupted.
  */
 export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
   const path = await checkpointOf(runOrFile);
@@ -128,9 +131,11 @@ function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
   return { trainer, restarts };
 }
 
+/** The pictures of a run. */
 interface Split {
+  /** To learn from. */
   readonly paths: string[];
-  /** Not learnt from. */
+  /** To measure on. */
   readonly held: string[];
 }
 
@@ -154,7 +159,7 @@ function openPictures(
   const shown = held.length > 0 ? held : paths;
   const count = Math.min(sampleCount, shown.length);
   const samples = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
-  // enough for the next step to be read while this one is computed
+  // so many that the next step's pictures are read while this step is computed
   const prefetch = 2 * batch * accumulate;
   return {
     pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch }),

@@ -1,4 +1,5 @@
-// A run's folder: runs/2026-05-01T12-30-00_faces/ with config.json, metrics.jsonl, images/, checkpoints/ and curves.
+// The folder of a run: runs/2026-05-01T12-30-00_faces/ with config.json, metrics.jsonl, images/, checkpoints/ and
+// loss.png.
 import { appendFile, copyFile, link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../data/index.ts";
@@ -7,7 +8,7 @@ import { writeAtomic } from "../data/files/atomic.ts";
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Record<string, number | string>;
 
-/** The panels of loss.png: title and the metrics in it; those that a run does not have are left out. */
+/** The panels of loss.png, each with the metrics in it. Metrics that a run does not have are left out. */
 const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] = [
   { title: "reconstruction", names: ["train/rec_loss", "val/rec_loss", "train/p_loss", "val/p_loss"] },
   { title: "PSNR, dB", names: ["val/psnr"] },
@@ -60,7 +61,7 @@ export class RunFolder {
     await mkdir(join(this.path, "images"), { recursive: true });
     const checkpoints = join(this.path, "checkpoints");
     await mkdir(checkpoints, { recursive: true });
-    // what a process that was killed had not finished
+    // a process that was killed may have left unfinished files
     for (const name of await readdir(checkpoints)) {
       if (/^\..*\.tmp$/.test(name)) await rm(join(checkpoints, name), { force: true });
     }
@@ -82,7 +83,7 @@ export class RunFolder {
     await appendFile(join(this.path, "metrics.jsonl"), JSON.stringify(metrics) + "\n");
   }
 
-  /** All lines so far; a line cut short by a crash is left out. */
+  /** Reads all lines so far. A line that a crash cut short is left out. */
   async readMetrics(): Promise<Metrics[]> {
     let text: string;
     try {
@@ -99,7 +100,7 @@ export class RunFolder {
     });
   }
 
-  /** Forgets the lines after `step`, which a run resumed from there will write again. */
+  /** Removes the lines after `step`, which a run that is resumed from there writes again. */
   async rewindMetrics(step: number): Promise<void> {
     const kept = (await this.readMetrics()).filter((metrics) => metrics.step <= step);
     const text = kept.map((metrics) => JSON.stringify(metrics) + "\n").join("");
@@ -108,27 +109,26 @@ export class RunFolder {
     });
   }
 
-  /** Inputs over reconstructions, as images/step-000250.png. */
-  async saveImages(step: number, inputs: Picture[], reconstructions: Picture[]): Promise<string> {
-    const path = join(this.path, "images", `step-${pad(step)}.png`);
-    await savePng(path, await sideBySide([inputs, reconstructions]));
-    return path;
+  /** Saves inputs above their reconstructions as images/step-000250.png. */
+  async saveImages(step: number, inputs: Picture[], reconstructions: Picture[]): Promise<void> {
+    await savePng(
+      join(this.path, "images", `${stepName(step)}.png`),
+      await sideBySide([inputs, reconstructions]),
+    );
   }
 
-  /** Gives the last checkpoint a second name, checkpoints/step-000500.safetensors, and drops the one it replaces. */
-  async keepLastAsBest(step: number, replaces: string | null): Promise<string> {
-    const name = `step-${pad(step)}.safetensors`;
+  /** Gives the last checkpoint a second name in checkpoints/, and removes the file that it replaces. */
+  async keepLastAsBest(name: string, replaces: string | null): Promise<void> {
     const path = join(this.path, "checkpoints", name);
     await rm(path, { force: true });
-    // no second copy on disk: the next checkpoint takes last's name, not its content
+    // A link needs no second copy on disk: the next checkpoint replaces the name of the last one, not its content.
     await link(this.lastCheckpoint, path).catch(() => copyFile(this.lastCheckpoint, path));
     if (replaces !== null && replaces !== name) {
       await rm(join(this.path, "checkpoints", replaces), { force: true });
     }
-    return name;
   }
 
-  /** Draws metrics.jsonl as loss.png. @returns its path; null when there is nothing to draw yet. */
+  /** Draws metrics.jsonl as loss.png. @returns its path, or null when there is nothing to draw yet. */
   async drawCurves(): Promise<string | null> {
     const metrics = await this.readMetrics();
     const panels = curves.flatMap(({ names, ...panel }): Panel[] => {
@@ -149,12 +149,13 @@ export class RunFolder {
   }
 }
 
-function pad(step: number): string {
-  return String(step).padStart(6, "0");
+/** The first part of the names of files that belong to a step: step-000250. */
+export function stepName(step: number): string {
+  return `step-${String(step).padStart(6, "0")}`;
 }
 
 /**
- * The checkpoint that `--resume` means: a file, or the last one of a run folder, taming's too.
+ * Finds the checkpoint to resume: the file itself, or the last one in a run folder, which may be one of taming's.
  * @throws if there is none.
  */
 export async function checkpointOf(runOrFile: string): Promise<string> {

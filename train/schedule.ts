@@ -1,4 +1,5 @@
-// The learning rate over a run: a linear warm-up, then constant or along half a cosine to zero (Loshchilov & Hutter 2017).
+// The learning rate over a run: it rises linearly, then it stays or falls along half a cosine to zero (Loshchilov &
+// Hutter 2017).
 
 export interface Schedule {
   /** The full learning rate. */
@@ -11,7 +12,7 @@ export interface Schedule {
 }
 
 /**
- * The rate of step `step`, counted from 0.
+ * The learning rate of step `step`, counted from 0.
  * @example learningRate({ lr: 1e-4, warmup: 10, decay: "constant", steps: 100 }, 4) // 5e-5
  */
 export function learningRate(schedule: Schedule, step: number): number {

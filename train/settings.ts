@@ -1,4 +1,4 @@
-// Everything that decides a run, in one record: written to config.json and into every checkpoint, so that resuming needs
+// All settings of a run in one record. It is written to config.json and into every checkpoint, so that resuming needs
 // nothing but the checkpoint.
 import type { Precision, VQModelConfig } from "../nn/index.ts";
 
@@ -12,7 +12,7 @@ export interface RunOptions {
   readonly accumulate: number;
   /** Side of the square pictures. */
   readonly size: number;
-  /** Decides order, crops, initial weights: a whole number >= 0. */
+  /** Decides the order of the pictures, the crops and the initial weights: a whole number >= 0. */
   readonly seed: number;
   /** Pictures to measure on: a source as for `data`, or the fraction of `data` to keep back; 0 for none. */
   readonly val: string | number;
@@ -26,9 +26,11 @@ export interface RunOptions {
   readonly decay: "constant" | "cosine";
   /** f16 needs a GPU that has it; see `setPrecision`. */
   readonly precision: Precision;
+  /** Whether the discriminator learns from the autoencoder that has just learnt, as in taming; see `TrainerOptions`. */
   readonly tamingExact: boolean;
+  /** Whether LPIPS has dropout, as taming's had by accident. */
   readonly lpipsDropout: boolean;
-  /** Steps between restarts of codes that nobody chooses; 0 for never. */
+  /** Steps after which codes that were never chosen move to vectors of the current pictures; 0 for never. */
   readonly restartDeadCodes: number;
   readonly logEvery: number;
   readonly imageEvery: number;
@@ -67,7 +69,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "name"> =
 /** taming's base learning rate, which it multiplies by batch size and accumulation. */
 export const baseLearningRate = 4.5e-6;
 
-/** @throws naming the first value that cannot be trained with, and what it may be. */
+/** @throws an error that names the first value that cannot be used, and what it may be. */
 export function checkOptions(options: RunOptions): void {
   const whole: [keyof RunOptions, number][] = [
     ["steps", 1],

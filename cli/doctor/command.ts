@@ -1,20 +1,15 @@
-// tessera doctor: what this machine offers, one computation checked, and what to do about what is missing.
+// tessera doctor: reports what this machine offers, checks that it computes rightly, and says what to do about what is
+// missing.
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import process from "node:process";
 import { Command } from "commander";
+import { formatBytes } from "../../data/index.ts";
 import { currentBackend, device } from "../../src/index.ts";
+import { messageOf } from "../messages.ts";
+import { count } from "../options.ts";
+import type { Finding } from "./finding.ts";
 import { gpu } from "./gpu.ts";
 import { checkEngine } from "./known_convolution.ts";
-import { formatBytes } from "../../data/formats/text.ts";
-
-export interface Finding {
-  readonly name: string;
-  readonly found: string;
-  /** What to do; absent when all is well. */
-  readonly advice?: string;
-  /** Tessera does not work without it. */
-  readonly isVital?: boolean;
-}
 
 const examples = `
 Examples:
@@ -57,12 +52,12 @@ function runtime(): Finding {
 
 function processor(): Finding {
   const cores = availableParallelism(), model = cpus()[0]?.model.trim() ?? "";
-  const found = `${cores} ${cores === 1 ? "core" : "cores"}${model === "" ? "" : `, ${model}`}`;
+  const found = `${count(cores, "core")}${model === "" ? "" : `, ${model}`}`;
   if (cores > 1) return { name: "processor", found };
   return { name: "processor", found, advice: "training on one core is very slow" };
 }
 
-/** A function that splats a byte over a vector: valid only where there is 128-bit SIMD. */
+/** A module with a function that copies a byte to all lanes of a vector. Without 128-bit SIMD it is not valid. */
 const simdModule = Uint8Array.of(
   ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic and version
   ...[1, 5, 1, 0x60, 0, 1, 0x7b], // type: () -> v128
@@ -82,13 +77,13 @@ function sharedMemory(): Finding[] {
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
     if (memory.buffer instanceof SharedArrayBuffer) return [{ name, found: "up to 4 GiB, with threads" }];
   } catch {
-    // told below
+    // the finding below says so
   }
   const advice = "4 GiB of address space are needed: raise ulimit -v or the container's limit";
   return [{ name, found: "not available", isVital: true, advice }];
 }
 
-/** Starts the engine of the CPU and has it compute. */
+/** Starts the CPU's engine and checks that it computes rightly. */
 async function engine(): Promise<Finding[]> {
   try {
     await device("cpu");
@@ -108,8 +103,12 @@ async function engine(): Promise<Finding[]> {
     }
     return [...findings, { ...await checkEngine("engine"), isVital: true }];
   } catch (error) {
-    const found = error instanceof Error ? error.message : String(error);
-    return [{ name: "engine", found, isVital: true, advice: "see SIMD and shared memory above" }];
+    return [{
+      name: "engine",
+      found: messageOf(error),
+      isVital: true,
+      advice: "see SIMD and shared memory above",
+    }];
   }
 }
 
@@ -126,7 +125,7 @@ async function pictures(): Promise<Finding> {
     const { sharp: version, vips } = sharp.versions;
     return { name: "pictures", found: `sharp ${version}, libvips ${vips}` };
   } catch (error) {
-    const found = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
+    const [found] = messageOf(error).trim().split("\n");
     const advice = "install the dependencies again: deno install --allow-scripts=npm:sharp, or bun install";
     return { name: "pictures", found, isVital: true, advice };
   }

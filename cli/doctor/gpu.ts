@@ -1,15 +1,16 @@
-// What doctor says of the GPU: which it is, what it allows, and whether it computes rightly.
+// What doctor says about the GPU: which one it is, what it allows, and whether it computes rightly.
 import process from "node:process";
+import { formatBytes } from "../../data/index.ts";
 import type { FoundAdapter } from "../../src/backends/webgpu/adapter.ts";
 import type { WebGpuBackend } from "../../src/backends/webgpu/backend.ts";
 import type { Gpu } from "../../src/backends/webgpu/gpu.ts";
 import { MATRIX_FEATURE } from "../../src/backends/webgpu/subgroup_matrix.ts";
 import { device } from "../../src/index.ts";
-import type { Finding } from "./command.ts";
+import { messageOf } from "../messages.ts";
+import type { Finding } from "./finding.ts";
 import { checkEngine } from "./known_convolution.ts";
-import { formatBytes } from "../../data/formats/text.ts";
 
-/** Bytes that a GPU must bind at once for a step of f16-16384 on one picture of 256x256: its largest map and filters. */
+/** Bytes of the largest tensor in a training step of f16-16384 on one picture of 256x256; a GPU must bind it whole. */
 const wanted = 128 * 2 ** 20;
 
 export async function gpu(): Promise<Finding[]> {
@@ -17,7 +18,7 @@ export async function gpu(): Promise<Finding[]> {
   try {
     const { findAdapter } = await import("../../src/backends/webgpu/adapter.ts");
     const found = await findAdapter(true);
-    process.env.TESSERA_SOFTWARE_GPU = "1"; // to be looked at here, like any other
+    process.env.TESSERA_SOFTWARE_GPU = "1"; // doctor checks software GPUs too
     const { gpu } = await device("webgpu") as WebGpuBackend;
     return [adapterOf(found), limitsOf(found.adapter), featuresOf(gpu), await checkEngine("GPU engine")];
   } catch (error) {
@@ -62,5 +63,3 @@ function featuresOf({ adapter, matrix }: Gpu): Finding {
   const list = Object.entries(names).filter(([key]) => features.has(key)).map(([, text]) => text);
   return { name: "GPU features", found: list.length > 0 ? list.join(", ") : "none of those that help" };
 }
-
-const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);

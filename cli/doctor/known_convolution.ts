@@ -1,8 +1,8 @@
-// One small convolution whose answer plain arithmetic knows: whether the current device computes, and rightly.
+// Checks a device by one small convolution, whose result is also computed here in plain JavaScript.
 import { conv2d, scope, tensor } from "../../src/index.ts";
-import type { Finding } from "./command.ts";
+import type { Finding } from "./finding.ts";
 
-/** Computes it on the current device. */
+/** Computes the convolution on the current device and compares. */
 export async function checkEngine(name: string): Promise<Finding> {
   const start = performance.now();
   const error = await convolutionError(), milliseconds = (performance.now() - start).toFixed(0);
@@ -15,7 +15,7 @@ export async function checkEngine(name: string): Promise<Finding> {
   };
 }
 
-/** The largest difference from sums in double precision. */
+/** The largest difference between the device's result and sums in double precision. */
 async function convolutionError(): Promise<number> {
   const side = 24, inputs = 16, outputs = 32;
   const image = Float32Array.from({ length: side * side * inputs }, (_, i) => ((i * 37) % 101) / 50 - 1);
@@ -38,7 +38,7 @@ async function convolutionError(): Promise<number> {
           }
         }
         const error = Math.abs(made[(y * side + x) * outputs + o] - sum);
-        if (!(error <= worst)) worst = error; // NaN counts
+        if (!(error <= worst)) worst = error; // also true for NaN
       }
     }
   }

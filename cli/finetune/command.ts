@@ -1,28 +1,15 @@
-// tessera finetune: learns from pictures, starting from a checkpoint, from nothing, or from where a run stopped.
-import { basename, resolve } from "node:path";
+// tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or where a run stopped.
 import process from "node:process";
 import { Command, Option } from "commander";
 import {
-  type Precision,
-  preset,
-  type PresetName,
-  type VQModelConfig,
-  type VQModelOverrides,
-  withOverrides,
-} from "../../nn/index.ts";
-import {
-  baseLearningRate,
   beginRun,
   checkpointOf,
   defaultOptions,
-  type PerceptualChoice,
   readProgress,
   type ResumeChanges,
   resumeRun,
   type Run,
-  type RunOptions,
 } from "../../train/index.ts";
-import { withConfigs } from "./taming.ts";
 import { interruptedCode } from "../interrupt.ts";
 import {
   fractionOrPath,
@@ -34,51 +21,8 @@ import {
   wholeNumbers,
 } from "../options.ts";
 import { describeOutcome, trainWithProgress } from "../training.ts";
-
-/** The options' values; `model` is what a config says of the model. */
-export interface Flags {
-  base?: string[];
-  model?: VQModelOverrides;
-  data?: string[];
-  from?: string;
-  scratch?: boolean;
-  resume?: string;
-  out: string;
-  name?: string;
-  steps?: number;
-  batch: number;
-  accumulate: number;
-  baseLr?: number;
-  lr?: number;
-  warmup: number;
-  decay: "constant" | "cosine";
-  size?: number;
-  seed: number;
-  val: string | number;
-  randomCrop?: boolean;
-  flip?: boolean;
-  discStart?: number;
-  discWeight?: number;
-  lpips?: string[] | boolean;
-  precision: Precision;
-  tamingExact?: boolean;
-  lpipsDropout?: boolean;
-  logEvery: number;
-  imageEvery: number;
-  saveEvery: number;
-  valEvery?: number;
-  restartDeadCodes?: number;
-  preset?: PresetName;
-  ch?: number;
-  chMult?: number[];
-  resBlocks?: number;
-  attn?: number[];
-  zChannels?: number;
-  embedDim?: number;
-  codes?: number;
-  discNdf?: number;
-  discLayers?: number;
-}
+import { continuedRun, type Flags, newRun } from "./flags.ts";
+import { withConfigs } from "./taming.ts";
 
 const examples = `
 Examples:
@@ -94,8 +38,8 @@ with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the 
 at the end loss.png and before-after.png. Ctrl-C saves and leaves; a second one leaves at once; exit code 130.
 
 A new model (--scratch) gets a codebook of k-means centres of the encoder's first vectors, since taming's start
-lets most codes die, and codes that nobody chose for 100 steps move to vectors of the day
-(--restart-dead-codes; 0 turns it off). Its discriminator begins half way unless --disc-start says else.
+lets most codes die, and codes that were not chosen for 100 steps move to vectors of the current pictures
+(--restart-dead-codes; 0 turns it off). Its discriminator begins half way unless --disc-start says otherwise.
 
 --base takes taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
 and options win over them. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
@@ -202,6 +146,7 @@ export function finetuneCommand(): Command {
   );
 }
 
+/** An option whose value is a whole number from `least` on. */
 function number(flags: string, text: string, least: number, standard: number): Option {
   return new Option(flags, text).argParser(wholeNumber(least)).default(standard);
 }
@@ -217,15 +162,15 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   for (const note of notes) console.log(note);
   const started = flags.resume === undefined
     ? await beginRun(newRun(flags))
-    : await goOn(flags.resume, flags, command);
+    : await continueRun(flags.resume, flags, command);
   for (const note of started.notes) console.log(note);
   const outcome = await trainWithProgress(started, "fine-tune");
   if (outcome.interrupted) process.exitCode = interruptedCode;
   else console.log(describeOutcome(outcome));
 }
 
-/** A run of Tessera's goes on exactly; with a checkpoint by Lightning a run begins that has its optimizers. */
-async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
+/** Continues a run of Tessera's exactly, or begins a run with weights and optimizers of a checkpoint by Lightning. */
+async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
   const path = await checkpointOf(runOrFile);
   const progress = await readProgress(path);
   if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command));
@@ -233,17 +178,13 @@ async function goOn(runOrFile: string, flags: Flags, command: Command): Promise<
   if (steps <= progress.step) {
     throw new UsageError(`${path} stands at step ${progress.step}: --steps, counted in all, must be more`);
   }
-  // as Lightning does: the optimizers' rate, whatever a config says
-  const isAsked = command.getOptionValueSource("baseLr") === "cli";
-  const lr = flags.lr ?? (isAsked ? undefined : progress.lr);
-  const { start, ...run } = newRun({ ...flags, from: path, steps, lr });
-  return await beginRun({
-    ...run,
-    start: { ...start, from: path, overrides: overridesOf(flags), goOn: true },
-  });
+  // As in Lightning, the optimizers' own rate wins over that of a config, but not over an option.
+  const hasBaseLr = command.getOptionValueSource("baseLr") === "cli";
+  const lr = flags.lr ?? (hasBaseLr ? undefined : progress.lr);
+  return await beginRun(continuedRun(path, flags, steps, lr));
 }
 
-/** The only options that make sense again when a run goes on. */
+/** The options that may be given again when a run is resumed. */
 const resumable: readonly string[] = [
   "resume",
   "device",
@@ -257,6 +198,7 @@ const resumable: readonly string[] = [
   "saveEvery",
 ];
 
+/** The options that were given on the command line. @throws UsageError if one of them cannot change any more. */
 function resumeChanges(command: Command): ResumeChanges {
   const given = Object.entries(command.opts()).filter(([key]) => command.getOptionValueSource(key) === "cli");
   const fixed = given.find(([key]) => !resumable.includes(key));
@@ -265,88 +207,4 @@ function resumeChanges(command: Command): ResumeChanges {
     throw new UsageError(`${option?.long} is fixed when a run is resumed: the checkpoint holds it`);
   }
   return Object.fromEntries(given.filter(([key]) => key !== "resume" && key !== "device"));
-}
-
-function newRun(flags: Flags): Parameters<typeof beginRun>[0] {
-  if (!flags.from && !flags.scratch) {
-    throw new UsageError("say where to start: --from FILE, --scratch or --resume RUN");
-  }
-  if (flags.from && flags.scratch) throw new UsageError("--from and --scratch exclude each other");
-  if (!flags.data) throw new UsageError("--data is missing: a folder, a glob or a list of pictures");
-  const perceptual: PerceptualChoice =
-    flags.lpips === false || flags.model?.lossconfig?.perceptualWeight === 0
-      ? "none"
-      : Array.isArray(flags.lpips)
-      ? flags.lpips
-      : "inside";
-  const steps = flags.steps ?? defaultOptions.steps;
-  const { lossconfig: loss, ...model } = overridesOf(flags);
-  const start = flags.from
-    ? { from: flags.from, overrides: { ...model, lossconfig: { discStart: 0, ...loss } } }
-    : {
-      scratch: scratchConfig(flags, { ...model, lossconfig: { discStart: Math.floor(steps / 2), ...loss } }),
-    };
-  return { start, perceptual, options: { ...runOptions(flags, steps), size: flags.size }, out: flags.out };
-}
-
-/** What a config and the options for losses say of the model. */
-function overridesOf({ model, discStart, discWeight }: Flags): VQModelOverrides {
-  return {
-    ...model,
-    lossconfig: {
-      ...model?.lossconfig,
-      ...(discStart === undefined ? {} : { discStart }),
-      ...(discWeight === undefined ? {} : { discWeight }),
-    },
-  };
-}
-
-function runOptions(flags: Flags, steps: number): Omit<RunOptions, "size"> {
-  const { data = [], batch, accumulate } = flags;
-  return {
-    data,
-    steps,
-    batch,
-    accumulate,
-    seed: flags.seed,
-    val: flags.val,
-    crop: flags.randomCrop ? "random" : "center",
-    flip: flags.flip ?? false,
-    lr: flags.lr ?? batch * accumulate * (flags.baseLr ?? baseLearningRate),
-    warmup: flags.warmup,
-    decay: flags.decay,
-    precision: flags.precision,
-    tamingExact: flags.tamingExact ?? false,
-    lpipsDropout: flags.lpipsDropout ?? false,
-    restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),
-    logEvery: flags.logEvery,
-    imageEvery: flags.imageEvery,
-    saveEvery: flags.saveEvery,
-    valEvery: flags.valEvery ?? flags.saveEvery,
-    name: (flags.name ?? basename(resolve(data[0]))).replace(/[^\w.-]+/g, "_"),
-  };
-}
-
-function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig {
-  const base = preset(flags.preset ?? "faces", overrides);
-  const isTold = flags.model !== undefined; // by a config, attention too
-  const size = isTold ? base.ddconfig.resolution : flags.size ?? base.ddconfig.resolution;
-  const given = <T extends object>(values: T) =>
-    Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-  const chMult = flags.chMult ?? base.ddconfig.chMult;
-  const lowest = isTold ? base.ddconfig.attnResolutions : [size / 2 ** (chMult.length - 1)];
-  return withOverrides(base, {
-    ...given({ embedDim: flags.embedDim ?? flags.zChannels, nEmbed: flags.codes }),
-    ddconfig: {
-      resolution: size,
-      attnResolutions: flags.attn ?? lowest,
-      ...given({
-        ch: flags.ch,
-        chMult: flags.chMult,
-        numResBlocks: flags.resBlocks,
-        zChannels: flags.zChannels,
-      }),
-    },
-    lossconfig: given({ discNdf: flags.discNdf, discNumLayers: flags.discLayers }),
-  });
 }

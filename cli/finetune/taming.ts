@@ -1,50 +1,65 @@
-// finetune --base: what taming's configs say, as if it had been given by options.
+// finetune --base: takes what taming's configs say as if it had been given by options.
 import type { Command } from "commander";
 import { listImages } from "../../data/index.ts";
-import { readTamingConfig } from "../../train/index.ts";
-import type { Flags } from "./command.ts";
+import { readTamingConfig, type TamingConfig } from "../../train/index.ts";
+import type { Flags } from "./flags.ts";
 
-/** The flags with the configs' settings where the command line gives none, and what is to be said about it. */
+/**
+ * Adds the settings of the configs to the flags; options on the command line win over them.
+ * @param assignments the settings at the end of the command line, such as model.params.n_embed=1024
+ * @returns the flags, and notes about settings that have no effect
+ */
 export async function withConfigs(
   flags: Flags,
   command: Command,
   assignments: readonly string[],
 ): Promise<{ flags: Flags; notes: readonly string[] }> {
   const all = [...assignments];
-  // --data and --lpips take what stands behind them, though it be an assignment at the end of the line
-  const own = <T>(words: T | string[]) => {
+  // --data and --lpips take all words behind them as their values, so an assignment may be among those.
+  const withoutAssignments = <T>(words: T | string[]) => {
     if (!Array.isArray(words)) return words;
     all.push(...words.filter(isAssignment));
     return words.filter((word) => !isAssignment(word));
   };
-  const given: Flags = { ...flags, data: own(flags.data), lpips: own(flags.lpips) };
+  const given: Flags = {
+    ...flags,
+    data: withoutAssignments(flags.data),
+    lpips: withoutAssignments(flags.lpips),
+  };
   const config = await readTamingConfig(given.base ?? [], all);
-  const isGiven = (key: keyof Flags) => command.getOptionValueSource(key) === "cli";
-  const startsOtherwise = (["from", "scratch", "resume"] as const).some(isGiven);
-  const said: Flags = {
+  const isGiven = (key: string) => command.getOptionValueSource(key) === "cli";
+  const settings: { [K in keyof Flags]?: Flags[K] | null } = {
+    preset: config.preset,
+    data: config.data === null ? null : [config.data],
+    val: config.val,
+    size: config.size,
+    batch: config.batch,
+    accumulate: config.accumulate,
+    baseLr: isGiven("lr") ? null : config.baseLr,
+  };
+  const told = Object.entries(settings).filter(([key, value]) => value !== null && !isGiven(key));
+  const joined: Flags = {
     ...given,
-    ...(startsOtherwise ? {} : config.from === null ? { scratch: true } : { from: config.from }),
+    ...Object.fromEntries(told),
+    ...(["from", "scratch", "resume"].some(isGiven) ? {} : startOf(config)),
     model: config.model,
-    ...(isGiven("preset") ? {} : { preset: config.preset }),
-    ...(config.data === null || isGiven("data") ? {} : { data: [config.data] }),
-    ...(config.val === null || isGiven("val") ? {} : { val: config.val }),
-    ...(config.size === null || isGiven("size") ? {} : { size: config.size }),
-    ...(config.batch === null || isGiven("batch") ? {} : { batch: config.batch }),
-    ...(config.accumulate === null || isGiven("accumulate") ? {} : { accumulate: config.accumulate }),
-    ...(config.baseLr === null || isGiven("baseLr") || isGiven("lr") ? {} : { baseLr: config.baseLr }),
     restartDeadCodes: flags.restartDeadCodes ?? 0,
   };
-  return { flags: { ...said, steps: flags.steps ?? await stepsOf(said, config) }, notes: config.notes };
+  return { flags: { ...joined, steps: flags.steps ?? await stepsOf(joined, config) }, notes: config.notes };
 }
 
 function isAssignment(word: string): boolean {
   return /^[A-Za-z_]\w*(\.\w+)+=/.test(word);
 }
 
-/** Lightning counts epochs where it has no steps. */
+function startOf({ from }: TamingConfig): Pick<Flags, "from" | "scratch"> {
+  return from === null ? { scratch: true } : { from };
+}
+
+/** The steps of the run. Where the config has none, Lightning counts epochs. */
 async function stepsOf(
   { data, batch, accumulate }: Flags,
-  { steps, epochs }: { steps: number | null; epochs: number | null },
+  { steps, epochs }: TamingConfig,
 ): Promise<number | undefined> {
   if (steps !== null) return steps;
   if (epochs === null || !data) return undefined;

@@ -33,16 +33,25 @@ describe("wrong use is told in one line", () => {
     [["finetune", "--scratch"], 2, "--data is missing: a folder, a glob or a list of pictures"],
     [["finetune", "--resume", join(folder, "x")], 1, "there is no such file or folder to resume from"],
     [["finetune", "--resume", folder], 1, "this folder has no checkpoints/last.safetensors"],
-    [["finetune", "--resume", model], 1, "holds weights but no run to resume"],
+    [
+      ["finetune", "--resume", model],
+      1,
+      `holds weights but no run to resume: start a new run with --from ${model}`,
+    ],
     [["finetune", "--scratch", "--data", "/nowhere"], 1, "there is no file or folder /nowhere"],
     [
       ["finetune", "--scratch", "--data", faces],
       1,
-      "give its weights with --lpips FILES, or train without it",
+      "give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips",
     ],
     [["finetune", "--from", model, "--data", faces], 1, "has no perceptual network inside: give its weights"],
     [["finetune", "--from", "no.ckpt", "--data", faces], 1, "no.ckpt: there is no such file"],
     [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "found no file with the heads"],
+    [
+      ["finetune", "--from", model, "--data", faces, "--lpips", "no.pth"],
+      1,
+      "perceptual network: there is no file or folder no.pth",
+    ],
     [["inspect"], 2, "missing required argument 'file'"],
     [["inspect", "no.ckpt"], 1, "no.ckpt: there is no such file"],
     [["inspect", join(faces, "face_00000.png")], 1, "neither a torch, a safetensors nor a Flax file"],
@@ -251,7 +260,7 @@ describe("commands", () => {
   test("a run that diverges fails with one line", async () => {
     const { code, err } = await tessera(...tinyRun, "--steps", "5", "--lr", "1e30", "--log-every", "1");
     expect(code).toBe(1);
-    expect(err).toMatch(/^tessera: step \d: .* so training stopped/);
+    expect(err).toMatch(/^tessera: step \d: .* so training stopped.*\. A lower --lr may help\.$/m);
     expect(err.trim().split("\n").length).toBe(1);
   });
 });

@@ -1,17 +1,18 @@
-// taming's configs (custom_vqgan.yaml and its like) read as settings of a run: model, losses, file lists. What taming
-// takes from the classes it names is here as their defaults.
+// The settings of a run in taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. Where a
+// config leaves a setting out, the default of taming's class is used.
 import { type PresetName, type VQModelOverrides } from "../../nn/index.ts";
-import { readYaml, type Setting, type Settings } from "./yaml.ts";
+import { joinSettings, type Setting, type Settings, type YamlFile } from "./yaml.ts";
 
-/** What a config says; null where it says nothing. */
+/** What a config says, with null for what it leaves out. */
 export interface TamingConfig {
   /** `ckpt_path`: weights to start from. */
   readonly from: string | null;
-  /** What `preset` is changed by. */
+  /** The model, as changes to `preset`. */
   readonly model: VQModelOverrides;
   readonly preset: PresetName;
-  /** Lists of pictures. */
+  /** The file with the list of pictures to learn from. */
   readonly data: string | null;
+  /** The file with the list of pictures to measure on. */
   readonly val: string | null;
   readonly size: number | null;
   readonly batch: number | null;
@@ -19,10 +20,11 @@ export interface TamingConfig {
   readonly accumulate: number | null;
   readonly steps: number | null;
   readonly epochs: number | null;
-  /** What is in the config and has no effect here, a line each. */
+  /** The settings in the config that have no effect here, a line each. */
   readonly notes: readonly string[];
 }
 
+/** The classes of taming that Tessera stands in for. */
 const targets = {
   model: ["taming.models.vqgan.VQModel"],
   loss: ["taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator"],
@@ -31,20 +33,14 @@ const targets = {
 } as const;
 
 /**
- * Reads configs as taming's main.py does: merged from left to right, assignments last.
- *
- * @param assignments such as "data.params.batch_size=2"
- * @example
- * const config = await readTamingConfig(["configs/custom_vqgan.yaml"], ["model.params.n_embed=16384"]);
- * @throws naming the setting that is missing, of the wrong kind or unknown; for a class, those that are known.
+ * Reads the settings of configs that are in memory; see `readTamingConfig`.
+ * @throws an error that names the setting that is missing, of the wrong kind or unknown, and for a class those that are
+ * known.
  */
-export async function readTamingConfig(
-  paths: readonly string[],
-  assignments: readonly string[] = [],
-): Promise<TamingConfig> {
-  const root = new Group(await readYaml(paths, assignments), "");
+export function parseTamingConfig(files: readonly YamlFile[], assignments: readonly string[]): TamingConfig {
+  const root = new Group(joinSettings(files, assignments), "");
   const model = root.group("model"), data = root.group("data");
-  if (!model) throw new Error(`${paths.join(", ")}: there is no "model" in it`);
+  if (!model) throw new Error(`${files.map(({ path }) => path).join(", ")}: there is no "model" in it`);
   const notes: string[] = [];
   const config = {
     ...readModel(model, notes),
@@ -91,7 +87,7 @@ function readModel(model: Group, notes: string[]): Pick<TamingConfig, "from" | "
   params.only("sane_index_shape", false);
   if ((params.take("ignore_keys") as Setting[] | null)?.length) {
     throw new Error(
-      `${params.path}.ignore_keys is not read: strip the checkpoint instead (tessera convert --strip)`,
+      `${params.path}.ignore_keys is not read: convert the checkpoint first, and leave those tensors out`,
     );
   }
   const monitor = params.text("monitor") ?? "val/rec_loss";
@@ -118,7 +114,7 @@ function readLoss(params: Group): VQModelOverrides["lossconfig"] {
     discNdf: params.number("disc_ndf") ?? 64,
     discLoss: kind,
   } as const;
-  params.number("pixelloss_weight"); // which taming takes and never applies
+  params.number("pixelloss_weight"); // taming accepts it and never applies it
   params.only("disc_in_channels", 3);
   params.only("use_actnorm", false);
   params.only("disc_conditional", false);
@@ -156,7 +152,7 @@ function readPictures(set: Group): { list: string; size: number } {
   return { list, size };
 }
 
-/** What taming gives to Lightning's trainer, as far as it means something here. */
+/** The settings of Lightning's trainer that have a meaning here. */
 function readTrainer(
   lightning: Group | null,
   notes: string[],
@@ -173,49 +169,49 @@ function readTrainer(
   return read;
 }
 
-/** Lightning's -1 is no limit. */
+/** In Lightning -1 means that there is no limit. */
 function limit(n: number | null | undefined): number | null {
   return n === undefined || n === -1 ? null : n;
 }
 
-/** A part of a config that knows where it stands, and which of its settings have been asked for. */
+/** A group of settings. It knows its path in the config, and which of its settings have not been read yet. */
 class Group {
-  readonly values: Settings;
   readonly path: string;
-
+  readonly #values: Settings;
   readonly #left: Set<string>;
 
   constructor(values: Settings, path: string) {
-    this.values = values;
+    this.#values = values;
     this.path = path;
     this.#left = new Set(values.keys());
   }
 
-  at(key: string): string {
+  #at(key: string): string {
     return this.path === "" ? key : `${this.path}.${key}`;
   }
 
+  /** Reads a setting of any kind. */
   take(key: string): Setting | undefined {
     this.#left.delete(key);
-    return this.values.get(key);
+    return this.#values.get(key);
   }
 
   #fail(key: string, value: Setting, wanted: string): never {
     const found = value instanceof Map ? "a group" : JSON.stringify(value);
-    throw new Error(`${this.at(key)} is ${found}, expected ${wanted}`);
+    throw new Error(`${this.#at(key)} is ${found}, expected ${wanted}`);
   }
 
   group(key: string): Group | null {
     const value = this.take(key) ?? null;
     if (value === null) return null;
     return value instanceof Map
-      ? new Group(value, this.at(key))
+      ? new Group(value, this.#at(key))
       : this.#fail(key, value, "a group of settings");
   }
 
   needed(key: string): Group {
     const group = this.group(key);
-    if (!group) throw new Error(`${this.at(key)} is missing`);
+    if (!group) throw new Error(`${this.#at(key)} is missing`);
     return group;
   }
 
@@ -226,7 +222,7 @@ class Group {
 
   needNumber(key: string): number {
     const value = this.number(key);
-    if (value === null) throw new Error(`${this.at(key)} is missing`);
+    if (value === null) throw new Error(`${this.#at(key)} is missing`);
     return value;
   }
 
@@ -247,31 +243,31 @@ class Group {
     return value === null || typeof value === "boolean" ? value : this.#fail(key, value, "true or false");
   }
 
-  /** The class that this part is made by. @throws with those that are known, if it is none of them. */
+  /** The class that the group is for. @throws if it is not one of the known ones. */
   target(known: readonly string[]): string {
     const target = this.text("target");
     if (target !== null && known.includes(target)) return target;
-    throw new Error(`${this.at("target")} is ${target ?? "missing"}; Tessera knows ${known.join(", ")}`);
+    throw new Error(`${this.#at("target")} is ${target ?? "missing"}; Tessera knows ${known.join(", ")}`);
   }
 
-  /** A setting that has to be this, or absent. */
+  /** Checks a setting that has only one possible value. */
   only(key: string, value: Setting): void {
     const found = this.take(key) ?? value;
     if (found !== value) this.#fail(key, found, `${value}: nothing else is built`);
   }
 
-  /** Names that nobody has asked for. */
+  /** The settings that have not been read. */
   rest(): string[] {
     return [...this.#left];
   }
 
-  /** @throws if there are settings that nobody has asked for, as a misspelt one. */
+  /** @throws if there is a setting that has not been read, such as a misspelt one. */
   done(): void {
     const [first] = this.#left;
     if (first === undefined) return;
-    const known = [...this.values.keys()].filter((key) => !this.#left.has(key));
+    const known = [...this.#values.keys()].filter((key) => !this.#left.has(key));
     throw new Error(
-      `${this.at(first)} is not known${known.length > 0 ? ` (beside it are ${known.join(", ")})` : ""}`,
+      `${this.#at(first)} is not known${known.length > 0 ? ` (beside it are ${known.join(", ")})` : ""}`,
     );
   }
 }

@@ -1,34 +1,27 @@
-// YAML settings as OmegaConf joins them: files merged from left to right, then assignments such as
-// model.params.n_embed=1024 on top.
-import { readFile, stat } from "node:fs/promises";
+// Settings in YAML, joined as OmegaConf joins them: files are merged from left to right, and then assignments such as
+// model.params.n_embed=1024.
 import { parse } from "yaml";
 
 export type Setting = null | boolean | number | string | Setting[] | Settings;
 export type Settings = Map<string, Setting>;
 
-/** taming's configs have a kilobyte or two. */
-const maxLength = 2 ** 20;
-
-/**
- * Reads and joins.
- * @param assignments "path.to.key=value", the value in YAML
- * @throws naming the file and place of what cannot be read.
- */
-export async function readYaml(
-  paths: readonly string[],
-  assignments: readonly string[] = [],
-): Promise<Settings> {
-  let all: Settings = new Map();
-  for (const path of paths) all = merged(all, await readFileSettings(path));
-  for (const text of assignments) all = merged(all, assignment(text));
-  return all;
+/** A YAML file that has been read. */
+export interface YamlFile {
+  /** Names the file in errors. */
+  readonly path: string;
+  readonly text: string;
 }
 
-async function readFileSettings(path: string): Promise<Settings> {
-  const size = await stat(path).then((info) => info.size, () => null);
-  if (size === null) throw new Error(`${path}: there is no such file`);
-  if (size > maxLength) throw new Error(`${path}: ${size} bytes are no settings (at most ${maxLength})`);
-  const text = await readFile(path, "utf8");
+/**
+ * Parses the files and joins their settings.
+ * @param assignments are like "path.to.key=value", with a value in YAML
+ * @throws an error that names the file and the place of what cannot be read.
+ */
+export function joinSettings(files: readonly YamlFile[], assignments: readonly string[] = []): Settings {
+  return [...files.map(settingsOf), ...assignments.map(assignment)].reduce(merged, new Map());
+}
+
+function settingsOf({ path, text }: YamlFile): Settings {
   if (/^\s*<(!doctype|html)/i.test(text)) {
     throw new Error(`${path}: this is a web page (HTML), not YAML: the download gave a login or error page`);
   }
@@ -48,7 +41,7 @@ function parsed(text: string, where: string): Setting {
   return checked(value, where);
 }
 
-/** Only plain values, with texts as keys; interpolation is OmegaConf's, and not read. */
+/** Accepts plain values, lists, and groups with texts as keys. OmegaConf's interpolation is refused. */
 function checked(value: unknown, where: string): Setting {
   if (value === undefined || value === null) return null;
   if (typeof value === "string" && value.includes("${")) {
@@ -64,16 +57,15 @@ function checked(value: unknown, where: string): Setting {
 
 function assignment(text: string): Settings {
   const at = text.indexOf("=");
-  const path = text.slice(0, at).split(".");
-  if (at < 1 || path.some((name) => name.trim() === "")) {
+  const names = text.slice(0, at).split(".").map((name) => name.trim());
+  if (at < 1 || names.includes("")) {
     throw new Error(`"${text}" is no assignment such as model.params.n_embed=1024`);
   }
   const value = parsed(text.slice(at + 1), text);
-  const settings = path.reduceRight<Setting>((below, name) => new Map([[name.trim(), below]]), value);
-  return settings as Settings;
+  return names.reduceRight<Setting>((below, name) => new Map([[name, below]]), value) as Settings;
 }
 
-/** Groups are joined key by key; anything else, lists too, is replaced. */
+/** Groups are merged key by key. Anything else is replaced, lists too. */
 function merged(a: Settings, b: Settings): Settings {
   const all = new Map(a);
   for (const [key, value] of b) {

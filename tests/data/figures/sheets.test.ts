@@ -1,4 +1,4 @@
-// The curves, the cartoon faces and the progress line.
+// The curves and the cartoon faces.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
@@ -8,7 +8,6 @@ import { cartoonFaceSvg } from "../../../data/figures/cartoon_svg.ts";
 import { drawCartoonFace, writeCartoonFaces } from "../../../data/figures/cartoons.ts";
 import { readImage, savePng } from "../../../data/pictures/images.ts";
 import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../../../data/figures/plot.ts";
-import { formatDuration, formatRate, Progress, type ProgressOptions } from "../../../cli/progress.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -100,75 +99,5 @@ describe("cartoons", () => {
     expect(seen).toEqual([1, 2]);
     expect((await readImage(short[1])).pixels).toEqual((await readImage(long[1])).pixels);
     expect((await readImage(long[2])).pixels).not.toEqual((await readImage(long[1])).pixels);
-  });
-});
-
-describe("Progress", () => {
-  /** A stream that keeps what is written, and a clock that the test turns. */
-  function capture(options: ProgressOptions & { isTTY?: boolean; columns?: number }) {
-    const written: string[] = [];
-    const clock = { time: 0 };
-    const stream = {
-      write: (text: string) => written.push(text),
-      isTTY: options.isTTY,
-      columns: options.columns,
-    };
-    return { written, clock, progress: new Progress({ ...options, stream, now: () => clock.time }) };
-  }
-
-  test("plain lines every few seconds and at the end where there is no terminal", () => {
-    const { written, clock, progress } = capture({ total: 40, label: "train", unit: "step" });
-    for (let step = 1; step <= 40; step++) {
-      clock.time += 500;
-      progress.update(step, `rec ${step}`);
-    }
-    progress.finish("done");
-    progress.finish("done");
-    expect(written).toEqual([
-      "train  25% 10/40 | 2.00 step/s | 5s, 15s left | rec 10\n",
-      "train  50% 20/40 | 2.00 step/s | 10s, 10s left | rec 20\n",
-      "train  75% 30/40 | 2.00 step/s | 15s, 5s left | rec 30\n",
-      "train 100% 40/40 | 2.00 step/s | 20s | rec 40\n",
-      "train 100% 40/40 | 2.00 step/s | 20s | done\n",
-    ]);
-  });
-
-  test("one live line that fits the terminal and hides no cursor", () => {
-    const { written, clock, progress } = capture({ total: 8, isTTY: true, columns: 60 });
-    for (let i = 1; i <= 8; i++) {
-      clock.time += 1000;
-      progress.tick("rec 0.1234");
-    }
-    progress.log("saved");
-    progress.finish();
-    const text = written.join("");
-    const escape = String.fromCharCode(27);
-    expect(text.includes(`${escape}[?25l`)).toBe(false);
-    for (const line of text.split(/[\r\n]/)) {
-      expect(line.replaceAll(`${escape}[K`, "").length < 60).toBe(true);
-    }
-    expect(text).toContain("█");
-    expect(text).toContain(`${escape}[Ksaved\n`);
-    expect(text.endsWith("\n")).toBe(true);
-    const narrow = capture({ total: 8, isTTY: true, columns: 20 });
-    narrow.progress.finish("a long text that cannot be shown here");
-    expect(narrow.written[0].replaceAll(`${escape}[K`, "").trim().length < 20).toBe(true);
-  });
-
-  test("a resumed run counts its own steps for the rate; the total may be unknown", () => {
-    const { clock, progress } = capture({ total: 200, start: 100 });
-    clock.time = 10_000;
-    progress.update(120);
-    expect(progress.line()).toBe(" 60% 120/200 | 2.00 it/s | 10s, 40s left");
-    const open = capture({ unit: "img" });
-    open.clock.time = 8000;
-    open.progress.update(2);
-    expect(open.progress.line()).toBe("2 img | 4.00 s/img | 8s");
-    expect([5, 185, 7385].map(formatDuration)).toEqual(["5s", "3:05", "2:03:05"]);
-    expect([0, 250.4, 0.5].map((rate) => formatRate(rate, "it"))).toEqual([
-      "- it/s",
-      "250 it/s",
-      "2.00 s/it",
-    ]);
   });
 });

@@ -1,0 +1,155 @@
+// What the options of finetune say, and the run that they ask for.
+import { basename, resolve } from "node:path";
+import {
+  type Precision,
+  preset,
+  type PresetName,
+  type VQModelConfig,
+  type VQModelOverrides,
+  withOverrides,
+} from "../../nn/index.ts";
+import {
+  baseLearningRate,
+  defaultOptions,
+  type NewRun,
+  type PerceptualChoice,
+  type RunOptions,
+} from "../../train/index.ts";
+import { UsageError } from "../options.ts";
+
+/** The values of the options. */
+export interface Flags {
+  base?: string[];
+  /** What the configs of --base say about the model. */
+  model?: VQModelOverrides;
+  data?: string[];
+  from?: string;
+  scratch?: boolean;
+  resume?: string;
+  out: string;
+  name?: string;
+  steps?: number;
+  batch: number;
+  accumulate: number;
+  baseLr?: number;
+  lr?: number;
+  warmup: number;
+  decay: "constant" | "cosine";
+  size?: number;
+  seed: number;
+  val: string | number;
+  randomCrop?: boolean;
+  flip?: boolean;
+  discStart?: number;
+  discWeight?: number;
+  lpips?: string[] | boolean;
+  precision: Precision;
+  tamingExact?: boolean;
+  lpipsDropout?: boolean;
+  logEvery: number;
+  imageEvery: number;
+  saveEvery: number;
+  valEvery?: number;
+  restartDeadCodes?: number;
+  preset?: PresetName;
+  ch?: number;
+  chMult?: number[];
+  resBlocks?: number;
+  attn?: number[];
+  zChannels?: number;
+  embedDim?: number;
+  codes?: number;
+  discNdf?: number;
+  discLayers?: number;
+}
+
+/** The new run that the options ask for. @throws UsageError if they do not say where to start or what to learn from. */
+export function newRun(flags: Flags): NewRun {
+  if (!flags.from && !flags.scratch) {
+    throw new UsageError("say where to start: --from FILE, --scratch or --resume RUN");
+  }
+  if (flags.from && flags.scratch) throw new UsageError("--from and --scratch exclude each other");
+  if (!flags.data?.length) throw new UsageError("--data is missing: a folder, a glob or a list of pictures");
+  const steps = flags.steps ?? defaultOptions.steps;
+  const { lossconfig: loss, ...model } = overridesOf(flags);
+  const start = flags.from
+    ? { from: flags.from, overrides: { ...model, lossconfig: { discStart: 0, ...loss } } }
+    : {
+      scratch: scratchConfig(flags, { ...model, lossconfig: { discStart: Math.floor(steps / 2), ...loss } }),
+    };
+  const options = { ...runOptions(flags, flags.data, steps), size: flags.size };
+  return { start, perceptual: perceptualOf(flags), options, out: flags.out };
+}
+
+/** The run that continues the training in a checkpoint by Lightning, with its optimizers, up to `steps` in all. */
+export function continuedRun(path: string, flags: Flags, steps: number, lr: number | undefined): NewRun {
+  return {
+    ...newRun({ ...flags, from: path, steps, lr }),
+    // without a default for discStart: the checkpoint's config has it
+    start: { from: path, overrides: overridesOf(flags), goOn: true },
+  };
+}
+
+function perceptualOf({ lpips, model }: Flags): PerceptualChoice {
+  if (lpips === false || model?.lossconfig?.perceptualWeight === 0) return "none";
+  return Array.isArray(lpips) ? lpips : "inside";
+}
+
+/** What the configs of --base and the options for losses change in the model's config. */
+function overridesOf({ model, discStart, discWeight }: Flags): VQModelOverrides {
+  return { ...model, lossconfig: { ...model?.lossconfig, ...given({ discStart, discWeight }) } };
+}
+
+function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<RunOptions, "size"> {
+  const { batch, accumulate } = flags;
+  return {
+    data,
+    steps,
+    batch,
+    accumulate,
+    seed: flags.seed,
+    val: flags.val,
+    crop: flags.randomCrop ? "random" : "center",
+    flip: flags.flip ?? false,
+    lr: flags.lr ?? batch * accumulate * (flags.baseLr ?? baseLearningRate),
+    warmup: flags.warmup,
+    decay: flags.decay,
+    precision: flags.precision,
+    tamingExact: flags.tamingExact ?? false,
+    lpipsDropout: flags.lpipsDropout ?? false,
+    restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),
+    logEvery: flags.logEvery,
+    imageEvery: flags.imageEvery,
+    saveEvery: flags.saveEvery,
+    valEvery: flags.valEvery ?? flags.saveEvery,
+    name: (flags.name ?? basename(resolve(data[0]))).replace(/[^\w.-]+/g, "_"),
+  };
+}
+
+/** The config of a new model: the preset, changed by the configs of --base, changed by the options. */
+function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig {
+  const base = preset(flags.preset ?? "faces", overrides);
+  const hasConfig = flags.model !== undefined; // then resolution and attention are the config's
+  const size = hasConfig ? base.ddconfig.resolution : flags.size ?? base.ddconfig.resolution;
+  const chMult = flags.chMult ?? base.ddconfig.chMult;
+  const lowest = hasConfig ? base.ddconfig.attnResolutions : [size / 2 ** (chMult.length - 1)];
+  return withOverrides(base, {
+    ...given({ embedDim: flags.embedDim ?? flags.zChannels, nEmbed: flags.codes }),
+    ddconfig: {
+      resolution: size,
+      attnResolutions: flags.attn ?? lowest,
+      ...given({
+        ch: flags.ch,
+        chMult: flags.chMult,
+        numResBlocks: flags.resBlocks,
+        zChannels: flags.zChannels,
+      }),
+    },
+    lossconfig: given({ discNdf: flags.discNdf, discNumLayers: flags.discLayers }),
+  });
+}
+
+/** The values that are not undefined. */
+function given<T extends object>(values: T): Partial<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

@@ -1,0 +1,20 @@
+// Errors in the words of the command line. The library's messages name the settings of its API; where the way out of an
+// error is such a setting, the message printed at the prompt names the option instead.
+import { DivergedError, MissingPerceptualError, NotResumableError } from "../train/index.ts";
+
+/** What to print for an error that a command ended with. */
+export function inWordsOfOptions(error: unknown): string {
+  if (error instanceof MissingPerceptualError) {
+    return `${error.problem}: give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips`;
+  }
+  if (error instanceof NotResumableError) {
+    return `${error.problem}: start a new run with --from ${error.path}`;
+  }
+  if (error instanceof DivergedError) return `${error.problem}. A lower --lr may help.`;
+  return messageOf(error);
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

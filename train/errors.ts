@@ -1,0 +1,40 @@
+// Errors whose way out is a setting of the run. The message names the setting as the API does; `problem` is the message
+// without that advice, for callers whose users set it in another way, such as the command line.
+
+/** The model is to be trained with a perceptual network, and there is none. */
+export class MissingPerceptualError extends Error {
+  override readonly name = "MissingPerceptualError";
+  readonly problem: string;
+
+  constructor(problem: string) {
+    super(
+      `${problem}: give the files with its weights (perceptual: [files]), or train without it, ` +
+        'which is blurrier (perceptual: "none")',
+    );
+    this.problem = problem;
+  }
+}
+
+/** A checkpoint has usable weights, but its training cannot be continued. */
+export class NotResumableError extends Error {
+  override readonly name = "NotResumableError";
+  readonly problem: string;
+  readonly path: string;
+
+  constructor(path: string, problem: string) {
+    super(`${path} ${problem}: begin a new run with start: { from: ${JSON.stringify(path)} }`);
+    this.problem = `${path} ${problem}`;
+    this.path = path;
+  }
+}
+
+/** A loss or a weight is no longer a finite number. */
+export class DivergedError extends Error {
+  override readonly name = "DivergedError";
+  readonly problem: string;
+
+  constructor(problem: string) {
+    super(`${problem}. A lower learning rate (lr) may help.`);
+    this.problem = problem;
+  }
+}
