@@ -101,6 +101,8 @@ export { currentBackend, device, type DeviceName, Random, type RandomState } fro
 /** The model and its parts, under taming's names. */
 export {
   type AttentionOrder,
+  type Captured,
+  captureOutputs,
   CodebookUsage,
   type DDConfig,
   Decoder,
@@ -118,6 +120,7 @@ export {
   preset,
   type PresetName,
   type Quantized,
+  Quantizer,
   VectorQuantizer,
   VQGAN,
   type VQGANOptions,
@@ -135,16 +138,6 @@ export {
   type LoadReport,
   loadVQGAN,
   type PerceptualFiles,
-} from "./nn/index.ts";
-
-/** The losses of a training step, one network at a time. */
-export {
-  discriminatorStep,
-  type GeneratorStep,
-  generatorStep,
-  type Logs,
-  type StepOptions,
-  validationStep,
 } from "./nn/index.ts";
 
 /** Checkpoint files: torch, safetensors and Flax, opened without executing or loading anything; written; converted. */
@@ -224,5 +217,5 @@ export {
   TokenWriter,
 } from "./data/index.ts";
 
-/** Training: runs that begin, resume and end; and what they are made of. */
+/** Training: runs that begin, resume and end; and what they are made of, down to the gradients of one network. */
 export * from "./train/index.ts";

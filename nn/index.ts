@@ -1,5 +1,6 @@
 // The networks: what mod.ts and the trainer import.
 export { type AttentionOrder } from "./blocks.ts";
+export { type Captured, captureOutputs } from "./capture.ts";
 export {
   type DDConfig,
   factorOf,
@@ -20,19 +21,12 @@ export {
   loadVQGAN,
   type PerceptualFiles,
 } from "./load.ts";
-export {
-  discriminatorStep,
-  type GeneratorStep,
-  generatorStep,
-  type Logs,
-  type StepOptions,
-  validationStep,
-  VQLPIPSWithDiscriminator,
-} from "./losses.ts";
 export { type DistanceOptions, LPIPS } from "./lpips.ts";
-export { Layer, Module } from "./module.ts";
+export { formatReport, Layer, type LoadReport, Module } from "./module.ts";
 export { type Precision } from "./layers.ts";
 export { setPrecision } from "./precision.ts";
-export { CodebookUsage, type Quantized, VectorQuantizer } from "./quantizer.ts";
-export { formatReport, type LoadReport } from "./state.ts";
+export { CodebookUsage } from "./quantizers/codebook_usage.ts";
+export { type Quantized, Quantizer } from "./quantizers/quantizer.ts";
+export { VectorQuantizer } from "./quantizers/vector_quantizer.ts";
+export { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 export { type Forward, type Half, type PixelRange, VQGAN, type VQGANOptions } from "./vqgan.ts";

@@ -12,7 +12,7 @@ import { NLayerDiscriminator } from "./discriminator.ts";
 import type { Precision } from "./layers.ts";
 import type { LPIPS } from "./lpips.ts";
 import { setPrecision } from "./precision.ts";
-import { formatReport, type LoadReport, matchState } from "./state.ts";
+import { formatReport, type LoadReport, matchState } from "./module.ts";
 import { type Half, type PixelRange, VQGAN } from "./vqgan.ts";
 
 export interface LoadOptions {

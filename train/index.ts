@@ -1,4 +1,4 @@
-// Training in one import: a run is begun or resumed (prepare.ts) and then trained (loop.ts).
+// Training in one import: a run is begun or resumed (run.ts) and then trained (loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export {
   continueTrainer,
@@ -13,7 +13,7 @@ export {
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";
-export { estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
+export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
 export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
@@ -27,5 +27,20 @@ export {
 } from "./settings.ts";
 export { type PerceptualChoice, type StartedModel, startFrom, startNew } from "./start.ts";
 export { readTamingConfig, type TamingConfig } from "./taming/config.ts";
-export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
+export {
+  applyGradients,
+  discriminatorStep,
+  type GeneratorStep,
+  generatorStep,
+  type Logs,
+  makeOptimizers,
+  type Network,
+  type Optimizers,
+  type StepOptions,
+  type StepResult,
+  trainingStep,
+  type TrainingStepOptions,
+  validationStep,
+} from "./step.ts";
+export { Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

@@ -1,14 +1,15 @@
 // The loop around the training step: logs, pictures, validation, checkpoints, and stopping in good order.
 import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
-import type { Logs, VQGAN } from "../nn/index.ts";
+import type { VQGAN } from "../nn/index.ts";
 import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../src/index.ts";
 import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { initializeCodebook } from "./codebook.ts";
 import type { Run } from "./run.ts";
+import type { Logs } from "./step.ts";
 import { type Measurements, readItems, validate } from "./validate.ts";
 
-/** Where the loop speaks; data/progress.ts's Progress is one. */
+/** Where the loop reports how far it is. */
 export interface TrainMonitor {
   update(step: number, text?: string): void;
   log(line: string): void;

@@ -7,7 +7,7 @@ import { scope, type Tensor, tensor } from "../../src/index.ts";
 import { loadPerceptual } from "../../nn/load.ts";
 import { LPIPS } from "../../nn/lpips.ts";
 
-const weights = fileURLToPath(new URL("../../shared/weights", import.meta.url));
+const weights = fileURLToPath(new URL("../../../shared/weights", import.meta.url));
 const present = existsSync(weights);
 const files = {
   backbone: `${weights}/lpips_squeeze/squeeze.backbone.pth`,

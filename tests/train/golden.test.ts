@@ -12,8 +12,8 @@
 // on either side, as may a GPU, whose picture is moved off the kink. tests/winograd.test.ts compares the two ways on a loss without kinks.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
-import { discriminatorStep, generatorStep, type Logs, validationStep } from "../../nn/losses.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
+import { discriminatorStep, generatorStep, type Logs, validationStep } from "../../train/step.ts";
 import { fillState, golden, maxError, picture, tinyConfig } from "../support/fill.ts";
 import { describeDevices } from "../support/helpers.ts";
 

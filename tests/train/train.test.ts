@@ -237,7 +237,7 @@ describe("a run", () => {
     const { start: _, ...rest } = newRun({ steps: 1, val: 0 });
     const run = await beginRun({ ...rest, start: { from } });
     expect(run.notes.join("\n")).toContain("discriminator: from the file");
-    expect(run.trainer.generator.state().size).toBe(0);
+    expect(run.trainer.optimizers.generator.state().size).toBe(0);
     expect(run.settings.model).toEqual(run.trainer.model.config);
     await expect(beginRun({ ...rest, start: { from }, perceptual: "inside" })).rejects.toThrow(
       "has no perceptual network inside: give its weights with --lpips FILES",
@@ -358,7 +358,7 @@ test("two steps in taming's order follow the reference", async () => {
       expectClose([await logs[name].item()], [value], tolerances[i].logs);
     }
   }
-  const { step, expAvg, expAvgSq } = trainer.generator.moments("decoder.conv_out.weight");
+  const { step, expAvg, expAvgSq } = trainer.optimizers.generator.moments("decoder.conv_out.weight");
   expect(step).toBe(2);
   expectClose((await expAvg.floats()).slice(0, 6), example.exp_avg_conv_out_first6, 2e-4);
   expectClose((await expAvgSq.floats()).slice(0, 6), example.exp_avg_sq_conv_out_first6, 2e-6);

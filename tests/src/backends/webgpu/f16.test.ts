@@ -3,11 +3,11 @@
 import { expect, test } from "bun:test";
 import * as t from "../../../../src/index.ts";
 import { preset } from "../../../../data/formats/config.ts";
-import { generatorStep } from "../../../../nn/losses.ts";
 import { setPrecision } from "../../../../nn/precision.ts";
 import { VQGAN } from "../../../../nn/vqgan.ts";
 import type { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
 import { LossScale } from "../../../../train/loss_scale.ts";
+import { generatorStep } from "../../../../train/step.ts";
 import { Trainer } from "../../../../train/trainer.ts";
 import {
   fillState,
