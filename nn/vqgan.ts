@@ -64,7 +64,7 @@ export class VQGAN extends Module {
 
   /**
    * @param init random numbers for the initial weights; null leaves zeros for a loader to overwrite
-   * @throws if the config is not valid, or training is asked of half a model.
+   * @throws if the config is not valid, or if half a model is to be trained.
    */
   constructor(config: VQModelConfig, init: Init, options: VQGANOptions = {}) {
     super();
@@ -96,7 +96,7 @@ export class VQGAN extends Module {
     return (await loadVQGAN(path, options)).model;
   }
 
-  /** Whether this half was left out when the model was made. */
+  /** Whether the model was made without this half. */
   isWithout(half: Half): boolean {
     return !Object.keys(this).includes(half);
   }
