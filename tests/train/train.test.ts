@@ -347,7 +347,7 @@ test("two steps in taming's order follow the reference", async () => {
   const { steps, adam_state_example: example } = golden<Golden>("tiny_train");
   const model = filledModel;
   const trainer = new Trainer(model, { learningRate: () => 1e-3, tamingExact: true });
-  // after the first update rounding decides where a token flips, and exact is why: see golden-train.test.ts
+  // after the first update rounding decides where a token flips, and exact is why: see golden.test.ts
   await device("cpu", { exact: true });
   const tolerances = [{ weights: 2.5e-7, logs: 5e-5 }, { weights: 2e-5, logs: 3e-2 }];
   for (const [i, { conv_out_after, dlog }] of steps.entries()) {
