@@ -24,6 +24,7 @@ export {
   keep,
   memory,
   ones,
+  type Operand,
   resetPeakBytes,
   scope,
   type Shape,
@@ -33,8 +34,17 @@ export {
   zeros,
 } from "./src/index.ts";
 
-/** Gradients: into `.grad` of leaves, or of chosen outputs with respect to chosen inputs. */
-export { backward, checkpoint, grad, isGradEnabled, noGrad } from "./src/index.ts";
+/** Gradients: into `.grad` of leaves, or of chosen outputs with respect to chosen inputs; and for operations of one's own. */
+export {
+  backward,
+  checkpoint,
+  grad,
+  isGradEnabled,
+  noGrad,
+  type Recompute,
+  record,
+  type Vjp,
+} from "./src/index.ts";
 
 /** Operations as functions; most are methods of Tensor too. */
 export {
@@ -47,7 +57,6 @@ export {
   concat,
   conv2d,
   div,
-  dropout,
   embedding,
   exp,
   expand,
@@ -79,10 +88,19 @@ export {
 } from "./src/ops/index.ts";
 
 /** Random numbers that depend on seed and position alone, and the device that computes. */
-export { currentBackend, device, type DeviceName, Random, type RandomState } from "./src/index.ts";
+export {
+  type Backend,
+  currentBackend,
+  device,
+  type DeviceName,
+  Random,
+  type RandomState,
+} from "./src/index.ts";
 
 /** The model and its parts, under taming's names. */
 export {
+  type Captured,
+  captureOutputs,
   CodebookUsage,
   Decoder,
   type DistanceOptions,
@@ -94,6 +112,7 @@ export {
   Module,
   NLayerDiscriminator,
   type Quantized,
+  Quantizer,
   VectorQuantizer,
   VQGAN,
   type VQGANOptions,
@@ -124,22 +143,29 @@ export {
   type PerceptualFiles,
 } from "./nn/index.ts";
 
-/** The losses of a training step, one network at a time. */
+/** One training step, as a whole and in its parts: the gradients of a network, and what applies them. */
 export {
+  applyGradients,
   discriminatorStep,
   type GeneratorStep,
   generatorStep,
   type Logs,
+  makeOptimizers,
+  type Network,
+  type Optimizers,
   type StepOptions,
+  type StepResult,
+  trainingStep,
+  type TrainingStepOptions,
   validationStep,
-} from "./nn/index.ts";
+} from "./train/step.ts";
 
 /** Training without a run folder: both networks with their optimizers, and what is measured. */
 export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";
 export { DeadCodeRestart } from "./train/codebook.ts";
 export { psnr, ssim } from "./train/metrics.ts";
 export { learningRate, type Schedule } from "./train/schedule.ts";
-export { type StepResult, Trainer, type TrainerOptions } from "./train/trainer.ts";
+export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Checkpoints from bytes: torch, safetensors and Flax, opened without executing or loading anything. */
 export type { CheckpointFile } from "./data/formats/file.ts";

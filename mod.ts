@@ -90,5 +90,5 @@ export {
   TokenWriter,
 } from "./data/index.ts";
 
-/** Training: runs that begin, resume and end; and what they are made of. */
+/** Training: runs that begin, resume and end; and what they are made of, down to the gradients of one network. */
 export * from "./train/index.ts";

@@ -145,7 +145,7 @@ row(
 // to it, on two and both gradients (reference, multiplications at 256x256)
 const area = batch * (size / 256) ** 2, flops = 2e9 * area * (3 * (69.2 + 126.4) + 3 * 20 + 8 * 2.7);
 // what must be kept for the way back, written and read once; weights twice, gradients, Adam's moments
-const { peak } = estimateStep(config, { batch, height: size, width: size, precision });
+const { peak } = await estimateStep(config, { batch, height: size, width: size, precision });
 const learnt = [...model.generatorParameters().values(), ...model.discriminatorParameters().values()]
   .reduce((sum, { size }) => sum + size * 4, 0);
 const frozen = [...model.namedParameters().values()].reduce((sum, { size }) => sum + size * 4, 0) - learnt;

@@ -1,9 +1,9 @@
 // The four blocks of taming's encoder and decoder: residual, attention, and the two changes of resolution.
 import type { AttentionOrder } from "../data/formats/config.ts";
-import { attention, normConvStrips, takesStrips, type Tensor } from "../src/index.ts";
+import { attention, matmul, normConvStrips, softmax, takesStrips, type Tensor } from "../src/index.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
-import { chain, Layer } from "./module.ts";
+import { chain, isObserved, Layer } from "./module.ts";
 
 /** out = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))); the sum is folded into conv2. */
 export class ResnetBlock extends Layer {
@@ -24,9 +24,10 @@ export class ResnetBlock extends Layer {
   }
 
   protected override forward(x: Tensor): Tensor {
-    if (takesStrips(x)) return this.#inStrips(x);
-    const h = chain(x, [this.norm1, this.conv1, this.norm2]);
-    return this.conv2.call(h, this.nin_shortcut ? this.nin_shortcut.call(x) : x);
+    const { norm1, conv1, norm2, conv2 } = this;
+    if (takesStrips(x) && !isObserved(norm1, conv1, norm2, conv2)) return this.#inStrips(x);
+    const h = chain(x, [norm1, conv1, norm2]);
+    return conv2.call(h, this.nin_shortcut ? this.nin_shortcut.call(x) : x);
   }
 
   /** The same numbers in the memory of x and one map more: conv2 writes over its own input. */
@@ -37,6 +38,17 @@ export class ResnetBlock extends Layer {
   }
 }
 
+/**
+ * softmax(q k^T / sqrt(C)), [B, T, T]: row t says how much pixel t takes from each pixel. It runs only to be captured
+ * (capture.ts), because `attention` need not hold all weights at a time.
+ */
+class AttentionWeights extends Layer {
+  protected override forward(q: Tensor, k: Tensor): Tensor {
+    const scores = matmul(q.cast("f32"), k.cast("f32"), { transposeB: true });
+    return softmax(scores, q.shape[2] ** -0.5);
+  }
+}
+
 /** out = x + proj_out(softmax(q k^T / sqrt(C)) v) over all pixels of n = norm(x), in raster order; one head. */
 export class AttnBlock extends Layer {
   readonly norm: GroupNorm;
@@ -44,6 +56,7 @@ export class AttnBlock extends Layer {
   readonly k: Conv2d;
   readonly v: Conv2d;
   readonly proj_out: Conv2d;
+  readonly weights = new AttentionWeights();
 
   constructor(channels: number, init: Init) {
     super();
@@ -58,7 +71,9 @@ export class AttnBlock extends Layer {
     const [batch, height, width, channels] = x.shape;
     const n = this.norm.call(x);
     const tokens = (projection: Conv2d) => projection.call(n).reshape(batch, height * width, channels);
-    const mixed = attention(tokens(this.q), tokens(this.k), tokens(this.v));
+    const [q, k, v] = [tokens(this.q), tokens(this.k), tokens(this.v)];
+    if (isObserved(this.weights)) this.weights.call(q, k);
+    const mixed = attention(q, k, v);
     return this.proj_out.call(mixed.reshape(batch, height, width, channels), x);
   }
 }
@@ -126,7 +141,7 @@ export abstract class Level extends Layer {
 
   protected abstract resample(): Layer | null;
 
-  /** In order of application: who chains the layers of several levels holds no level's input longer than needed. */
+  /** In order of application. A network chains the layers of all its levels, so that it holds no level's input for long. */
   layers(): Layer[] {
     const layers = this.block.flatMap((block, i): Layer[] => [
       block,
@@ -134,6 +149,10 @@ export abstract class Level extends Layer {
     ]);
     const resample = this.resample();
     return resample ? [...layers, resample] : layers;
+  }
+
+  override get outputLayer(): Layer {
+    return this.layers().at(-1)!;
   }
 
   protected override forward(x: Tensor): Tensor {

@@ -27,8 +27,8 @@ class UpLevel extends Level {
 }
 
 /**
- * One block more per level than the encoder. `up[0]` is the full resolution and runs last, but is made last too: keys
- * count from 0, random numbers are drawn from the lowest resolution on.
+ * Each level has one block more than in the encoder. `up[0]` is the full resolution: it runs last, and is made last, so
+ * that random numbers are drawn in the order in which the levels run.
  */
 export class Decoder extends Layer {
   readonly conv_in: Conv2d;

@@ -26,7 +26,10 @@ class DownLevel extends Level {
   }
 }
 
-/** Attention stands where the nominal resolution, halved per level, is in `attnResolutions`: never the real size. */
+/**
+ * A level has attention if the nominal resolution, halved from level to level, is in `attnResolutions`. The real size of
+ * the pictures does not matter.
+ */
 export class Encoder extends Layer {
   readonly conv_in: Conv2d;
   readonly down: DownLevel[] = [];

@@ -6,7 +6,7 @@ import type { StoredTensor } from "../data/formats/stored_tensor.ts";
 import type { Tensor } from "../src/index.ts";
 import type { LPIPS } from "./lpips.ts";
 import type { Module } from "./module.ts";
-import { formatReport, type LoadReport, matchState } from "./state.ts";
+import { formatReport, type LoadReport, matchState } from "./module.ts";
 
 export interface FillOptions {
   /** For the error: whose tensors these are, such as "the autoencoder's". */

@@ -1,11 +1,11 @@
-// How parameters begin: torch's defaults for convolutions, a narrow uniform codebook, and the PatchGAN's normal weights.
-// Without a Random they begin at zero, which costs nothing when a checkpoint is about to fill them.
+// Initial values of parameters: torch's defaults for convolutions, a narrow uniform codebook, and the PatchGAN's normal
+// weights. Without a Random they are zero, which costs nothing if a checkpoint will fill them anyway.
 import { keep, ones, type Random, type Shape, type Tensor, zeros } from "../src/index.ts";
 
-/** Where initial values come from; null leaves zeros for a loader to overwrite. */
+/** The source of initial values; null leaves zeros for a loader to overwrite. */
 export type Init = Random | null;
 
-/** Inputs that one output of a weight [out, in, ...kernel] sums over. */
+/** The number of inputs that one output sums over, for a weight [out, in, ...kernel]. */
 export function fanIn(shape: Shape): number {
   return shape.slice(1).reduce((product, n) => product * n, 1);
 }

@@ -92,7 +92,7 @@ export class GroupNorm extends Layer {
 
 /**
  * Normalisation by the statistics of the batch (training) or by their running averages (evaluation).
- * The average moves by 0.1 a call and takes the unbiased variance, as torch does.
+ * The averages move by a tenth with each call and take the unbiased variance, as torch does.
  */
 export class BatchNorm2d extends Layer {
   readonly weight: Tensor;
@@ -102,7 +102,7 @@ export class BatchNorm2d extends Layer {
   /** A count kept in f32, exact to 2^24; torch files hold it as int64. */
   readonly num_batches_tracked: Tensor;
 
-  /** Weights begin as N(1, std). */
+  /** Initial weights are N(1, std). */
   constructor(channels: number, init: Init, std = 0.02) {
     super();
     this.weight = normalParameter(init, [channels], 1, std);
@@ -116,7 +116,7 @@ export class BatchNorm2d extends Layer {
     return ["running_mean", "running_var", "num_batches_tracked"];
   }
 
-  /** @throws in training if there is but one value a channel: it has no variance. */
+  /** @throws in training if a channel has only one value, which has no variance. */
   protected override forward(x: Tensor): Tensor {
     if (!this.training) {
       const scale = this.weight.div(this.running_var.add(1e-5).sqrt());
@@ -158,7 +158,7 @@ export class LeakyReLU extends Layer {
 export class MaxPool2d extends Layer {
   readonly #window: { size: number; stride: number; ceil: boolean };
 
-  /** With `ceil`, a last window may hang over the edge. */
+  /** With `ceil`, the last window may extend beyond the edge. */
   constructor(size: number, stride: number, ceil = false) {
     super();
     this.#window = { size, stride, ceil };
@@ -169,7 +169,7 @@ export class MaxPool2d extends Layer {
   }
 }
 
-/** Layers in a row. Keys are their numbers, counted from `first` as torch names a slice of a longer network. */
+/** Layers in a row. Their keys are numbers counted from `first`, as torch names a slice of a longer network. */
 export class Sequential extends Layer {
   [index: number]: Layer;
 

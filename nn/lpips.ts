@@ -1,6 +1,6 @@
 // LPIPS v0.1, learned perceptual distance (Zhang et al. 2018): at each tap of a frozen network, activations normalised
 // over channels, sum_c w_c (a_c - b_c)^2, averaged over pixels; the sum over taps.
-import { dropout, keep, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
+import { greater, keep, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
 import { Conv2d } from "./layers.ts";
 import { Module } from "./module.ts";
 import { SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
@@ -39,7 +39,7 @@ export interface DistanceOptions {
 }
 
 /**
- * The distance of pictures, 0 for equal ones. Weights are frozen; load them before use (nn/fill.ts).
+ * The distance of pictures, 0 for equal ones. Its weights are frozen, and must be loaded before use (fill.ts).
  *
  * @example
  * const real = noGrad(() => lpips.features(images)); // once for all comparisons with the same images
@@ -100,5 +100,10 @@ function droppedDistance(a: Tensor, b: Tensor, weight: Tensor, random: Random): 
     const f = x.cast("f32"); // squares would overflow f16
     return f.div(f.square().sum([3], true).clamp(1e-20, Infinity).sqrt());
   };
-  return dropout(unit(a).sub(unit(b)).square(), 0.5, random).mul(weight).sum([3]).mean([1, 2]);
+  return dropHalf(unit(a).sub(unit(b)).square(), random).mul(weight).sum([3]).mean([1, 2]);
+}
+
+/** Sets each element to 0 with probability 1/2 and doubles the others, so that the mean stays. */
+function dropHalf(x: Tensor, random: Random): Tensor {
+  return x.mul(greater(random.uniform(x.shape), 0.5).mul(2));
 }

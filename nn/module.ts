@@ -1,14 +1,13 @@
-// The base of every network part. State lives in plain properties; a property's path is its taming state_dict key
-// (`encoder.down.0.block.1.conv2.weight`), so a checkpoint maps one to one without a renaming table.
-import { scope, Tensor } from "../src/index.ts";
-import { type LoadReport, matchState } from "./state.ts";
+// The base of every network part. State lives in plain properties, and a property's path is its key in taming's
+// state_dict (`encoder.down.0.block.1.conv2.weight`), so a checkpoint needs no table of names.
+import { scope, type Shape, Tensor } from "../src/index.ts";
 
 /**
  * A tree of parameters, buffers and sub-modules, found by walking own properties in the order of their creation.
- * Arrays and plain objects contribute their index or key to the path; private (`#`) fields are not state.
+ * Arrays and plain objects add their index or key to the path; private (`#`) fields are not state.
  */
 export abstract class Module {
-  /** Batch norm uses batch statistics while true. Set it with `train()` and `eval()`. */
+  /** Batch norm uses the statistics of the batch while this is true. Set it with `train()` and `eval()`. */
   training = true;
 
   /** Names of own tensors that are state but are not learnt: running statistics, constants. */
@@ -56,8 +55,8 @@ export abstract class Module {
   }
 
   /**
-   * Copies every tensor whose key and shape match into this module, and reports the rest. Throws nothing:
-   * whoever calls decides which omissions matter (see `formatReport`).
+   * Copies every tensor whose key and shape match into this module, and reports the rest. It never throws: the caller
+   * decides which omissions matter (see `formatReport`).
    */
   loadStateDict(source: ReadonlyMap<string, Tensor>): LoadReport {
     const own = this.stateDict();
@@ -75,7 +74,7 @@ export abstract class Module {
     return this.train(false);
   }
 
-  /** Whether backward reaches the parameters from now on. */
+  /** Freezes the parameters (false) or lets them learn (true): `backward` passes by those that are frozen. */
   setRequiresGrad(on: boolean): this {
     for (const p of this.namedParameters().values()) p.requiresGrad = on;
     return this;
@@ -99,10 +98,38 @@ export abstract class Module {
 export abstract class Layer extends Module {
   /** Runs the layer in a scope of its own: whatever it makes on the way is freed unless the tape holds it. */
   call(x: Tensor, residual?: Tensor): Tensor {
-    return scope(() => this.forward(x, residual));
+    const output = scope(() => this.forward(x, residual));
+    for (const observer of observers) observer.get(this)?.(output);
+    return output;
   }
 
   protected abstract forward(x: Tensor, residual?: Tensor): Tensor;
+
+  /** The layer that gives this one's output: itself, unless the network around it runs its parts one by one. */
+  get outputLayer(): Layer {
+    return this;
+  }
+}
+
+/** What to do with the outputs of certain layers. */
+export type Observer = ReadonlyMap<Layer, (output: Tensor) => void>;
+
+/** Those who look on at the moment; empty except within `captureOutputs` (capture.ts). */
+const observers: Observer[] = [];
+
+/** Runs `fn`, which must not be asynchronous, and shows outputs of layers to `observer` meanwhile. */
+export function withObserver<T>(observer: Observer, fn: () => T): T {
+  observers.push(observer);
+  try {
+    return fn();
+  } finally {
+    observers.pop();
+  }
+}
+
+/** Whether anyone waits for the output of one of these layers. If so it must run by itself, not in a fused operation. */
+export function isObserved(...layers: readonly Layer[]): boolean {
+  return observers.some((observer) => layers.some((layer) => observer.has(layer)));
 }
 
 /** Runs layers one after another, letting go of each intermediate tensor once the next one exists. */
@@ -128,4 +155,51 @@ function* fields(owner: object, prefix: string, within = ""): Generator<[string,
 
 function isPlainObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/** How the tensors that a source offers fit those of a module. */
+export interface LoadReport {
+  /** Keys that both sides have in the same shape. */
+  readonly matched: readonly string[];
+  /** Keys of the module that the source lacks. */
+  readonly missing: readonly string[];
+  /** Keys of the source that the module lacks. */
+  readonly unexpected: readonly string[];
+  readonly mismatched: readonly { readonly key: string; readonly expected: Shape; readonly found: Shape }[];
+}
+
+/** Compares keys and shapes, before a single value is read. */
+export function matchState(
+  own: ReadonlyMap<string, { readonly shape: Shape }>,
+  source: ReadonlyMap<string, Shape>,
+): LoadReport {
+  const matched: string[] = [], missing: string[] = [];
+  const mismatched: { key: string; expected: Shape; found: Shape }[] = [];
+  for (const [key, { shape }] of own) {
+    const found = source.get(key);
+    if (!found) missing.push(key);
+    else if (`${found}` === `${shape}`) matched.push(key);
+    else mismatched.push({ key, expected: shape, found });
+  }
+  return { matched, missing, unexpected: [...source.keys()].filter((key) => !own.has(key)), mismatched };
+}
+
+/** A table of what did not fit, with at most `limit` lines of each kind; "" when everything did. */
+export function formatReport(report: LoadReport, limit = 10): string {
+  const lines = [
+    ...section("missing in the file", report.missing, limit),
+    ...section("not used by the model", report.unexpected, limit),
+    ...section(
+      "of another shape",
+      report.mismatched.map(({ key, expected, found }) => `${key}: model [${expected}], file [${found}]`),
+      limit,
+    ),
+  ];
+  return lines.join("\n");
+}
+
+function section(title: string, items: readonly string[], limit: number): string[] {
+  if (items.length === 0) return [];
+  const rest = items.length > limit ? [`  ... and ${items.length - limit} more`] : [];
+  return [`${items.length} ${title}:`, ...items.slice(0, limit).map((item) => `  ${item}`), ...rest];
 }

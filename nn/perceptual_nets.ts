@@ -4,7 +4,7 @@ import { concat, relu, scope, type Tensor } from "../src/index.ts";
 import { Conv2d, MaxPool2d, ReLU, Sequential } from "./layers.ts";
 import { chain, Layer, Module } from "./module.ts";
 
-/** A network that answers the activations at each of its taps. */
+/** A network that gives its activations at several places, its taps. */
 export abstract class TappedNet extends Module {
   /** Channels at each tap. */
   abstract readonly channels: readonly number[];

@@ -19,11 +19,11 @@ import { Encoder } from "./encoder.ts";
 import { fillModule, unfilled } from "./fill.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, type Precision } from "./layers.ts";
-import { VQLPIPSWithDiscriminator } from "./losses.ts";
-import { Module } from "./module.ts";
+import { type LoadReport, Module } from "./module.ts";
 import { setPrecision } from "./precision.ts";
-import { VectorQuantizer } from "./quantizer.ts";
-import type { LoadReport } from "./state.ts";
+import { makeQuantizer } from "./quantizers/make_quantizer.ts";
+import type { Quantizer } from "./quantizers/quantizer.ts";
+import { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 
 export interface VQGANOptions {
   /** Also build the discriminator and the perceptual network, which only training needs. Default false. */
@@ -31,13 +31,13 @@ export interface VQGANOptions {
   /** Default `signed`. */
   readonly range?: PixelRange;
   /**
-   * Leave the other half out, for a model that only encodes or only decodes: 120 MB of decoder or encoder less at full
-   * size, which count with large pictures. Using what is not there throws.
+   * Leaves the other half out, for a model that only encodes or only decodes. At full size that saves about 120 MB,
+   * which matters with large pictures. Using the half that is not there throws.
    */
   readonly only?: Half;
 }
 
-/** What turns pictures into latents, or latents into pictures. */
+/** The encoder turns pictures into latents, the decoder latents into pictures. */
 export type Half = "encoder" | "decoder";
 
 export interface Forward {
@@ -61,7 +61,7 @@ export class VQGAN extends Module {
   readonly encoder!: Encoder;
   readonly decoder!: Decoder;
   readonly loss: VQLPIPSWithDiscriminator | null;
-  readonly quantize: VectorQuantizer;
+  readonly quantize: Quantizer;
   readonly quant_conv: Conv2d;
   readonly post_quant_conv: Conv2d;
   readonly config: VQModelConfig;
@@ -71,12 +71,12 @@ export class VQGAN extends Module {
 
   /**
    * @param init random numbers for the initial weights; null leaves zeros for a loader to overwrite
-   * @throws if the config is not valid, or training is asked of half a model.
+   * @throws if the config is not valid, or if half a model is to be trained.
    */
   constructor(config: VQModelConfig, init: Init, options: VQGANOptions = {}) {
     super();
     checkConfig(config);
-    const { ddconfig, embedDim, nEmbed, attentionOrder } = config;
+    const { ddconfig, embedDim, attentionOrder } = config;
     this.config = config;
     this.range = options.range ?? "signed";
     this.factor = factorOf(config);
@@ -87,7 +87,7 @@ export class VQGAN extends Module {
     if (only === "encoder") lacks(this, "decoder");
     else this.decoder = new Decoder(ddconfig, attentionOrder, init);
     this.loss = withLoss ? new VQLPIPSWithDiscriminator(config.lossconfig, init) : null;
-    this.quantize = new VectorQuantizer(nEmbed, embedDim, config, init);
+    this.quantize = makeQuantizer(config, init);
     this.quant_conv = new Conv2d(ddconfig.zChannels, embedDim, 1, init);
     this.post_quant_conv = new Conv2d(embedDim, ddconfig.zChannels, 1, init);
   }
@@ -103,17 +103,17 @@ export class VQGAN extends Module {
     return (await loadVQGAN(source, options)).model;
   }
 
-  /** Whether this half was left out when the model was made. */
+  /** Whether the model was made without this half. */
   isWithout(half: Half): boolean {
     return !Object.keys(this).includes(half);
   }
 
-  /** What the first optimizer learns, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
+  /** What the first optimizer trains, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
   generatorParameters(): Map<string, Tensor> {
     return new Map([...this.namedParameters()].filter(([key]) => isAutoencoder(key)));
   }
 
-  /** What the second optimizer learns; empty without `withLoss`. */
+  /** What the second optimizer trains; empty without `withLoss`. */
   discriminatorParameters(): Map<string, Tensor> {
     return this.loss?.discriminator.namedParameters("loss.discriminator") ?? new Map();
   }
@@ -135,7 +135,7 @@ export class VQGAN extends Module {
     this.#checkImages(images);
     return noGrad(() =>
       scope(() => {
-        const indices = this.quantize.nearest(this.#latents(images));
+        const indices = this.quantize.encode(this.#latents(images));
         return { indices, latents: this.quantize.lookup(indices) };
       })
     );
@@ -153,12 +153,12 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Tokens to pictures [B, f h, f w, 3], not clamped. Any grid works, however the tokens came about.
+   * Tokens to pictures [B, f h, f w, 3], not clamped. Any size of grid works.
    *
    * @param indices i32 [B, h, w], or any list of B * h * w tokens if `grid` = [h, w] is given
    * @example model.decodeTokens([12, 7, 401, 7], [2, 2]) // one picture of 2x2 tokens
-   * @throws if the number of tokens does not fill the grid, or one is not in the codebook; a tensor's tokens are not looked at
-   * on a GPU, where such a token becomes any code.
+   * @throws if the number of tokens does not fill the grid, or one is not in the codebook. In a tensor on a GPU tokens are
+   * not checked, and one that is not in the codebook becomes any code.
    */
   decodeTokens(indices: Tensor | ArrayLike<number>, grid?: readonly [number, number]): Tensor {
     return noGrad(() =>
@@ -290,7 +290,7 @@ function renew(
   fresh.dispose();
 }
 
-/** A half that is not there is no state either: not enumerable, so that no walk over the module meets it. */
+/** Leaves a half out. The property is not enumerable, so that no walk over the module's state meets it. */
 function lacks(model: VQGAN, half: Half): void {
   Object.defineProperty(model, half, {
     enumerable: false,

@@ -10,7 +10,7 @@ export interface AdamOptions {
   readonly eps?: number;
 }
 
-/** The running averages of a parameter's gradient and of its square, and how many gradients went into them. */
+/** The running averages of a parameter's gradient and of its square, and how many gradients they are made of. */
 export interface Moments {
   step: number;
   readonly expAvg: Tensor;
@@ -32,7 +32,7 @@ export class Adam {
 
   /** Read by the next `step()`. */
   lr: number;
-  /** What gradients come multiplied by (loss_scale.ts); read by the next `step()`. */
+  /** The factor that gradients are multiplied by (loss_scale.ts); read by the next `step()`. */
   lossScale: number | undefined;
   readonly betas: readonly [number, number];
   readonly eps: number;
@@ -69,7 +69,8 @@ export class Adam {
     if (known) return known;
     const parameter = this.parameters.get(key);
     if (!parameter) throw new Error(`Adam: "${key}" is not one of its ${this.parameters.size} parameters`);
-    const fresh = { step: 0, expAvg: keep(zeros(parameter.shape)), expAvgSq: keep(zeros(parameter.shape)) };
+    const zeroMoment = () => keep(zeros(parameter.shape, "f32", parameter.backend));
+    const fresh = { step: 0, expAvg: zeroMoment(), expAvgSq: zeroMoment() };
     this.#moments.set(key, fresh);
     return fresh;
   }

@@ -45,7 +45,7 @@ const stateVersion = 1;
 
 /** Writes everything atomically: readers see the old file or the new one. */
 export async function saveCheckpoint(path: string, trainer: Trainer, state: RunState): Promise<void> {
-  const optimizers = [trainer.generator, trainer.critic];
+  const optimizers = Object.values(trainer.optimizers);
   const tensors = new Map<string, Tensor>(trainer.model.stateDict());
   optimizers.forEach((optimizer, i) => {
     for (const [key, { expAvg, expAvgSq }] of optimizer.state()) {
@@ -194,7 +194,7 @@ async function fillMoments(
   trainer: Trainer,
 ): Promise<void> {
   const own = new Map<string, Tensor>(), stored = new Map<string, StoredTensor>();
-  for (const [i, optimizer] of [trainer.generator, trainer.critic].entries()) {
+  for (const [i, optimizer] of Object.values(trainer.optimizers).entries()) {
     const all = [...training?.optimizers[i]?.moments ?? []];
     const shapeOf = (key: string) => optimizer.parameters.get(key)?.shape;
     // A discriminator that does not fit was replaced by a new one, which needs a new optimizer too.

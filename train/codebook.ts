@@ -1,14 +1,14 @@
-// A codebook that starts where the encoder's vectors are. taming's start, uniform in +-1/K, puts all codes closer to each
-// other than to the data, and few are ever chosen; k-means on first vectors, and moving codes that nobody chooses to
-// vectors of the day (as Jukebox did, Dhariwal et al. 2020, section 3.1), keep them in use.
+// A codebook that starts where the encoder's vectors are. taming's initial codes, uniform in +-1/K, are closer to each
+// other than to the data, and few are ever chosen. Two things keep them in use: starting from the k-means of the first
+// vectors, and moving codes that are never chosen to vectors of the current pictures (as Jukebox did, Dhariwal et al.
+// 2020, section 3.1).
 import type { Batch } from "../data/pictures/dataset.ts";
-import type { VQGAN } from "../nn/index.ts";
+import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
+import type { VQGAN } from "../nn/vqgan.ts";
 import { asyncScope, nearestCode, noGrad, type Random, type Tensor, tensor } from "../src/index.ts";
 import type { Adam } from "./adam.ts";
 
-const codebookKey = "quantize.embedding.weight";
-
-/** What the encoder makes of pictures before the quantizer: [B * h * w, embedDim], row-major. */
+/** The encoder's vectors for some pictures, before they are quantized: [B * h * w, embedDim], row-major. */
 async function encodedVectors(model: VQGAN, images: Tensor): Promise<Float32Array> {
   return await asyncScope(async () => {
     return await noGrad(() => model.quant_conv.call(model.encoder.call(images))).floats();
@@ -41,7 +41,7 @@ export async function initializeCodebook(
     vectors.set(chunk, at);
     at += chunk.length;
   }
-  model.quantize.embedding.weight.write(await kMeans(vectors, embedDim, nEmbed, random));
+  model.quantize.codebook.write(await kMeans(vectors, embedDim, nEmbed, random));
   return count;
 }
 
@@ -74,24 +74,27 @@ async function kMeans(
   return centres;
 }
 
-/** Counts which codes training chooses, and moves those never chosen to vectors of the current pictures. */
+/** Counts which codes training chooses, and moves those that are never chosen to vectors of the current pictures. */
 export class DeadCodeRestart {
   readonly model: VQGAN;
   readonly optimizer: Adam;
   readonly random: Random;
-
-  /** How often each code was chosen since the last restart. */
-  readonly counts: Int32Array;
+  readonly #usage: CodebookUsage;
   readonly #pending: Tensor[] = [];
 
   constructor(model: VQGAN, optimizer: Adam, random: Random) {
     this.model = model;
     this.optimizer = optimizer;
     this.random = random;
-    this.counts = new Int32Array(model.config.nEmbed);
+    this.#usage = new CodebookUsage(model.config.nEmbed);
   }
 
-  /** Takes charge of kept index tensors; they are read when needed, not now. */
+  /** How often each code was chosen since the last restart. */
+  get counts(): Int32Array {
+    return this.#usage.counts;
+  }
+
+  /** Takes over index tensors that were kept, and frees them when they have been read, which may be later. */
   observe(indices: readonly Tensor[]): void {
     this.#pending.push(...indices);
   }
@@ -99,34 +102,45 @@ export class DeadCodeRestart {
   /** Brings `counts` up to date. */
   async collect(): Promise<Int32Array> {
     for (const indices of this.#pending.splice(0)) {
-      for (const index of await indices.ints()) this.counts[index]++;
+      this.#usage.add(await indices.ints());
       indices.dispose();
     }
     return this.counts;
   }
 
   /**
-   * Moves every code that was not chosen since the last call, forgets its Adam moments, and counts anew.
+   * Moves every code that was not chosen since the last call, clears its Adam moments, and counts anew. A frozen codebook
+   * stays as it is.
    * @returns how many codes were moved, and the effective number of codes before
    */
   async restart(images: Tensor): Promise<{ moved: number; perplexity: number }> {
     const counts = await this.collect();
-    const { nEmbed, embedDim } = this.model.config;
+    const moved = this.model.quantize.codebook.requiresGrad ? await this.#move(counts, images) : 0;
+    const { perplexity } = this.#usage.summary();
+    this.#usage.clear();
+    return { moved, perplexity };
+  }
+
+  async #move(counts: Int32Array, images: Tensor): Promise<number> {
+    const { config: { nEmbed, embedDim }, quantize: { codebook } } = this.model;
     const vectors = await encodedVectors(this.model, images);
     const order = this.random.shuffle(vectors.length / embedDim);
-    const { expAvg, expAvgSq } = this.optimizer.moments(codebookKey);
+    const { expAvg, expAvgSq } = this.optimizer.moments(keyOf(codebook, this.optimizer));
     const nothing = new Float32Array(embedDim);
-    const total = counts.reduce((sum, n) => sum + n, 0);
-    let moved = 0, entropy = 0;
-    for (let k = 0; k < nEmbed; k++) {
-      if (counts[k] > 0) entropy -= (counts[k] / total) * Math.log(counts[k] / total);
-      if (counts[k] > 0 || moved === order.length) continue;
+    let moved = 0;
+    for (let k = 0; k < nEmbed && moved < order.length; k++) {
+      if (counts[k] > 0) continue;
       const from = order[moved++] * embedDim;
-      this.model.quantize.embedding.weight.write(vectors.slice(from, from + embedDim), k * embedDim);
+      codebook.write(vectors.slice(from, from + embedDim), k * embedDim);
       expAvg.write(nothing, k * embedDim);
       expAvgSq.write(nothing, k * embedDim);
     }
-    counts.fill(0);
-    return { moved, perplexity: Math.exp(entropy) };
+    return moved;
   }
+}
+
+/** The key under which an optimizer knows a parameter, wherever the quantizer keeps it. */
+function keyOf(parameter: Tensor, { parameters }: Adam): string {
+  for (const [key, p] of parameters) if (p === parameter) return key;
+  throw new Error("DeadCodeRestart: the codebook is not one of the optimizer's parameters");
 }

@@ -1,16 +1,12 @@
-// What a training step takes of memory, counted on a device that computes nothing; and what batch would fit.
-import {
-  discriminatorStep,
-  generatorStep,
-  type Precision,
-  setPrecision,
-  VQGAN,
-  type VQModelConfig,
-} from "../nn/index.ts";
-import { OutOfMemoryError, scope, tensor } from "../src/index.ts";
+// The memory that a training step takes, counted by running it on a device that computes nothing; and which batch would fit.
+import type { VQModelConfig } from "../data/formats/config.ts";
+import type { Precision } from "../nn/layers.ts";
+import { setPrecision } from "../nn/precision.ts";
+import { VQGAN } from "../nn/vqgan.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
-import { Adam } from "./adam.ts";
+import { asyncScope, OutOfMemoryError, zeros } from "../src/index.ts";
+import { applyGradients, makeOptimizers, trainingStep } from "./step.ts";
 
 /** What decides the memory of a step. */
 export interface StepShape {
@@ -25,63 +21,87 @@ export interface StepShape {
 export interface StepMemory {
   /** Bytes of all tensors at the highest point: weights, both Adams, gradients, activations. */
   readonly peak: number;
-  /** Of the largest tensor. */
+  /** Bytes of the largest tensor. */
   readonly largest: number;
 }
 
-/** Beside tensors: packed filters, parts of sums, blocks that are a little too large. */
+/** Memory beside tensors: packed filters, partial sums, and blocks that are a little too large. */
 const MORE = 1.15;
 
 /**
  * The memory of a training step.
- * @example estimateStep(preset("f16-16384"), { batch: 1, height: 256, width: 256, precision: "f32" }).peak // 1.6e9
+ * @example (await estimateStep(preset("f16-16384"), { batch: 1, height: 256, width: 256, precision: "f32" })).peak // 1.7e9
  */
-export function estimateStep(
+export async function estimateStep(
   config: VQModelConfig,
   { batch, height, width, precision }: StepShape,
-): StepMemory {
+): Promise<StepMemory> {
   const backend = new CountingBackend();
-  withBackend(backend, () => {
+  await withBackend(backend, async () => {
     const model = new VQGAN(config, null, { withLoss: true });
+    const images = zeros([batch, height, width, 3]);
     if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = true;
     setPrecision(model, precision);
-    const adams = [model.generatorParameters(), model.discriminatorParameters()].map((p) =>
-      new Adam(p, { lr: 1 })
-    );
-    const images = tensor(new Float32Array(batch * height * width * 3), [batch, height, width, 3]);
-    for (let step = 0; step < 2; step++) { // the second has Adam's moments from the beginning
-      scope(() => {
-        const { reconstruction } = generatorStep(model, images, { globalStep: step });
-        adams[0].step();
-        adams[0].zeroGrad();
-        discriminatorStep(model, images, reconstruction, { globalStep: step });
-        adams[1].step();
-        adams[1].zeroGrad();
+    const optimizers = makeOptimizers(model, 1);
+    for (let globalStep = 0; globalStep < 2; globalStep++) { // the second has Adam's moments from the beginning
+      await asyncScope(async () => {
+        await trainingStep(model, [images], { globalStep }, (network) => applyGradients(optimizers[network]));
       });
     }
-    for (const owner of [...adams, images, model]) owner.dispose();
+    for (const owner of [...Object.values(optimizers), images, model]) owner.dispose();
   });
   return { peak: backend.peak, largest: backend.largest };
 }
 
-/** Tells, where memory did not suffice, what batch would; other errors stay as they are. */
-export function withAdvice(error: unknown, config: VQModelConfig, shape: StepShape): unknown {
+/** A training step needs more memory than there is. The fields say what would fit. */
+export class BatchTooLargeError extends Error {
+  override readonly name = "BatchTooLargeError";
+  /** The step that was asked for, and about how many bytes it takes. */
+  readonly shape: StepShape;
+  readonly bytes: number;
+  /** The largest batch that fits; 0 if not even one picture does. */
+  readonly fits: number;
+  /** How many batches of that size make a step on as many pictures; 0 if none fits. */
+  readonly accumulate: number;
+
+  constructor(cause: OutOfMemoryError, shape: StepShape, bytes: number, fits: number, accumulate: number) {
+    const { batch, height, width, precision } = shape;
+    const advice = fits > 0
+      ? `a batch of ${fits} fits (batch: ${fits}, with accumulate: ${accumulate} for the same step)`
+      : `not even one picture fits: use a smaller size${precision === "f32" ? ', or precision: "f16"' : ""}`;
+    super(
+      `${cause.message}; a step on ${batch} of ${height}x${width} takes about ${
+        Math.round(bytes / 1e6)
+      } MB, ` +
+        advice,
+      { cause },
+    );
+    this.shape = shape;
+    this.bytes = bytes;
+    this.fits = fits;
+    this.accumulate = accumulate;
+  }
+}
+
+/**
+ * The error to throw in place of `error`: if memory did not suffice, one that names the batch for which it would.
+ * @param accumulate batches in the step that failed
+ */
+export async function withAdvice(
+  error: unknown,
+  config: VQModelConfig,
+  shape: StepShape,
+  accumulate = 1,
+): Promise<unknown> {
   if (!(error instanceof OutOfMemoryError)) return error;
   const { total = Infinity, largest = Infinity } = error;
-  const fits = (batch: number) => {
-    const need = estimateStep(config, { ...shape, batch });
+  const fits = async (batch: number) => {
+    const need = await estimateStep(config, { ...shape, batch });
     return need.peak * MORE <= total && need.largest <= largest;
   };
   let batch = shape.batch - 1;
-  while (batch > 0 && !fits(batch)) batch--;
-  const asked = `a step on ${shape.batch} of ${shape.height}x${shape.width} takes about ` +
-    `${Math.round(estimateStep(config, shape).peak * MORE / 1e6)} MB`;
-  const advice = batch > 0
-    ? `a batch of ${batch} fits (--batch ${batch}, with --accumulate ${
-      Math.ceil(shape.batch / batch)
-    } for the same step)`
-    : `not even one picture fits: use a smaller --size${
-      shape.precision === "f32" ? ", or --precision f16" : ""
-    }`;
-  return new Error(`${error.message}; ${asked}, ${advice}`, { cause: error });
+  while (batch > 0 && !await fits(batch)) batch--;
+  const bytes = (await estimateStep(config, shape)).peak * MORE;
+  const pictures = shape.batch * accumulate;
+  return new BatchTooLargeError(error, shape, bytes, batch, batch > 0 ? Math.ceil(pictures / batch) : 0);
 }

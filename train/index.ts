@@ -14,13 +14,28 @@ export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, MissingPerceptualError, NotResumableError } from "./errors.ts";
 export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";
-export { estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
+export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
 export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./settings.ts";
 export { fillPerceptual, findPerceptual, type PerceptualChoice, type PerceptualSource } from "./start.ts";
+export {
+  applyGradients,
+  discriminatorStep,
+  type GeneratorStep,
+  generatorStep,
+  type Logs,
+  makeOptimizers,
+  type Network,
+  type Optimizers,
+  type StepOptions,
+  type StepResult,
+  trainingStep,
+  type TrainingStepOptions,
+  validationStep,
+} from "./step.ts";
 export type { TamingConfig } from "./taming/config.ts";
 export { readTamingConfig } from "./taming/read.ts";
-export { type StepResult, Trainer, type TrainerOptions } from "./trainer.ts";
+export { Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

@@ -1,6 +1,6 @@
 // The loop around the training step: it logs, saves pictures and checkpoints, validates, and stops in good order.
 import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
-import type { Logs, VQGAN } from "../nn/index.ts";
+import type { VQGAN } from "../nn/index.ts";
 import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../src/index.ts";
 import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
@@ -8,6 +8,7 @@ import { initializeCodebook } from "./codebook.ts";
 import { DivergedError } from "./errors.ts";
 import type { Run } from "./run.ts";
 import { stepName } from "./run_folder.ts";
+import type { Logs } from "./step.ts";
 import { type Measurements, readItems, validate } from "./validate.ts";
 
 /** Shows how the training proceeds, as a progress bar does. */

@@ -1,8 +1,8 @@
 // Loss scaling for f16 (Micikevicius et al. 2018): gradients are multiplied by a power of two, so that small ones do not
-// round to 0, and divided by it in Adam. It halves after an overflow and doubles when there was none for long.
+// round to 0, and divided by it in Adam. The factor halves after an overflow and doubles when there was none for long.
 import { keep, type Tensor } from "../src/index.ts";
 
-/** Steps between two looks: a look waits for the GPU. */
+/** Steps between two looks at the gradients, because a look waits for the GPU. */
 const LOOK = 10;
 /** Steps without an overflow after which the scale doubles. */
 const PATIENCE = 500;
@@ -22,7 +22,7 @@ export interface LossScaleState {
  */
 export class LossScale {
   #state: LossScaleState;
-  /** One number for each step that was not looked at yet. */
+  /** One number for each step since the last look. */
   #sums: Tensor[] = [];
 
   constructor(state: LossScaleState = { value: 2 ** 16, steps: 0, isOver: false }) {
@@ -42,9 +42,9 @@ export class LossScale {
   }
 
   /**
-   * Takes note of a step, and looks at every tenth.
+   * Takes note of a step, and looks for overflows at every tenth.
    * @param step counted from 1
-   * @param gradient that of the encoder's first layer, where every overflow on the way back arrives
+   * @param gradient one that is not finite if any gradient overflowed
    */
   async update(step: number, gradient: Tensor): Promise<void> {
     this.#sums.push(keep(gradient.sum()));

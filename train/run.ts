@@ -126,7 +126,7 @@ function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
     lpipsDropout: settings.lpipsDropout ? random.dropout : null,
   });
   const restarts = settings.restartDeadCodes > 0
-    ? new DeadCodeRestart(model, trainer.generator, random.restart)
+    ? new DeadCodeRestart(model, trainer.optimizers.generator, random.restart)
     : null;
   return { trainer, restarts };
 }

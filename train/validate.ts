@@ -1,9 +1,11 @@
 // How good the model is on pictures that it does not learn from: losses, PSNR and SSIM of the 8-bit pictures, and how
 // much of the codebook they use.
 import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
-import { CodebookUsage, type Logs, validationStep, type VQGAN } from "../nn/index.ts";
+import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
+import type { VQGAN } from "../nn/vqgan.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { psnr, ssim } from "./metrics.ts";
+import { type Logs, validationStep } from "./step.ts";
 
 /** Averages over all pictures, under names that begin with `val/`. */
 export type Measurements = Record<string, number>;
@@ -56,7 +58,7 @@ function measureBatch(
   });
 }
 
-/** The numbers in one-element tensors, read together: a GPU answers many questions as late as one. */
+/** The numbers in one-element tensors. They are read together, because a GPU takes as long for one as for many. */
 export async function readItems(logs: Logs): Promise<Record<string, number>> {
   return Object.fromEntries(
     await Promise.all(Object.entries(logs).map(async ([name, t]) => [name, await t.item()] as const)),

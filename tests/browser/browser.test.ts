@@ -36,7 +36,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Everything that the page imports, as files for a browser. */
 function bundle(): void {
-  const page = fileURLToPath(new URL("browser/page.ts", import.meta.url));
+  const page = fileURLToPath(new URL("page.ts", import.meta.url));
   const external = ["node:*", "webgpu", "gpu.js", "sharp"].flatMap((name) => ["--external", name]);
   const words = process.versions.bun
     ? [

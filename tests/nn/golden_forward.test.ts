@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { backward, grad, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
 import { NLayerDiscriminator } from "../../nn/discriminator.ts";
 import { LPIPS } from "../../nn/lpips.ts";
-import { VectorQuantizer } from "../../nn/quantizer.ts";
+import { VectorQuantizer } from "../../nn/quantizers/vector_quantizer.ts";
 import { Layer } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import {
@@ -184,7 +184,7 @@ describeDevices("quantizer", () => {
       expect(maxError(await nchw(quantized), expected.q)).toBeLessThan(3e-7);
       backward(loss.add(quantized.mul(w).sum()));
       expect(maxError(await nchw(z.grad!), expected.grad_z)).toBeLessThan(3e-7);
-      const codes = await quantize.embedding.weight.grad!.floats();
+      const codes = await quantize.codebook.grad!.floats();
       expect(Math.abs(Math.hypot(...codes) / expected.grad_emb_norm - 1)).toBeLessThan(1e-5);
       expect(maxError(codes.slice(0, 64), expected.grad_emb_row0to3)).toBeLessThan(3e-9);
       quantize.dispose();
@@ -195,8 +195,8 @@ describeDevices("quantizer", () => {
     const quantize = new VectorQuantizer(64, 16, { beta: 0.25, legacyBeta: true }, null);
     const codes = filled("quantize.embedding.weight", [64, 16]);
     codes.copyWithin(7 * 16, 3 * 16, 4 * 16);
-    quantize.embedding.weight.write(codes);
-    const indices = quantize.nearest(tensor(codes.slice(3 * 16, 4 * 16), [1, 1, 1, 16]));
+    quantize.codebook.write(codes);
+    const indices = quantize.encode(tensor(codes.slice(3 * 16, 4 * 16), [1, 1, 1, 16]));
     expect(Array.from(await indices.ints())).toEqual(tiny.tie_break.index);
     quantize.dispose();
   });

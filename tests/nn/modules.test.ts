@@ -6,9 +6,8 @@ import { preset } from "../../data/formats/config.ts";
 import { NLayerDiscriminator } from "../../nn/discriminator.ts";
 import { Conv2d, GroupNorm } from "../../nn/layers.ts";
 import { LPIPS } from "../../nn/lpips.ts";
-import { Layer } from "../../nn/module.ts";
-import { CodebookUsage } from "../../nn/quantizer.ts";
-import { formatReport } from "../../nn/state.ts";
+import { formatReport, Layer } from "../../nn/module.ts";
+import { CodebookUsage } from "../../nn/quantizers/codebook_usage.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { tinyConfig } from "../support/fill.ts";
 
@@ -61,7 +60,7 @@ describe("initial values", () => {
 
   test("the codebook is uniform within 1/K", async () => {
     const model = new VQGAN(tinyConfig, new Random(1));
-    const codes = await range(model.quantize.embedding.weight);
+    const codes = await range(model.quantize.codebook);
     expect(codes).toBeLessThanOrEqual(1 / 64);
     expect(codes).toBeGreaterThan(0.95 / 64);
     expect(await model.encoder.norm_out.weight.floats()).toEqual(new Float32Array(64).fill(1));

@@ -13,7 +13,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { WebGpuBackend } from "../../src/backends/webgpu/backend.ts";
-import { estimateStep, withAdvice } from "../../train/estimate.ts";
+import { BatchTooLargeError, estimateStep, withAdvice } from "../../train/estimate.ts";
 import { Trainer } from "../../train/trainer.ts";
 import { describeDevices, expectNoLeak } from "../support/helpers.ts";
 
@@ -33,38 +33,47 @@ test("counts what a step really holds", async () => {
     trainer.dispose();
     model.dispose();
   });
-  const { peak } = estimateStep(config, shape);
+  const { peak } = await estimateStep(config, shape);
   const real = memory().peakBytes - before;
   expect(Math.abs(peak / real - 1)).toBeLessThan(0.01);
 });
 
 test("f16 and small pictures take less, and nothing is left behind", () =>
-  expectNoLeak(() => {
-    const { peak, largest } = estimateStep(config, { ...shape, height: 128, width: 128 });
+  expectNoLeak(async () => {
+    const { peak, largest } = await estimateStep(config, { ...shape, height: 128, width: 128 });
     expect(largest).toBe(2 * 128 * 128 * 64 * 4); // a map of the first level
-    expect(estimateStep(config, { ...shape, height: 128, width: 128, precision: "f16" }).peak).toBeLessThan(
-      peak,
-    );
-    expect(estimateStep(config, shape).peak).toBeLessThan(peak);
-    return Promise.resolve();
+    const half = await estimateStep(config, { ...shape, height: 128, width: 128, precision: "f16" });
+    expect(half.peak).toBeLessThan(peak);
+    expect((await estimateStep(config, shape)).peak).toBeLessThan(peak);
   }));
 
-test("names the batch that fits", () => {
-  const says = (batch: number, limits: ConstructorParameters<typeof OutOfMemoryError>[1]) =>
-    (withAdvice(new OutOfMemoryError("no memory", limits), config, { ...shape, batch }) as Error).message;
-  const one = estimateStep(config, { ...shape, batch: 1 }),
-    three = estimateStep(config, { ...shape, batch: 3 });
-  expect(says(8, { total: Math.ceil(three.peak * 1.15) })).toMatch(
-    /^no memory; a step on 8 of 32x32 takes about \d+ MB, a batch of 3 fits \(--batch 3, with --accumulate 3 /,
+test("names the batch that fits", async () => {
+  type Limits = ConstructorParameters<typeof OutOfMemoryError>[1];
+  const advice = async (batch: number, limits: Limits, accumulate?: number) =>
+    await withAdvice(
+      new OutOfMemoryError("no memory", limits),
+      config,
+      { ...shape, batch },
+      accumulate,
+    ) as BatchTooLargeError;
+  const one = await estimateStep(config, { ...shape, batch: 1 }),
+    three = await estimateStep(config, { ...shape, batch: 3 });
+  const total = Math.ceil(three.peak * 1.15);
+  const error = await advice(8, { total });
+  expect(error).toBeInstanceOf(BatchTooLargeError);
+  expect(error.message).toMatch(
+    /^no memory; a step on 8 of 32x32 takes about \d+ MB, a batch of 3 fits \(batch: 3, with accumulate: 3 /,
   );
-  expect(says(8, { largest: 128 * 9 * 128 * 4 })).toContain(
-    "a batch of 2 fits (--batch 2, with --accumulate 4",
+  expect([error.shape, error.fits, error.accumulate]).toEqual([{ ...shape, batch: 8 }, 3, 3]);
+  expect((await advice(8, { total }, 2)).accumulate).toBe(6); // 16 pictures in the step
+  expect((await advice(8, { largest: 128 * 9 * 128 * 4 })).message).toContain(
+    "a batch of 2 fits (batch: 2, with accumulate: 4",
   );
-  expect(says(2, { total: one.peak / 2 })).toContain(
-    "not even one picture fits: use a smaller --size, or --precision f16",
-  );
+  const nothing = await advice(2, { total: one.peak / 2 });
+  expect(nothing.message).toContain('not even one picture fits: use a smaller size, or precision: "f16"');
+  expect([nothing.fits, nothing.accumulate]).toEqual([0, 0]);
   const other = new Error("else");
-  expect(withAdvice(other, config, shape)).toBe(other);
+  expect(await withAdvice(other, config, shape)).toBe(other);
 });
 
 describeDevices("a batch that the GPU cannot bind", () => {
@@ -75,7 +84,7 @@ describeDevices("a batch that the GPU cannot bind", () => {
     const trainer = new Trainer(model, { learningRate: () => 1 });
     const most = Math.floor(limit / (64 * 64 * 64 * 4)), images = zeros([most + 1, 64, 64, 3]);
     await expect(trainer.trainStep([images])).rejects.toThrow(
-      new RegExp(`binds at most .* a batch of ${most} fits \\(--batch ${most}, with --accumulate 2`),
+      new RegExp(`binds at most .* a batch of ${most} fits \\(batch: ${most}, with accumulate: 2`),
     );
     images.dispose();
     trainer.dispose();

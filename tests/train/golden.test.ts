@@ -9,11 +9,12 @@
 //
 // The definition's convolutions are held to this, not Winograd's: the reference stands at a kink of VGG. With the
 // definition and noise of 1e-6 in the picture, half the runs give 5.0e-5 more in the first d_weight, and Winograd may land
-// on either side, as may a GPU, whose picture is moved off the kink. tests/winograd.test.ts compares the two ways on a loss without kinks.
+// on either side, as may a GPU, whose picture is moved off the kink. tests/src/backends/wasm/winograd.test.ts compares the
+// two ways on a loss without kinks.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
-import { discriminatorStep, generatorStep, type Logs, validationStep } from "../../nn/losses.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
+import { discriminatorStep, generatorStep, type Logs, validationStep } from "../../train/step.ts";
 import { fillState, golden, maxError, picture, tinyConfig } from "../support/fill.ts";
 import { describeDevices } from "../support/helpers.ts";
 

@@ -237,7 +237,7 @@ describe("a run", () => {
     const { start: _, ...rest } = newRun({ steps: 1, val: 0 });
     const run = await beginRun({ ...rest, start: { from } });
     expect(run.notes.join("\n")).toContain("discriminator: from the file");
-    expect(run.trainer.generator.state().size).toBe(0);
+    expect(run.trainer.optimizers.generator.state().size).toBe(0);
     expect(run.settings.model).toEqual(run.trainer.model.config);
     await expect(beginRun({ ...rest, start: { from }, perceptual: "inside" })).rejects.toThrow(
       "has no perceptual network inside: give the files with its weights (perceptual: [files]), or train without it",
@@ -349,7 +349,7 @@ test("two steps in taming's order follow the reference", async () => {
   const { steps, adam_state_example: example } = golden<Golden>("tiny_train");
   const model = filledModel;
   const trainer = new Trainer(model, { learningRate: () => 1e-3, tamingExact: true });
-  // after the first update rounding decides where a token flips, and exact is why: see golden-train.test.ts
+  // after the first update rounding decides where a token flips, and exact is why: see golden.test.ts
   await device("cpu", { exact: true });
   const tolerances = [{ weights: 2.5e-7, logs: 5e-5 }, { weights: 2e-5, logs: 3e-2 }];
   for (const [i, { conv_out_after, dlog }] of steps.entries()) {
@@ -360,7 +360,7 @@ test("two steps in taming's order follow the reference", async () => {
       expectClose([await logs[name].item()], [value], tolerances[i].logs);
     }
   }
-  const { step, expAvg, expAvgSq } = trainer.generator.moments("decoder.conv_out.weight");
+  const { step, expAvg, expAvgSq } = trainer.optimizers.generator.moments("decoder.conv_out.weight");
   expect(step).toBe(2);
   expectClose((await expAvg.floats()).slice(0, 6), example.exp_avg_conv_out_first6, 2e-4);
   expectClose((await expAvgSq.floats()).slice(0, 6), example.exp_avg_sq_conv_out_first6, 2e-6);

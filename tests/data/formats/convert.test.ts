@@ -308,7 +308,8 @@ describe("training goes on", () => {
       out: join(folder, "deeper"),
     });
     expect(notes.join("\n")).toContain("no discriminator that fits in the file");
-    expect([trainer.generator.state().size > 0, trainer.critic.state().size]).toEqual([true, 0]);
+    expect([trainer.optimizers.generator.state().size > 0, trainer.optimizers.discriminator.state().size])
+      .toEqual([true, 0]);
     trainer.dispose();
     trainer.model.dispose();
   });

@@ -91,7 +91,7 @@ test("a large picture is encoded and decoded as in one piece, without its memory
     expect(memory().peakBytes - before).toBeLessThan(2.9 * map);
     // outside noGrad nothing goes in strips
     const whole = scope(() => ({
-      indices: model.quantize.nearest(model.quant_conv.call(model.encoder.call(images))),
+      indices: model.quantize.encode(model.quant_conv.call(model.encoder.call(images))),
       pictures: model.decoder.call(model.post_quant_conv.call(latents)).detach(),
     }));
     expect(distance(await indices.data(), await whole.indices.data())).toBe(0);

@@ -3,11 +3,11 @@
 import { expect, test } from "bun:test";
 import * as t from "../../../../src/index.ts";
 import { preset } from "../../../../data/formats/config.ts";
-import { generatorStep } from "../../../../nn/losses.ts";
 import { setPrecision } from "../../../../nn/precision.ts";
 import { VQGAN } from "../../../../nn/vqgan.ts";
 import type { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
 import { LossScale } from "../../../../train/loss_scale.ts";
+import { generatorStep } from "../../../../train/step.ts";
 import { Trainer } from "../../../../train/trainer.ts";
 import {
   fillState,
@@ -220,7 +220,7 @@ describeF16("the model in f16", () => {
       await t.asyncScope(async () => {
         const { logs } = generatorStep(model, images("x0"), { globalStep: 0, lossScale });
         for (const [name, wanted] of Object.entries(first.log)) {
-          const tolerance = name.endsWith("d_weight") ? 2e-2 : 2e-4; // VGG stands at a kink (golden-train.test.ts)
+          const tolerance = name.endsWith("d_weight") ? 2e-2 : 2e-4; // VGG stands at a kink (tests/train/golden.test.ts)
           expect(Math.abs(await logs[name].item() - wanted)).toBeLessThan(tolerance);
         }
         for (const [key, { grad }] of model.generatorParameters()) {
@@ -307,31 +307,46 @@ describeF16("loss scaling", () => {
       })
     ));
 
-  test("a model that overflows goes on learning with a smaller scale", async () => {
-    const config = preset("faces", {
-      nEmbed: 16,
-      embedDim: 4,
-      ddconfig: { ch: 32, chMult: [1, 1], numResBlocks: 1, resolution: 8, zChannels: 4, attnResolutions: [] },
-      lossconfig: { discStart: 0, discNdf: 4, discNumLayers: 1, perceptualWeight: 0 },
-    });
-    const model = new VQGAN(config, new t.Random(1), { withLoss: true });
-    const trainer = new Trainer(model, { learningRate: () => 1e-3, precision: "f16" });
-    trainer.lossScale = new LossScale({ value: 2 ** 30, steps: 0, isOver: false });
-    const losses: number[] = [];
-    for (let step = 0; step < 60; step++) {
-      await t.asyncScope(async () => {
-        const { logs } = await trainer.trainStep([new t.Random(2).uniform([1, 8, 8, 3], -1, 1)]);
-        if (step % 59 === 0) losses.push(await logs["train/rec_loss"].item());
+  for (const isFirstFrozen of [false, true]) {
+    const title = `a model that overflows goes on learning with a smaller scale${
+      isFirstFrozen ? ", its first layer frozen" : ""
+    }`;
+    test(title, async () => {
+      const config = preset("faces", {
+        nEmbed: 16,
+        embedDim: 4,
+        ddconfig: {
+          ch: 32,
+          chMult: [1, 1],
+          numResBlocks: 1,
+          resolution: 8,
+          zChannels: 4,
+          attnResolutions: [],
+        },
+        lossconfig: { discStart: 0, discNdf: 4, discNumLayers: 1, perceptualWeight: 0 },
       });
-    }
-    expect(trainer.lossScale.value).toBeLessThan(2 ** 30);
-    expect(losses[1]).toBeLessThan(0.8 * losses[0]);
-    for (const p of model.generatorParameters().values()) {
-      expect((await p.floats()).every(Number.isFinite)).toBe(true);
-    }
-    trainer.dispose();
-    model.dispose();
-  });
+      const model = new VQGAN(config, new t.Random(1), { withLoss: true });
+      const trainer = new Trainer(model, { learningRate: () => 1e-3, precision: "f16" });
+      trainer.lossScale = new LossScale({ value: 2 ** 30, steps: 0, isOver: false });
+      const { conv_in } = model.encoder;
+      const first = await conv_in.setRequiresGrad(!isFirstFrozen).weight.floats();
+      const losses: number[] = [];
+      for (let step = 0; step < 60; step++) {
+        await t.asyncScope(async () => {
+          const { logs } = await trainer.trainStep([new t.Random(2).uniform([1, 8, 8, 3], -1, 1)]);
+          if (step % 59 === 0) losses.push(await logs["train/rec_loss"].item());
+        });
+      }
+      expect(trainer.lossScale.value).toBeLessThan(2 ** 30);
+      expect(losses[1]).toBeLessThan(0.8 * losses[0]);
+      for (const p of model.generatorParameters().values()) {
+        expect((await p.floats()).every(Number.isFinite)).toBe(true);
+      }
+      if (isFirstFrozen) expect(await conv_in.weight.floats()).toEqual(first);
+      trainer.dispose();
+      model.dispose();
+    });
+  }
 });
 
 test("a device without f16 says so", async () => {

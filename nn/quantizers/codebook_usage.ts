@@ -1,0 +1,53 @@
+// How well the codes of a codebook are used.
+
+/**
+ * Counts how often each code was chosen, over as many batches as are added.
+ * @example
+ * const usage = new CodebookUsage(16384);
+ * usage.add(await indices.ints());
+ * usage.summary(); // { used: 211, usage: 0.0129, perplexity: 187.3, total: 256 }
+ */
+export class CodebookUsage {
+  readonly counts: Int32Array;
+
+  constructor(nEmbed: number) {
+    this.counts = new Int32Array(nEmbed);
+  }
+
+  /** @throws if an index is not that of a code. */
+  add(indices: Int32Array): void {
+    for (const index of indices) {
+      if (!(index >= 0 && index < this.counts.length)) {
+        throw new Error(
+          `CodebookUsage: index ${index} is outside the codebook of ${this.counts.length} codes`,
+        );
+      }
+      this.counts[index]++;
+    }
+  }
+
+  /** `usage` is the fraction of codes that were chosen at all, `perplexity` the effective number of codes. */
+  summary(): { used: number; usage: number; perplexity: number; total: number } {
+    const { counts } = this;
+    const used = counts.filter((n) => n > 0).length;
+    return { used, usage: used / counts.length, perplexity: perplexity(counts), total: sum(counts) };
+  }
+
+  /** Begins to count anew. */
+  clear(): void {
+    this.counts.fill(0);
+  }
+}
+
+/** exp(-sum p log p) of the frequencies p: the number of codes that would give as much variety if used equally often. */
+function perplexity(counts: Int32Array): number {
+  const total = sum(counts);
+  if (total === 0) return 0;
+  let entropy = 0;
+  for (const n of counts) if (n > 0) entropy -= (n / total) * Math.log(n / total);
+  return Math.exp(entropy);
+}
+
+function sum(counts: Int32Array): number {
+  return counts.reduce((sum, n) => sum + n, 0);
+}

@@ -1,0 +1,74 @@
+// Vector quantization with a straight-through gradient (van den Oord et al. 2017).
+import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";
+import { type Init, uniformParameter } from "../init.ts";
+import { Module } from "../module.ts";
+import { type Quantized, Quantizer } from "./quantizer.ts";
+
+/** The table of codes; a module of its own because its key in taming's files is `quantize.embedding.weight`. */
+class Codebook extends Module {
+  readonly weight: Tensor;
+
+  constructor(nEmbed: number, embedDim: number, init: Init) {
+    super();
+    this.weight = uniformParameter(init, [nEmbed, embedDim], 1 / nEmbed);
+  }
+}
+
+export interface VectorQuantizerOptions {
+  readonly beta: number;
+  readonly legacyBeta: boolean;
+}
+
+/**
+ * Replaces each vector by the nearest of `nEmbed` codes; the lowest index wins ties.
+ * loss = commitment * mean((sg[e] - z)^2) + codebook * mean((e - sg[z])^2), where (commitment, codebook) is (1, beta)
+ * with `legacyBeta` and (beta, 1) without.
+ */
+export class VectorQuantizer extends Quantizer {
+  readonly embedding: Codebook;
+  readonly #commitmentWeight: number;
+  readonly #codebookWeight: number;
+
+  constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
+    super();
+    this.embedding = new Codebook(nEmbed, embedDim, init);
+    this.#commitmentWeight = options.legacyBeta ? 1 : options.beta;
+    this.#codebookWeight = options.legacyBeta ? options.beta : 1;
+  }
+
+  override get codebook(): Tensor {
+    return this.embedding.weight;
+  }
+
+  /** `quantized` is z + sg[e - z]: the value of e with the gradient of z. */
+  override call(z: Tensor): Quantized {
+    return scope(() => {
+      const indices = this.encode(z);
+      const codes = this.lookup(indices);
+      const commitment = codes.detach().sub(z).square().mean();
+      const codebook = codes.sub(z.detach()).square().mean();
+      return {
+        quantized: z.add(codes.sub(z).detach()),
+        loss: commitment.mul(this.#commitmentWeight).add(codebook.mul(this.#codebookWeight)),
+        indices,
+      };
+    });
+  }
+
+  override encode(z: Tensor): Tensor {
+    const channels = this.codebook.shape[1];
+    if (z.shape[z.ndim - 1] !== channels) {
+      throw new Error(
+        `encode: z has ${z.shape[z.ndim - 1]} channels (shape [${z.shape}]), codes have ${channels}`,
+      );
+    }
+    return scope(() => {
+      const rows = z.detach().reshape(z.size / channels, channels);
+      return nearestCode(rows, this.codebook.detach()).reshape(...z.shape.slice(0, -1));
+    });
+  }
+
+  override lookup(indices: Tensor): Tensor {
+    return embedding(indices, this.codebook);
+  }
+}

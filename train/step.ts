@@ -1,0 +1,322 @@
+// One training step, from top to bottom: forward, losses and gradients of the autoencoder, then of the discriminator.
+// Gradients are left in `.grad`. Applying them is apart, so that clipping, summing over processes and averages of the
+// weights have their place between the two.
+import {
+  adaptiveWeight,
+  discriminatorFactor,
+  discriminatorLoss,
+  generatorLoss,
+  reconstructionLoss,
+} from "../nn/losses.ts";
+import type { LPIPS } from "../nn/lpips.ts";
+import type { Module } from "../nn/module.ts";
+import type { VQLPIPSWithDiscriminator } from "../nn/vq_lpips_with_discriminator.ts";
+import type { VQGAN } from "../nn/vqgan.ts";
+import { asyncScope, backward, full, grad, noGrad, type Random, scope, type Tensor } from "../src/index.ts";
+import { Adam } from "./adam.ts";
+
+/** The two networks that learn. The generator is the autoencoder. */
+export type Network = "generator" | "discriminator";
+
+/** An optimizer for each network, in taming's order. */
+export type Optimizers = Readonly<Record<Network, Adam>>;
+
+export interface StepOptions {
+  /** Steps done so far; compared with `discStart`. */
+  readonly globalStep: number;
+  /** Multiplies the gradients: 1 / batches accumulated. Logged values are not scaled. */
+  readonly gradScale?: number;
+  /** With f16: the factor that the autoencoder's gradients are multiplied by, and still have in `.grad`. */
+  readonly lossScale?: number;
+  /** Dropout inside LPIPS as in taming's training; off if absent. */
+  readonly lpipsDropout?: Random | null;
+}
+
+export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
+  /**
+   * Shows the discriminator a reconstruction by the autoencoder that has just learnt, at the price of another forward
+   * pass, as Lightning did. Default: the reconstruction that is already there.
+   */
+  readonly tamingExact?: boolean;
+}
+
+/** One-element tensors under taming's names; reading them is left to the caller. */
+export type Logs = Record<string, Tensor>;
+
+export interface StepResult {
+  /** Averaged over the accumulated batches. */
+  readonly logs: Logs;
+  /** Tokens of each batch, i32 [B, h, w]. */
+  readonly indices: Tensor[];
+}
+
+/**
+ * One step of both networks in taming's order, on one batch or on several whose gradients are averaged. Reads nothing
+ * back from the device.
+ *
+ * @param apply called when all gradients of a network are in `.grad`; what it does with them ends with `applyGradients`
+ * @returns tensors that pass to the surrounding scope
+ * @example
+ * const optimizers = makeOptimizers(model, 4.5e-6);
+ * await trainingStep(model, [images], { globalStep: 0 }, (network) => applyGradients(optimizers[network]));
+ */
+export function trainingStep(
+  model: VQGAN,
+  batches: readonly Tensor[],
+  options: TrainingStepOptions,
+  apply: (network: Network) => void | Promise<void>,
+): Promise<StepResult> {
+  const learnFrom = (images: Tensor, isLast: boolean) =>
+    asyncScope(async () => {
+      const scaled = { ...options, gradScale: 1 / batches.length };
+      const { logs, reconstruction, indices } = generatorStep(model, images, scaled);
+      if (isLast) await apply("generator");
+      await images.backend.pause(); // without it a signal or a finished read would wait for many steps
+
+      const shown = options.tamingExact ? noGrad(() => model.forward(images).reconstruction) : reconstruction;
+      const discriminatorLogs = discriminatorStep(model, images, shown, scaled);
+      if (isLast) await apply("discriminator");
+      await images.backend.pause();
+      return { logs: { ...logs, ...discriminatorLogs }, indices };
+    });
+  return asyncScope(async () => {
+    const results: { logs: Logs; indices: Tensor }[] = [];
+    for (const [i, images] of batches.entries()) {
+      results.push(await learnFrom(images, i === batches.length - 1));
+    }
+    return {
+      logs: results.length === 1 ? results[0].logs : average(results.map(({ logs }) => logs)),
+      indices: results.map(({ indices }) => indices),
+    };
+  });
+}
+
+export interface GeneratorStep {
+  /** train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, disc_factor, g_loss. */
+  readonly logs: Logs;
+  /** [B, H, W, 3], without history. */
+  readonly reconstruction: Tensor;
+  /** i32 [B, H/f, W/f]. */
+  readonly indices: Tensor;
+}
+
+/**
+ * Forward, losses and one backward of the autoencoder. The adaptive weight needs the gradients of both losses at the
+ * last layer alone. So they are taken at the image (u, v) and carried to `decoder.conv_out.weight`, and the rest of the
+ * network is walked once with u + weight * v.
+ *
+ * Parameters that are frozen (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not
+ * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that cannot learn.
+ *
+ * @throws if everything is frozen
+ */
+export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions): GeneratorStep {
+  const { lossconfig } = model.config;
+  const { perceptual_loss: lpips, discriminator } = lossOf(model);
+  checkLearns(model);
+  const { globalStep, gradScale = 1, lossScale = 1 } = options;
+  const last = model.decoder.conv_out.weight;
+  return scope(() =>
+    withGradient(last, () => {
+      const { reconstruction, codebookLoss, indices } = model.forward(images);
+      const image = reconstruction.detach();
+      image.requiresGrad = true;
+
+      const { nll, p, u } = scope(() => {
+        const p = perceptualLoss(lpips, images, image, options.lpipsDropout ?? null);
+        const nll = reconstructionLoss(images, image, p, lossconfig.perceptualWeight);
+        return { nll, p, u: grad([nll], [image], { gradOutputs: [constant(lossScale, images)] })[0] };
+      });
+      const { g, v } = withoutGradients(discriminator, () => {
+        const g = generatorLoss(discriminator.call(image));
+        return { g, v: grad([g], [image], { gradOutputs: [constant(lossScale, images)] })[0] };
+      });
+
+      const weight = scope(() => {
+        const lengthAtLast = (gradient: Tensor) =>
+          grad([reconstruction], [last], { gradOutputs: [gradient], retainGraph: true })[0].square().sum()
+            .sqrt().mul(1 / lossScale);
+        return adaptiveWeight(lengthAtLast(u), lengthAtLast(v), lossconfig.discWeight);
+      });
+      const factor = discriminatorFactor(lossconfig, globalStep);
+      const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
+      const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
+      const learnsCodes = codebookLoss.node !== null; // not if encoder and codebook are frozen
+      backward(learnsCodes ? [reconstruction, codebookLoss] : [reconstruction], [atImage, atCodebookLoss]);
+
+      const quant = codebookLoss.detach();
+      const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();
+      const logs = generatorLogs("train", { total, quant, nll, p, weight, factor, g });
+      return { logs, reconstruction: reconstruction.detach(), indices };
+    })
+  );
+}
+
+/**
+ * Forward, loss and backward of the discriminator on real pictures and reconstructions, whose history is ignored.
+ * Before `discStart` the gradients are exactly zero, and the averages of batch norm move nevertheless. A frozen
+ * discriminator gives its losses without gradients.
+ *
+ * @returns train/ disc_loss, logits_real, logits_fake
+ * @throws if everything is frozen
+ */
+export function discriminatorStep(
+  model: VQGAN,
+  images: Tensor,
+  reconstruction: Tensor,
+  options: StepOptions,
+): Logs {
+  const { lossconfig } = model.config;
+  const { discriminator } = lossOf(model);
+  checkLearns(model);
+  const factor = discriminatorFactor(lossconfig, options.globalStep);
+  return scope(() => {
+    const real = discriminator.call(images.detach());
+    const fake = discriminator.call(reconstruction.detach());
+    const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
+    const logs = noGrad(() => discriminatorLogs("train", loss.detach(), real, fake));
+    if (loss.node) backward(loss, [constant(options.gradScale ?? 1, images)]);
+    return logs;
+  });
+}
+
+/** An optimizer for each network. Parameters that get no gradient are left alone. */
+export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
+  return {
+    generator: new Adam(model.generatorParameters(), { lr }),
+    discriminator: new Adam(model.discriminatorParameters(), { lr }),
+  };
+}
+
+/** Moves the parameters of a network by their gradients, which are used up then. */
+export function applyGradients(optimizer: Adam): void {
+  optimizer.step();
+  optimizer.zeroGrad();
+}
+
+/**
+ * All losses of a batch without gradients, in evaluation mode. As in taming the GAN term does not enter
+ * val/total_loss: without gradients there is no adaptive weight, and val/d_weight is 0.
+ */
+export function validationStep(model: VQGAN, images: Tensor, globalStep: number): GeneratorStep {
+  const { lossconfig } = model.config;
+  const { perceptual_loss: lpips, discriminator } = lossOf(model);
+  const training = model.training;
+  model.eval();
+  try {
+    return scope(() =>
+      noGrad(() => {
+        const { reconstruction, codebookLoss: quant, indices } = model.forward(images);
+        const p = perceptualLoss(lpips, images, reconstruction, null);
+        const nll = reconstructionLoss(images, reconstruction, p, lossconfig.perceptualWeight);
+        const real = discriminator.call(images), fake = discriminator.call(reconstruction);
+        const factor = discriminatorFactor(lossconfig, globalStep);
+        const total = nll.add(quant.mul(lossconfig.codebookWeight));
+        const g = generatorLoss(fake);
+        const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
+        const weight = constant(0, images);
+        const logs = {
+          ...generatorLogs("val", { total, quant, nll, p, weight, factor, g }),
+          ...discriminatorLogs("val", loss, real, fake),
+        };
+        return { logs, reconstruction, indices };
+      })
+    );
+  } finally {
+    model.train(training);
+  }
+}
+
+/** Mean LPIPS over the batch; zero without a network. */
+function perceptualLoss(
+  lpips: LPIPS | null,
+  images: Tensor,
+  reconstruction: Tensor,
+  dropout: Random | null,
+): Tensor {
+  if (!lpips) return constant(0, images);
+  return scope(() => {
+    const real = noGrad(() => lpips.features(images));
+    return lpips.distance(lpips.features(reconstruction), real, { dropout }).mean();
+  });
+}
+
+function generatorLogs(
+  split: "train" | "val",
+  values: { total: Tensor; quant: Tensor; nll: Tensor; p: Tensor; weight: Tensor; factor: number; g: Tensor },
+): Logs {
+  return {
+    [`${split}/total_loss`]: values.total,
+    [`${split}/quant_loss`]: values.quant,
+    [`${split}/nll_loss`]: values.nll.detach(),
+    [`${split}/rec_loss`]: values.nll.detach(),
+    [`${split}/p_loss`]: values.p.detach(),
+    [`${split}/d_weight`]: values.weight,
+    [`${split}/disc_factor`]: constant(values.factor, values.total),
+    [`${split}/g_loss`]: values.g.detach(),
+  };
+}
+
+function discriminatorLogs(split: "train" | "val", loss: Tensor, real: Tensor, fake: Tensor): Logs {
+  return {
+    [`${split}/disc_loss`]: loss,
+    [`${split}/logits_real`]: real.mean(),
+    [`${split}/logits_fake`]: fake.mean(),
+  };
+}
+
+function average(all: readonly Logs[]): Logs {
+  return Object.fromEntries(
+    Object.keys(all[0]).map((name) => {
+      const sum = all.slice(1).reduce((sum, logs) => sum.add(logs[name]), all[0][name]);
+      return [name, sum.mul(1 / all.length)];
+    }),
+  );
+}
+
+/** One number on the device of another tensor. */
+function constant(value: number, beside: Tensor): Tensor {
+  return full([], value, beside.backend);
+}
+
+/** Runs `fn` in a scope in which no parameter of the module asks for a gradient. */
+function withoutGradients<T>(module: Module, fn: () => T): T {
+  const learning = [...module.namedParameters().values()].filter((p) => p.requiresGrad);
+  for (const p of learning) p.requiresGrad = false;
+  try {
+    return scope(fn);
+  } finally {
+    for (const p of learning) p.requiresGrad = true;
+  }
+}
+
+/** Runs `fn` with gradients that reach `parameter`. If it is frozen, it and its `.grad` are afterwards as before. */
+function withGradient<T>(parameter: Tensor, fn: () => T): T {
+  const { requiresGrad, grad } = parameter;
+  if (requiresGrad) return fn();
+  Object.assign(parameter, { requiresGrad: true, grad: null });
+  try {
+    return fn();
+  } finally {
+    parameter.grad?.dispose();
+    Object.assign(parameter, { requiresGrad, grad });
+  }
+}
+
+/** @throws if everything that could be trained is frozen */
+function checkLearns(model: VQGAN): void {
+  for (const parameters of [model.generatorParameters(), model.discriminatorParameters()]) {
+    for (const p of parameters.values()) if (p.requiresGrad) return;
+  }
+  throw new Error(
+    "every part of the model is frozen, so nothing can learn: call setRequiresGrad(true) on what shall be trained " +
+      "(model.encoder, decoder, quantize, quant_conv, post_quant_conv or loss.discriminator)",
+  );
+}
+
+function lossOf(model: VQGAN): VQLPIPSWithDiscriminator {
+  if (model.loss) return model.loss;
+  throw new Error(
+    "the model has no discriminator: build or load it with { withLoss: true } to train or validate",
+  );
+}
