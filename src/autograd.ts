@@ -187,7 +187,7 @@ function walk(
   const sink: Sink = new Map();
   for (const [i, t] of outputs.entries()) {
     const at = sinkOf(t);
-    if (wanted(at)) accumulate(sink, at, gradOutputs[i] ?? seed(t));
+    if (wanted(at) && (targets || tracked(t))) accumulate(sink, at, gradOutputs[i] ?? seed(t));
   }
   for (const node of nodes) {
     const g = sink.get(node);

@@ -1,5 +1,6 @@
 // Which backend new tensors live on. The CPU starts by itself on first use.
 import type { Backend } from "./backends/backend.ts";
+import { profiled } from "./backends/profile.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
 import { flow, inFlow } from "./scope.ts";
 
@@ -7,16 +8,22 @@ export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
 
 let cpu: WasmBackend | null = null;
 let current: Backend | null = null;
-/** Opened once, when first asked for. Who does not ask does not load their packages. */
+/** Opened when first asked for, and kept. Their packages are not loaded before. */
 const opened = new Map<DeviceName, Promise<Backend>>();
 const openers: Partial<Record<DeviceName, () => Promise<Backend>>> = {
   webgpu: async () => await (await import("./backends/webgpu/backend.ts")).WebGpuBackend.open(),
   gpujs: async () => new (await import("./backends/gpujs/backend.ts")).GpuJsBackend(),
 };
 
+/** DEBUG=2 prints a line for each kernel that runs. */
+const debug = Number(globalThis.process?.env.DEBUG) >= 2;
+const traced = <B extends Backend>(backend: B): B => debug ? profiled(backend, console.error) : backend;
+
+const startCpu = (): WasmBackend => cpu ??= traced(new WasmBackend());
+
 /** The backend that new tensors are made on. */
 export function currentBackend(): Backend {
-  return flow().backend ?? (current ??= cpu ??= new WasmBackend());
+  return flow().backend ?? (current ??= startCpu());
 }
 
 /** Runs `fn`, which may await, with new tensors on `backend`. */
@@ -25,25 +32,24 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
 }
 
 /**
- * Chooses the backend for tensors made from now on and answers it. A tensor stays where it was made, and an operation's
- * tensors must be on one backend.
+ * Chooses where new tensors are made from now on, and returns the backend there. A tensor stays where it was made; all
+ * tensors of an operation must be on one device.
  * - `"cpu"` computes in WebAssembly on all cores.
  * - `"webgpu"` computes on the GPU (docs/webgpu.md). Faults of the GPU are thrown when values are read.
- * - `"auto"` is the GPU where there is one that does not compute on the CPU, else the CPU; the answer's `description`
- *   tells which.
+ * - `"auto"` is the GPU if there is a real one, else the CPU; the `description` of the result tells which.
  * - `"gpujs"` is the reference: every operation by its definition, readable and slow.
  *
- * `exact` turns Winograd's convolutions off: they err about twice as much as the definition (docs/accuracy.md) and are
- * three times as fast. Unsaid, it is as it was: at first what the environment variable TESSERA_EXACT says, 1 or 0; else
- * off, but on for real GPUs, where Winograd gains little (docs/webgpu.md).
+ * `exact: true` computes convolutions by their definition alone. Winograd's way, the default on the CPU, takes a third of
+ * the time and errs about twice as much (docs/accuracy.md). On real GPUs, where it gains little, the default is exact.
+ * The environment variable TESSERA_EXACT (1 or 0) changes the default.
  *
- * @throws if the name is not that of a device; if there is no GPU, or only one that computes on the CPU
- * (TESSERA_SOFTWARE_GPU=1 allows that).
+ * @throws if there is no device of this name, no GPU, or only a GPU that computes on the CPU (TESSERA_SOFTWARE_GPU=1
+ * allows that one)
  * @example
  * const { description } = await device("webgpu"); // the name of the GPU
  */
 export async function device(name: DeviceName, options: { exact?: boolean } = {}): Promise<Backend> {
-  if (name === "cpu") return choose(cpu ??= new WasmBackend(), options.exact);
+  if (name === "cpu") return choose(startCpu(), options.exact);
   if (name === "auto") {
     const { findAdapter, NoAdapterError } = await import("./backends/webgpu/adapter.ts");
     const adapter = await findAdapter().catch((error: unknown) => {
@@ -54,7 +60,7 @@ export async function device(name: DeviceName, options: { exact?: boolean } = {}
   }
   const open = openers[name];
   if (!open) throw new Error(`device: there is no device "${name}", use "cpu", "webgpu", "auto" or "gpujs"`);
-  const opening = opened.get(name) ?? open();
+  const opening = opened.get(name) ?? open().then(traced);
   opened.set(name, opening);
   try {
     return choose(await opening, options.exact);

@@ -271,8 +271,8 @@ export interface Calls {
 
 export type KernelName = keyof Calls;
 
-/** What one backend offers: a function for each kernel. One that is missing does not compile. */
-export type KernelTable = { readonly [K in KernelName]: (call: Calls[K]) => void };
+/** What a backend offers on its machine: a function for each kernel. One that is missing does not compile. */
+export type KernelTable<Machine> = { readonly [K in KernelName]: (on: Machine, call: Calls[K]) => void };
 
 /** What is known of a call without running it. */
 export interface KernelFacts<Call> {

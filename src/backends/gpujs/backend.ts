@@ -2,7 +2,14 @@
 // slow. It is there to be read, and for the others to be compared with.
 import { type Backend, checkIndices } from "../backend.ts";
 import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
-import { type Calls, checkBounds, type ConvSpec, type KernelName, type NormSpec } from "../kernels.ts";
+import {
+  type Calls,
+  checkBounds,
+  type ConvSpec,
+  type KernelName,
+  type KernelTable,
+  type NormSpec,
+} from "../kernels.ts";
 import { Compiler } from "./compile.ts";
 import { adamFirst, adamParam, adamSecond } from "./kernels/adam.ts";
 import { gather, nearestCode } from "./kernels/codebook.ts";
@@ -24,7 +31,7 @@ import { dotRow, maxRow, softmax, softmaxGrad, softmaxSum, sumColumn, sumRow } f
 import { floats, GpuJsBuffer, ints, whole } from "./memory.ts";
 
 /** Runs each kernel of the contract by one or several functions of kernels/. */
-const runs: { readonly [K in KernelName]: (compiler: Compiler, call: Calls[K]) => void } = {
+const runs: KernelTable<Compiler> = {
   fill: (_, { out, value }) => void floats(out).fill(value),
 
   // Elementwise and movement

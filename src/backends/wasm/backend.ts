@@ -1,7 +1,7 @@
 // The CPU backend: memory of WebAssembly, and the table of the functions that launch each kernel on it.
 import type { Backend } from "../backend.ts";
 import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
-import { type Calls, checkBounds, type KernelName } from "../kernels.ts";
+import { type Calls, checkBounds, type KernelName, type KernelTable } from "../kernels.ts";
 import { conv2d, conv2dInputGrad, conv2dWeightGrad, matmul } from "./launch/convolution.ts";
 import { gather, nearestCode, scatterAdd } from "./launch/codebook.ts";
 import { adam, binary, copy, fill, unary } from "./launch/elementwise.ts";
@@ -13,7 +13,7 @@ import { addressOf, Machine, WasmBuffer } from "./machine.ts";
 import { WIDE } from "./wide.ts";
 
 /** Each function lays out the arguments of its kernel, cuts the work into tiles and runs them on all threads. */
-const launches: { readonly [K in KernelName]: (machine: Machine, call: Calls[K]) => void } = {
+const launches: KernelTable<Machine> = {
   fill,
   unary,
   binary,
