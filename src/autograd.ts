@@ -1,33 +1,20 @@
 // Reverse-mode differentiation. Each operation leaves a Node that knows its inputs, what it saved and its
 // vector-Jacobian product; backward visits the nodes from the newest to the oldest and frees them on the way.
-import { scope } from "./scope.ts";
-import { type DType, empty, full, materialize, type Shape, type Storage, takeId, Tensor } from "./tensor.ts";
+import { filled, materialize, takeId, type TapeNode, Tensor } from "./array.ts";
+import type { DType, Shape } from "./backends/buffer.ts";
+import { isGradEnabled, scope, withGrad } from "./scope.ts";
+import type { Storage } from "./storage.ts";
 
-/** Given the gradient of the output, the gradients of the inputs (null where `needs` is false or there is none). */
+/** From the gradient of an output to the gradients of its inputs; null where `needs` is false or there is none. */
 export type Vjp = (g: Tensor, saved: Tensor[], needs: boolean[]) => (Tensor | null)[];
 /** Makes the output again from what was saved: for outputs that are cheaper to compute twice than to keep. */
 export type Recompute = (saved: Tensor[]) => Tensor;
 
-let enabled = true;
+/** The tape's node of a tensor: array.ts knows no more of it than that it can be released. */
+const nodeOf = (t: Tensor): Node | null => t.node as Node | null;
 
-export function isGradEnabled(): boolean {
-  return enabled;
-}
-
-/** Runs `fn` without recording a tape. */
-export function noGrad<T>(fn: () => T): T {
-  return withGrad(false, fn);
-}
-
-function withGrad<T>(on: boolean, fn: () => T): T {
-  const before = enabled;
-  enabled = on;
-  try {
-    return fn();
-  } finally {
-    enabled = before;
-  }
-}
+/** Where a tensor's gradient goes: to the node that made it, or to itself when it is a leaf. */
+const sinkOf = (t: Tensor): Node | Tensor => nodeOf(t) ?? t;
 
 /** Whether gradients flow to this tensor. */
 export function tracked(t: Tensor | null): t is Tensor {
@@ -42,7 +29,8 @@ class Saved {
   readonly #recipe: Node | null;
 
   constructor(t: Tensor) {
-    this.#recipe = t.node?.recompute ? t.node.retain() : null;
+    const node = nodeOf(t);
+    this.#recipe = node?.recompute ? node.retain() : null;
     this.#tensor = this.#recipe ? null : t;
     this.#storage = this.#recipe ? null : t.storage.retain();
     this.#version = t.storage.version;
@@ -50,14 +38,14 @@ class Saved {
 
   /** The value, as a tensor that belongs to the current scope. */
   get(): Tensor {
-    if (this.#recipe) return noGrad(() => this.#recipe!.again());
-    const { shape, dtype, strides, offset } = this.#tensor!;
+    if (this.#recipe) return withGrad(false, () => this.#recipe!.again());
+    const { shape, strides, offset } = this.#tensor!;
     if (this.#storage!.version !== this.#version) {
       throw new Error(
         `backward: a saved tensor of shape [${shape}] was overwritten in place before backward used it`,
       );
     }
-    return new Tensor(this.#storage!.retain(), shape, dtype, strides, offset);
+    return this.#tensor!.alias(shape, strides, offset);
   }
 
   release(): void {
@@ -67,7 +55,7 @@ class Saved {
 }
 
 /** One recorded operation. It lives as long as its output or an operation that used its output does. */
-export class Node {
+export class Node implements TapeNode {
   readonly name: string;
   readonly shape: Shape;
   readonly dtype: DType;
@@ -132,8 +120,18 @@ export class Node {
 }
 
 /**
- * Puts an operation on the tape: `out` was made from `inputs`, `save` is what `vjp` wants back.
- * Does nothing when no input is tracked or inside `noGrad`.
+ * Puts an operation on the tape, so that `backward` goes through it. This is how operations of one's own get a gradient.
+ * Does nothing inside `noGrad`, or when no input asks for a gradient.
+ *
+ * @param name for error messages
+ * @param out the result, which must have been computed inside `noGrad` if it came from other operations
+ * @param inputs what the gradients of `vjp` belong to, in this order
+ * @param save what `vjp` wants back; it is kept until backward has used it
+ * @param vjp the vector-Jacobian product: from the gradient of `out` to the gradients of `inputs`
+ * @param recompute makes `out` again from what was saved, so that nobody needs to keep it
+ * @returns out
+ * @example Rounding that passes the gradient straight through
+ * const round = (x: Tensor) => record("round", noGrad(() => nearestInteger(x)), [x], [], (g) => [g]);
  */
 export function record(
   name: string,
@@ -143,8 +141,8 @@ export function record(
   vjp: Vjp,
   recompute: Recompute | null = null,
 ): Tensor {
-  if (!enabled || !inputs.some(tracked)) return out;
-  const edges = inputs.map((t) => (tracked(t) ? t.node ?? t : null));
+  if (!isGradEnabled() || !inputs.some(tracked)) return out;
+  const edges = inputs.map((t) => (tracked(t) ? sinkOf(t) : null));
   out.node = new Node(name, out.shape, out.dtype, edges, save, vjp, recompute);
   return out;
 }
@@ -152,7 +150,7 @@ export function record(
 /** Every node that the outputs depend on, newest first. */
 function reachable(outputs: readonly Tensor[]): Node[] {
   const seen = new Set<Node>();
-  const todo = outputs.flatMap((t) => t.node ?? []);
+  const todo = outputs.flatMap((t) => nodeOf(t) ?? []);
   while (todo.length > 0) {
     const node = todo.pop()!;
     if (seen.has(node)) continue;
@@ -188,7 +186,7 @@ function walk(
     input !== null && (targets === null || relevant.has(input));
   const sink: Sink = new Map();
   for (const [i, t] of outputs.entries()) {
-    const at = t.node ?? t;
+    const at = sinkOf(t);
     if (wanted(at)) accumulate(sink, at, gradOutputs[i] ?? seed(t));
   }
   for (const node of nodes) {
@@ -220,7 +218,7 @@ function seed(t: Tensor): Tensor {
       `backward: the output has shape [${t.shape}]; give its gradient, or reduce it to one number`,
     );
   }
-  return full(t.shape, 1, t.backend);
+  return filled(t, t.shape, 1);
 }
 
 /** Adds a gradient to the sink, which owns what it holds. It is stored as the value is. */
@@ -242,10 +240,20 @@ function accumulate(sink: Sink, at: Node | Tensor, gradient: Tensor): void {
 /** a + b in the memory of `a` when nobody else looks at it. Frees `a` otherwise. */
 function sum(a: Tensor, b: Tensor): Tensor {
   const inPlace = a.isPlain && !a.storage.shared;
-  const out = inPlace ? a : empty(a.shape, a.dtype, a.backend);
+  const out = inPlace ? a : a.like(a.shape);
   const [x, y] = [a, b].map((t) => (t.isPlain ? t : materialize(t)));
   const line = { outer: 0, inner: 1 } as const;
-  a.backend.binary("add", x.buffer, line, y.buffer, line, out.buffer, 1, a.size);
+  a.backend.run("binary", {
+    op: "add",
+    a: x.slot,
+    aWalk: line,
+    b: y.slot,
+    bWalk: line,
+    out: out.slot,
+    outer: 1,
+    inner: a.size,
+    p0: 0,
+  });
   if (x !== a) x.dispose();
   if (y !== b) y.dispose();
   if (!inPlace) a.dispose();
@@ -308,12 +316,12 @@ export function grad(
   inputs: readonly Tensor[],
   options: { gradOutputs?: readonly Tensor[]; retainGraph?: boolean } = {},
 ): Tensor[] {
-  const targets = new Set(inputs.map((t) => t.node ?? t));
+  const targets = new Set(inputs.map(sinkOf));
   const sink = scope(() =>
     withGrad(false, () => walk(outputs, options.gradOutputs ?? [], targets, options.retainGraph ?? false))
   );
   const found = inputs.map((t, i) => {
-    const g = sink.get(t.node ?? t);
+    const g = sink.get(sinkOf(t));
     if (!g) throw new Error(`grad: the outputs do not depend on input ${i} (shape [${t.shape}])`);
     return g.detach(); // an input may be asked for twice
   });
@@ -326,9 +334,9 @@ export function grad(
  * Parameters that `fn` uses get their gradients from `backward` (not from `grad`, which sees only `xs`).
  */
 export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {
-  if (!enabled) return fn(...xs);
-  const out = scope(() => noGrad(() => fn(...xs).detach()));
-  const edges = xs.map((t) => (tracked(t) ? t.node ?? t : null));
+  if (!isGradEnabled()) return fn(...xs);
+  const out = scope(() => withGrad(false, () => fn(...xs).detach()));
+  const edges = xs.map((t) => (tracked(t) ? sinkOf(t) : null));
   const vjp: Vjp = (g, saved, needs) => {
     saved.forEach((t, i) => t.requiresGrad = needs[i]);
     const again = withGrad(true, () => fn(...saved));

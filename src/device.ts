@@ -1,6 +1,7 @@
 // Which backend new tensors live on. The CPU starts by itself on first use.
 import type { Backend } from "./backends/backend.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
+import { flow, inFlow } from "./scope.ts";
 
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
 
@@ -15,18 +16,12 @@ const openers: Partial<Record<DeviceName, () => Promise<Backend>>> = {
 
 /** The backend that new tensors are made on. */
 export function currentBackend(): Backend {
-  return current ??= cpu ??= new WasmBackend();
+  return flow().backend ?? (current ??= cpu ??= new WasmBackend());
 }
 
-/** Runs `fn` with new tensors on `backend`. */
+/** Runs `fn`, which may await, with new tensors on `backend`. */
 export function withBackend<T>(backend: Backend, fn: () => T): T {
-  const before = current;
-  current = backend;
-  try {
-    return fn();
-  } finally {
-    current = before;
-  }
+  return inFlow({ backend }, fn);
 }
 
 /**

@@ -1,23 +1,11 @@
 // The tensor library in one import: tensors, autograd, operations, random numbers, devices.
-import "./methods.ts";
-
-export { backward, checkpoint, grad, isGradEnabled, noGrad } from "./autograd.ts";
-export { type AdamSpec, type Backend, OutOfMemoryError } from "./backends/backend.ts";
-export { adamStep } from "./ops/adam.ts";
+export { type Operand, requireF16, Tensor } from "./array.ts";
+export { backward, checkpoint, grad, type Recompute, record, type Vjp } from "./autograd.ts";
+export { type Backend, OutOfMemoryError } from "./backends/backend.ts";
+export type { DType, Shape, TypedArray } from "./backends/buffer.ts";
+export type { AdamSpec } from "./backends/kernels.ts";
 export { currentBackend, device, type DeviceName } from "./device.ts";
 export * from "./ops/index.ts";
 export { Random, type RandomState } from "./random.ts";
-export { asyncScope, keep, scope } from "./scope.ts";
-export {
-  type DType,
-  full,
-  memory,
-  ones,
-  requireF16,
-  resetPeakBytes,
-  type Shape,
-  Tensor,
-  tensor,
-  type TypedArray,
-  zeros,
-} from "./tensor.ts";
+export { asyncScope, isGradEnabled, keep, noGrad, scope } from "./scope.ts";
+export { full, memory, ones, resetPeakBytes, tensor, zeros } from "./tensor.ts";

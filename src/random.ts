@@ -1,6 +1,8 @@
 // Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011). The n-th number depends on seed and n alone, so
 // saving two integers resumes a stream exactly.
-import { type Shape, sizeOf, type Tensor, tensor } from "./tensor.ts";
+import { sizeOf, type Tensor } from "./array.ts";
+import type { Shape } from "./backends/buffer.ts";
+import { tensor } from "./tensor.ts";
 
 export interface RandomState {
   readonly seed: number;

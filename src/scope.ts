@@ -1,18 +1,140 @@
-// Scopes own memory: every tensor made inside one is freed when it ends, except those it returns.
-import type { Tensor } from "./tensor.ts";
+// Scopes own memory: every tensor made inside one is freed when it ends, except those it returns. Scopes, `noGrad` and the
+// chosen backend belong to a flow, which is what one chain of calls and awaits carries with it; two overlapping
+// chains never see each other's. Array.ts imports this file, which knows a tensor only as a thing with an owner.
+import type { Backend } from "./backends/backend.ts";
 
-export class Scope {
-  readonly tensors: Tensor[] = [];
+/** What a scope can own. */
+export interface Owned {
+  owner: Scope | null;
+  dispose(): void;
 }
 
-const stack: Scope[] = [];
+/** The tensors to free at an end, and the scope around this one. */
+export class Scope {
+  readonly owned: Owned[] = [];
+  readonly parent: Scope | null;
+  closed = false;
 
-/** Puts a new tensor in the care of the innermost scope. */
-export function adopt(t: Tensor): void {
-  const scope = stack.at(-1);
-  if (!scope) return;
+  constructor(parent: Scope | null) {
+    this.parent = parent;
+  }
+}
+
+/** One record, so that an operation looks up its scope, the tape and the backend at once. */
+export interface Flow {
+  scope: Scope | null;
+  /** Whether operations are recorded for backward. */
+  grad: boolean;
+  /** Where new tensors live; null for the device that the whole program chose. */
+  backend: Backend | null;
+}
+
+interface Store {
+  getStore(): Flow | undefined;
+  run<T>(flow: Flow, fn: () => T): T;
+}
+
+const overlap = "two asyncScopes overlapped, and this runtime has no AsyncLocalStorage to tell them apart: " +
+  "await one before the next begins";
+
+/**
+ * For web pages, which have no asynchronous context: the innermost flow is everybody's. An end in the wrong order
+ * throws. It cannot notice a flow that begins and ends while another one waits, and that frees what the other made
+ * meanwhile; using such a tensor throws. A page therefore runs one job at a time.
+ */
+class SharedStore implements Store {
+  readonly #flows: Flow[] = [];
+
+  getStore(): Flow | undefined {
+    return this.#flows.at(-1);
+  }
+
+  run<T>(flow: Flow, fn: () => T): T {
+    this.#flows.push(flow);
+    return whenSettled(fn, () => {
+      const at = this.#flows.lastIndexOf(flow), isInnermost = at === this.#flows.length - 1;
+      this.#flows.splice(at, 1); // from wherever it is, so that one mistake does not spoil what follows
+      if (!isInnermost) throw new Error(`asyncScope: ${overlap}`);
+    });
+  }
+}
+
+/** Runs `fn`, then `after`: at once, or when the promise that `fn` returned is settled. */
+function whenSettled<T>(fn: () => T, after: (result?: unknown) => void): T {
+  let result: T;
+  try {
+    result = fn();
+  } catch (error) {
+    after();
+    throw error;
+  }
+  if (!(result instanceof Promise)) {
+    after(result);
+    return result;
+  }
+  const succeeded = (value: unknown) => {
+    after(value);
+    return value;
+  };
+  const failed = (error: unknown) => {
+    after();
+    throw error;
+  };
+  return result.then(succeeded, failed) as T;
+}
+
+interface ProcessWithModules {
+  getBuiltinModule?(name: string): { AsyncLocalStorage: new () => Store } | undefined;
+}
+
+/** AsyncLocalStorage where the runtime has it: a look-up costs 2 to 10 ns. @param shared what pages have, for tests */
+export function makeStore(shared = false): Store {
+  const { process } = globalThis as { process?: ProcessWithModules };
+  const hooks = shared ? undefined : process?.getBuiltinModule?.("node:async_hooks");
+  return hooks ? new hooks.AsyncLocalStorage() : new SharedStore();
+}
+
+let store = makeStore();
+const root: Flow = { scope: null, grad: true, backend: null };
+
+/** Exchanges the store, for tests. @returns the one before */
+export function useStore(next: Store): Store {
+  const before = store;
+  store = next;
+  return before;
+}
+
+/** The flow that the caller runs in. */
+export function flow(): Flow {
+  return store.getStore() ?? root;
+}
+
+/** Runs `fn`, which may await, in a flow that differs from the current one in what is given. */
+export function inFlow<T>(changes: Partial<Flow>, fn: () => T): T {
+  return store.run({ ...flow(), ...changes }, fn);
+}
+
+/** Why a tensor may have been freed too early, where a runtime cannot tell flows apart; "" elsewhere. */
+export function overlapHint(): string {
+  return store instanceof SharedStore ? `; or ${overlap}` : "";
+}
+
+/** Checks before memory is taken that a new tensor has a scope to go to. @throws if the caller's scope has ended */
+export function requireOpenScope(): void {
+  if (!flow().scope?.closed) return;
+  throw new Error(
+    "asyncScope: a tensor was made after the scope around it had ended: await everything that runs inside the scope",
+  );
+}
+
+/** Puts a new tensor in the care of the scope that its maker runs in. */
+export function adopt(t: Owned): void {
+  give(t, flow().scope);
+}
+
+function give(t: Owned, scope: Scope | null): void {
   t.owner = scope;
-  scope.tensors.push(t);
+  scope?.owned.push(t);
 }
 
 /**
@@ -21,72 +143,94 @@ export function adopt(t: Tensor): void {
  *
  * @example
  * const y = scope(() => x.mul(2).add(1)); // x * 2 is freed, y lives
+ * @throws TypeError if `fn` is asynchronous: that needs `asyncScope`
  */
 export function scope<T>(fn: () => T): T {
-  const mine = new Scope();
-  stack.push(mine);
+  // Nothing else runs before `fn` returns, so the flow's own record is changed: a flow for each scope would double the
+  // time of a small operation.
+  requireOpenScope();
+  const mine = flow(), before = mine.scope, inner = new Scope(before);
+  mine.scope = inner;
+  let result: T | undefined;
   try {
-    const result = fn();
-    close(mine, result);
-    return result;
-  } catch (error) {
-    close(mine, undefined);
-    throw error;
+    result = fn();
+    if (!(result instanceof Promise)) return result;
+    result.catch(() => {}); // the error below says what is wrong
+    result = undefined;
+    throw new TypeError("scope: the function is asynchronous: use `await asyncScope(async () => ...)`");
+  } finally {
+    mine.scope = before;
+    close(inner, result);
   }
 }
 
-/** `scope` for a function that awaits. Scopes must end in the reverse order of their beginning. */
+/**
+ * `scope` for a function that awaits. Any number may be open at once, each with its own tensors.
+ *
+ * @example
+ * const tokens = await asyncScope(async () => await model.encode(images).indices.ints());
+ */
 export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
-  const mine = new Scope();
-  stack.push(mine);
+  requireOpenScope();
+  const inner = new Scope(flow().scope);
+  let result: T | undefined;
   try {
-    const result = await fn();
-    close(mine, result);
-    return result;
-  } catch (error) {
-    close(mine, undefined);
-    throw error;
+    return result = await inFlow({ scope: inner }, fn);
+  } finally {
+    close(inner, result);
   }
 }
 
 /** Takes a tensor out of its scope: it lives until `dispose()`. Parameters and optimizer states are kept. */
-export function keep<T extends Tensor>(t: T): T {
+export function keep<T extends Owned>(t: T): T {
   t.owner = null;
   return t;
 }
 
-function close(mine: Scope, result: unknown): void {
-  if (stack.at(-1) !== mine) {
-    stack.splice(stack.indexOf(mine), 1);
-  } else {
-    stack.pop();
+/** Whether operations are recorded for backward. */
+export function isGradEnabled(): boolean {
+  return flow().grad;
+}
+
+/**
+ * Runs `fn`, which may be asynchronous, without recording operations for backward.
+ * @example const prediction = noGrad(() => model.decode(latents));
+ */
+export function noGrad<T>(fn: () => T): T {
+  return inFlow({ grad: false }, fn);
+}
+
+/** Switches recording on or off for a function that does not await. */
+export function withGrad<T>(on: boolean, fn: () => T): T {
+  const mine = flow(), before = mine.grad;
+  mine.grad = on;
+  try {
+    return fn();
+  } finally {
+    mine.grad = before;
   }
-  const returned = new Set<Tensor>();
+}
+
+function close(inner: Scope, result: unknown): void {
+  inner.closed = true;
+  let heir = inner.parent;
+  while (heir?.closed) heir = heir.parent;
+  const returned = new Set<unknown>();
   collect(result, returned, 0);
-  for (const t of mine.tensors) {
-    if (t.owner !== mine) continue; // kept, moved or already freed
-    if (returned.has(t)) adopt(orphan(t));
+  for (const t of inner.owned) {
+    if (t.owner !== inner) continue; // kept, moved or already freed
+    if (returned.has(t)) give(t, heir);
     else t.dispose();
   }
 }
 
-function orphan(t: Tensor): Tensor {
-  t.owner = null;
-  return t;
-}
-
-/** Finds the tensors in a returned value; four levels deep is as far as results are nested. */
-function collect(value: unknown, into: Set<Tensor>, depth: number): void {
+/** Finds the tensors in a returned value. Results are nested four levels deep at most. */
+function collect(value: unknown, into: Set<unknown>, depth: number): void {
   if (typeof value !== "object" || value === null || depth > 4) return;
-  if (isTensor(value)) into.add(value);
+  if ("owner" in value && "dispose" in value) into.add(value);
   else if (Array.isArray(value)) { for (const v of value) collect(v, into, depth + 1); }
   else if (value instanceof Map) { for (const v of value.values()) collect(v, into, depth + 1); }
   else if (Object.getPrototypeOf(value) === Object.prototype) {
     for (const v of Object.values(value)) collect(v, into, depth + 1);
   }
-}
-
-// By shape and not by instanceof: tensor.ts imports this file.
-function isTensor(value: object): value is Tensor {
-  return "storage" in value && "strides" in value && "dispose" in value;
 }

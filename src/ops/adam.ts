@@ -1,6 +1,6 @@
 // One Adam update (Kingma & Ba 2015) of one parameter, fused into a single pass over memory.
-import type { AdamSpec } from "../backends/backend.ts";
-import { requireF16, type Tensor } from "../tensor.ts";
+import { requireF16, type Tensor } from "../array.ts";
+import type { AdamSpec } from "../backends/kernels.ts";
 
 /**
  * Updates the parameter and its two moments in place, in torch's order of operations.
@@ -21,5 +21,11 @@ export function adamStep(
   }
   if (spec.lossScale !== undefined) requireF16(param.backend);
   param.storage.version++;
-  param.backend.adamStep(param.buffer, grad.buffer, expAvg.buffer, expAvgSq.buffer, param.size, spec);
+  param.backend.run("adam", {
+    param: param.slot,
+    grad: grad.slot,
+    expAvg: expAvg.slot,
+    expAvgSq: expAvgSq.slot,
+    spec,
+  });
 }

@@ -1,6 +1,8 @@
-// numpy's broadcasting: shapes are aligned at their last dimension, and sizes of 1 stretch.
-import type { Walk } from "../backends/backend.ts";
-import { materialize, type Shape, sizeOf, Tensor } from "../tensor.ts";
+// What operations share: numpy's broadcasting (shapes are aligned at their last dimension, and sizes of 1 stretch), the sums
+// that are its gradient, and views. Nothing here is recorded for backward.
+import { materialize, sizeOf, type Tensor } from "../array.ts";
+import type { Shape } from "../backends/buffer.ts";
+import type { Walk } from "../backends/kernels.ts";
 
 /** The common shape. @throws if a dimension differs and neither size is 1. */
 export function broadcastShapes(name: string, a: Shape, b: Shape): number[] {
@@ -23,12 +25,26 @@ export function stretch(x: Tensor, shape: Shape): Tensor {
     const own = x.shape[i - lead];
     return own === undefined || (own === 1 && size !== 1) ? 0 : x.strides[i - lead];
   });
-  return new Tensor(x.storage.retain(), [...shape], x.dtype, strides, x.offset);
+  return x.alias([...shape], strides);
 }
 
 /** x itself if it lies in row-major order, else a copy in the current scope. */
 export function plain(x: Tensor): Tensor {
   return x.isPlain ? x : materialize(x);
+}
+
+/** Writes x into `out` with its corner at `starts`. */
+export function copyInto(x: Tensor, out: Tensor, starts: readonly number[]): void {
+  const offset = out.strides.reduce((sum, s, i) => sum + s * (starts[i] ?? 0), out.offset);
+  const corner = out.alias(x.shape, out.strides, offset);
+  x.backend.run("copy", {
+    x: x.slot,
+    xStrides: x.strides,
+    out: corner.slot,
+    outStrides: corner.strides,
+    shape: x.shape,
+  });
+  corner.dispose();
 }
 
 /** How two operands walk over an output of [outer, inner] elements. */
@@ -65,4 +81,43 @@ function walk(own: Shape, shape: Shape, split: number, inner: number): Walk | nu
   if (tailSize !== 1 && tailSize !== inner) return null;
   if (headSize !== 1 && headSize !== sizeOf(shape.slice(0, split))) return null;
   return { outer: headSize === 1 ? 0 : tailSize, inner: tailSize === inner ? 1 : 0 };
+}
+
+/** A view with its axes in another order, without history. */
+export function turn(x: Tensor, order: readonly number[]): Tensor {
+  return x.alias(order.map((i) => x.shape[i]), order.map((i) => x.strides[i]));
+}
+
+/** The sum over sorted axes, without recording it. */
+export function runSum(x: Tensor, axes: readonly number[]): Tensor {
+  const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  const shape = kept.map((i) => x.shape[i]);
+  const out = x.like(shape, "f32");
+  const inner = sizeOf(shape), count = sizeOf(axes.map((i) => x.shape[i]));
+  if (axes.every((a, i) => a === i)) { // leading axes: nothing has to move
+    const from = plain(x);
+    if (inner === 1) x.backend.run("sumRows", { x: from.slot, out: out.slot, rows: 1, columns: count });
+    else x.backend.run("sumColumns", { x: from.slot, out: out.slot, rows: count, columns: inner });
+    if (from !== x) from.dispose();
+    return out;
+  }
+  const turned = turn(x, [...kept, ...axes]);
+  const from = plain(turned);
+  x.backend.run("sumRows", { x: from.slot, out: out.slot, rows: inner, columns: count });
+  if (from !== turned) from.dispose();
+  turned.dispose();
+  return out;
+}
+
+/** Sums a gradient over the dimensions that broadcasting had stretched, without recording it. */
+export function sumTo(g: Tensor, shape: Shape): Tensor {
+  if (`${g.shape}` === `${shape}`) return g;
+  const lead = g.ndim - shape.length;
+  const axes = g.shape.map((_, i) => i).filter((i) =>
+    i < lead || (shape[i - lead] === 1 && g.shape[i] !== 1)
+  );
+  const sum = axes.length > 0 ? runSum(g, axes) : plain(g);
+  const out = sum.alias(shape);
+  if (sum !== g) sum.dispose();
+  return out;
 }

@@ -1,7 +1,8 @@
 // 2-D convolution on NHWC images with OIHW weights: bias, a residual and nearest-neighbour enlargement folded in.
+import type { Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
-import type { ConvSpec } from "../backends/backend.ts";
-import { type DType, empty, Tensor } from "../tensor.ts";
+import type { DType } from "../backends/buffer.ts";
+import type { ConvSpec } from "../backends/kernels.ts";
 import { plain } from "./broadcast.ts";
 
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
@@ -14,7 +15,7 @@ export interface Conv2dOptions {
   readonly upsample?: 1 | 2;
   /** Added to the output, which has its shape. */
   readonly residual?: Tensor;
-  /** How the output is stored; as x is, unless it says else. */
+  /** How the output is stored. Default: as x. */
   readonly dtype?: DType;
 }
 
@@ -74,10 +75,18 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
   if (residual && `${residual.shape}` !== `${shape}`) {
     throw new Error(`conv2d: the residual has shape [${residual.shape}], the output [${shape}]`);
   }
-  const out = empty(shape, options.dtype ?? x.dtype, x.backend);
+  const { backend } = x;
+  const out = x.like(shape, options.dtype ?? x.dtype);
   const [px, pw] = [plain(x), plain(weight)];
   const pr = residual && plain(residual);
-  x.backend.conv2d(px.buffer, pw.buffer, bias?.buffer ?? null, pr?.buffer ?? null, out.buffer, spec);
+  backend.run("conv2d", {
+    x: px.slot,
+    weight: pw.slot,
+    bias: bias && bias.slot,
+    residual: pr && pr.slot,
+    out: out.slot,
+    spec,
+  });
   for (const [p, original] of [[px, x], [pw, weight], [pr, residual]]) if (p && p !== original) p.dispose();
   const needsX = tracked(weight), needsWeight = tracked(x);
   const save = [...(needsX ? [x] : []), ...(needsWeight ? [weight] : [])];
@@ -85,16 +94,18 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
     const g = plain(gradient);
     const grads: (Tensor | null)[] = [null, null, null, needs[3] ? g : null];
     if (needs[0]) {
-      grads[0] = empty(x.shape, x.dtype, x.backend);
-      x.backend.conv2dInputGrad(g.buffer, plain(saved[needsX ? 1 : 0]).buffer, grads[0].buffer, spec);
+      grads[0] = g.like(x.shape, x.dtype);
+      const weight = plain(saved[needsX ? 1 : 0]);
+      backend.run("conv2dInputGrad", { g: g.slot, weight: weight.slot, out: grads[0].slot, spec });
     }
     if (needs[1]) {
-      grads[1] = empty(weight.shape, "f32", x.backend);
-      x.backend.conv2dWeightGrad(plain(saved[0]).buffer, g.buffer, grads[1].buffer, spec);
+      grads[1] = g.like(weight.shape, "f32");
+      backend.run("conv2dWeightGrad", { x: plain(saved[0]).slot, g: g.slot, out: grads[1].slot, spec });
     }
     if (needs[2]) {
-      grads[2] = empty([spec.outChannels], "f32", x.backend);
-      x.backend.sumColumns(g.buffer, grads[2].buffer, g.size / spec.outChannels, spec.outChannels);
+      const columns = spec.outChannels;
+      grads[2] = g.like([columns], "f32");
+      backend.run("sumColumns", { x: g.slot, out: grads[2].slot, rows: g.size / columns, columns });
     }
     return grads;
   });

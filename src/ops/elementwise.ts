@@ -1,18 +1,15 @@
 // Elementwise operations and their derivatives. Binary ones broadcast; their gradients are summed back.
+import { filled, materialize, type Operand, type Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
-import type { BinaryOp, UnaryOp } from "../backends/backend.ts";
-import { type DType, empty, full, materialize, type Shape, Tensor } from "../tensor.ts";
-import { broadcastShapes, plain, planBinary } from "./broadcast.ts";
-import { sumTo } from "./reduce.ts";
-
-/** What another operand may be: a tensor, or a number that stands for one of shape []. */
-export type Operand = Tensor | number;
+import type { DType, Shape } from "../backends/buffer.ts";
+import type { BinaryOp, UnaryOp } from "../backends/kernels.ts";
+import { broadcastShapes, plain, planBinary, sumTo } from "./broadcast.ts";
 
 function runUnary(op: UnaryOp, x: Tensor, p0 = 0, p1 = 0): Tensor {
   floatsOnly(op, x);
   const from = plain(x);
-  const out = empty(x.shape, x.dtype, x.backend);
-  x.backend.unary(op, from.buffer, out.buffer, x.size, p0, p1);
+  const out = x.like(x.shape);
+  x.backend.run("unary", { op, x: from.slot, out: out.slot, p0, p1 });
   if (from !== x) from.dispose();
   return out;
 }
@@ -24,33 +21,32 @@ function floatsOnly(name: string, x: Tensor): void {
 }
 
 /** Runs a binary kernel without recording it. */
-export function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
+function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
   floatsOnly(op, a);
   floatsOnly(op, b);
   const shape = broadcastShapes(op, a.shape, b.shape);
   const plan = planBinary(a, b, shape);
-  const out = empty(shape, a.dtype === b.dtype ? a.dtype : "f32", a.backend);
-  a.backend.binary(
+  const out = a.like(shape, a.dtype === b.dtype ? a.dtype : "f32");
+  const { aWalk, bWalk, outer, inner } = plan;
+  a.backend.run("binary", {
     op,
-    plan.a.buffer,
-    plan.aWalk,
-    plan.b.buffer,
-    plan.bWalk,
-    out.buffer,
-    plan.outer,
-    plan.inner,
+    a: plan.a.slot,
+    aWalk,
+    b: plan.b.slot,
+    bWalk,
+    out: out.slot,
+    outer,
+    inner,
     p0,
-  );
+  });
   if (plan.a !== a) plan.a.dispose();
   if (plan.b !== b) plan.b.dispose();
   return out;
 }
 
 /** A number becomes a tensor beside the operand that it meets. */
-const toTensor = (
-  x: Operand,
-  { backend, dtype }: Tensor,
-): Tensor => (typeof x === "number" ? cast(full([], x, backend), dtype) : x);
+const toTensor = (x: Operand, beside: Tensor): Tensor =>
+  typeof x === "number" ? cast(filled(beside, [], x), beside.dtype) : x;
 
 /**
  * The numbers in another storage: f16 rounds to 11 bits and overflows beyond 65504, f32 gives them back. The gradient is

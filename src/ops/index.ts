@@ -1,9 +1,12 @@
 // Every operation, one file a family.
+export * from "./adam.ts";
+export * from "./codebook.ts";
 export * from "./conv.ts";
 export * from "./elementwise.ts";
 export * from "./linalg.ts";
+export * from "./lpips.ts";
 export * from "./norm.ts";
+export * from "./pool.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";
 export * from "./strips.ts";
-export * from "./vision.ts";

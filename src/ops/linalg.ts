@@ -1,7 +1,9 @@
 // Matrix products and attention.
-import { isGradEnabled, record } from "../autograd.ts";
-import { type DType, empty, Tensor } from "../tensor.ts";
-import { plain } from "./broadcast.ts";
+import type { Tensor } from "../array.ts";
+import { record } from "../autograd.ts";
+import { type DType, itemBytes, type Slot } from "../backends/buffer.ts";
+import { isGradEnabled } from "../scope.ts";
+import { copyInto, plain } from "./broadcast.ts";
 import { permute, slice } from "./shape.ts";
 
 /** Bytes of the scores that attention holds at a time when nothing is recorded. */
@@ -22,15 +24,14 @@ function product(
   const [m, k] = a.shape.slice(-2);
   const n = b.shape.at(transposeB ? -2 : -1)!;
   const x = plain(a), y = plain(b);
-  const out = empty([...a.shape.slice(0, -2), m, n], dtype, a.backend);
-  const view = (t: Tensor, i: number, size: number) => ({
-    buffer: t.buffer,
-    offset: i * size,
-    strides: t.strides,
-  });
+  const out = a.like([...a.shape.slice(0, -2), m, n], dtype);
+  const matrix = (t: Tensor, i: number, length: number): Slot => {
+    return { buffer: t.buffer, offset: i * length, length, itemBytes: itemBytes[t.dtype] };
+  };
   const batch = a.ndim === 3 ? a.shape[0] : 1;
   for (let i = 0; i < batch; i++) {
-    a.backend.matmul(view(x, i, m * k), view(y, i, k * n), view(out, i, m * n), m, k, n, transposeB);
+    const [left, right, to] = [matrix(x, i, m * k), matrix(y, i, k * n), matrix(out, i, m * n)];
+    a.backend.run("matmul", { a: left, b: right, out: to, m, k, n, transposeB });
   }
   if (x !== a) x.dispose();
   if (y !== b) y.dispose();
@@ -86,8 +87,9 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
   const scale = channels ** -0.5;
   if (!isGradEnabled() && batch * tokens * tokens * 4 > SCORES) return attentionInBlocks(q, k, v, scale);
   const scores = product(q, k, true, "f32");
-  const weights = empty(scores.shape, "f32", q.backend);
-  q.backend.softmax(scores.buffer, weights.buffer, batch * tokens, tokens, scale);
+  const weights = scores.like(scores.shape);
+  const rows = { rows: batch * tokens, columns: tokens, scale };
+  q.backend.run("softmax", { x: scores.slot, out: weights.slot, ...rows });
   scores.dispose();
   const out = record(
     "attention",
@@ -96,8 +98,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
     [q, k, v, weights],
     (g, [q, k, v, w], needs) => {
       const gw = product(g, v, true, "f32");
-      const gs = empty(w.shape, "f32", w.backend);
-      w.backend.softmaxGrad(w.buffer, gw.buffer, gs.buffer, batch * tokens, tokens, scale);
+      const gs = w.like(w.shape);
+      w.backend.run("softmaxGrad", { y: w.slot, g: gw.slot, out: gs.slot, ...rows });
       return [
         needs[0] ? product(gs, k) : null,
         needs[1] ? product(transpose(gs), q) : null,
@@ -111,8 +113,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
 
 /** The same numbers, some queries after others: of all scores only those of a block are ever held. */
 function attentionInBlocks(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
-  const [batch, tokens, channels] = q.shape;
-  const out = empty(q.shape, v.dtype, q.backend);
+  const [batch, tokens] = q.shape;
+  const out = q.like(q.shape, v.dtype);
   const rows = Math.max(1, Math.floor(SCORES / 4 / tokens));
   for (let b = 0; b < batch; b++) {
     const part = (t: Tensor, from: number, to: number) => {
@@ -125,11 +127,16 @@ function attentionInBlocks(q: Tensor, k: Tensor, v: Tensor, scale: number): Tens
       const to = Math.min(tokens, from + rows);
       const queries = part(q, from, to);
       const scores = product(queries, keys, true, "f32");
-      const weights = empty(scores.shape, "f32", q.backend);
-      q.backend.softmax(scores.buffer, weights.buffer, to - from, tokens, scale);
+      const weights = scores.like(scores.shape);
+      q.backend.run("softmax", {
+        x: scores.slot,
+        out: weights.slot,
+        rows: to - from,
+        columns: tokens,
+        scale,
+      });
       const mixed = product(weights, values, false, v.dtype);
-      const at = (b * tokens + from) * channels;
-      q.backend.copy(mixed.view, { buffer: out.buffer, offset: at, strides: out.strides }, mixed.shape);
+      copyInto(mixed, out, [b, from]);
       for (const t of [queries, scores, weights, mixed]) t.dispose();
     }
     for (const t of [keys, values]) t.dispose();

@@ -1,7 +1,8 @@
 // Group normalisation with swish folded in (Wu & He 2018), and batch statistics (Ioffe & Szegedy 2015).
+import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
-import type { NormSpec } from "../backends/backend.ts";
-import { type DType, empty, Tensor } from "../tensor.ts";
+import type { DType } from "../backends/buffer.ts";
+import type { NormSpec } from "../backends/kernels.ts";
 import { plain } from "./broadcast.ts";
 import { add, affine, div, mul, sqrt, square, sub } from "./elementwise.ts";
 import { mean } from "./reduce.ts";
@@ -13,7 +14,7 @@ export interface GroupNormOptions {
   readonly eps?: number;
   /** Multiply the result by its sigmoid. */
   readonly swish?: boolean;
-  /** How the output is stored; as x is, unless it says else. */
+  /** How the output is stored. Default: as x. */
   readonly dtype?: DType;
 }
 
@@ -37,27 +38,41 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
   const spec: NormSpec = { batch, pixels: x.size / (batch * channels), channels, groups, eps, swish };
   const { backend } = x;
   const from = plain(x);
-  const out = empty(x.shape, dtype, backend);
-  const stats = empty([batch, groups, 2], "f32", backend);
-  backend.groupNorm(from.buffer, weight.buffer, bias.buffer, out.buffer, stats.buffer, spec);
+  const out = x.like(x.shape, dtype);
+  const stats = x.like([batch, groups, 2], "f32");
+  backend.run("groupNorm", {
+    x: from.slot,
+    weight: weight.slot,
+    bias: bias.slot,
+    out: out.slot,
+    stats: stats.slot,
+    spec,
+  });
   if (from !== x) from.dispose();
   record("groupNorm", out, [x, weight, bias], [x, weight, bias, stats], (g, [x, weight, bias, stats]) => {
-    const grads = [x, weight, bias].map((t) => empty(t.shape, t.dtype, backend));
-    const [gx, gw, gb] = grads;
-    const to = { x: gx.buffer, weight: gw.buffer, bias: gb.buffer };
-    backend.groupNormGrad(
-      plain(x).buffer,
-      weight.buffer,
-      bias.buffer,
-      stats.buffer,
-      plain(g).buffer,
-      to,
+    const grads = [x, weight, bias].map((t) => t.like(t.shape));
+    backend.run("groupNormGrad", {
+      x: plain(x).slot,
+      weight: weight.slot,
+      bias: bias.slot,
+      stats: stats.slot,
+      g: plain(g).slot,
+      xGrad: grads[0].slot,
+      weightGrad: grads[1].slot,
+      biasGrad: grads[2].slot,
       spec,
-    );
+    });
     return grads;
   }, ([x, weight, bias, stats]) => {
-    const again = empty(x.shape, dtype, backend);
-    backend.groupNormApply(plain(x).buffer, weight.buffer, bias.buffer, stats.buffer, again.buffer, spec);
+    const again = x.like(x.shape, dtype);
+    backend.run("groupNormApply", {
+      x: plain(x).slot,
+      weight: weight.slot,
+      bias: bias.slot,
+      stats: stats.slot,
+      out: again.slot,
+      spec,
+    });
     return again;
   });
   stats.dispose();
@@ -65,8 +80,8 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
 }
 
 /**
- * Normalises each channel of [B, H, W, C] over samples and pixels with the batch's own statistics, which it also
- * answers (biased variance) for the caller's running averages.
+ * Normalises each channel of [B, H, W, C] over samples and pixels with the batch's own statistics, and returns these too
+ * (biased variance) for the caller's running averages.
  */
 export function batchNorm(
   x: Tensor,

@@ -1,8 +1,8 @@
 // Views and rearrangements. Reshape, permute, slice and expand share memory where they can.
+import { contiguousStrides, filled, materialize, sizeOf, type Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
-import { contiguousStrides, empty, materialize, type Shape, sizeOf, Tensor, zeros } from "../tensor.ts";
-import { broadcastShapes, plain, stretch } from "./broadcast.ts";
-import { sumTo } from "./reduce.ts";
+import type { Shape } from "../backends/buffer.ts";
+import { broadcastShapes, copyInto, plain, stretch, sumTo, turn } from "./broadcast.ts";
 
 /**
  * The same numbers in another shape; one size may be -1 and is then worked out.
@@ -15,7 +15,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
     throw new Error(`reshape: shape [${x.shape}] (${x.size} elements) does not fit [${shape}]`);
   }
   const base = inOrder(x) ? x : materialize(x);
-  const out = new Tensor(base.storage.retain(), full, x.dtype, contiguousStrides(full), base.offset);
+  const out = base.alias(full);
   if (base !== x) base.dispose();
   return record("reshape", out, [x], [], (g) => [reshape(g, x.shape)]);
 }
@@ -34,10 +34,8 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
   if (order.length !== x.ndim || x.shape.some((_, i) => !order.includes(i))) {
     throw new Error(`permute: [${order}] is not an order of the ${x.ndim} axes of shape [${x.shape}]`);
   }
-  const shape = order.map((i) => x.shape[i]), strides = order.map((i) => x.strides[i]);
-  const out = new Tensor(x.storage.retain(), shape, x.dtype, strides, x.offset);
   const inverse = order.map((_, i) => order.indexOf(i));
-  return record("permute", out, [x], [], (g) => [permute(g, inverse)]);
+  return record("permute", turn(x, order), [x], [], (g) => [permute(g, inverse)]);
 }
 
 /**
@@ -54,18 +52,12 @@ export function slice(x: Tensor, starts: readonly number[], ends: readonly numbe
     offset += start * x.strides[i];
     return end - start;
   });
-  const out = new Tensor(x.storage.retain(), shape, x.dtype, x.strides, offset);
+  const out = x.alias(shape, x.strides, offset);
   return record("slice", out, [x], [], (g) => {
-    const gx = zeros(x.shape, "f32", x.backend);
+    const gx = filled(g, x.shape, 0);
     copyInto(g, gx, starts);
     return [gx];
   });
-}
-
-/** Writes x into `out` with its corner at `starts`. */
-function copyInto(x: Tensor, out: Tensor, starts: readonly number[]): void {
-  const offset = out.strides.reduce((sum, s, i) => sum + s * (starts[i] ?? 0), out.offset);
-  x.backend.copy(x.view, { buffer: out.buffer, offset, strides: out.strides }, x.shape);
 }
 
 /** x stretched to a larger shape by numpy's rules, without copying. */
@@ -91,7 +83,7 @@ export function concat(xs: readonly Tensor[], axis: number): Tensor {
     }
     shape[axis] += x.shape[axis];
   }
-  const out = empty(shape, first.dtype, first.backend);
+  const out = first.like(shape);
   const start = (i: number) => shape.map((_, d) => (d === axis ? begins[i] : 0));
   let total = 0;
   const begins = xs.map((x) => (total += x.shape[axis]) - x.shape[axis]);

@@ -1,8 +1,10 @@
 // Group norm, swish and a 3x3 convolution in horizontal strips, for maps too large to hold the steps between: exact, as
 // the statistics are the whole map's and every strip is given the rows around it. Inference only.
-import { isGradEnabled } from "../autograd.ts";
-import { type DType, itemBytes, type NormSpec } from "../backends/backend.ts";
-import { empty, materialize, type Tensor } from "../tensor.ts";
+import { materialize, type Tensor } from "../array.ts";
+import { type DType, itemBytes } from "../backends/buffer.ts";
+import type { NormSpec } from "../backends/kernels.ts";
+import { isGradEnabled } from "../scope.ts";
+import { copyInto } from "./broadcast.ts";
 import { conv2d } from "./conv.ts";
 import { slice } from "./shape.ts";
 
@@ -14,7 +16,7 @@ const PATCH = 4;
 interface Affine {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
-  /** How its output is stored; as its input, unless it says else. */
+  /** How its output is stored. Default: as its input. */
   readonly dtype?: DType;
 }
 
@@ -59,9 +61,9 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
     eps: 1e-6,
     swish: true,
   });
-  const stats = empty([batch, 32, 2], "f32", backend);
-  backend.groupNormStats(x.buffer, stats.buffer, spec(height * width));
-  const out = overwrite ? x : empty([batch, height, width, outChannels], dtype, backend);
+  const stats = x.like([batch, 32, 2], "f32");
+  backend.run("groupNormStats", { x: x.slot, stats: stats.slot, spec: spec(height * width) });
+  const out = overwrite ? x : x.like([batch, height, width, outChannels], dtype);
   const rows = (t: Tensor, from: number, to: number) => {
     const view = slice(t, [0, from], [batch, to]);
     const copy = materialize(view);
@@ -74,16 +76,15 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
   /** The normalised rows of strip i and one on either side, as far as there are any. */
   const normalised = (i: number) => {
     const raw = rows(x, Math.max(0, start(i) - 1), Math.min(height, start(i + 1) + 1));
-    const strip = empty(raw.shape, norm.dtype ?? x.dtype, backend);
-    const pixels = raw.size / (batch * channels);
-    backend.groupNormApply(
-      raw.buffer,
-      norm.weight.buffer,
-      norm.bias!.buffer,
-      stats.buffer,
-      strip.buffer,
-      spec(pixels),
-    );
+    const strip = raw.like(raw.shape, norm.dtype ?? x.dtype);
+    backend.run("groupNormApply", {
+      x: raw.slot,
+      weight: norm.weight.slot,
+      bias: norm.bias!.slot,
+      stats: stats.slot,
+      out: strip.slot,
+      spec: spec(raw.size / (batch * channels)),
+    });
     raw.dispose();
     return strip;
   };
@@ -94,12 +95,7 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
     const add = residual && rows(residual, from, to);
     const padding = [from === 0 ? 1 : 0, to === height ? 1 : 0, 1, 1] as const;
     const part = conv2d(strip, conv.weight, conv.bias, { padding, residual: add, dtype });
-    const rowSize = out.strides[1];
-    backend.copy(
-      part.view,
-      { buffer: out.buffer, offset: from * rowSize, strides: out.strides },
-      part.shape,
-    );
+    copyInto(part, out, [0, from]);
     for (const t of [strip, add, part]) t?.dispose();
     if (next) strip = next;
   }

@@ -1,0 +1,343 @@
+// The public class Tensor: a shape and strides over reference-counted memory. Its operations are declared here and
+// implemented in tensor.ts, so that operations and autograd can import the class without importing each other.
+import type { Backend } from "./backends/backend.ts";
+import {
+  type Buffer,
+  type DType,
+  itemBytes,
+  type Shape,
+  type Slot,
+  type TypedArray,
+  type Values,
+} from "./backends/buffer.ts";
+import { adopt, overlapHint, type Owned, type Scope } from "./scope.ts";
+import { counters, type Storage } from "./storage.ts";
+
+let nextId = 1;
+
+/** Numbers every tensor and tape node in order of creation. */
+export function takeId(): number {
+  return nextId++;
+}
+
+/** The operation that made a tensor, as the tape holds it (autograd.ts). */
+export interface TapeNode {
+  release(): void;
+}
+
+/** What the other operand of an operation may be: a tensor, or a number that stands for a tensor of shape []. */
+export type Operand = Tensor | number;
+
+/**
+ * An n-dimensional array of f32, f16 or i32 numbers on a device. Images are [batch, height, width, channels].
+ * `tensor`, `zeros`, `ones`, `full` and the operations make tensors. Operations are methods (`x.add(y)`) and
+ * functions (`add(x, y)`), and follow numpy's broadcasting. They compute in f32; f16 halves the memory of what a GPU
+ * stores, and operations give f16 where all their operands are f16.
+ *
+ * @example
+ * const x = tensor([1, 2, 3, 4], [2, 2]);
+ * await x.mul(2).sum().item(); // 20
+ */
+export abstract class Tensor implements Owned {
+  /** Counts tensors and tape nodes in order of creation. */
+  readonly id: number = takeId();
+  /**
+   * The memory, which views share.
+   * @internal
+   */
+  readonly storage: Storage;
+  /** Sizes along each axis. */
+  readonly shape: Shape;
+  /** How elements are stored. */
+  readonly dtype: DType;
+  /** Elements from one index to the next along each axis; 0 where a size was stretched by broadcasting. */
+  readonly strides: readonly number[];
+  /** Place of the first element in the memory. */
+  readonly offset: number;
+  /** The number of elements. */
+  readonly size: number;
+  /** Whether `backward` adds to `grad`. Set it on leaves, such as parameters. */
+  requiresGrad = false;
+  /** The gradient that `backward` left here; null before. */
+  grad: Tensor | null = null;
+  /**
+   * The operation that made this tensor, if it is on the tape.
+   * @internal
+   */
+  node: TapeNode | null = null;
+  /**
+   * The scope that will free this tensor.
+   * @internal
+   */
+  owner: Scope | null = null;
+  #disposed = false;
+
+  /**
+   * Takes over one reference to `storage`. Check `requireOpenScope` before.
+   * @internal
+   */
+  constructor(
+    storage: Storage,
+    shape: Shape,
+    dtype: DType,
+    strides: readonly number[] = contiguousStrides(shape),
+    offset = 0,
+  ) {
+    this.storage = storage;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.strides = strides;
+    this.offset = offset;
+    this.size = sizeOf(shape);
+    counters.liveTensors++;
+    adopt(this);
+  }
+
+  /**
+   * A new tensor on the same device, with arbitrary content.
+   * @internal
+   */
+  abstract like(shape: Shape, dtype?: DType): Tensor;
+
+  /**
+   * A view of the same memory, without history.
+   * @internal
+   */
+  abstract alias(shape: Shape, strides?: readonly number[], offset?: number): Tensor;
+
+  /** The number of axes. */
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** Whether `dispose` was called, by hand or by a scope. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Whether the elements lie in row-major order without gaps, from the start of the memory. */
+  get isPlain(): boolean {
+    if (this.offset !== 0) return false;
+    let step = 1;
+    for (let i = this.ndim - 1; i >= 0; i--) {
+      if (this.shape[i] !== 1 && this.strides[i] !== step) return false;
+      step *= this.shape[i];
+    }
+    return true;
+  }
+
+  /** The device that the tensor lives on. */
+  get backend(): Backend {
+    return this.storage.backend;
+  }
+
+  /**
+   * The memory behind the tensor.
+   * @throws if the tensor was freed
+   * @internal
+   */
+  get buffer(): Buffer {
+    if (this.#disposed) {
+      throw new Error(
+        `tensor of shape [${this.shape}] was already freed: return it from its scope, or keep() it${overlapHint()}`,
+      );
+    }
+    return this.storage.buffer;
+  }
+
+  /**
+   * The tensor as an operand of a kernel: from its first element to its last.
+   * @internal
+   */
+  get slot(): Slot {
+    const { shape, strides } = this;
+    let length = this.size === 0 ? 0 : 1;
+    if (length > 0) { for (let i = 0; i < shape.length; i++) length += (shape[i] - 1) * strides[i]; }
+    return { buffer: this.buffer, offset: this.offset, length, itemBytes: itemBytes[this.dtype] };
+  }
+
+  /** A copy of the values in row-major order. Only this, `floats`, `ints` and `item` wait for the device. */
+  async data(): Promise<Values> {
+    const dtype = this.dtype === "i32" ? "i32" : "f32";
+    const plain = this.isPlain && this.dtype === dtype ? this : materialize(this, dtype);
+    const values = await plain.backend.read(plain.buffer, dtype, 0, this.size);
+    if (plain !== this) plain.dispose();
+    return values;
+  }
+
+  /** `data()` of a tensor of floats. @throws if the tensor holds integers */
+  async floats(): Promise<Float32Array<ArrayBuffer>> {
+    const values = await this.data();
+    if (values instanceof Float32Array) return values;
+    throw new Error(`floats: the tensor is ${this.dtype}, use ints()`);
+  }
+
+  /** `data()` of an i32 tensor. @throws if the tensor holds floats */
+  async ints(): Promise<Int32Array<ArrayBuffer>> {
+    const values = await this.data();
+    if (values instanceof Int32Array) return values;
+    throw new Error(`ints: the tensor is ${this.dtype}, use floats()`);
+  }
+
+  /** The value of a tensor with one element. @throws if there are more */
+  async item(): Promise<number> {
+    if (this.size !== 1) {
+      throw new Error(`item: the tensor has ${this.size} elements (shape [${this.shape}])`);
+    }
+    return (await this.data())[0];
+  }
+
+  /** The same values without history: gradients stop here. Shares the memory. */
+  detach(): Tensor {
+    return this.alias(this.shape, this.strides, this.offset);
+  }
+
+  /**
+   * Overwrites elements from `offset` on, in place.
+   * @throws if they do not fit, or the tensor is f16 or a view
+   */
+  write(values: TypedArray, offset = 0): void {
+    this.#mustBePlain("write");
+    if (this.dtype === "f16") throw new Error("write: the tensor is f16; write an f32 tensor and cast() it");
+    if (offset < 0 || offset + values.length > this.size) {
+      throw new Error(`write: ${values.length} values at ${offset} do not fit shape [${this.shape}]`);
+    }
+    this.storage.version++;
+    this.backend.write(this.buffer, values, offset);
+  }
+
+  /** Overwrites this tensor in place with the values of another of the same size. @throws if the sizes differ */
+  assign(other: Tensor): void {
+    if (other.size !== this.size) {
+      throw new Error(`assign: shape [${other.shape}] does not fit shape [${this.shape}]`);
+    }
+    this.#mustBePlain("assign");
+    this.storage.version++;
+    this.backend.run("copy", {
+      x: other.slot,
+      xStrides: other.strides,
+      out: this.slot,
+      outStrides: contiguousStrides(other.shape),
+      shape: other.shape,
+    });
+  }
+
+  /** Frees the memory, unless a view or the tape still holds it. Harmless when repeated. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    counters.liveTensors--;
+    this.storage.release();
+    this.node?.release();
+    this.node = null;
+    this.owner = null;
+  }
+
+  #mustBePlain(what: string): void {
+    if (!this.isPlain) {
+      throw new Error(`${what}: the tensor is a view (strides [${this.strides}]); write to its base`);
+    }
+  }
+
+  /** a + b */
+  abstract add(other: Operand): Tensor;
+  /** a - b */
+  abstract sub(other: Operand): Tensor;
+  /** a * b */
+  abstract mul(other: Operand): Tensor;
+  /** a / b */
+  abstract div(other: Operand): Tensor;
+  /** The larger of the two; where they are equal, each gets half of the gradient. */
+  abstract maximum(other: Operand): Tensor;
+  /** The smaller of the two; where they are equal, each gets half of the gradient. */
+  abstract minimum(other: Operand): Tensor;
+  /** -x */
+  abstract neg(): Tensor;
+  /** |x|; the gradient at 0 is 0. */
+  abstract abs(): Tensor;
+  /** e^x */
+  abstract exp(): Tensor;
+  /** The natural logarithm. */
+  abstract log(): Tensor;
+  /** The square root. */
+  abstract sqrt(): Tensor;
+  /** x * x */
+  abstract square(): Tensor;
+  /** max(x, 0) */
+  abstract relu(): Tensor;
+  /** 1 / (1 + e^-x) */
+  abstract sigmoid(): Tensor;
+  /** x * sigmoid(x) */
+  abstract swish(): Tensor;
+  /** The hyperbolic tangent. */
+  abstract tanh(): Tensor;
+  /** log(1 + e^x), without overflow. */
+  abstract softplus(): Tensor;
+  /** x limited to [low, high]; no gradient outside. */
+  abstract clamp(low: number, high: number): Tensor;
+  /** The values stored as f32 or f16. @throws if the tensor is i32, or the device has no f16 */
+  abstract cast(dtype: DType): Tensor;
+  /** The sum over the axes, all by default. @example x.sum([1, 2]) // [B, H, W, C] to [B, C] */
+  abstract sum(axes?: number | readonly number[], keepDims?: boolean): Tensor;
+  /** The mean over the axes, all by default. */
+  abstract mean(axes?: number | readonly number[], keepDims?: boolean): Tensor;
+  /** The same values in another shape; one size may be -1 and is then worked out. @throws if the sizes do not fit */
+  abstract reshape(...shape: number[]): Tensor;
+  /** The axes in another order: out.shape[i] = x.shape[order[i]]. @throws if `order` is not a permutation */
+  abstract permute(...order: number[]): Tensor;
+  /** The part from `starts` (inclusive) to `ends` (exclusive), one pair for each leading axis. @throws if outside */
+  abstract slice(starts: readonly number[], ends: readonly number[]): Tensor;
+  /** x stretched to a larger shape by numpy's rules, without copying. @throws if it does not stretch */
+  abstract expand(shape: Shape): Tensor;
+}
+
+/** Row-major strides, in elements. */
+export function contiguousStrides(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let step = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+/** The number of elements of a shape. @throws if a size is not a whole number >= 0 */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const n of shape) {
+    if (!Number.isInteger(n) || n < 0) {
+      throw new Error(`shape [${shape}] has a size that is not a whole number`);
+    }
+    size *= n;
+  }
+  return size;
+}
+
+/** A row-major copy of a tensor, without history. */
+export function materialize(x: Tensor, dtype: DType = x.dtype): Tensor {
+  const out = x.like(x.shape, dtype);
+  x.backend.run("copy", {
+    x: x.slot,
+    xStrides: x.strides,
+    out: out.slot,
+    outStrides: out.strides,
+    shape: x.shape,
+  });
+  return out;
+}
+
+/** A tensor of one value, f32, on the device of `x`. */
+export function filled(x: Tensor, shape: Shape, value: number): Tensor {
+  const out = x.like(shape, "f32");
+  x.backend.run("fill", { out: out.slot, value });
+  return out;
+}
+
+/** @throws if the backend has no f16 */
+export function requireF16({ hasF16, name, description }: Backend): void {
+  if (hasF16) return;
+  throw new Error(
+    `f16: the device "${name}" (${description}) stores no 16-bit floats: use f32, or a GPU with the feature shader-f16`,
+  );
+}

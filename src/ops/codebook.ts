@@ -1,0 +1,46 @@
+// Looking codes up in a codebook: the nearest one to a vector, and the vector of an index.
+import { filled, type Tensor } from "../array.ts";
+import { record } from "../autograd.ts";
+import { plain } from "./broadcast.ts";
+
+/**
+ * For each row of z [N, C] the index of the nearest row of the codebook [K, C] by Euclidean distance, i32 [N].
+ * The lowest index wins ties. No gradient.
+ */
+export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
+  const [count, channels] = z.shape;
+  if (z.ndim !== 2 || codebook.ndim !== 2 || codebook.shape[1] !== channels) {
+    throw new Error(`nearestCode: z [${z.shape}] and codebook [${codebook.shape}] must be [N, C] and [K, C]`);
+  }
+  const out = z.like([count], "i32");
+  const [rows, table] = [plain(z), plain(codebook)];
+  z.backend.run("nearestCode", {
+    z: rows.slot,
+    codebook: table.slot,
+    out: out.slot,
+    count,
+    codes: codebook.shape[0],
+    channels,
+  });
+  if (rows !== z) rows.dispose();
+  if (table !== codebook) table.dispose();
+  return out;
+}
+
+/**
+ * Rows of a table [K, C] by i32 indices [...]: [..., C].
+ * @throws naming an index that is not in 0..K-1; on a GPU, which cannot look, such an index gives any row of the table
+ */
+export function embedding(indices: Tensor, table: Tensor): Tensor {
+  if (indices.dtype !== "i32") throw new Error(`embedding: indices must be i32, these are ${indices.dtype}`);
+  const columns = table.shape[1], { backend } = table;
+  const rows = plain(indices), from = plain(table);
+  const out = table.like([...indices.shape, columns], "f32");
+  backend.run("gather", { indices: rows.slot, table: from.slot, out: out.slot, columns });
+  if (from !== table) from.dispose();
+  return record("embedding", out, [table], [rows], (g, [rows]) => {
+    const gt = filled(g, table.shape, 0);
+    backend.run("scatterAdd", { indices: rows.slot, rows: plain(g).slot, table: gt.slot, columns });
+    return [gt];
+  });
+}

@@ -1,0 +1,47 @@
+// The LPIPS distance of feature maps, fused into one pass over memory.
+import type { Tensor } from "../array.ts";
+import { record } from "../autograd.ts";
+import { plain } from "./broadcast.ts";
+import { mean } from "./reduce.ts";
+
+/**
+ * The LPIPS distance of two feature maps [B, H, W, C] (Zhang et al. 2018): features are divided by their length at
+ * each pixel, squared differences weighted by channel [C] and averaged over pixels, giving [B]. Where a feature vector
+ * is zero its gradient is 0 (the textbook formula gives NaN).
+ */
+export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {
+  if (`${a.shape}` !== `${b.shape}` || weight.size !== a.shape[a.ndim - 1]) {
+    throw new Error(
+      `lpipsDistance: shapes [${a.shape}] and [${b.shape}] with ${weight.size} weights do not fit`,
+    );
+  }
+  const channels = weight.size, pixels = a.size / channels;
+  const [pa, pb] = [plain(a), plain(b)];
+  const out = a.like([a.shape[0], pixels / a.shape[0]], "f32");
+  const { backend } = a;
+  backend.run("lpipsDistance", {
+    a: pa.slot,
+    b: pb.slot,
+    weight: weight.slot,
+    out: out.slot,
+    pixels,
+    channels,
+  });
+  record("lpipsDistance", out, [a, b], [a, b, weight], (g, [a, b, weight], needs) => {
+    const side = (x: Tensor, y: Tensor) => {
+      const gx = x.like(x.shape);
+      backend.run("lpipsDistanceGrad", {
+        a: plain(x).slot,
+        b: plain(y).slot,
+        weight: weight.slot,
+        g: plain(g).slot,
+        out: gx.slot,
+        pixels,
+        channels,
+      });
+      return gx;
+    };
+    return [needs[0] ? side(a, b) : null, needs[1] ? side(b, a) : null];
+  });
+  return mean(out, 1);
+}

@@ -1,0 +1,38 @@
+// Device memory that a tensor shares with its views and with the tape, counted so that leaks show.
+import type { Backend } from "./backends/backend.ts";
+import type { Buffer } from "./backends/buffer.ts";
+
+/** Bytes and tensors alive now, and the most bytes there were at a time. */
+export const counters = { liveBytes: 0, peakBytes: 0, liveTensors: 0 };
+
+/** A buffer that is freed when the last of its holders lets go. */
+export class Storage {
+  readonly backend: Backend;
+  readonly buffer: Buffer;
+  /** Counts in-place writes, so that the tape notices a saved value that has changed. */
+  version = 0;
+  #references = 1;
+
+  constructor(backend: Backend, buffer: Buffer) {
+    this.backend = backend;
+    this.buffer = buffer;
+    counters.liveBytes += buffer.bytes;
+    counters.peakBytes = Math.max(counters.peakBytes, counters.liveBytes);
+  }
+
+  /** Whether it has more than one holder. */
+  get shared(): boolean {
+    return this.#references > 1;
+  }
+
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#references > 0) return;
+    counters.liveBytes -= this.buffer.bytes;
+    this.backend.free(this.buffer);
+  }
+}
