@@ -1,9 +1,9 @@
 // What doctor says of the GPU: which it is, what it allows, and whether it computes rightly.
 import process from "node:process";
-import type { FoundAdapter } from "../../src/backends/webgpu/adapter.ts";
+import type { FoundAdapter } from "../../src/backends/webgpu/device/adapter.ts";
 import type { WebGpuBackend } from "../../src/backends/webgpu/backend.ts";
-import type { Gpu } from "../../src/backends/webgpu/gpu.ts";
-import { MATRIX_FEATURE } from "../../src/backends/webgpu/subgroup_matrix.ts";
+import type { Gpu } from "../../src/backends/webgpu/device/gpu.ts";
+import { MATRIX_FEATURE } from "../../src/backends/webgpu/device/matrices.ts";
 import { device } from "../../src/index.ts";
 import type { Finding } from "./command.ts";
 import { checkEngine } from "./known_convolution.ts";
@@ -15,7 +15,7 @@ const wanted = 128 * 2 ** 20;
 export async function gpu(): Promise<Finding[]> {
   const name = "GPU", allowed = process.env.TESSERA_SOFTWARE_GPU;
   try {
-    const { findAdapter } = await import("../../src/backends/webgpu/adapter.ts");
+    const { findAdapter } = await import("../../src/backends/webgpu/device/adapter.ts");
     const found = await findAdapter(true);
     process.env.TESSERA_SOFTWARE_GPU = "1"; // to be looked at here, like any other
     const { gpu } = await device("webgpu") as WebGpuBackend;

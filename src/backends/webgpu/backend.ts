@@ -1,7 +1,7 @@
 // The GPU backend: a table from each kernel of the contract to the dispatches that compute it. Only `read` and `pause`
 // wait; everything else is recorded (device/gpu.ts).
 import type { Backend } from "../backend.ts";
-import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
+import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
 import { type Calls, checkBounds, type KernelName, kernels, type KernelTable } from "../kernels.ts";
 import { findAdapter, NoAdapterError } from "./device/adapter.ts";
 import type { Gpu } from "./device/gpu.ts";
@@ -49,8 +49,8 @@ const tableOf = (gpu: Gpu): KernelTable => ({
   adam: (call) => gpu.run(adam(call)),
 });
 
-/** The kernels whose operands may begin anywhere in their buffers. The others are bound to whole buffers. */
-const takesOffsets: ReadonlySet<KernelName> = new Set(["copy", "matmul"]);
+/** The kernels whose operands may lie anywhere in their buffers. */
+const takesParts: ReadonlySet<KernelName> = new Set(["copy", "matmul"]);
 
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
@@ -118,18 +118,23 @@ export class WebGpuBackend implements Backend {
 
   run<K extends KernelName>(name: K, call: Calls[K]): void {
     checkBounds(name, call);
-    if (!takesOffsets.has(name)) checkBeginnings(name, call);
+    if (!takesParts.has(name)) checkWhole(name, call);
     this.#table[name](call);
   }
 }
 
-function checkBeginnings<K extends KernelName>(name: K, call: Calls[K]): void {
+/** Buffers are bound from their beginning, and many kernels write whole vectors of four. */
+function checkWhole<K extends KernelName>(name: K, call: Calls[K]): void {
   const { reads, writes } = kernels[name];
-  for (const slot of [...reads(call), ...writes(call)]) {
-    if (!slot || slot.offset === 0) continue;
+  const refuse = ({ buffer, offset, length, itemBytes }: Slot) => {
     throw new RangeError(
-      `webgpu: ${name} takes operands from the beginning of their buffers, not from element ${slot.offset}: ` +
-        "copy the elements to a buffer of their own first",
+      `webgpu: ${name} reads buffers from their beginning, and writes whole vectors, not elements ${offset} to ` +
+        `${offset + length} of ${buffer.bytes / itemBytes}: copy them to a buffer of their own`,
     );
+  };
+  for (const slot of reads(call)) if (slot && slot.offset !== 0) refuse(slot);
+  for (const slot of writes(call)) {
+    const { buffer, offset, length, itemBytes } = slot;
+    if (offset !== 0 || (length % 4 !== 0 && length * itemBytes !== buffer.bytes)) refuse(slot);
   }
 }

@@ -10,8 +10,7 @@ export async function multipliesExactly(backend: Backend): Promise<boolean> {
   const x = numbers(m * k, 7919), w = numbers(k * n, 104729), g = numbers(m * n, 1299709);
   const slots: Slot[] = [];
   const alloc = (length: number, itemBytes: Slot["itemBytes"] = 4): Slot => {
-    const buffer = backend.alloc(length * itemBytes, itemBytes === 2 ? "f16" : "f32");
-    const slot = { buffer, offset: 0, length, itemBytes };
+    const slot = { buffer: backend.alloc(length * itemBytes), offset: 0, length, itemBytes };
     slots.push(slot);
     return slot;
   };

@@ -18,8 +18,6 @@ const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80;
  * time, since the GPU computes while the next are recorded.
  */
 const FEWEST = 64, CALLS = MOST;
-/** DEBUG=2 prints every kernel as it is recorded. */
-const debug = Number(globalThis.process?.env.DEBUG) >= 2;
 
 /** What is opened (open.ts). */
 export interface Opened {
@@ -38,9 +36,7 @@ export class Gpu implements Clock {
   readonly matrix: MatrixShape | null;
   tuner: Tuner;
   /** Is told of every call: the kernel's name, and the bytes of its operands, each of which must move at least once. */
-  trace: ((name: string, bytes: number) => void) | null = debug
-    ? (name, bytes) => console.error(`webgpu ${name}: ${mib(bytes)} MiB`)
-    : null;
+  trace: ((name: string, bytes: number) => void) | null = null;
   /** If there is one, it times every call, each in a pass of its own. */
   stopwatch: Stopwatch | null = null;
   /**
