@@ -61,7 +61,7 @@ const softwareNames = /llvmpipe|lavapipe|softpipe|swiftshader|basic render|\bwar
  * @throws NoAdapterError if there is none, it computes nothing, or it computes on the CPU and that is not allowed
  */
 export async function findAdapter(
-  allowSoftware: boolean = Boolean(Number(globalThis.process?.env.TESSERA_SOFTWARE_GPU ?? 0)),
+  allowSoftware: boolean = Boolean(Number(globalThis.process?.env?.TESSERA_SOFTWARE_GPU ?? 0)),
 ): Promise<FoundAdapter> {
   const { gpu, source } = await entry();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });

@@ -65,7 +65,7 @@ export class Gpu implements Clock {
     this.report = report;
     this.tuner = tuner;
     this.matrix = matrix;
-    this.exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? !report.isSoftware));
+    this.exact = Boolean(Number(globalThis.process?.env?.TESSERA_EXACT ?? !report.isSoftware));
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
     this.#pool = new Pool(limit, (size, label) => this.#createBlock(size, label));
     this.#params = device.createBuffer({

@@ -19,7 +19,7 @@ interface Groups {
   readonly ofChannel: (channel: string) => string;
 }
 /** By numbers that come with each call. */
-export const told: Groups = { count: "p.count", ofChannel: (channel) => `${channel} / p.width` };
+export const fromParams: Groups = { count: "p.count", ofChannel: (channel) => `${channel} / p.width` };
 
 /** What the kernels of one shape share. */
 export type Plan = ReturnType<typeof planOf>;
@@ -53,7 +53,7 @@ export function planOf(team: number, spec: NormSpec) {
   let shift = ${wide("bias[column]")};
   let mean = ${ofGroup("stats", 0, of)};
   ${use}`;
-  const written: Groups = { count: `${groups}u`, ofChannel: (channel) => div(channel, width) };
+  const constant: Groups = { count: `${groups}u`, ofChannel: (channel) => div(channel, width) };
   return {
     ...spec,
     team,
@@ -71,8 +71,8 @@ export function planOf(team: number, spec: NormSpec) {
     narrow,
     ofGroup,
     normalise,
-    /** By numbers that are written into the text. */
-    written,
+    /** By numbers in the text. */
+    constant,
     name: `${pixels} x ${channels} / ${groups}${swish ? " swish" : ""}`,
   };
 }
@@ -200,7 +200,7 @@ export function applyNorm(s: Plan, { x, weight, bias, stats, out }: Calls["group
       threads: THREADS,
       globals: mathematics,
       body: `${elementOf(s)}
-  ${s.normalise(`let t = fma(${s.wide("x[i]")} - mean, scale, shift);`, s.written)}
+  ${s.normalise(`let t = fma(${s.wide("x[i]")} - mean, scale, shift);`, s.constant)}
   out[i] = out_t(${s.narrow(s.swish ? "t * sigmoid4(t)" : "t")});`,
     }),
   };

@@ -3,7 +3,7 @@
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import { mathematics } from "./mathematics.ts";
-import { chunkOf, eachRow, elementOf, elementsOf, numbersOf, type Plan, told } from "./norm.ts";
+import { chunkOf, eachRow, elementOf, elementsOf, fromParams, numbersOf, type Plan } from "./norm.ts";
 import { sumDown } from "./reduce.ts";
 import { type Dispatch, u32s } from "./source.ts";
 import { div, each, float, groupsOf, mod, THREADS } from "./wgsl.ts";
@@ -35,7 +35,7 @@ export function chunkGradSums(s: Plan, { x, weight, bias, stats, g }: Call, part
         ["sums", "dots"].map((slots) => `var<workgroup> ${slots}: array<${s.type}, ${s.team}>;`).join("\n")
       }`,
       body: `${chunkOf(s)}
-  ${s.normalise("var mine = vec4f();\n  var dot = vec4f();", told)}
+  ${s.normalise("var mine = vec4f();\n  var dot = vec4f();", fromParams)}
   ${eachRow(s, `${beforeSwish(s, "at")}\n    mine += dt;\n    dot = fma(dt, centred * inverse, dot);`)}
   sums[lid] = ${s.narrow("mine")};
   dots[lid] = ${s.narrow("dot")};
@@ -131,8 +131,10 @@ export function inputGrad(s: Plan, { x, weight, bias, stats, g, xGrad }: Call, m
       threads: THREADS,
       globals: mathematics,
       body: `${elementOf(s)}
-  ${s.normalise(beforeSwish(s, "i"), s.written)}
-  let rest = fma(centred * inverse, ${s.ofGroup("means", 1, s.written)}, ${s.ofGroup("means", 0, s.written)});
+  ${s.normalise(beforeSwish(s, "i"), s.constant)}
+  let rest = fma(centred * inverse, ${s.ofGroup("means", 1, s.constant)}, ${
+        s.ofGroup("means", 0, s.constant)
+      });
   out[i] = out_t(${s.narrow("scale * dt - inverse * rest")});`,
     }),
   };

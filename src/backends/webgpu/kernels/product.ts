@@ -21,7 +21,7 @@ import {
 } from "./tile.ts";
 import { ceil, each, groupsOf, repeat, THREADS } from "./wgsl.ts";
 
-/** A product a b, where b is packed for a tile that is chosen later. */
+/** A product of two factors, a and b, where b is packed for a tile that is chosen later. */
 export interface Product {
   /** Tells everything that the text depends on, except the tile. */
   readonly name: string;
@@ -178,7 +178,7 @@ ${store.row}
   };
 }
 
-/** Of rows of `depth` vectors, those that belong to a part. */
+/** The vectors that belong to a part, in rows of `depth` vectors. */
 export const partRange = (depth: string): { start: string; end: string } => ({
   start: "part * p.part",
   end: `min((part + 1u) * p.part, ${depth})`,

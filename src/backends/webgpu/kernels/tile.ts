@@ -36,7 +36,7 @@ export function tilesOf(tile: Tile, rows: number, columns: number): number {
   return ceil(rows, tile.rows) * ceil(columns, tile.columns);
 }
 
-/** Threads side by side. */
+/** Threads of a tile side by side, and in all. */
 export const threadsAcross = (tile: Tile): number => tile.columns / 4 / tile.vectors;
 export const threadsOf = (tile: Tile): number => (tile.rows / tile.perThread) * threadsAcross(tile);
 

@@ -12,9 +12,7 @@ export interface GradTile {
   readonly perThread: readonly [down: number, across: number];
   /** Pixels whose vectors are in the workgroup's memory at a time. 0 means that each thread loads what it needs. */
   readonly depth: number;
-  /**
-   * Whether four neighbouring threads, which have the same rows, load those of one pixel of four each for the others.
-   */
+  /** Whether four neighbouring threads, which have the same rows, each load one of four pixels for all of them. */
   readonly isQuad?: boolean;
   readonly matrix?: MatrixShape;
 }
@@ -153,7 +151,7 @@ function sharedLoop(
 ): string {
   const { down, across, depth, matrix } = tile, threads = threadsOf(tile), type = matrix ? "vec4h" : "vec4f";
   const place = (j: number) => `(lid + ${j * threads}u)`;
-  // a thread's row stays the same, as whole rows of the tile are loaded at a time
+  // a thread's row stays the same, because whole rows of the tile are loaded at a time
   const places = Array.from({ length: ceil(down * depth, threads) }, (_, j) => walker(`${j}`, upsample));
   const loadsB = ceil(across * depth, threads);
   const storeAll = (array: string, vectors: number, next: string) =>
