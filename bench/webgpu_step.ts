@@ -1,15 +1,15 @@
-// What one training step asks of a GPU, whichever it is: kernel calls, submits, bytes and flops, kind by kind, beside the
-// least possible; from bandwidth and rate of a GPU, how long it would take there, and by the GPU's own clock, how long it
-// does take. The counts are those of f16-16384 with LPIPS; on a software GPU small pictures keep the wait bearable (calls
-// hardly depend on the size).
+// What one training step asks of a GPU: calls, submits, bytes and flops of each kernel, beside the least possible; from the
+// bandwidth and rate of some GPU, how long it would take there; and by this GPU's own clock, how long it does take. The model
+// is f16-16384 with LPIPS. On a software GPU use small pictures: the number of calls hardly depends on the size.
 //   TESSERA_SOFTWARE_GPU=1 deno run -A bench/webgpu_step.ts [side] [--batch 4] [--precision f16] [--gbps 1008 --tflops 40]
 //   --steps 10: that many more, for their median; --calls 30: the dearest calls too
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { preset } from "../data/formats/config.ts";
 import { VQGAN } from "../nn/vqgan.ts";
+import { type Calls, type KernelName, kernels } from "../src/backends/kernels.ts";
 import { WebGpuBackend } from "../src/backends/webgpu/backend.ts";
-import { Stopwatch } from "../src/backends/webgpu/stopwatch.ts";
+import { Stopwatch } from "../src/backends/webgpu/device/stopwatch.ts";
 import { asyncScope, currentBackend, device, Random } from "../src/index.ts";
 import { estimateStep } from "../train/estimate.ts";
 import { Trainer } from "../train/trainer.ts";
@@ -49,28 +49,23 @@ const step = () =>
 const start = performance.now();
 console.log(`loss ${(await step()).toPrecision(5)} after the first step, ${seconds(start)} with compiling`);
 
-interface Kind {
-  calls: number;
-  bytes: number;
-  flops: number;
-  /** By the GPU's clock. */
-  ms: number;
+/** One call of the contract, and the GPU's calls that it became. */
+interface Call {
+  readonly name: KernelName;
+  readonly flops: number;
+  readonly parts: { readonly name: string; readonly bytes: number; ms: number }[];
 }
-const kinds = new Map<string, Kind>(), single = new Map<string, Kind>();
-const add = (to: Map<string, Kind>, name: string, what: Partial<Kind>) => {
-  const sum = to.get(name) ?? { calls: 0, bytes: 0, flops: 0, ms: 0 };
-  for (const key of ["calls", "bytes", "flops", "ms"] as const) sum[key] += what[key] ?? 0;
-  to.set(name, sum);
+const calls: Call[] = [];
+const run = backend.run.bind(backend);
+backend.run = <K extends KernelName>(name: K, call: Calls[K]): void => {
+  calls.push({ name, flops: kernels[name].flops(call), parts: [] });
+  run(name, call);
 };
-const kindOf = (name: string) => name.split(" ", 1)[0];
-const calls: { name: string; bytes: number; flops: number }[] = [];
-gpu.trace = (name, bytes, flops) => {
-  calls.push({ name, bytes, flops });
-  add(kinds, kindOf(name), { calls: 1, bytes, flops });
-};
+gpu.trace = (name, bytes) => void calls.at(-1)!.parts.push({ name, bytes, ms: 0 });
 const before = gpu.counts, second = performance.now();
 console.log(`loss ${(await step()).toPrecision(5)} after the second, ${seconds(second)}`);
-const after = gpu.counts;
+const after = gpu.counts, parts = calls.flatMap(({ parts }) => parts);
+backend.run = run;
 gpu.trace = null;
 
 const times: number[] = [];
@@ -85,62 +80,57 @@ if (times.length > 0) {
 }
 const hasClock = gpu.device.features.has("timestamp-query");
 if (hasClock) {
-  const sumOf = (timed: readonly { ms: number }[]) => timed.reduce((sum, { ms }) => sum + ms, 0);
-  let timed: { name: string; ms: number }[] = [];
+  let best = Infinity;
   for (let i = 0; i < 3; i++) { // the best of three: a GPU that has waited is slow at first
     gpu.stopwatch = new Stopwatch(gpu.device);
     await step();
-    const again = await gpu.stopwatch.read();
-    if (i === 0 || sumOf(again) < sumOf(timed)) timed = again;
+    const times = await gpu.stopwatch.read(), total = sumOf(times, "ms");
+    if (total < best) times.forEach(({ ms }, part) => parts[part].ms = ms);
+    best = Math.min(best, total);
   }
   gpu.stopwatch = null;
-  timed.forEach(({ name, ms }, i) => {
-    add(kinds, kindOf(name), { ms });
-    const call = calls[i];
-    const rate = call.flops > 0 ? ` of ${(call.flops / 1e9).toFixed(1)} GFLOP` : "";
-    add(single, `${name}${rate}, ${(call.bytes / 1e6).toFixed(1)} MB`, { calls: 1, ms, ...call });
-  });
 }
+
+interface Total {
+  calls: number;
+  parts: number;
+  bytes: number;
+  flops: number;
+  ms: number;
+}
+const totals = (nameOf: (call: Call) => string): [string, Total][] => {
+  const sums = new Map<string, Total>();
+  for (const call of calls) {
+    const name = nameOf(call), sum = sums.get(name) ?? { calls: 0, parts: 0, bytes: 0, flops: 0, ms: 0 };
+    sums.set(name, sum);
+    sum.calls++;
+    sum.parts += call.parts.length;
+    sum.bytes += sumOf(call.parts, "bytes");
+    sum.flops += call.flops;
+    sum.ms += sumOf(call.parts, "ms");
+  }
+  return [...sums].sort(([, a], [, b]) => b.ms - a.ms || b.bytes - a.bytes);
+};
 
 /** Whichever takes longer: moving the bytes or doing the flops. */
 const milliseconds = (bytes: number, flops: number) =>
   1e3 * Math.max(bytes / (Number(flags.gbps) * 1e9), flops / (Number(flags.tflops) * 1e12));
-const row = (
-  kind: string,
-  calls: number | string,
-  bytes: number,
-  flops: number,
-  least: number,
-  ms?: number,
-) => {
-  const cells = [kind, calls, (bytes / 1e6).toFixed(1), (flops / 1e9).toFixed(1), least.toFixed(1)];
-  console.log(`| ${[...cells, ms === undefined ? "" : ms.toFixed(1)].join(" | ")} |`);
+type Row = Pick<Total, "bytes" | "flops"> & Partial<Total>;
+const row = (kernel: string, { calls, parts, bytes, flops, ms }: Row, least: number) => {
+  const cells = [calls, parts, (bytes / 1e6).toFixed(1), (flops / 1e9).toFixed(1), least.toFixed(1)];
+  const measured = hasClock ? ms?.toFixed(1) : undefined;
+  console.log(`| ${[kernel, ...cells, measured].map((cell) => cell ?? "").join(" | ")} |`);
 };
-console.log(
-  `\n| kernels | calls | MB bound | GFLOP | ms at ${flags.gbps} GB/s and ${flags.tflops} TFLOP/s | ms measured |`,
-);
-console.log("|---|---:|---:|---:|---:|---:|");
-const total = { bytes: 0, flops: 0, least: 0, ms: 0 };
-for (
-  const [kind, { calls, bytes, flops, ms }] of [...kinds].sort(([, a], [, b]) =>
-    b.ms - a.ms || b.bytes - a.bytes
-  )
-) {
-  const least = milliseconds(bytes, flops);
-  row(kind, calls, bytes, flops, least, hasClock ? ms : undefined);
-  total.bytes += bytes;
-  total.flops += flops;
-  total.least += least;
-  total.ms += ms;
+const speed = `${flags.gbps} GB/s and ${flags.tflops} TFLOP/s`;
+console.log(`\n| kernel | calls | of the GPU | MB bound | GFLOP | ms at ${speed} | ms measured |`);
+console.log("|---|---:|---:|---:|---:|---:|---:|");
+let least = 0;
+for (const [name, total] of totals(({ name }) => name)) {
+  const ms = milliseconds(total.bytes, total.flops);
+  row(name, total, ms);
+  least += ms;
 }
-row(
-  "all",
-  after.calls - before.calls,
-  total.bytes,
-  total.flops,
-  total.least,
-  hasClock ? total.ms : undefined,
-);
+row("all", totals(() => "all")[0][1], least);
 // forward and both gradients of encoder and decoder; VGG on two pictures and back to one; the discriminator on one, back
 // to it, on two and both gradients (reference, multiplications at 256x256)
 const area = batch * (size / 256) ** 2, flops = 2e9 * area * (3 * (69.2 + 126.4) + 3 * 20 + 8 * 2.7);
@@ -150,13 +140,12 @@ const learnt = [...model.generatorParameters().values(), ...model.discriminatorP
   .reduce((sum, { size }) => sum + size * 4, 0);
 const frozen = [...model.namedParameters().values()].reduce((sum, { size }) => sum + size * 4, 0) - learnt;
 const bytes = 2 * (peak - 4 * learnt - frozen) + (2 + 2 + 6) * learnt + 3 * frozen;
-row("the least, by definition", "", bytes, flops, milliseconds(bytes, 0) + milliseconds(0, flops));
-for (
-  const [name, { calls, ms, flops, bytes }] of [...single].sort(([, a], [, b]) => b.ms - a.ms).slice(
-    0,
-    Number(flags.calls),
-  )
-) {
+row("the least, by definition", { bytes, flops }, milliseconds(bytes, 0) + milliseconds(0, flops));
+const single = totals(({ name, flops, parts }) => {
+  const sizes = `${(flops / 1e9).toFixed(1)} GFLOP, ${(sumOf(parts, "bytes") / 1e6).toFixed(1)} MB`;
+  return `${name} of ${sizes} (${parts.map(({ name }) => name).join(", ")})`;
+});
+for (const [name, { calls, ms, flops, bytes }] of single.slice(0, Number(flags.calls))) {
   const rates = `${(flops / ms / 1e9).toFixed(1)} TFLOP/s, ${(bytes / ms / 1e6).toFixed(0)} GB/s`;
   console.log(`${ms.toFixed(2).padStart(8)} ms in ${calls} calls of ${name}: ${rates}`);
 }
@@ -167,6 +156,10 @@ console.log(
       (backend.memory().reservedBytes / 1e6).toFixed(0)
     } MB reserved`,
 );
+
+function sumOf<K extends string>(items: readonly Readonly<Record<K, number>>[], key: K): number {
+  return items.reduce((sum, item) => sum + item[key], 0);
+}
 
 function seconds(since: number): string {
   return `${((performance.now() - since) / 1000).toFixed(1)} s`;

@@ -104,6 +104,6 @@ function droppedDistance(a: Tensor, b: Tensor, weight: Tensor, random: Random): 
 }
 
 /** Sets each element to 0 with probability 1/2 and doubles the others, so that the mean stays. */
-function dropHalf(x: Tensor, random: Random): Tensor {
+export function dropHalf(x: Tensor, random: Random): Tensor {
   return x.mul(greater(random.uniform(x.shape), 0.5).mul(2));
 }

@@ -51,7 +51,7 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
 export async function device(name: DeviceName, options: { exact?: boolean } = {}): Promise<Backend> {
   if (name === "cpu") return choose(startCpu(), options.exact);
   if (name === "auto") {
-    const { findAdapter, NoAdapterError } = await import("./backends/webgpu/adapter.ts");
+    const { findAdapter, NoAdapterError } = await import("./backends/webgpu/device/adapter.ts");
     const adapter = await findAdapter().catch((error: unknown) => {
       if (error instanceof NoAdapterError) return null;
       throw error;

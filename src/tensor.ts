@@ -127,7 +127,7 @@ class DeviceTensor extends Tensor {
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
   const scope = openScope();
   if (dtype === "f16") requireF16(backend);
-  const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype], dtype);
+  const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype]);
   return new DeviceTensor(
     new Storage(backend, buffer),
     [...shape],

@@ -1,10 +1,10 @@
 // What doctor says about the GPU: which one it is, what it allows, and whether it computes rightly.
 import process from "node:process";
 import { formatBytes } from "../../data/index.ts";
-import type { FoundAdapter } from "../../src/backends/webgpu/adapter.ts";
+import type { FoundAdapter } from "../../src/backends/webgpu/device/adapter.ts";
 import type { WebGpuBackend } from "../../src/backends/webgpu/backend.ts";
-import type { Gpu } from "../../src/backends/webgpu/gpu.ts";
-import { MATRIX_FEATURE } from "../../src/backends/webgpu/subgroup_matrix.ts";
+import type { Gpu } from "../../src/backends/webgpu/device/gpu.ts";
+import { MATRIX_FEATURE } from "../../src/backends/webgpu/device/matrices.ts";
 import { device } from "../../src/index.ts";
 import { messageOf } from "../messages.ts";
 import type { Finding } from "./finding.ts";
@@ -16,7 +16,7 @@ const wanted = 128 * 2 ** 20;
 export async function gpu(): Promise<Finding[]> {
   const name = "GPU", allowed = process.env.TESSERA_SOFTWARE_GPU;
   try {
-    const { findAdapter } = await import("../../src/backends/webgpu/adapter.ts");
+    const { findAdapter } = await import("../../src/backends/webgpu/device/adapter.ts");
     const found = await findAdapter(true);
     process.env.TESSERA_SOFTWARE_GPU = "1"; // doctor checks software GPUs too
     const { gpu } = await device("webgpu") as WebGpuBackend;

@@ -12,8 +12,8 @@ export interface Backend {
   /** Whether convolutions are computed by their definition alone, where there is Winograd's shorter way too. */
   exact?: boolean;
 
-  /** @param dtype what it will hold; only f16 matters */
-  alloc(bytes: number, dtype?: DType): Buffer;
+  /** @throws OutOfMemoryError */
+  alloc(bytes: number): Buffer;
   free(buffer: Buffer): void;
   /** @param offset in elements */
   write(buffer: Buffer, values: TypedArray, offset: number): void;

@@ -3,10 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { scope, type Tensor, tensor } from "../../src/index.ts";
+import { asyncScope, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
 import "../../data/files/open.ts"; // so that loadPerceptual takes paths
 import { loadPerceptual } from "../../nn/fill.ts";
-import { LPIPS } from "../../nn/lpips.ts";
+import { dropHalf, LPIPS } from "../../nn/lpips.ts";
+import { expectNoLeak } from "../support/helpers.ts";
 
 const weights = fileURLToPath(new URL("../../../shared/weights", import.meta.url));
 const present = existsSync(weights);
@@ -44,5 +45,14 @@ describe(present ? "LPIPS(squeeze)" : "LPIPS(squeeze), skipped: ../shared/weight
       /\d+ of the perceptual network's tensors do not fit the model/,
     );
     lpips.dispose();
+  });
+});
+
+test("dropout keeps the mean and drops half", async () => {
+  await expectNoLeak(async () => {
+    const y = await asyncScope(() => dropHalf(ones([20_000]), new Random(1)).floats());
+    const dropped = y.filter((v) => v === 0).length / y.length;
+    expect(Math.abs(dropped - 0.5)).toBeLessThan(0.0125);
+    expect(Math.max(...y)).toBe(2);
   });
 });

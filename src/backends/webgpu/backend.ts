@@ -1,43 +1,76 @@
-// The GPU backend: hands every operation to its kernels. Nothing waits here but `read`; the rest is recorded (gpu.ts).
-import type {
-  AdamSpec,
-  Backend,
-  BinaryOp,
-  Buffer,
-  ConvSpec,
-  DType,
-  NormSpec,
-  PoolSpec,
-  Shape,
-  TypedArray,
-  UnaryOp,
-  Values,
-  View,
-  Walk,
-} from "../backend.ts";
-import { findAdapter } from "./adapter.ts";
-import { conv2d, conv2dInputGrad } from "./conv.ts";
-import { adam, binary, copy, fill, gather, scatterAdd, unary } from "./elementwise.ts";
-import { Gpu } from "./gpu.ts";
-import { matmul } from "./matmul.ts";
-import { nearestCode } from "./nearest.ts";
-import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./norm.ts";
-import { reduceRows, softmax, softmaxGrad, sumColumns } from "./reduce.ts";
-import { lpipsDistance, lpipsDistanceGrad, maxPool2d, maxPool2dGrad } from "./vision.ts";
-import { conv2dWeightGrad } from "./weight_gradient.ts";
+// The GPU backend: a table from each kernel of the contract to the dispatches that compute it. Only `read` and `pause`
+// wait; everything else is recorded (device/gpu.ts).
+import type { Backend } from "../backend.ts";
+import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
+import { type Calls, checkBounds, type KernelName, kernels, type KernelTable } from "../kernels.ts";
+import { findAdapter, NoAdapterError } from "./device/adapter.ts";
+import type { Gpu } from "./device/gpu.ts";
+import { openGpu } from "./device/open.ts";
+import { adam } from "./kernels/adam.ts";
+import { gather, scatterAdd } from "./kernels/codebook.ts";
+import { copy } from "./kernels/copy.ts";
+import { binary, fill, unary } from "./kernels/elementwise.ts";
+import { lpipsDistance, lpipsDistanceGrad } from "./kernels/lpips.ts";
+import { maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
+import { softmax, softmaxGrad } from "./kernels/softmax.ts";
+import { nearestCode } from "./launch/codebook.ts";
+import { conv2d, conv2dInputGrad } from "./launch/conv.ts";
+import { matmul } from "./launch/matmul.ts";
+import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./launch/norm.ts";
+import { sumColumns, sumRows } from "./launch/reduce.ts";
+import { conv2dWeightGrad } from "./launch/weight_gradient.ts";
+import { multipliesExactly } from "./self_test.ts";
+
+/** Each kernel is one dispatch that `gpu` runs, or a function that runs several. */
+const launches: KernelTable<Gpu> = {
+  fill: (gpu, call) => gpu.run(fill(call)),
+  unary: (gpu, call) => gpu.run(unary(call)),
+  binary: (gpu, call) => gpu.run(binary(call)),
+  copy: (gpu, call) => gpu.run(copy(call)),
+  sumRows,
+  sumColumns,
+  gather: (gpu, call) => gpu.run(gather(call)),
+  scatterAdd: (gpu, call) => gpu.run(scatterAdd(call)),
+  matmul,
+  conv2d,
+  conv2dInputGrad,
+  conv2dWeightGrad,
+  softmax: (gpu, call) => gpu.run(softmax(gpu.team, call)),
+  softmaxGrad: (gpu, call) => gpu.run(softmaxGrad(gpu.team, call)),
+  nearestCode,
+  groupNorm,
+  groupNormStats,
+  groupNormApply,
+  groupNormGrad,
+  maxPool2d: (gpu, call) => gpu.run(maxPool2d(call)),
+  maxPool2dGrad: (gpu, call) => gpu.run(maxPool2dGrad(call)),
+  lpipsDistance: (gpu, call) => gpu.run(lpipsDistance(gpu.team, call)),
+  lpipsDistanceGrad: (gpu, call) => gpu.run(lpipsDistanceGrad(gpu.team, call)),
+  adam: (gpu, call) => gpu.run(adam(call)),
+};
+
+/** The kernels whose operands may lie anywhere in their buffers. */
+const takesParts: ReadonlySet<KernelName> = new Set(["copy", "matmul"]);
 
 export class WebGpuBackend implements Backend {
-  readonly gpu: Gpu;
-
   readonly name = "webgpu";
+  readonly gpu: Gpu;
 
   private constructor(gpu: Gpu) {
     this.gpu = gpu;
   }
 
-  /** @throws NoAdapterError if there is no GPU to compute on (adapter.ts). */
+  /** @throws NoAdapterError if there is no GPU to compute on (device/adapter.ts) */
   static async open(): Promise<WebGpuBackend> {
-    return new WebGpuBackend(await Gpu.open(findAdapter));
+    try {
+      const backend = new WebGpuBackend(await openGpu(await findAdapter(), true));
+      if (!backend.gpu.matrix || await multipliesExactly(backend)) return backend;
+      backend.gpu.device.destroy();
+    } catch (error) {
+      if (error instanceof NoAdapterError) throw error;
+      // features that may make it faster must not keep it from working
+    }
+    return new WebGpuBackend(await openGpu(await findAdapter(), false));
   }
 
   get description(): string {
@@ -57,8 +90,8 @@ export class WebGpuBackend implements Backend {
     return this.gpu.hasF16;
   }
 
-  alloc(bytes: number, dtype?: DType): Buffer {
-    return this.gpu.alloc(bytes, dtype);
+  alloc(bytes: number): Buffer {
+    return this.gpu.alloc(bytes);
   }
 
   free(buffer: Buffer): void {
@@ -81,146 +114,25 @@ export class WebGpuBackend implements Backend {
     return this.gpu.pause();
   }
 
-  fill(out: Buffer, length: number, value: number): void {
-    fill(this.gpu, out, length, value);
+  run<K extends KernelName>(name: K, call: Calls[K]): void {
+    checkBounds(name, call);
+    if (!takesParts.has(name)) checkWhole(name, call);
+    launches[name](this.gpu, call);
   }
+}
 
-  unary(op: UnaryOp, x: Buffer, out: Buffer, length: number, p0 = 0, p1 = 0): void {
-    unary(this.gpu, op, x, out, length, p0, p1);
-  }
-
-  binary(
-    op: BinaryOp,
-    a: Buffer,
-    aWalk: Walk,
-    b: Buffer,
-    bWalk: Walk,
-    out: Buffer,
-    outer: number,
-    inner: number,
-    p0 = 0,
-  ): void {
-    binary(this.gpu, op, [a, aWalk], [b, bWalk], out, outer, inner, p0);
-  }
-
-  copy(x: View, out: View, shape: Shape): void {
-    copy(this.gpu, x, out, shape);
-  }
-
-  reduceRows(op: "sum" | "max", x: Buffer, out: Buffer, rows: number, columns: number): void {
-    reduceRows(this.gpu, op, x, out, rows, columns);
-  }
-
-  sumColumns(x: Buffer, out: Buffer, rows: number, columns: number): void {
-    sumColumns(this.gpu, x, out, rows, columns);
-  }
-
-  gather(indices: Buffer, table: Buffer, out: Buffer, count: number, columns: number): void {
-    gather(this.gpu, indices, table, out, count, columns);
-  }
-
-  scatterAdd(indices: Buffer, rows: Buffer, table: Buffer, count: number, columns: number): void {
-    scatterAdd(this.gpu, indices, rows, table, count, columns);
-  }
-
-  matmul(a: View, b: View, out: View, m: number, k: number, n: number, transposeB: boolean): void {
-    matmul(this.gpu, a, b, out, m, k, n, transposeB);
-  }
-
-  conv2d(
-    x: Buffer,
-    w: Buffer,
-    bias: Buffer | null,
-    residual: Buffer | null,
-    out: Buffer,
-    spec: ConvSpec,
-  ): void {
-    conv2d(this.gpu, x, w, bias, residual, out, spec);
-  }
-
-  conv2dInputGrad(g: Buffer, w: Buffer, out: Buffer, spec: ConvSpec): void {
-    conv2dInputGrad(this.gpu, g, w, out, spec);
-  }
-
-  conv2dWeightGrad(x: Buffer, g: Buffer, out: Buffer, spec: ConvSpec): void {
-    conv2dWeightGrad(this.gpu, x, g, out, spec);
-  }
-
-  softmax(x: Buffer, out: Buffer, rows: number, columns: number, scale: number): void {
-    softmax(this.gpu, x, out, rows, columns, scale);
-  }
-
-  softmaxGrad(y: Buffer, g: Buffer, out: Buffer, rows: number, columns: number, scale: number): void {
-    softmaxGrad(this.gpu, y, g, out, rows, columns, scale);
-  }
-
-  nearestCode(
-    z: Buffer,
-    codebook: Buffer,
-    out: Buffer,
-    count: number,
-    codes: number,
-    channels: number,
-  ): void {
-    nearestCode(this.gpu, z, codebook, out, count, codes, channels);
-  }
-
-  groupNorm(x: Buffer, weight: Buffer, bias: Buffer, out: Buffer, stats: Buffer, spec: NormSpec): void {
-    groupNorm(this.gpu, x, weight, bias, out, stats, spec);
-  }
-
-  groupNormStats(x: Buffer, stats: Buffer, spec: NormSpec): void {
-    groupNormStats(this.gpu, x, stats, spec);
-  }
-
-  groupNormApply(x: Buffer, weight: Buffer, bias: Buffer, stats: Buffer, out: Buffer, spec: NormSpec): void {
-    groupNormApply(this.gpu, x, weight, bias, stats, out, spec);
-  }
-
-  groupNormGrad(
-    x: Buffer,
-    weight: Buffer,
-    bias: Buffer,
-    stats: Buffer,
-    g: Buffer,
-    out: { x: Buffer; weight: Buffer; bias: Buffer },
-    spec: NormSpec,
-  ): void {
-    groupNormGrad(this.gpu, x, weight, bias, stats, g, out, spec);
-  }
-
-  maxPool2d(x: Buffer, out: Buffer, spec: PoolSpec): void {
-    maxPool2d(this.gpu, x, out, spec);
-  }
-
-  maxPool2dGrad(x: Buffer, g: Buffer, out: Buffer, spec: PoolSpec): void {
-    maxPool2dGrad(this.gpu, x, g, out, spec);
-  }
-
-  lpipsDistance(a: Buffer, b: Buffer, weight: Buffer, out: Buffer, pixels: number, channels: number): void {
-    lpipsDistance(this.gpu, a, b, weight, out, pixels, channels);
-  }
-
-  lpipsDistanceGrad(
-    a: Buffer,
-    b: Buffer,
-    weight: Buffer,
-    g: Buffer,
-    out: Buffer,
-    pixels: number,
-    channels: number,
-  ): void {
-    lpipsDistanceGrad(this.gpu, a, b, weight, g, out, pixels, channels);
-  }
-
-  adamStep(
-    param: Buffer,
-    grad: Buffer,
-    expAvg: Buffer,
-    expAvgSq: Buffer,
-    length: number,
-    spec: AdamSpec,
-  ): void {
-    adam(this.gpu, param, grad, expAvg, expAvgSq, length, spec);
+/** Buffers are bound from their beginning, and many kernels write whole vectors of four. */
+function checkWhole<K extends KernelName>(name: K, call: Calls[K]): void {
+  const { reads, writes } = kernels[name];
+  const refuse = ({ buffer, offset, length, itemBytes }: Slot) => {
+    throw new RangeError(
+      `webgpu: ${name} reads buffers from their beginning, and writes whole vectors, not elements ${offset} to ` +
+        `${offset + length} of ${buffer.bytes / itemBytes}: copy them to a buffer of their own`,
+    );
+  };
+  for (const slot of reads(call)) if (slot && slot.offset !== 0) refuse(slot);
+  for (const slot of writes(call)) {
+    const { buffer, offset, length, itemBytes } = slot;
+    if (offset !== 0 || (length % 4 !== 0 && length * itemBytes !== buffer.bytes)) refuse(slot);
   }
 }

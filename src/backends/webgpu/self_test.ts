@@ -1,46 +1,42 @@
-// Products by matrices are tried before they are used: what an experimental feature computes is known by looking only.
-import type { Buffer, DType, View } from "../backend.ts";
-import { copy } from "./elementwise.ts";
-import type { Gpu } from "./gpu.ts";
-import { matmul } from "./matmul.ts";
-import { conv2dWeightGrad } from "./weight_gradient.ts";
+// Subgroup matrices are tried before they are used, since the feature is experimental and may compute anything.
+import type { Backend } from "../backend.ts";
+import type { Slot } from "../buffer.ts";
 
-/** A product and a weight gradient of numbers whose sums f32 knows exactly, beside the definition; if there are matrices. */
-export async function prove(gpu: Gpu): Promise<boolean> {
-  if (!gpu.matrix) return true;
+/** Whether a product and a weight gradient come out exactly, with numbers whose sums f32 holds without rounding. */
+export async function multipliesExactly(backend: Backend): Promise<boolean> {
   const [m, k, n] = [80, 64, 72];
   const numbers = (count: number, prime: number) =>
     Float32Array.from({ length: count }, (_, i) => ((i * prime) % 31 - 15) / 16);
   const x = numbers(m * k, 7919), w = numbers(k * n, 104729), g = numbers(m * n, 1299709);
-  const view = (buffer: Buffer, columns: number) => ({ buffer, offset: 0, strides: [columns, 1] });
-  const load = (values: Float32Array, columns: number, dtype: DType): View => {
-    const whole = view(gpu.alloc(values.length * 4), columns);
-    gpu.write(whole.buffer, values, 0);
-    if (dtype === "f32") return whole;
-    const half = view(gpu.alloc(values.length * 2, dtype), columns);
-    copy(gpu, whole, half, [values.length / columns, columns]);
-    gpu.free(whole.buffer);
+  const slots: Slot[] = [];
+  const alloc = (length: number, itemBytes: Slot["itemBytes"] = 4): Slot => {
+    const slot = { buffer: backend.alloc(length * itemBytes), offset: 0, length, itemBytes };
+    slots.push(slot);
+    return slot;
+  };
+  const load = (values: Float32Array): Slot => {
+    const slot = alloc(values.length);
+    backend.write(slot.buffer, values, 0);
+    return slot;
+  };
+  const loadHalf = (values: Float32Array): Slot => {
+    const whole = load(values), half = alloc(values.length, 2);
+    backend.run("copy", { x: whole, xStrides: [1], out: half, outStrides: [1], shape: [values.length] });
     return half;
   };
-  const a = load(x, k, "f16"), b = load(w, n, "f32"), gradient = load(g, n, "f16");
-  const product = view(gpu.alloc(m * n * 4), n), weights = view(gpu.alloc(n * k * 4), k);
-  matmul(gpu, a, b, product, m, k, n, false);
-  const image = {
-    batch: 1,
-    height: 8,
-    width: m / 8,
-    inChannels: k,
-    outHeight: 8,
-    outWidth: m / 8,
-    outChannels: n,
-  };
+  const a = loadHalf(x), b = load(w), gradient = loadHalf(g);
+  const product = alloc(m * n), weights = alloc(n * k);
+  backend.run("matmul", { a, b, out: product, m, k, n, transposeB: false });
+  // the same numbers as an image of m pixels
+  const image = { batch: 1, height: 8, width: m / 8, outHeight: 8, outWidth: m / 8 };
   const plain = { kernel: [1, 1], stride: 1, padTop: 0, padLeft: 0, upsample: 1 } as const;
-  conv2dWeightGrad(gpu, a.buffer, gradient.buffer, weights.buffer, { ...image, ...plain });
+  const spec = { ...image, ...plain, inChannels: k, outChannels: n };
+  backend.run("conv2dWeightGrad", { x: a, g: gradient, out: weights, spec });
   const found = [
-    await gpu.read(product.buffer, "f32", 0, m * n),
-    await gpu.read(weights.buffer, "f32", 0, n * k),
+    await backend.read(product.buffer, "f32", 0, m * n),
+    await backend.read(weights.buffer, "f32", 0, n * k),
   ];
-  for (const { buffer } of [a, b, gradient, product, weights]) gpu.free(buffer);
+  for (const { buffer } of slots) backend.free(buffer);
   const sum = (count: number, term: (i: number) => number) => {
     let total = 0;
     for (let i = 0; i < count; i++) total += term(i);

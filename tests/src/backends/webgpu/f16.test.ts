@@ -354,7 +354,9 @@ test("a device without f16 says so", async () => {
   const says = 'f16: the device "cpu" (CPU, ';
   expect(() => t.tensor([1]).cast("f16")).toThrow(says);
   const model = new VQGAN(tinyConfig, null, { withLoss: true });
-  expect(() => setPrecision(model, "f16")).toThrow("stores no 16-bit floats: use f32, or the device");
+  expect(() => setPrecision(model, "f16")).toThrow(
+    "stores no 16-bit floats: use f32, or a GPU with the feature shader-f16",
+  );
   expect(() => new Trainer(model, { learningRate: () => 1, precision: "f16" })).toThrow(says);
   model.dispose();
   expect(() => t.tensor(Int32Array.of(1)).cast("f32")).toThrow("cast: i32 to f32; only f32 and f16");

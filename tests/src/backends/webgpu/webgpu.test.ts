@@ -8,9 +8,10 @@ import process from "node:process";
 import { preset } from "../../../../data/formats/config.ts";
 import { VQGAN } from "../../../../nn/vqgan.ts";
 import type { Backend } from "../../../../src/backends/backend.ts";
-import { NoAdapterError } from "../../../../src/backends/webgpu/adapter.ts";
+import type { Buffer, Slot } from "../../../../src/backends/buffer.ts";
+import { NoAdapterError } from "../../../../src/backends/webgpu/device/adapter.ts";
 import { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
-import { type Choice, Tuner } from "../../../../src/backends/webgpu/tuner.ts";
+import { type Choice, Tuner } from "../../../../src/backends/webgpu/device/tuner.ts";
 import { withBackend } from "../../../../src/device.ts";
 import {
   asyncScope,
@@ -49,6 +50,9 @@ class OneKind extends Tuner {
     return Math.max(0, at);
   }
 }
+
+/** The first elements of a buffer. */
+const first = (buffer: Buffer, length: number): Slot => ({ buffer, offset: 0, length, itemBytes: 4 });
 
 function smallModel(): VQGAN {
   const config = preset("faces", {
@@ -263,12 +267,23 @@ describeDevices("the GPU", () => {
     let most = 0;
     for (let size = 16; size < 120; size++) {
       const buffers = [size, size].map((size) => own.alloc(size * megabyte));
-      for (const buffer of buffers) own.fill(buffer, 4, size);
+      for (const buffer of buffers) own.run("fill", { out: first(buffer, 4), value: size });
       most = Math.max(most, own.memory().reservedBytes);
       expect(await own.read(buffers[1], "f32", 0, 1)).toEqual(Float32Array.of(size));
       for (const buffer of buffers) own.free(buffer);
     }
     expect(most).toBeLessThan(800 * megabyte);
+  });
+
+  test("refuses parts of buffers where a kernel takes whole ones", () => {
+    const buffer = backend().alloc(40), out = first(backend().alloc(16), 4);
+    const middle = { ...first(buffer, 4), offset: 2 };
+    const says = "reads buffers from their beginning, and writes whole vectors, not elements";
+    expect(() => backend().run("unary", { op: "abs", p0: 0, p1: 0, x: middle, out })).toThrow(
+      `webgpu: unary ${says} 2 to 6 of 10`,
+    );
+    expect(() => backend().run("fill", { out: first(buffer, 3), value: 1 })).toThrow(`${says} 0 to 3 of 10`);
+    for (const each of [buffer, out.buffer]) backend().free(each);
   });
 
   test("refuses a tensor that it cannot bind, with the limit", () => {
@@ -280,15 +295,19 @@ describeDevices("the GPU", () => {
 
   test("tells of a fault at the next read, with the kernel's name", async () => {
     const own = await WebGpuBackend.open();
-    const kernel = own.gpu.kernel("broken kernel", () => ({
-      inputs: {},
-      outputs: { out: "f32" },
-      threads: 1,
-      body: "out[0] = nothing;",
-    }));
     const out = own.alloc(4);
     const run = async () => {
-      own.gpu.run(kernel, [out], 1);
+      own.gpu.run({
+        name: "broken kernel",
+        operands: [first(out, 1)],
+        groups: 1,
+        source: () => ({
+          inputs: {},
+          outputs: { out: "f32" },
+          threads: 1,
+          body: "out[0] = nothing;",
+        }),
+      });
       await own.read(out, "f32", 0, 1);
     };
     const message = await run().catch((error: Error) => error.message);
@@ -300,7 +319,7 @@ describeDevices("the GPU", () => {
   test("says so when it is lost", async () => {
     const own = await WebGpuBackend.open();
     const out = own.alloc(4);
-    own.fill(out, 1, 7);
+    own.run("fill", { out: first(out, 1), value: 7 });
     own.gpu.device.destroy();
     await expect(own.read(out, "f32", 0, 1)).rejects.toThrow("the GPU was lost");
   });

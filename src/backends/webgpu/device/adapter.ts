@@ -1,0 +1,92 @@
+// Finds the GPU: `navigator.gpu` in browsers and Deno, the `webgpu` package (Dawn) in Bun and wherever TESSERA_DAWN=1
+// asks for it. An adapter that computes on the CPU is never taken silently, and the null adapter, which computes
+// nothing, never.
+
+/** What is told of an adapter. */
+export interface AdapterReport {
+  /** Where it was found: navigator.gpu or Dawn. */
+  readonly source: string;
+  readonly name: string;
+  /** A driver that computes on the CPU: right for tests, slower than the CPU backend for everything else. */
+  readonly isSoftware: boolean;
+}
+
+export interface FoundAdapter {
+  readonly adapter: GPUAdapter;
+  readonly report: AdapterReport;
+}
+
+/** No adapter fits. The message says what was found and what to do. */
+export class NoAdapterError extends Error {
+  override readonly name = "NoAdapterError";
+}
+
+/**
+ * Switches for what Dawn hides: f16 on NVIDIA's Linux driver, which is used only where f16 is asked for; experimental
+ * features, of which matrices.ts takes one; and timestamps in steps below 0.1 ms.
+ */
+const features = [
+  "enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis",
+  "disable-dawn-features=timestamp_quantization",
+];
+
+/** Dawn's own object must stay reachable as long as anything made by it is, or the first garbage collection crashes. */
+const pinned = globalThis as { tesseraDawn?: GPU };
+
+async function entry(): Promise<{ gpu: GPU; source: string }> {
+  const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
+  const isDawnWanted = Boolean(Number(env.TESSERA_DAWN ?? 0));
+  const own = (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (own && !isDawnWanted) {
+    env.XDG_RUNTIME_DIR ??= "/tmp"; // without it the Vulkan loader prints a needless warning
+    return { gpu: own, source: "navigator.gpu" };
+  }
+  try {
+    const { create } = await import("webgpu");
+    return { gpu: pinned.tesseraDawn ??= create(features), source: "Dawn (webgpu package)" };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    throw new NoAdapterError(
+      `this runtime has no navigator.gpu, and the webgpu package does not load (${reason}): ` +
+        "install it with bun install, or npm install webgpu",
+    );
+  }
+}
+
+const softwareNames = /llvmpipe|lavapipe|softpipe|swiftshader|basic render|\bwarp\b/i;
+
+/**
+ * Finds the adapter with the highest performance.
+ * @param allowSoftware whether it may compute on the CPU. Default: what TESSERA_SOFTWARE_GPU says
+ * @throws NoAdapterError if there is none, it computes nothing, or it computes on the CPU and that is not allowed
+ */
+export async function findAdapter(
+  allowSoftware: boolean = Boolean(Number(globalThis.process?.env?.TESSERA_SOFTWARE_GPU ?? 0)),
+): Promise<FoundAdapter> {
+  const { gpu, source } = await entry();
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new NoAdapterError(
+      `${source} finds no GPU: install the driver of your GPU (on Linux its Vulkan driver and libvulkan1), ` +
+        'or use the device "cpu"',
+    );
+  }
+  const { vendor, architecture, device, description } = adapter.info;
+  const text = [vendor, architecture, device, description].join(" ");
+  if (/null.?backend/i.test(text)) {
+    throw new NoAdapterError(
+      `${source} offers only its null adapter, which computes nothing: install a driver`,
+    );
+  }
+  const isSoftware = adapter.info.isFallbackAdapter === true || softwareNames.test(text);
+  // Dawn names the GPU in `device` and the driver in `description`; wgpu has a number in `device`
+  const names = [/[a-z]/i.test(device) ? device : "", description].filter((name) => name !== "");
+  const report = { source, name: names.join(", ") || text.trim() || "unnamed GPU", isSoftware };
+  if (isSoftware && !allowSoftware) {
+    throw new NoAdapterError(
+      `the only adapter is ${report.name}, which computes on the CPU and slower than the device "cpu": install the ` +
+        "driver of your GPU, or allow it with TESSERA_SOFTWARE_GPU=1",
+    );
+  }
+  return { adapter, report };
+}

@@ -1,0 +1,35 @@
+// Whether an adapter has subgroup matrices that the kernels can use.
+import { fitsTiles, MATRIX_MEMORY } from "../kernels/subgroup_matrix.ts";
+import type { MatrixShape } from "../kernels/tile.ts";
+import type { FoundAdapter } from "./adapter.ts";
+
+export const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
+
+/** Chrome's description of the matrices, which WebGPU's types do not know. */
+interface Configs {
+  readonly subgroupMatrixConfigs?: Iterable<
+    { componentType: string; resultComponentType: string; M: number; N: number; K: number }
+  >;
+}
+
+/**
+ * The matrices with f16 factors and f32 sums, or null. On software GPUs they take a minute to compile and gain nothing,
+ * so that they are used there only with TESSERA_MATRIX=1; TESSERA_MATRIX=0 leaves them out everywhere.
+ */
+export function matrixShapeOf(
+  { adapter: { features, info, limits }, report }: FoundAdapter,
+): MatrixShape | null {
+  const { TESSERA_MATRIX = report.isSoftware ? "0" : "1" } = globalThis.process?.env ?? {};
+  const names: { has(name: string): boolean } = features, most = info.subgroupMaxSize ?? 0;
+  if (!Number(TESSERA_MATRIX) || !names.has(MATRIX_FEATURE) || !names.has("shader-f16") || most === 0) {
+    return null;
+  }
+  if (limits.maxComputeWorkgroupStorageSize < MATRIX_MEMORY) return null;
+  const lanes = Math.max(32, most);
+  return [...(info as Configs).subgroupMatrixConfigs ?? []]
+    .filter(({ componentType, resultComponentType }) =>
+      componentType === "f16" && resultComponentType === "f32"
+    )
+    .map(({ M, N, K }) => ({ m: M, n: N, k: K, lanes }))
+    .find(fitsTiles) ?? null;
+}
