@@ -47,45 +47,7 @@ export {
 } from "./src/index.ts";
 
 /** Operations as functions; most are methods of Tensor too. */
-export {
-  abs,
-  add,
-  attention,
-  batchNorm,
-  cast,
-  clamp,
-  concat,
-  conv2d,
-  div,
-  embedding,
-  exp,
-  expand,
-  groupNorm,
-  leakyRelu,
-  log,
-  lpipsDistance,
-  matmul,
-  maximum,
-  maxPool2d,
-  mean,
-  minimum,
-  mul,
-  nearestCode,
-  neg,
-  permute,
-  relu,
-  reshape,
-  sigmoid,
-  slice,
-  softmax,
-  softplus,
-  sqrt,
-  square,
-  sub,
-  sum,
-  swish,
-  tanh,
-} from "./src/ops/index.ts";
+export * from "./src/ops/index.ts";
 
 /** Random numbers that depend on seed and position alone, and the device that computes. */
 export {

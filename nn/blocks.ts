@@ -1,6 +1,7 @@
 // The four blocks of taming's encoder and decoder: residual, attention, and the two changes of resolution.
 import type { AttentionOrder } from "../data/formats/config.ts";
-import { attention, matmul, normConvStrips, softmax, takesStrips, type Tensor } from "../src/index.ts";
+import { attention, matmul, softmax, type Tensor } from "../src/index.ts";
+import { normConvStrips, takesStrips } from "../src/ops/strips.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, isObserved, Layer } from "./module.ts";

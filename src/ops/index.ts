@@ -1,4 +1,4 @@
-// Every operation, one file a family.
+// Every operation, one file a family. The strips of large pictures (strips.ts) are the blocks' own business.
 export * from "./adam.ts";
 export * from "./codebook.ts";
 export * from "./conv.ts";
@@ -9,4 +9,3 @@ export * from "./norm.ts";
 export * from "./pool.ts";
 export * from "./reduce.ts";
 export * from "./shape.ts";
-export * from "./strips.ts";

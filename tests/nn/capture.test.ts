@@ -4,16 +4,8 @@ import { AttnBlock, ResnetBlock } from "../../nn/blocks.ts";
 import { captureOutputs } from "../../nn/capture.ts";
 import { chain } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import {
-  asyncScope,
-  backward,
-  matmul,
-  noGrad,
-  Random,
-  scope,
-  takesStrips,
-  type Tensor,
-} from "../../src/index.ts";
+import { asyncScope, backward, matmul, noGrad, Random, scope, type Tensor } from "../../src/index.ts";
+import { takesStrips } from "../../src/ops/strips.ts";
 import { tinyConfig } from "../support/fill.ts";
 import { distance, drawn, expectNoLeak } from "../support/helpers.ts";
 

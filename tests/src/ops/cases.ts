@@ -311,10 +311,6 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
       { name: "neg", inputs: [[5]], run: (a) => a.neg() },
     ],
   },
-  normConvStrips: {
-    gradient: { none: "it is for inference only", testedIn: "tests/src/ops/strips.test.ts" },
-    cases: [],
-  },
   permute: {
     gradient: "checked",
     cases: [
@@ -389,13 +385,6 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
     cases: [
       { name: "swish", inputs: [[7]], run: (a) => a.mul(3).swish() },
     ],
-  },
-  takesStrips: {
-    gradient: {
-      none: "it is a question about a tensor, not an operation",
-      testedIn: "tests/src/ops/strips.test.ts",
-    },
-    cases: [],
   },
   tanh: {
     gradient: "checked",

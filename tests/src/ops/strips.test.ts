@@ -6,13 +6,12 @@ import {
   groupNorm,
   memory,
   noGrad,
-  normConvStrips,
   Random,
   resetPeakBytes,
   scope,
-  takesStrips,
   zeros,
 } from "../../../src/index.ts";
+import { normConvStrips, takesStrips } from "../../../src/ops/strips.ts";
 import { VQGAN } from "../../../nn/vqgan.ts";
 import { tinyConfig } from "../../support/fill.ts";
 import { distance, drawn, expectNoLeak } from "../../support/helpers.ts";
