@@ -98,9 +98,9 @@ interface Total {
   flops: number;
   ms: number;
 }
-const totals = (nameOf: (call: Call) => string): [string, Total][] => {
+const totals = <C extends Omit<Call, "name">>(of: readonly C[], nameOf: (call: C) => string) => {
   const sums = new Map<string, Total>();
-  for (const call of calls) {
+  for (const call of of) {
     const name = nameOf(call), sum = sums.get(name) ?? { calls: 0, parts: 0, bytes: 0, flops: 0, ms: 0 };
     sums.set(name, sum);
     sum.calls++;
@@ -115,22 +115,19 @@ const totals = (nameOf: (call: Call) => string): [string, Total][] => {
 /** Whichever takes longer: moving the bytes or doing the flops. */
 const milliseconds = (bytes: number, flops: number) =>
   1e3 * Math.max(bytes / (Number(flags.gbps) * 1e9), flops / (Number(flags.tflops) * 1e12));
-type Row = Pick<Total, "bytes" | "flops"> & Partial<Total>;
-const row = (kernel: string, { calls, parts, bytes, flops, ms }: Row, least: number) => {
-  const cells = [calls, parts, (bytes / 1e6).toFixed(1), (flops / 1e9).toFixed(1), least.toFixed(1)];
-  const measured = hasClock ? ms?.toFixed(1) : undefined;
-  console.log(`| ${[kernel, ...cells, measured].map((cell) => cell ?? "").join(" | ")} |`);
-};
-const speed = `${flags.gbps} GB/s and ${flags.tflops} TFLOP/s`;
-console.log(`\n| kernel | calls | of the GPU | MB bound | GFLOP | ms at ${speed} | ms measured |`);
-console.log("|---|---:|---:|---:|---:|---:|---:|");
+const line = (...cells: (string | number)[]) => console.log(`| ${cells.join(" | ")} |`);
+const mega = (bytes: number) => (bytes / 1e6).toFixed(1), giga = (flops: number) => (flops / 1e9).toFixed(1);
+const measured = (ms: number) => hasClock ? ms.toFixed(1) : "";
+console.log(`\nms at ${flags.gbps} GB/s and ${flags.tflops} TFLOP/s, and measured:\n`);
+line("kernel", "calls", "calls of the GPU", "MB bound", "GFLOP", "ms at that", "ms measured");
+line("---", ...Array(6).fill("---:"));
 let least = 0;
-for (const [name, total] of totals(({ name }) => name)) {
-  const ms = milliseconds(total.bytes, total.flops);
-  row(name, total, ms);
-  least += ms;
+for (const [name, { calls: count, parts, bytes, flops, ms }] of totals(calls, ({ name }) => name)) {
+  line(name, count, parts, mega(bytes), giga(flops), milliseconds(bytes, flops).toFixed(1), measured(ms));
+  least += milliseconds(bytes, flops);
 }
-row("all", totals(() => "all")[0][1], least);
+const [[, all]] = totals(calls, () => "all");
+line("all", all.calls, all.parts, mega(all.bytes), giga(all.flops), least.toFixed(1), measured(all.ms));
 // forward and both gradients of encoder and decoder; VGG on two pictures and back to one; the discriminator on one, back
 // to it, on two and both gradients (reference, multiplications at 256x256)
 const area = batch * (size / 256) ** 2, flops = 2e9 * area * (3 * (69.2 + 126.4) + 3 * 20 + 8 * 2.7);
@@ -140,12 +137,21 @@ const learnt = [...model.generatorParameters().values(), ...model.discriminatorP
   .reduce((sum, { size }) => sum + size * 4, 0);
 const frozen = [...model.namedParameters().values()].reduce((sum, { size }) => sum + size * 4, 0) - learnt;
 const bytes = 2 * (peak - 4 * learnt - frozen) + (2 + 2 + 6) * learnt + 3 * frozen;
-row("the least, by definition", { bytes, flops }, milliseconds(bytes, 0) + milliseconds(0, flops));
-const single = totals(({ name, flops, parts }) => {
-  const sizes = `${(flops / 1e9).toFixed(1)} GFLOP, ${(sumOf(parts, "bytes") / 1e6).toFixed(1)} MB`;
+const definition = milliseconds(bytes, 0) + milliseconds(0, flops);
+line("the least, by definition", "", "", mega(bytes), giga(flops), definition.toFixed(1), "");
+
+console.log();
+line("kernel of the GPU", "calls", "MB bound", "ms measured");
+line("---", ...Array(3).fill("---:"));
+const single = parts.map((part) => ({ flops: 0, parts: [part] }));
+for (const [name, total] of totals(single, ({ parts: [{ name }] }) => name.split(" ", 1)[0])) {
+  line(name, total.calls, mega(total.bytes), measured(total.ms));
+}
+const dearest = totals(calls, ({ name, flops, parts }) => {
+  const sizes = `${giga(flops)} GFLOP, ${mega(sumOf(parts, "bytes"))} MB`;
   return `${name} of ${sizes} (${parts.map(({ name }) => name).join(", ")})`;
 });
-for (const [name, { calls, ms, flops, bytes }] of single.slice(0, Number(flags.calls))) {
+for (const [name, { calls, ms, flops, bytes }] of dearest.slice(0, Number(flags.calls))) {
   const rates = `${(flops / ms / 1e9).toFixed(1)} TFLOP/s, ${(bytes / ms / 1e6).toFixed(0)} GB/s`;
   console.log(`${ms.toFixed(2).padStart(8)} ms in ${calls} calls of ${name}: ${rates}`);
 }

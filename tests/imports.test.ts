@@ -1,7 +1,9 @@
 // The shape of the house: imports run one way, in no circle, and only one place knows the backends by name.
 import { expect, test } from "bun:test";
-import { dirname } from "node:path";
-import { betweenFolders, circles, importsBelow, importsOf } from "./support/imports.ts";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { drawHouse } from "../docs/figures/house.ts";
+import { betweenFolders, circles, importsBelow, importsOf, root } from "./support/imports.ts";
 
 /** From the outside in. Each folder may import those after it. */
 const layers = ["examples", "cli", "train", "nn", "data", "src"];
@@ -54,4 +56,21 @@ test("src opens its backends in one place", () => {
     }
   }
   expect(new Set(found)).toEqual(new Set(["src/device.ts"]));
+});
+
+test("the picture of the house is as the script draws it, with every source in a room", () => {
+  expect(readFileSync(join(root, "docs", "house.svg"), "utf8")).toBe(drawHouse());
+});
+
+test("the pages on the architecture and on operations name files that exist", () => {
+  for (const page of ["architecture.md", "adding-an-op.md"]) {
+    const text = readFileSync(join(root, "docs", page), "utf8");
+    const named = [
+      ...text.matchAll(/`((?:cli|train|nn|data|src|tests|examples|docs|bench)\/[\w./]+\.\w+)`/g),
+    ];
+    expect(named.length).toBeGreaterThan(5);
+    for (const [, file] of named) {
+      expect({ page, file, exists: existsSync(join(root, file)) }).toEqual({ page, file, exists: true });
+    }
+  }
 });
