@@ -1,6 +1,11 @@
 // Errors in the words of the command line. The library's messages name the settings of its API; where the way out of an
 // error is such a setting, the message printed at the prompt names the option instead.
-import { DivergedError, MissingPerceptualError, NotResumableError } from "../train/index.ts";
+import {
+  BatchTooLargeError,
+  DivergedError,
+  MissingPerceptualError,
+  NotResumableError,
+} from "../train/index.ts";
 
 /** What to print for an error that a command ended with. */
 export function inWordsOfOptions(error: unknown): string {
@@ -9,6 +14,14 @@ export function inWordsOfOptions(error: unknown): string {
   }
   if (error instanceof NotResumableError) {
     return `${error.problem}: start a new run with --from ${error.path}`;
+  }
+  if (error instanceof BatchTooLargeError) {
+    const { problem, fits, accumulate, shape: { precision } } = error;
+    return fits > 0
+      ? `${problem}, a batch of ${fits} fits (--batch ${fits}, with --accumulate ${accumulate} for the same step)`
+      : `${problem}, not even one picture fits: use a smaller --size${
+        precision === "f32" ? ", or --precision f16" : ""
+      }`;
   }
   if (error instanceof DivergedError) return `${error.problem}. A lower --lr may help.`;
   return messageOf(error);

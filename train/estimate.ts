@@ -63,19 +63,18 @@ export class BatchTooLargeError extends Error {
   readonly fits: number;
   /** How many batches of that size make a step on as many pictures; 0 if none fits. */
   readonly accumulate: number;
+  /** The message without its advice. */
+  readonly problem: string;
 
   constructor(cause: OutOfMemoryError, shape: StepShape, bytes: number, fits: number, accumulate: number) {
     const { batch, height, width, precision } = shape;
+    const megabytes = Math.round(bytes / 1e6);
+    const problem = `${cause.message}; a step on ${batch} of ${height}x${width} takes about ${megabytes} MB`;
     const advice = fits > 0
       ? `a batch of ${fits} fits (batch: ${fits}, with accumulate: ${accumulate} for the same step)`
       : `not even one picture fits: use a smaller size${precision === "f32" ? ', or precision: "f16"' : ""}`;
-    super(
-      `${cause.message}; a step on ${batch} of ${height}x${width} takes about ${
-        Math.round(bytes / 1e6)
-      } MB, ` +
-        advice,
-      { cause },
-    );
+    super(`${problem}, ${advice}`, { cause });
+    this.problem = problem;
     this.shape = shape;
     this.bytes = bytes;
     this.fits = fits;
