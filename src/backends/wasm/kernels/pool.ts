@@ -1,6 +1,6 @@
 // Max and average pooling and their gradients.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
-import { type Ex, f32, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
+import { f32, type I32, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
 import { kernel } from "./kernel.ts";
 
@@ -116,8 +116,11 @@ function tileOf(f: Fn, tile: Int) {
   const pixelOf = (height: Int, width: Int) => (y: Int, x: Int) =>
     i32.mul(i32.add(i32.mul(i32.add(i32.mul(sample, height), y), width), x), pixelBytes);
 
-  /** Where the window's places within a side of `length`, with `border` more at both ends, begin, and how many there are. */
-  const covered = (start: Int, length: Int, border: Ex<"i32">) => {
+  /**
+   * Which of the `size` places from `start` on lie in a side of `length` with `border` more places at both ends: the first,
+   * and how many.
+   */
+  const covered = (start: Int, length: Int, border: I32) => {
     const least = f.let(i32.sub(0, border));
     const from = f.let(i32.max(start, least));
     const until = f.let(i32.min(f.let(i32.add(start, size)), f.let(i32.add(length, border))));
@@ -177,12 +180,13 @@ function tileOf(f: Fn, tile: Int) {
   };
 }
 
+/** Goes through the windows of the tile's sample. */
 function eachWindow(t: Tile, body: (w: Window) => void): void {
   const { f } = t;
   f.for(0, t.outHeight, 1, (oy) => {
-    const top = t.start(oy), rows = t.covered(top, t.height, i32.const(0));
+    const top = t.start(oy), rows = t.covered(top, t.height, 0);
     f.for(0, t.outWidth, 1, (ox) => {
-      const left = t.start(ox), columns = t.covered(left, t.width, i32.const(0));
+      const left = t.start(ox), columns = t.covered(left, t.width, 0);
       const corner = f.let(t.pixel(rows.from, columns.from));
       body({ top, left, rows: rows.count, columns: columns.count, corner, out: f.let(t.outPixel(oy, ox)) });
     });
