@@ -155,6 +155,20 @@ def pools():
         def run(x, size=size, stride=stride, ceil=ceil):
             return nhwc(F.max_pool2d(nchw(x), size, stride, ceil_mode=ceil))
         case(f"maxPool2d/{name}", "maxPool2d", run, dict(x=spec(image)), dict(size=size, stride=stride, ceil=ceil))
+    for name, image, size, stride, padding, ceil, count in (
+            ("2", (2, 6, 4, 5), 2, 2, 0, False, True), ("2 odd", (1, 7, 5, 8), 2, 2, 0, False, True),
+            ("2 with gaps, not counted", (1, 8, 7, 4), 2, 3, 1, False, False), ("3 padded", (2, 5, 6, 3), 3, 2, 1, False, True),
+            ("3 padded, not counted", (2, 5, 6, 3), 3, 2, 1, False, False),
+            ("3 overlapping", (1, 4, 5, 8), 3, 1, 1, False, True), ("3 ceil", (1, 6, 8, 4), 3, 2, 0, True, True),
+            ("3 padded, ceil", (2, 6, 7, 6), 3, 2, 1, True, True),
+            ("3 padded, ceil, not counted", (2, 6, 7, 6), 3, 2, 1, True, False),
+            ("4 padded, ceil", (1, 7, 6, 20), 4, 3, 2, True, True),
+            ("2 padded, ceil, none beyond", (1, 3, 5, 4), 2, 3, 1, True, True),
+            ("3 larger than the picture, ceil", (1, 2, 2, 4), 3, 2, 0, True, True)):
+        def run(x, size=size, stride=stride, padding=padding, ceil=ceil, count=count):
+            return nhwc(F.avg_pool2d(nchw(x), size, stride, padding, ceil, count))
+        options = dict(size=size, stride=stride, padding=padding, ceil=ceil, countPadding=count)
+        case(f"avgPool2d/{name}", "avgPool2d", run, dict(x=spec(image)), options)
 
 
 def distances():

@@ -79,6 +79,14 @@ export interface PoolSpec {
   readonly stride: number;
 }
 
+/** Geometry of an average pooling, whose windows may also cover zeros around the picture. */
+export interface AvgPoolSpec extends PoolSpec {
+  /** How many zeros there are on each side of the picture. */
+  readonly padding: number;
+  /** How many of them, on each side, count in the number that a window's sum is divided by: `padding`, or 0. */
+  readonly counted: number;
+}
+
 /** One Adam update. */
 export interface AdamSpec {
   readonly lr: number;
@@ -240,6 +248,13 @@ export interface Calls {
   readonly maxPool2d: { readonly x: Slot; readonly out: Slot; readonly spec: PoolSpec };
   /** The gradient goes to the first maximum of each window in raster order. */
   readonly maxPool2dGrad: { readonly x: Slot; readonly g: Slot; readonly out: Slot; readonly spec: PoolSpec };
+  /**
+   * Sum of the window's pixels that lie in the picture, divided by how many pixels of the window lie in the picture with
+   * `counted` zeros on each side.
+   */
+  readonly avgPool2d: { readonly x: Slot; readonly out: Slot; readonly spec: AvgPoolSpec };
+  /** Each pixel receives g divided by the same number from every window that holds it. */
+  readonly avgPool2dGrad: { readonly g: Slot; readonly out: Slot; readonly spec: AvgPoolSpec };
   /** Per pixel: sum over c of weight_c (a_c/|a| - b_c/|b|)^2. */
   readonly lpipsDistance: {
     readonly a: Slot;
@@ -338,6 +353,8 @@ export const kernels: { readonly [K in KernelName]: KernelFacts<Calls[K]> } = {
   },
   maxPool2d: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
   maxPool2dGrad: { reads: (c) => [c.x, c.g], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
+  avgPool2d: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
+  avgPool2dGrad: { reads: (c) => [c.g], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
   lpipsDistance: {
     reads: (c) => [c.a, c.b, c.weight],
     writes: (c) => [c.out],

@@ -1,7 +1,7 @@
 // Pooling of [B, H, W, C] over square windows.
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
-import type { PoolSpec } from "../backends/kernels.ts";
+import type { AvgPoolSpec, PoolSpec } from "../backends/kernels.ts";
 import { plain } from "./broadcast.ts";
 
 export interface MaxPoolOptions {
@@ -11,35 +11,75 @@ export interface MaxPoolOptions {
   readonly ceil?: boolean;
 }
 
-/** Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order. */
-export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
+export interface AvgPoolOptions extends MaxPoolOptions {
+  /** Zeros on each side of the picture, at most half of `size`. Default 0. */
+  readonly padding?: number;
+  /** Whether these zeros count in the average (torch's count_include_pad). Default true. */
+  readonly countPadding?: boolean;
+}
+
+/** The windows of a pooling over x with `padding` zeros on each side. */
+function geometry(name: string, x: Tensor, options: MaxPoolOptions, padding: number): PoolSpec {
   const { size, stride, ceil = false } = options;
+  if (x.ndim !== 4) throw new Error(`${name}: needs pictures [B,H,W,C], got shape [${x.shape}]`);
+  if (![size, stride].every((n) => Number.isInteger(n) && n >= 1)) {
+    throw new Error(`${name}: size ${size} and stride ${stride} must be whole numbers of at least 1`);
+  }
+  const most = Math.floor(size / 2);
+  if (!(Number.isInteger(padding) && padding >= 0 && padding <= most)) {
+    throw new Error(
+      `${name}: a padding of ${padding} for windows of ${size}: use a whole number from 0 to ${most}`,
+    );
+  }
   const [batch, height, width, channels] = x.shape;
   const outSize = (n: number) => {
-    const steps = (n - size) / stride;
+    const steps = (n + 2 * padding - size) / stride;
     const out = (ceil ? Math.ceil(steps) : Math.floor(steps)) + 1;
-    return (out - 1) * stride >= n ? out - 1 : out; // a window must start inside
+    return (out - 1) * stride >= n + padding ? out - 1 : out; // a window must start inside or in the padding before it
   };
-  const spec: PoolSpec = {
-    batch,
-    height,
-    width,
-    channels,
-    outHeight: outSize(height),
-    outWidth: outSize(width),
-    size,
-    stride,
-  };
-  if (spec.outHeight < 1 || spec.outWidth < 1) {
-    throw new Error(`maxPool2d: a window of ${size} does not fit shape [${x.shape}]`);
+  const [outHeight, outWidth] = [outSize(height), outSize(width)];
+  if (outHeight < 1 || outWidth < 1) {
+    const padded = padding > 0 ? ` with a padding of ${padding}` : "";
+    throw new Error(`${name}: a window of ${size} does not fit shape [${x.shape}]${padded}`);
   }
+  return { batch, height, width, channels, outHeight, outWidth, size, stride };
+}
+
+/**
+ * Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order.
+ * @throws if x is no batch of pictures, or no window fits into them
+ */
+export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
+  const spec = geometry("maxPool2d", x, options, 0);
   const from = plain(x);
-  const out = x.like([batch, spec.outHeight, spec.outWidth, channels]);
+  const out = x.like([spec.batch, spec.outHeight, spec.outWidth, spec.channels]);
   x.backend.run("maxPool2d", { x: from.slot, out: out.slot, spec });
   if (from !== x) from.dispose();
   return record("maxPool2d", out, [x], [x], (g, [x]) => {
     const gx = x.like(x.shape);
     x.backend.run("maxPool2dGrad", { x: plain(x).slot, g: plain(g).slot, out: gx.slot, spec });
+    return [gx];
+  });
+}
+
+/**
+ * Average of each window of [B, H, W, C], giving [B, H', W', C] with H' = floor((H + 2 padding - size) / stride) + 1, or
+ * ceil instead of floor. As torch's avg_pool2d has it, a window is divided by the number of its pixels in the picture and,
+ * with `countPadding`, in the padding; what hangs over further than the padding (ceil) never counts.
+ * @throws if x is no batch of pictures, no window fits into them, or the padding is more than half of a window
+ * @example avgPool2d(x, { size: 2, stride: 2 }) // half the height and width
+ */
+export function avgPool2d(x: Tensor, options: AvgPoolOptions): Tensor {
+  const { padding = 0, countPadding = true } = options;
+  const windows = geometry("avgPool2d", x, options, padding);
+  const spec: AvgPoolSpec = { ...windows, padding, counted: countPadding ? padding : 0 };
+  const from = plain(x);
+  const out = x.like([spec.batch, spec.outHeight, spec.outWidth, spec.channels]);
+  x.backend.run("avgPool2d", { x: from.slot, out: out.slot, spec });
+  if (from !== x) from.dispose();
+  return record("avgPool2d", out, [x], [], (g) => {
+    const gx = g.like(x.shape, x.dtype);
+    g.backend.run("avgPool2dGrad", { g: plain(g).slot, out: gx.slot, spec });
     return [gx];
   });
 }

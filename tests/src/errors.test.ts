@@ -117,6 +117,31 @@ const synchronous: [string, () => unknown, string][] = [
     "maxPool2d: a window of 3 does not fit shape [1,2,2,1]",
   ],
   [
+    "maxPool2d",
+    () => t.maxPool2d(z([2, 2, 1]), { size: 2, stride: 2 }),
+    "maxPool2d: needs pictures [B,H,W,C], got shape [2,2,1]",
+  ],
+  [
+    "avgPool2d",
+    () => t.avgPool2d(z([2, 2, 1]), { size: 2, stride: 2 }),
+    "avgPool2d: needs pictures [B,H,W,C], got shape [2,2,1]",
+  ],
+  [
+    "avgPool2d",
+    () => t.avgPool2d(z([1, 4, 4, 1]), { size: 2, stride: 0 }),
+    "avgPool2d: size 2 and stride 0 must be whole numbers of at least 1",
+  ],
+  [
+    "avgPool2d",
+    () => t.avgPool2d(z([1, 4, 4, 1]), { size: 3, stride: 1, padding: 2 }),
+    "avgPool2d: a padding of 2 for windows of 3: use a whole number from 0 to 1",
+  ],
+  [
+    "avgPool2d",
+    () => t.avgPool2d(z([1, 6, 2, 1]), { size: 5, stride: 1, padding: 1 }),
+    "avgPool2d: a window of 5 does not fit shape [1,6,2,1] with a padding of 1",
+  ],
+  [
     "nearestCode",
     () => t.nearestCode(z([2, 3]), z([5, 4])),
     "nearestCode: z [2,3] and codebook [5,4] must be [N, C] and [K, C]",

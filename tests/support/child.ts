@@ -38,6 +38,7 @@ async function bits(): Promise<string> {
   await check([channels, scale, shift], t.groupNorm(channels, scale, shift, { swish: true }));
   await check([channels, scale, shift], t.batchNorm(channels, scale, shift).out);
   await check([channels], t.maxPool2d(channels, { size: 3, stride: 2, ceil: true }));
+  await check([channels], t.avgPool2d(channels, { size: 3, stride: 2, padding: 1, ceil: true }));
   const other = make(2, 33, 35, 64);
   await check([channels, other], t.lpipsDistance(channels, other, scale.detach()));
   const [q, k, v] = [make(2, 150, 48), make(2, 150, 48), make(2, 150, 48)];

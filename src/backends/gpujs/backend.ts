@@ -26,7 +26,7 @@ import {
   normStats,
   normWeightGrad,
 } from "./kernels/norm.ts";
-import { maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
+import { avgPool2d, avgPool2dGrad, covered, maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
 import { dotRow, maxRow, softmax, softmaxGrad, softmaxSum, sumColumn, sumRow } from "./kernels/reduce.ts";
 import { floats, GpuJsBuffer, ints, whole } from "./memory.ts";
 
@@ -175,6 +175,16 @@ const runs: KernelTable<Compiler> = {
   maxPool2dGrad: (compiler, { x, g, out, spec }) => {
     const extent = [spec.channels, spec.width, spec.batch * spec.height];
     compiler.run(maxPool2dGrad, floats(out), extent, spec, [floats(x), floats(g)]);
+  },
+
+  avgPool2d: (compiler, { x, out, spec }) => {
+    const extent = [spec.channels, spec.outWidth, spec.batch * spec.outHeight];
+    compiler.run(avgPool2d, floats(out), extent, spec, [floats(x)], { covered });
+  },
+
+  avgPool2dGrad: (compiler, { g, out, spec }) => {
+    const extent = [spec.channels, spec.width, spec.batch * spec.height];
+    compiler.run(avgPool2dGrad, floats(out), extent, spec, [floats(g)], { covered });
   },
 
   lpipsDistance: (compiler, { a, b, weight, out, pixels, channels }) => {

@@ -7,7 +7,7 @@ import { gather, nearestCode, scatterAdd } from "./launch/codebook.ts";
 import { adam, binary, copy, fill, unary } from "./launch/elementwise.ts";
 import { lpipsDistance, lpipsDistanceGrad } from "./launch/lpips.ts";
 import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./launch/norm.ts";
-import { maxPool2d, maxPool2dGrad } from "./launch/pool.ts";
+import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./launch/pool.ts";
 import { softmax, softmaxGrad, sumColumns, sumRows } from "./launch/reduction.ts";
 import { addressOf, Machine, WasmBuffer } from "./machine.ts";
 import { WIDE } from "./wide.ts";
@@ -35,6 +35,8 @@ const launches: KernelTable<Machine> = {
   groupNormGrad,
   maxPool2d,
   maxPool2dGrad,
+  avgPool2d,
+  avgPool2dGrad,
   lpipsDistance,
   lpipsDistanceGrad,
   adam,

@@ -11,7 +11,7 @@ import { gather, scatterAdd } from "./kernels/codebook.ts";
 import { copy } from "./kernels/copy.ts";
 import { binary, fill, unary } from "./kernels/elementwise.ts";
 import { lpipsDistance, lpipsDistanceGrad } from "./kernels/lpips.ts";
-import { maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
+import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { nearestCode } from "./launch/codebook.ts";
 import { conv2d, conv2dInputGrad } from "./launch/conv.ts";
@@ -44,6 +44,8 @@ const launches: KernelTable<Gpu> = {
   groupNormGrad,
   maxPool2d: (gpu, call) => gpu.run(maxPool2d(call)),
   maxPool2dGrad: (gpu, call) => gpu.run(maxPool2dGrad(call)),
+  avgPool2d: (gpu, call) => gpu.run(avgPool2d(call)),
+  avgPool2dGrad: (gpu, call) => gpu.run(avgPool2dGrad(call)),
   lpipsDistance: (gpu, call) => gpu.run(lpipsDistance(gpu.team, call)),
   lpipsDistanceGrad: (gpu, call) => gpu.run(lpipsDistanceGrad(gpu.team, call)),
   adam: (gpu, call) => gpu.run(adam(call)),

@@ -25,6 +25,46 @@ export type OpTests =
 const indices = (): t.Tensor => t.tensor(Int32Array.of(3, 0, 3, 2, 3), [5]);
 const pad = (top: number, bottom: number, left: number, right: number) => [top, bottom, left, right] as const;
 
+/** An average pooling of pictures of a shape to the given height and width, and the result by counting pixels. */
+function averagePool(
+  name: string,
+  shape: readonly [number, number, number, number],
+  [outHeight, outWidth]: readonly [number, number],
+  options: t.AvgPoolOptions,
+): OpCase {
+  const [batch, height, width, channels] = shape;
+  const { size, stride, padding = 0, countPadding = true } = options;
+  const average = (x: Float32Array, b: number, top: number, left: number, c: number) => {
+    let sum = 0, count = 0;
+    for (let y = top; y < top + size; y++) {
+      for (let column = left; column < left + size; column++) {
+        const isInside = y >= 0 && y < height && column >= 0 && column < width;
+        const isPadding = !isInside && y < height + padding && column < width + padding;
+        if (isInside) sum += x[((b * height + y) * width + column) * channels + c];
+        if (isInside || (isPadding && countPadding)) count++;
+      }
+    }
+    return sum / count;
+  };
+  return {
+    name: `avgPool2d ${name}`,
+    inputs: [shape],
+    run: (x) => t.avgPool2d(x, options),
+    wanted: (x) => {
+      const out: number[] = [];
+      for (let b = 0; b < batch; b++) {
+        for (let oy = 0; oy < outHeight; oy++) {
+          for (let ox = 0; ox < outWidth; ox++) {
+            const [top, left] = [oy, ox].map((o) => o * stride - padding);
+            for (let c = 0; c < channels; c++) out.push(average(x, b, top, left, c));
+          }
+        }
+      }
+      return out;
+    },
+  };
+}
+
 export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
   abs: {
     gradient: "checked",
@@ -61,6 +101,41 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
     gradient: "checked",
     cases: [
       { name: "attention", inputs: [[2, 5, 6], [2, 5, 6], [2, 5, 6]], run: t.attention },
+    ],
+  },
+  avgPool2d: {
+    gradient: "checked",
+    cases: [
+      averagePool("2x2", [2, 4, 6, 5], [2, 3], { size: 2, stride: 2 }),
+      averagePool("2x2, odd sides", [1, 5, 7, 8], [2, 3], { size: 2, stride: 2 }),
+      averagePool("1x1 stride 2", [1, 3, 4, 18], [2, 2], { size: 1, stride: 2 }),
+      averagePool("overlapping, padding", [2, 5, 4, 3], [5, 4], { size: 3, stride: 1, padding: 1 }),
+      averagePool("padding that does not count", [1, 5, 6, 6], [3, 3], {
+        size: 3,
+        stride: 2,
+        padding: 1,
+        countPadding: false,
+      }),
+      averagePool("ceil", [1, 6, 8, 4], [3, 4], { size: 3, stride: 2, ceil: true }),
+      averagePool("ceil, padding", [1, 6, 4, 7], [4, 3], { size: 3, stride: 2, padding: 1, ceil: true }),
+      averagePool("ceil, padding that does not count", [1, 6, 4, 7], [4, 3], {
+        size: 3,
+        stride: 2,
+        padding: 1,
+        ceil: true,
+        countPadding: false,
+      }),
+      averagePool("ceil, no window begins beyond the picture", [1, 3, 5, 4], [2, 2], {
+        size: 2,
+        stride: 3,
+        padding: 1,
+        ceil: true,
+      }),
+      averagePool("one window larger than the picture", [2, 2, 2, 5], [1, 1], {
+        size: 3,
+        stride: 2,
+        ceil: true,
+      }),
     ],
   },
   batchNorm: {

@@ -19,6 +19,7 @@ interface Options extends Omit<t.Conv2dOptions, "residual">, t.MatmulOptions {
   swish?: boolean;
   size?: number;
   ceil?: boolean;
+  countPadding?: boolean;
   slope?: number;
   lo?: number;
   hi?: number;
@@ -54,6 +55,8 @@ const runs: Record<string, Run> = {
   softmax: ({ x }) => t.softmax(x),
   matmul: ({ a, b }, o) => t.matmul(a, b, o),
   maxPool2d: ({ x }, { size = 0, stride = 0, ceil }) => t.maxPool2d(x, { size, stride, ceil }),
+  avgPool2d: ({ x }, { size = 0, stride = 0, padding, ceil, countPadding }) =>
+    t.avgPool2d(x, { size, stride, padding: Number(padding), ceil, countPadding }),
   lpipsDistance: ({ a, b, weight }) => t.lpipsDistance(a, b, weight),
   nearestCode: ({ z, codebook }) => t.nearestCode(z, codebook),
   embedding: ({ table, indices }) => t.embedding(indices, table),

@@ -103,6 +103,7 @@ export const i32 = {
   select: (a: I32, b: I32, condition: I32): Ex<"i32"> =>
     new Ex("i32", [...asI32(a).code, ...asI32(b).code, ...asI32(condition).code, 0x1b]),
   min: (a: Ex<"i32">, b: Ex<"i32">): Ex<"i32"> => i32.select(a, b, i32.lt(a, b)),
+  max: (a: Ex<"i32">, b: Ex<"i32">): Ex<"i32"> => i32.select(a, b, i32.gt(a, b)),
 };
 
 export const f32 = {

@@ -11,7 +11,7 @@ import { addLpips } from "./lpips.ts";
 import { addMicroKernels } from "./micro_kernel.ts";
 import { addNorm } from "./norm.ts";
 import { addPack } from "./pack.ts";
-import { addMaxPool } from "./pool.ts";
+import { addPool } from "./pool.ts";
 import { addReductions } from "./reduce.ts";
 import { addWeightGrad } from "./weight_gradient.ts";
 import { addWinograd } from "./winograd.ts";
@@ -57,7 +57,7 @@ export function emitKernels(): {
       addWinogradSmall,
       addNorm,
       addCodebook,
-      addMaxPool,
+      addPool,
       addLpips,
     ]
   ) add(m);

@@ -1,5 +1,6 @@
-// Max pooling. Its gradient is gathered, never scattered, so that results repeat bit for bit.
-import type { Calls, PoolSpec } from "../../kernels.ts";
+// Max and average pooling. Gradients are gathered, never scattered, so that results repeat bit for bit.
+import type { Slot } from "../../buffer.ts";
+import type { AvgPoolSpec, Calls, PoolSpec } from "../../kernels.ts";
 import type { Dispatch } from "./source.ts";
 import { div, each, groupsOf, mod, THREADS } from "./wgsl.ts";
 
@@ -13,87 +14,165 @@ function lanesOf({ channels }: PoolSpec): { type: "vec4f" | "f32"; columns: numb
 const nameOf = (s: PoolSpec) =>
   `${s.height} x ${s.width} x ${s.channels} to ${s.outHeight} x ${s.outWidth}: ${s.size} / ${s.stride}`;
 
-/** The window of output (oy, ox) of a sample: the part of it that lies in the picture, and its first pixel. */
-const windowOf = (s: PoolSpec, columns: number, type: string) =>
-  `let rows = min(${s.size}u, ${s.height}u - oy * ${s.stride}u);
-  let across = min(${s.size}u, ${s.width}u - ox * ${s.stride}u);
-  let corner = ((sample * ${s.height}u + oy * ${s.stride}u) * ${s.width}u + ox * ${s.stride}u) * ${columns}u + column;
-  var best = ${type}(x[corner]);`;
+const avgNameOf = (s: AvgPoolSpec) => `${nameOf(s)}, ${s.padding} zeros, ${s.counted} counted`;
 
-const eachPixel = (s: PoolSpec, columns: number, body: string) =>
-  `for (var r = 0u; r < rows; r++) {
-    for (var c = 0u; c < across; c++) {
-      let at = corner + (r * ${s.width}u + c) * ${columns}u;
-      ${body}
-    }
-  }`;
+/** The pixels of a picture by height and width, and what the text calls a pixel's place. */
+interface Pixels {
+  readonly height: number;
+  readonly width: number;
+  readonly y: string;
+  readonly x: string;
+}
+const outPixels = (s: PoolSpec): Pixels => ({ height: s.outHeight, width: s.outWidth, y: "oy", x: "ox" });
+const inPixels = (s: PoolSpec): Pixels => ({ height: s.height, width: s.width, y: "iy", x: "ix" });
 
-/** Each thread has a vector of channels of an output. */
-export function maxPool2d({ x, out, spec }: Calls["maxPool2d"]): Dispatch {
-  const { type, columns } = lanesOf(spec), n = spec.batch * spec.outHeight * spec.outWidth * columns;
+/** Each thread has vector `column` of the channels of a pixel; what it writes is number `i`. */
+function eachVector(
+  name: string,
+  spec: PoolSpec,
+  { height, width, y, x }: Pixels,
+  inputs: Readonly<Record<string, Slot>>,
+  out: Slot,
+  body: () => string,
+): Dispatch {
+  const { type, columns } = lanesOf(spec), n = spec.batch * height * width * columns;
   return {
-    name: `maxPool ${nameOf(spec)}`,
-    operands: [x, out],
+    name,
+    operands: [...Object.values(inputs), out],
     groups: groupsOf(n),
     params: { n },
     source: () => ({
-      inputs: { x: type },
+      inputs: Object.fromEntries(Object.keys(inputs).map((key) => [key, type])),
       outputs: { out: type },
       params: { n: "u32" },
       threads: THREADS,
       body: `${each("p.n")}
   let column = ${mod("i", columns)};
   let pixel = ${div("i", columns)};
-  let ox = ${mod("pixel", spec.outWidth)};
-  let line = ${div("pixel", spec.outWidth)};
-  let oy = ${mod("line", spec.outHeight)};
-  let sample = ${div("line", spec.outHeight)};
-  ${windowOf(spec, columns, type)}
-  ${eachPixel(spec, columns, `best = max(best, ${type}(x[at]));`)}
-  out[i] = out_t(best);`,
+  let ${x} = ${mod("pixel", width)};
+  let line = ${div("pixel", width)};
+  let ${y} = ${mod("line", height)};
+  let sample = ${div("line", height)};
+  ${body()}`,
     }),
   };
 }
 
-/** Each thread has a vector of channels of an input, and looks at every window that holds it. */
-export function maxPool2dGrad({ x, g, out, spec }: Calls["maxPool2dGrad"]): Dispatch {
-  const { type, columns, bool } = lanesOf(spec), { size, stride, outHeight, outWidth } = spec;
-  const n = spec.batch * spec.height * spec.width * columns;
-  /** Goes through the windows that hold position `at` of a side. */
-  const windows = (o: string, at: string, outSize: number, body: string) =>
-    `let first_${o} = select(0u, (${at} - ${size}u) / ${stride}u + 1u, ${at} >= ${size}u);
-  for (var ${o} = first_${o}; ${o} <= min(${div(at, stride)}, ${outSize - 1}u); ${o}++) {
+/**
+ * Where window `o` of a side begins and ends within the side and `border` more at both ends. Places are counted from the
+ * beginning of the padding, so that none is negative.
+ */
+const spanOf = ({ size, stride }: PoolSpec, o: string, side: number, padding: number, border: number) => ({
+  from: `max(${o} * ${stride}u, ${padding - border}u)`,
+  until: `min(${o} * ${stride}u + ${size}u, ${side + padding + border}u)`,
+});
+
+/** The window of output (oy, ox) of a sample: the part of it that lies in the picture, and its first pixel. */
+function windowOf(s: PoolSpec, padding = 0): string {
+  const vertical = spanOf(s, "oy", s.height, padding, 0), horizontal = spanOf(s, "ox", s.width, padding, 0);
+  const { columns } = lanesOf(s);
+  return `let top = ${vertical.from};
+  let left = ${horizontal.from};
+  let rows = ${vertical.until} - top;
+  let across = ${horizontal.until} - left;
+  let corner = ((sample * ${s.height}u + top - ${padding}u) * ${s.width}u + left - ${padding}u) * ${columns}u + column;`;
+}
+
+const eachPixel = (s: PoolSpec, body: string) =>
+  `for (var r = 0u; r < rows; r++) {
+    for (var c = 0u; c < across; c++) {
+      let at = corner + (r * ${s.width}u + c) * ${lanesOf(s).columns}u;
+      ${body}
+    }
+  }`;
+
+/** Goes through the windows (oy, ox) that hold pixel (iy, ix). */
+function eachWindow(s: PoolSpec, body: string, padding = 0): string {
+  const along = (o: string, at: string, windows: number, body: string) =>
+    `let at_${o} = ${at} + ${padding}u;
+  let first_${o} = select(0u, (at_${o} - ${s.size}u) / ${s.stride}u + 1u, at_${o} >= ${s.size}u);
+  for (var ${o} = first_${o}; ${o} <= min(${div(`at_${o}`, s.stride)}, ${windows - 1}u); ${o}++) {
   ${body}
   }`;
+  return along("oy", "iy", s.outHeight, along("ox", "ix", s.outWidth, body));
+}
+
+/** The gradient of output (oy, ox). */
+function gradientOf(s: PoolSpec): string {
+  const { type, columns } = lanesOf(s);
+  return `${type}(g[((sample * ${s.outHeight}u + oy) * ${s.outWidth}u + ox) * ${columns}u + column])`;
+}
+
+export function maxPool2d({ x, out, spec }: Calls["maxPool2d"]): Dispatch {
+  const { type } = lanesOf(spec);
+  return eachVector(`maxPool ${nameOf(spec)}`, spec, outPixels(spec), { x }, out, () =>
+    `${windowOf(spec)}
+  var best = ${type}(x[corner]);
+  ${eachPixel(spec, `best = max(best, ${type}(x[at]));`)}
+  out[i] = out_t(best);`);
+}
+
+/** Each thread looks at every window that holds its pixel. */
+export function maxPool2dGrad({ x, g, out, spec }: Calls["maxPool2dGrad"]): Dispatch {
+  const { type, bool } = lanesOf(spec);
   const update = `let value = ${type}(x[at]);
       let higher = value > best;
       best = select(best, value, higher);
       mine = select(mine, ${bool}(at == i), higher);`;
-  const gradient = `${type}(g[((sample * ${outHeight}u + oy) * ${outWidth}u + ox) * ${columns}u + column])`;
-  const gather = `${windowOf(spec, columns, type)}
+  const gather = `${windowOf(spec)}
+  var best = ${type}(x[corner]);
   var mine = ${bool}(corner == i);
-  ${eachPixel(spec, columns, update)}
-  total += select(${type}(), ${gradient}, mine);`;
-  return {
-    name: `maxPoolGrad ${nameOf(spec)}`,
-    operands: [x, g, out],
-    groups: groupsOf(n),
-    params: { n },
-    source: () => ({
-      inputs: { x: type, g: type },
-      outputs: { out: type },
-      params: { n: "u32" },
-      threads: THREADS,
-      body: `${each("p.n")}
-  let column = ${mod("i", columns)};
-  let pixel = ${div("i", columns)};
-  let ix = ${mod("pixel", spec.width)};
-  let line = ${div("pixel", spec.width)};
-  let iy = ${mod("line", spec.height)};
-  let sample = ${div("line", spec.height)};
-  var total = ${type}();
-  ${windows("oy", "iy", outHeight, windows("ox", "ix", outWidth, gather))}
+  ${eachPixel(spec, update)}
+  total += select(${type}(), ${gradientOf(spec)}, mine);`;
+  return eachVector(
+    `maxPoolGrad ${nameOf(spec)}`,
+    spec,
+    inPixels(spec),
+    { x, g },
+    out,
+    () =>
+      `var total = ${type}();
+  ${eachWindow(spec, gather)}
   out[i] = out_t(total);`,
-    }),
-  };
+  );
+}
+
+/** What the sum of window (oy, ox) is divided by. */
+function divisorOf(s: AvgPoolSpec): string {
+  const vertical = spanOf(s, "oy", s.height, s.padding, s.counted);
+  const horizontal = spanOf(s, "ox", s.width, s.padding, s.counted);
+  return `f32((${vertical.until} - ${vertical.from}) * (${horizontal.until} - ${horizontal.from}))`;
+}
+
+export function avgPool2d({ x, out, spec }: Calls["avgPool2d"]): Dispatch {
+  const { type } = lanesOf(spec);
+  return eachVector(
+    `avgPool ${avgNameOf(spec)}`,
+    spec,
+    outPixels(spec),
+    { x },
+    out,
+    () =>
+      `${windowOf(spec, spec.padding)}
+  var total = ${type}();
+  ${eachPixel(spec, `total += ${type}(x[at]);`)}
+  out[i] = out_t(total / ${divisorOf(spec)});`,
+  );
+}
+
+/** Each thread looks at every window that holds its pixel. */
+export function avgPool2dGrad({ g, out, spec }: Calls["avgPool2dGrad"]): Dispatch {
+  const { type } = lanesOf(spec);
+  const gather = `total += ${gradientOf(spec)} / ${divisorOf(spec)};`;
+  return eachVector(
+    `avgPoolGrad ${avgNameOf(spec)}`,
+    spec,
+    inPixels(spec),
+    { g },
+    out,
+    () =>
+      `var total = ${type}();
+  ${eachWindow(spec, gather, spec.padding)}
+  out[i] = out_t(total);`,
+  );
 }

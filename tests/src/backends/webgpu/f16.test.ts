@@ -91,6 +91,12 @@ const cases: Case[] = [
     run: (x) => t.maxPool2d(x, { size: 2, stride: 2 }),
   },
   {
+    name: "avgPool2d, padding",
+    inputs: [[1, 6, 6, 4]],
+    halves: 1,
+    run: (x) => t.avgPool2d(x, { size: 3, stride: 2, padding: 1 }),
+  },
+  {
     name: "lpipsDistance",
     inputs: [[1, 3, 3, 8], [1, 3, 3, 8]],
     halves: 2,
