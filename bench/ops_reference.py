@@ -121,6 +121,8 @@ def convolutions():
     convolution("depthwise", (2, 5, 6, 7), 7, 3, 1, 1, groups=7)
     convolution("depthwise aligned", (1, 6, 5, 32), 32, 3, 1, 1, residual=True, groups=32)
     convolution("depthwise k5 s2", (1, 9, 8, 20), 20, 5, 2, [2, 1, 1, 2], bias=False, groups=20)
+    convolution("depthwise many channels", (1, 3, 3, 70), 70, 3, 1, 1, groups=70)
+    convolution("depthwise many pixels", (1, 27, 23, 2), 2, 3, 1, 1, groups=2)
     convolution("depthwise times 2", (2, 5, 4, 6), 12, 3, 1, 1, groups=6)
     convolution("depthwise times 4 s2", (1, 7, 6, 3), 12, 3, 2, 1, groups=3)
 

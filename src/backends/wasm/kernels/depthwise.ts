@@ -3,19 +3,14 @@
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, i32, type Local, v } from "../assembler/expressions.ts";
 import { arg } from "./conv_arguments.ts";
-import { atMost, kernel, storeLanes } from "./kernel.ts";
+import { atLeast, atMost, kernel, storeLanes } from "./kernel.ts";
 
 /** Channels that a tile covers. */
 export const DEPTHWISE_CHANNELS = 64;
 /** The same for the weight gradient: two cache lines, whose sums stay in registers. */
 export const DEPTHWISE_GRAD_CHANNELS = 32;
 
-const atLeast = (f: Fn, limit: number, value: Ex<"i32">): Local<"i32"> => {
-  const x = f.let(value);
-  return f.let(i32.select(x, limit, i32.gt(x, limit)));
-};
-
-/** body(vectors, left) for the channels in turn, while there are so many vectors; the last may have `left` lanes only. */
+/** body(vectors, left) for all channels: `most` vectors at a time, then one; the last may have only `left` lanes. */
 function eachColumns(
   f: Fn,
   channels: Local<"i32">,
@@ -31,44 +26,49 @@ function eachColumns(
   f.if(channels, () => body(1, channels));
 }
 
-/** One side of a picture: the words of a launch that say how taps reach over it. */
+/** The sides of a picture: the words of a launch that say how taps reach over them. */
 const DOWN = { size: "height", kernel: "kernelHeight", pad: "padTop" } as const;
 const ACROSS = { size: "width", kernel: "kernelWidth", pad: "padLeft" } as const;
 
-/** The taps of a place along one side that lie in the picture: the first, the end, and where the first of them reads. */
-type Reach = (f: Fn, at: Local<"i32">, side: typeof DOWN | typeof ACROSS) => {
-  first: Local<"i32">;
-  end: Local<"i32">;
-  from: Local<"i32">;
-};
+/** Which taps of a place lie in the picture, and what they read. */
+interface Reach {
+  /** Along one side: the first tap, the end of them, and where the first one reads. */
+  readonly taps: (f: Fn, at: Local<"i32">, side: typeof DOWN | typeof ACROSS) => {
+    first: Local<"i32">;
+    end: Local<"i32">;
+    from: Local<"i32">;
+  };
+  /** From one of these taps to the next, and how many pixels on that one reads. */
+  readonly step: () => Ex<"i32">;
+  readonly pixels: 1 | -1;
+}
 
 /** Tap t of an output reads at stride - pad + t. */
-const forward: Reach = (f, at, { size, kernel, pad }) => {
-  const corner = f.let(i32.sub(i32.mul(at, arg("stride")), arg(pad)));
-  const first = atLeast(f, 0, i32.sub(0, corner));
-  const end = f.let(i32.min(f.let(arg(kernel)), f.let(i32.sub(arg(size), corner))));
-  return { first, end, from: f.let(i32.add(corner, first)) };
+const forward: Reach = {
+  taps: (f, at, { size, kernel, pad }) => {
+    const corner = f.let(i32.sub(i32.mul(at, arg("stride")), arg(pad)));
+    const first = atLeast(f, 0, i32.sub(0, corner));
+    const end = f.let(i32.min(f.let(arg(kernel)), f.let(i32.sub(arg(size), corner))));
+    return { first, end, from: f.let(i32.add(corner, first)) };
+  },
+  step: () => i32.const(1),
+  pixels: 1,
 };
 
-/** Tap t of an input gradient reads (at + pad - t) / stride, where that is whole: every stride-th tap, backwards. */
-const backward: Reach = (f, at, { size, kernel, pad }) => {
-  const last = f.let(i32.add(at, arg(pad)));
-  const from = f.let(i32.min(f.let(i32.sub(arg(size), 1)), f.let(i32.div(last, arg("stride")))));
-  const end = f.let(i32.min(f.let(arg(kernel)), f.let(i32.add(last, 1))));
-  return { first: f.let(i32.sub(last, i32.mul(from, arg("stride")))), end, from };
+/** Tap t of an input gradient reads (at + pad - t) / stride, where that is whole. */
+const backward: Reach = {
+  taps: (f, at, { size, kernel, pad }) => {
+    const last = f.let(i32.add(at, arg(pad)));
+    const from = f.let(i32.min(f.let(i32.sub(arg(size), 1)), f.let(i32.div(last, arg("stride")))));
+    const end = f.let(i32.min(f.let(arg(kernel)), f.let(i32.add(last, 1))));
+    return { first: f.let(i32.sub(last, i32.mul(from, arg("stride")))), end, from };
+  },
+  step: () => arg("stride"),
+  pixels: -1,
 };
 
-/**
- * out = bias + residual + the sum over the taps of `reach` of x times weight. A tile is a row of the output and a block of
- * its channels. The next tap is `tapStep` taps on, and reads `step` pixels on.
- */
-function addTapSums(
-  m: ModuleBuilder,
-  name: string,
-  reach: Reach,
-  step: 1 | -1,
-  tapStep: () => Ex<"i32">,
-): void {
+/** out = bias + residual + the sum over the taps of x times weight. A tile is a row of the output and a block of channels. */
+function addTapSums(m: ModuleBuilder, name: string, { taps, step, pixels }: Reach): void {
   kernel(m, name, (f, tile) => {
     const blocks = f.let(arg("panelBlocks"));
     const block = f.let(i32.mul(i32.rem(tile, blocks), DEPTHWISE_CHANNELS));
@@ -76,49 +76,49 @@ function addTapSums(
     const y = f.let(i32.rem(row, arg("outHeight")));
     const pixelBytes = f.let(i32.shl(arg("outChannels"), 2));
     const rowBytes = f.let(i32.mul(arg("width"), pixelBytes));
-    const tapsOn = f.let(tapStep());
-    const weightStep = f.let(i32.mul(tapsOn, pixelBytes));
-    const weightRow = f.let(i32.mul(arg("kernelWidth"), weightStep));
-    const down = reach(f, y, DOWN);
+    const tapStep = f.let(step());
+    const [pixelStep, rowStep] = [pixelBytes, rowBytes].map((bytes) => f.let(i32.mul(bytes, pixels)));
+    const weightStep = f.let(i32.mul(tapStep, pixelBytes));
+    const weightRowStep = f.let(i32.mul(arg("kernelWidth"), weightStep));
+    const down = taps(f, y, DOWN);
     const line = i32.add(i32.mul(i32.div(row, arg("outHeight")), arg("height")), down.from);
     const image = f.let(i32.add(i32.add(arg("x"), i32.mul(line, rowBytes)), i32.shl(block, 2)));
     const filter = i32.mul(i32.mul(down.first, arg("kernelWidth")), pixelBytes);
     const filters = f.let(i32.add(i32.add(arg("weights"), filter), i32.shl(block, 2)));
     const out = f.let(i32.add(i32.mul(i32.mul(row, arg("outWidth")), pixelBytes), i32.shl(block, 2)));
     f.for(0, f.let(arg("outWidth")), 1, (x) => {
-      const across = reach(f, x, ACROSS);
+      const across = taps(f, x, ACROSS);
       const from = f.let(i32.add(image, i32.mul(across.from, pixelBytes)));
       const weight = f.let(i32.add(filters, i32.mul(across.first, pixelBytes)));
-      const channel = f.let(block), to = f.let(out);
-      eachColumns(
-        f,
-        atMost(f, DEPTHWISE_CHANNELS, i32.sub(arg("outChannels"), block)),
-        4,
-        (vectors, left) => {
-          const sums = Array.from({ length: vectors }, () => f.let(v.zero()));
-          const [xRow, wRow, r] = [from, weight, down.first].map((start) => f.let(start));
-          f.while(i32.lt(r, down.end), () => {
-            const [xAt, wAt, s] = [xRow, wRow, across.first].map((start) => f.let(start));
-            f.while(i32.lt(s, across.end), () => {
-              sums.forEach((sum, j) => f.set(sum, f.fma(v.load(xAt, 16 * j), v.load(wAt, 16 * j), sum)));
-              f.set(xAt, step > 0 ? i32.add(xAt, pixelBytes) : i32.sub(xAt, pixelBytes));
-              f.inc(wAt, weightStep);
-              f.inc(s, tapsOn);
-            });
-            f.set(xRow, step > 0 ? i32.add(xRow, rowBytes) : i32.sub(xRow, rowBytes));
-            f.inc(wRow, weightRow);
-            f.inc(r, tapsOn);
+      const [channel, to] = [f.let(block), f.let(out)];
+      const channels = atMost(f, DEPTHWISE_CHANNELS, i32.sub(arg("outChannels"), block));
+      eachColumns(f, channels, 4, (vectors, left) => {
+        const sums = Array.from({ length: vectors }, () => f.let(v.zero()));
+        const [xRow, weightRow, r] = [from, weight, down.first].map((start) => f.let(start));
+        f.while(i32.lt(r, down.end), () => {
+          const [xAt, weightAt, s] = [xRow, weightRow, across.first].map((start) => f.let(start));
+          f.while(i32.lt(s, across.end), () => {
+            sums.forEach((sum, j) => f.set(sum, f.fma(v.load(xAt, 16 * j), v.load(weightAt, 16 * j), sum)));
+            f.inc(xAt, pixelStep);
+            f.inc(weightAt, weightStep);
+            f.inc(s, tapStep);
           });
-          const add = (more: Local<"i32">) =>
+          f.inc(xRow, rowStep);
+          f.inc(weightRow, weightRowStep);
+          f.inc(r, tapStep);
+        });
+        const addAt = (operand: "bias" | "residual", offset: Ex<"i32">) =>
+          f.if(arg(operand), () => {
+            const more = f.let(i32.add(arg(operand), offset));
             sums.forEach((sum, j) => f.set(sum, v.add(sum, v.load(more, 16 * j))));
-          f.if(arg("bias"), () => add(f.let(i32.add(arg("bias"), i32.shl(channel, 2)))));
-          f.if(arg("residual"), () => add(f.let(i32.add(arg("residual"), to))));
-          const place = f.let(i32.add(arg("out"), to));
-          sums.forEach((sum, j) => storeLanes(f, place, sum, 16 * j, left));
-          for (const at of [from, weight, to]) f.inc(at, 16 * vectors);
-          f.inc(channel, 4 * vectors);
-        },
-      );
+          });
+        addAt("bias", i32.shl(channel, 2));
+        addAt("residual", to);
+        const place = f.let(i32.add(arg("out"), to));
+        sums.forEach((sum, j) => storeLanes(f, place, sum, 16 * j, left));
+        for (const at of [from, weight, to]) f.inc(at, 16 * vectors);
+        f.inc(channel, 4 * vectors);
+      });
       f.inc(out, pixelBytes);
     });
   });
@@ -179,7 +179,7 @@ function addWeightGrad(m: ModuleBuilder): void {
 }
 
 export function addDepthwise(m: ModuleBuilder): void {
-  addTapSums(m, "depthwise", forward, 1, () => i32.const(1));
-  addTapSums(m, "depthwiseInputGrad", backward, -1, () => arg("stride"));
+  addTapSums(m, "depthwise", forward);
+  addTapSums(m, "depthwiseInputGrad", backward);
   addWeightGrad(m);
 }

@@ -32,7 +32,7 @@ export function narrowConv2d(machine: Machine, call: Calls["groupedConv2d"]): vo
         const from = at(weight) + k * taps * 4;
         copyNumbers(machine, from, [1, inputs * taps], weights, [outChannels, 1], [taps, outChannels]);
         const operands = { ...more, x: plane, weights, out: at(out) };
-        addTaps(machine, "depthwise", { ...spec, inChannels: outChannels, upsample: 1 }, operands);
+        sumTaps(machine, "depthwise", { ...spec, inChannels: outChannels, upsample: 1 }, operands);
       });
     });
   }
@@ -50,7 +50,7 @@ export function narrowInputGrad(machine: Machine, call: Calls["groupedConv2dInpu
         const strides = [1, taps, outputs * filter], shape = [taps, inputs, groups];
         copyNumbers(machine, at(weight) + k * filter * 4, strides, weights, [inChannels, 1, inputs], shape);
         const operands = { x: plane, weights, out: at(out), residual: k === 0 ? 0 : at(out) };
-        addTaps(machine, "depthwiseInputGrad", back, operands);
+        sumTaps(machine, "depthwiseInputGrad", back, operands);
       });
     });
   }
@@ -60,8 +60,8 @@ export function narrowWeightGrad(machine: Machine, call: Calls["groupedConv2dWei
   const { x, g, out, spec } = call, { groups, batch, outHeight, outWidth, outChannels } = spec;
   const { inputs, outputs, taps, inPixels } = groupSizes(spec), size = taps * outChannels;
   const blockHeight = Math.max(1, Math.floor(SPLIT_PIXELS / outWidth));
-  const splits = ceil(batch * outHeight, blockHeight),
-    panelBlocks = ceil(outChannels, DEPTHWISE_GRAD_CHANNELS);
+  const splits = ceil(batch * outHeight, blockHeight);
+  const panelBlocks = ceil(outChannels, DEPTHWISE_GRAD_CHANNELS);
   for (let k = 0; k < inputs; k++) {
     spread(machine, at(x), inPixels, groups, [inputs, outputs], k, (plane) => {
       machine.with((splits + 1) * size * 4, (sums) => {
@@ -78,7 +78,7 @@ export function narrowWeightGrad(machine: Machine, call: Calls["groupedConv2dWei
 }
 
 /** Launches a kernel whose tiles are a row and a block of channels. */
-function addTaps(machine: Machine, kernel: string, spec: ConvSpec, operands: ConvArguments): void {
+function sumTaps(machine: Machine, kernel: string, spec: ConvSpec, operands: ConvArguments): void {
   const panelBlocks = ceil(spec.outChannels, DEPTHWISE_CHANNELS);
   const args = convArguments(spec, { ...operands, panelBlocks });
   machine.launch(kernel, spec.batch * spec.outHeight * panelBlocks, args);

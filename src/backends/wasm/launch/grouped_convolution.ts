@@ -18,9 +18,7 @@ export function groupedConv2d(machine: Machine, call: Calls["groupedConv2d"]): v
   const { x, weight, bias, residual, out, spec } = call;
   if (isNarrow(spec)) return narrowConv2d(machine, call);
   const { outputs, inPixels } = groupSizes(spec);
-  const outPixel = spec.outChannels * 4,
-    outRow = spec.outWidth * outPixel,
-    outImage = spec.outHeight * outRow;
+  const outPixel = spec.outChannels * 4, outRow = spec.outWidth * outPixel;
   eachGroup(spec, (group, own, filters) => {
     const first = group * outputs * 4;
     /** The group's first channel in an operand that has all of them. */
@@ -33,7 +31,7 @@ export function groupedConv2d(machine: Machine, call: Calls["groupedConv2d"]): v
         out: later(at(out)),
         outPixel,
         outRow,
-        outImage,
+        outImage: spec.outHeight * outRow,
       });
     });
   });

@@ -6,7 +6,7 @@ import type { Dispatch } from "./source.ts";
 import { ceil, div, each, groupsOf, mod, THREADS } from "./wgsl.ts";
 
 /** Channels of one group, and taps of a filter. */
-export const groupSizes = ({ groups, inChannels, outChannels, kernel: [kh, kw] }: GroupedConvSpec) => ({
+const groupSizes = ({ groups, inChannels, outChannels, kernel: [kh, kw] }: GroupedConvSpec) => ({
   inputs: inChannels / groups,
   outputs: outChannels / groups,
   taps: kh * kw,
