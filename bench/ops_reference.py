@@ -66,7 +66,7 @@ def case(name, op, run, inputs, options=None, ints=None, no_grad=()):
     cases.append(entry)
 
 
-def convolution(name, image, cout, k, stride=1, padding=0, upsample=1, bias=True, residual=False):
+def convolution(name, image, cout, k, stride=1, padding=0, upsample=1, bias=True, residual=False, groups=1):
     """`padding` is a number or [top, bottom, left, right]."""
     batch, height, width, cin = image
     top, bottom, left, right = [padding] * 4 if isinstance(padding, int) else padding
@@ -75,17 +75,18 @@ def convolution(name, image, cout, k, stride=1, padding=0, upsample=1, bias=True
         x = nchw(x)
         if upsample > 1:
             x = F.interpolate(x, scale_factor=upsample, mode="nearest")
-        out = nhwc(F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride))
+        out = nhwc(F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, groups=groups))
         return out if residual is None else out + residual
 
-    inputs = dict(x=spec(image), weight=spec((cout, cin, k, k), (3 / (cin * k * k)) ** 0.5))
+    own = cin // groups
+    inputs = dict(x=spec(image), weight=spec((cout, own, k, k), (3 / (own * k * k)) ** 0.5))
     if bias:
         inputs["bias"] = spec((cout,), 0.5)
     if residual:
         padded = (height * upsample + top + bottom, width * upsample + left + right)
         sides = [(n - k) // stride + 1 for n in padded]
         inputs["residual"] = spec((batch, *sides, cout))
-    options = dict(stride=stride, padding=padding, upsample=upsample)
+    options = dict(stride=stride, padding=padding, upsample=upsample, **({"groups": groups} if groups > 1 else {}))
     case(f"conv2d/{name}", "conv2d", run, inputs, options)
 
 
@@ -111,6 +112,19 @@ def convolutions():
     convolution("k1 s2", (1, 7, 5, 4), 6, 1, 2, 0)
     convolution("up", (2, 3, 4, 5), 7, 3, 1, 1, upsample=2)
     convolution("up aligned", (1, 4, 4, 8), 8, 3, 1, 1, upsample=2)
+    convolution("2 groups", (2, 5, 6, 6), 10, 3, 1, 1, groups=2)
+    convolution("2 groups s2", (2, 7, 6, 12), 8, 3, 2, [0, 1, 0, 1], groups=2)
+    convolution("2 wide groups residual", (1, 5, 6, 16), 18, 3, 1, 1, residual=True, groups=2)
+    convolution("3 wide groups k4 s2", (1, 7, 6, 24), 27, 4, 2, 1, bias=False, groups=3)
+    convolution("4 groups k1", (2, 3, 4, 8), 12, 1, groups=4)
+    convolution("one output a group", (1, 4, 5, 15), 5, 3, 1, 1, groups=5)
+    convolution("depthwise", (2, 5, 6, 7), 7, 3, 1, 1, groups=7)
+    convolution("depthwise aligned", (1, 6, 5, 32), 32, 3, 1, 1, residual=True, groups=32)
+    convolution("depthwise k5 s2", (1, 9, 8, 20), 20, 5, 2, [2, 1, 1, 2], bias=False, groups=20)
+    convolution("depthwise many channels", (1, 3, 3, 70), 70, 3, 1, 1, groups=70)
+    convolution("depthwise many pixels", (1, 27, 23, 2), 2, 3, 1, 1, groups=2)
+    convolution("depthwise times 2", (2, 5, 4, 6), 12, 3, 1, 1, groups=6)
+    convolution("depthwise times 4 s2", (1, 7, 6, 3), 12, 3, 2, 1, groups=3)
 
 
 def normalisations():

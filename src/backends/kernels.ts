@@ -56,6 +56,12 @@ export interface ConvSpec {
   readonly upsample: 1 | 2;
 }
 
+/** Geometry of a convolution in groups: each part of the output channels sees its own part of the input channels. */
+export interface GroupedConvSpec extends Omit<ConvSpec, "upsample"> {
+  /** It divides both numbers of channels. */
+  readonly groups: number;
+}
+
 /** Geometry of a group norm over [batch, pixels, channels]. */
 export interface NormSpec {
   readonly batch: number;
@@ -187,6 +193,31 @@ export interface Calls {
     readonly out: Slot;
     readonly spec: ConvSpec;
   };
+  /**
+   * A convolution in groups, whose weight is [O, I / groups, kh, kw]. Output o is in group floor(o / (O / groups)), and
+   * reads the I / groups inputs of that group.
+   */
+  readonly groupedConv2d: {
+    readonly x: Slot;
+    readonly weight: Slot;
+    readonly bias: Slot | null;
+    /** Added to the output. */
+    readonly residual: Slot | null;
+    readonly out: Slot;
+    readonly spec: GroupedConvSpec;
+  };
+  readonly groupedConv2dInputGrad: {
+    readonly g: Slot;
+    readonly weight: Slot;
+    readonly out: Slot;
+    readonly spec: GroupedConvSpec;
+  };
+  readonly groupedConv2dWeightGrad: {
+    readonly x: Slot;
+    readonly g: Slot;
+    readonly out: Slot;
+    readonly spec: GroupedConvSpec;
+  };
   /** out = softmax(scale x) along each row. */
   readonly softmax: {
     readonly x: Slot;
@@ -297,8 +328,9 @@ export interface KernelFacts<Call> {
   readonly flops: (call: Call) => number;
 }
 
-const convFlops = (s: ConvSpec): number =>
+const convFlops = (s: Omit<ConvSpec, "upsample">): number =>
   2 * s.batch * s.outHeight * s.outWidth * s.outChannels * s.inChannels * s.kernel[0] * s.kernel[1];
+const groupedConvFlops = (s: GroupedConvSpec): number => convFlops(s) / s.groups;
 const normSize = (s: NormSpec): number => s.batch * s.pixels * s.channels;
 const poolFlops = (s: PoolSpec): number => s.batch * s.outHeight * s.outWidth * s.channels * s.size * s.size;
 
@@ -328,6 +360,21 @@ export const kernels: { readonly [K in KernelName]: KernelFacts<Calls[K]> } = {
     flops: (c) => convFlops(c.spec),
   },
   conv2dWeightGrad: { reads: (c) => [c.x, c.g], writes: (c) => [c.out], flops: (c) => convFlops(c.spec) },
+  groupedConv2d: {
+    reads: (c) => [c.x, c.weight, c.bias, c.residual],
+    writes: (c) => [c.out],
+    flops: (c) => groupedConvFlops(c.spec),
+  },
+  groupedConv2dInputGrad: {
+    reads: (c) => [c.g, c.weight],
+    writes: (c) => [c.out],
+    flops: (c) => groupedConvFlops(c.spec),
+  },
+  groupedConv2dWeightGrad: {
+    reads: (c) => [c.x, c.g],
+    writes: (c) => [c.out],
+    flops: (c) => groupedConvFlops(c.spec),
+  },
   softmax: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => 5 * c.x.length },
   softmaxGrad: { reads: (c) => [c.y, c.g], writes: (c) => [c.out], flops: (c) => 5 * c.y.length },
   nearestCode: {

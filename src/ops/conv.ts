@@ -2,16 +2,18 @@
 import type { Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
-import type { ConvSpec } from "../backends/kernels.ts";
+import type { ConvSpec, GroupedConvSpec } from "../backends/kernels.ts";
 import { plain } from "./broadcast.ts";
 
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [number, number, number, number];
 
 export interface Conv2dOptions {
+  /** Part n of the output channels sees only part n of the input channels. I groups are a depthwise convolution. Default: 1. */
+  readonly groups?: number;
   readonly stride?: number;
   readonly padding?: Padding;
-  /** 2: enlarge the input by nearest neighbour first; the enlarged image is never stored. */
+  /** 2: enlarge the input by nearest neighbour first; the enlarged image is never stored. Not with groups. */
   readonly upsample?: 1 | 2;
   /** Added to the output, which has its shape. */
   readonly residual?: Tensor;
@@ -19,7 +21,11 @@ export interface Conv2dOptions {
   readonly dtype?: DType;
 }
 
-function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
+/** The kernels forward and of both gradients. A convolution in groups has its own. */
+const dense = ["conv2d", "conv2dInputGrad", "conv2dWeightGrad"] as const;
+const grouped = ["groupedConv2d", "groupedConv2dInputGrad", "groupedConv2dWeightGrad"] as const;
+
+function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec & GroupedConvSpec {
   if (x.ndim !== 4 || weight.ndim !== 4) {
     throw new Error(
       `conv2d: needs an image [B,H,W,C] and a weight [O,I,H,W], got shapes [${x.shape}] and [${weight.shape}]`,
@@ -27,12 +33,14 @@ function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
   }
   const [batch, height, width, inChannels] = x.shape;
   const [outChannels, weightChannels, kh, kw] = weight.shape;
-  if (inChannels !== weightChannels) {
+  const { groups = 1, stride = 1, padding = 0, upsample = 1 } = options;
+  if (groups !== 1) checkGroups(groups, inChannels, outChannels, upsample);
+  if (inChannels / groups !== weightChannels) {
+    const share = groups === 1 ? "" : ` in ${groups} groups of ${inChannels / groups}`;
     throw new Error(
-      `conv2d: input has ${inChannels} channels, weight expects ${weightChannels} (weight shape [${weight.shape}])`,
+      `conv2d: input has ${inChannels} channels${share}, weight expects ${weightChannels} (weight shape [${weight.shape}])`,
     );
   }
-  const { stride = 1, padding = 0, upsample = 1 } = options;
   const [top, bottom, left, right] = typeof padding === "number"
     ? [padding, padding, padding, padding]
     : padding;
@@ -56,17 +64,33 @@ function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
     padTop: top,
     padLeft: left,
     upsample,
+    groups,
   };
 }
 
+function checkGroups(groups: number, inChannels: number, outChannels: number, upsample: number): void {
+  if (!(Number.isInteger(groups) && groups > 0) || inChannels % groups !== 0 || outChannels % groups !== 0) {
+    throw new Error(
+      `conv2d: ${groups} groups do not divide ${inChannels} input and ${outChannels} output channels`,
+    );
+  }
+  if (upsample !== 1) {
+    throw new Error(
+      `conv2d: upsample ${upsample} does not go with ${groups} groups; enlarge the input beforehand, or use 1 group`,
+    );
+  }
+}
+
 /**
- * Cross-correlation of an image [B, H, W, I] with filters [O, I, kh, kw], giving [B, H', W', O] with
- * H' = floor((H * upsample + top + bottom - kh) / stride) + 1.
- * @throws if channels, bias or residual do not fit
+ * Cross-correlation of an image [B, H, W, I] with filters [O, I / groups, kh, kw], giving [B, H', W', O] with
+ * H' = floor((H * upsample + top + bottom - kh) / stride) + 1. The same as torch.nn.functional.conv2d.
+ * @throws if channels, groups, bias or residual do not fit
  * @example conv2d(x, weight, bias, { padding: 1 }) // 3x3, same size
+ * @example conv2d(x, weight, bias, { padding: 1, groups: 64 }) // depthwise: x has 64 channels, weight is [64, 1, 3, 3]
  */
 export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: Conv2dOptions = {}): Tensor {
   const spec = geometry(x, weight, options);
+  const [forward, inputGrad, weightGrad] = spec.groups === 1 ? dense : grouped;
   const residual = options.residual ?? null;
   const shape = [spec.batch, spec.outHeight, spec.outWidth, spec.outChannels];
   if (bias && bias.size !== spec.outChannels) {
@@ -79,7 +103,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
   const out = x.like(shape, options.dtype ?? x.dtype);
   const [px, pw] = [plain(x), plain(weight)];
   const pr = residual && plain(residual);
-  backend.run("conv2d", {
+  backend.run(forward, {
     x: px.slot,
     weight: pw.slot,
     bias: bias && bias.slot,
@@ -96,11 +120,11 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
     if (needs[0]) {
       grads[0] = g.like(x.shape, x.dtype);
       const weight = plain(saved[needsX ? 1 : 0]);
-      backend.run("conv2dInputGrad", { g: g.slot, weight: weight.slot, out: grads[0].slot, spec });
+      backend.run(inputGrad, { g: g.slot, weight: weight.slot, out: grads[0].slot, spec });
     }
     if (needs[1]) {
       grads[1] = g.like(weight.shape, "f32");
-      backend.run("conv2dWeightGrad", { x: plain(saved[0]).slot, g: g.slot, out: grads[1].slot, spec });
+      backend.run(weightGrad, { x: plain(saved[0]).slot, g: g.slot, out: grads[1].slot, spec });
     }
     if (needs[2]) {
       const columns = spec.outChannels;

@@ -102,6 +102,21 @@ const synchronous: [string, () => unknown, string][] = [
     "conv2d: a filter of 32,32 x 2048 channels is larger than the scratch memory",
   ],
   [
+    "conv2d",
+    () => t.conv2d(z([1, 4, 4, 6]), z([8, 1, 3, 3]), null, { groups: 4 }),
+    "conv2d: 4 groups do not divide 6 input and 8 output channels",
+  ],
+  [
+    "conv2d",
+    () => t.conv2d(z([1, 4, 4, 8]), z([8, 8, 3, 3]), null, { groups: 4 }),
+    "conv2d: input has 8 channels in 4 groups of 2, weight expects 8 (weight shape [8,8,3,3])",
+  ],
+  [
+    "conv2d",
+    () => t.conv2d(z([1, 4, 4, 8]), z([8, 2, 3, 3]), null, { groups: 4, upsample: 2 }),
+    "conv2d: upsample 2 does not go with 4 groups; enlarge the input beforehand, or use 1 group",
+  ],
+  [
     "groupNorm",
     () => t.groupNorm(z([1, 2, 2, 6]), z([6]), z([6]), { groups: 4 }),
     "groupNorm: 4 groups do not divide 6 channels (input shape [1,2,2,6])",

@@ -1,7 +1,7 @@
 // The reference backend: every kernel by its definition, one plain function for one output element (kernels/). It is
 // slow. It is there to be read, and for the others to be compared with.
 import { type Backend, checkIndices } from "../backend.ts";
-import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
+import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
 import {
   type Calls,
   checkBounds,
@@ -13,7 +13,14 @@ import {
 import { Compiler } from "./compile.ts";
 import { adamFirst, adamParam, adamSecond } from "./kernels/adam.ts";
 import { gather, nearestCode } from "./kernels/codebook.ts";
-import { conv2d, conv2dInputGrad, conv2dWeightGrad, type ConvSizes } from "./kernels/conv.ts";
+import {
+  conv2d,
+  conv2dInputGrad,
+  conv2dWeightGrad,
+  groupedConv2d,
+  groupedConv2dInputGrad,
+  groupedConv2dWeightGrad,
+} from "./kernels/conv.ts";
 import { binary, binaryOps, sigmoid, swishDerivative, unary, unaryOps } from "./kernels/elementwise.ts";
 import { lpipsDistance, lpipsDistanceGrad } from "./kernels/lpips.ts";
 import { matmul } from "./kernels/matmul.ts";
@@ -99,10 +106,7 @@ const runs: KernelTable<Compiler> = {
     const shifts = bias ? floats(bias) : new Float32Array(outChannels);
     const extent = [outChannels, outWidth, batch * outHeight];
     compiler.run(conv2d, floats(out), extent, sizesOf(spec), [floats(x), floats(weight), shifts]);
-    if (!residual) return;
-    const line = { outer: 0, inner: 1 } as const;
-    const sum = { op: "add", a: out, aWalk: line, b: residual, bWalk: line, out } as const;
-    runs.binary(compiler, { ...sum, outer: 1, inner: out.length, p0: 0 });
+    if (residual) addTo(compiler, out, residual);
   },
 
   conv2dInputGrad: (compiler, { g, weight, out, spec }) => {
@@ -114,6 +118,25 @@ const runs: KernelTable<Compiler> = {
     const [height, width] = spec.kernel;
     const extent = [width, height, spec.outChannels * spec.inChannels];
     compiler.run(conv2dWeightGrad, floats(out), extent, sizesOf(spec), [floats(x), floats(g)]);
+  },
+
+  groupedConv2d: (compiler, { x, weight, bias, residual, out, spec }) => {
+    const { batch, outHeight, outWidth, outChannels } = spec;
+    const shifts = bias ? floats(bias) : new Float32Array(outChannels);
+    const extent = [outChannels, outWidth, batch * outHeight];
+    compiler.run(groupedConv2d, floats(out), extent, sizesOf(spec), [floats(x), floats(weight), shifts]);
+    if (residual) addTo(compiler, out, residual);
+  },
+
+  groupedConv2dInputGrad: (compiler, { g, weight, out, spec }) => {
+    const extent = [spec.inChannels, spec.width, spec.batch * spec.height];
+    compiler.run(groupedConv2dInputGrad, floats(out), extent, sizesOf(spec), [floats(g), floats(weight)]);
+  },
+
+  groupedConv2dWeightGrad: (compiler, { x, g, out, spec }) => {
+    const [height, width] = spec.kernel;
+    const extent = [width, height, spec.outChannels * spec.inChannels / spec.groups];
+    compiler.run(groupedConv2dWeightGrad, floats(out), extent, sizesOf(spec), [floats(x), floats(g)]);
   },
 
   softmax: (compiler, { x, out, rows, columns, scale }) => {
@@ -208,7 +231,16 @@ const runs: KernelTable<Compiler> = {
   },
 };
 
-const sizesOf = ({ kernel: [kernelHeight, kernelWidth], ...rest }: ConvSpec): ConvSizes => ({
+/** out += more */
+function addTo(compiler: Compiler, out: Slot, more: Slot): void {
+  const line = { outer: 0, inner: 1 } as const;
+  const sum = { op: "add", a: out, aWalk: line, b: more, bWalk: line, out } as const;
+  runs.binary(compiler, { ...sum, outer: 1, inner: out.length, p0: 0 });
+}
+
+const sizesOf = <Spec extends Pick<ConvSpec, "kernel">>(
+  { kernel: [kernelHeight, kernelWidth], ...rest }: Spec,
+) => ({
   ...rest,
   kernelHeight,
   kernelWidth,

@@ -5,6 +5,11 @@ import { type Calls, checkBounds, type KernelName, type KernelTable } from "../k
 import { conv2d, conv2dInputGrad, conv2dWeightGrad, matmul } from "./launch/convolution.ts";
 import { gather, nearestCode, scatterAdd } from "./launch/codebook.ts";
 import { adam, binary, copy, fill, unary } from "./launch/elementwise.ts";
+import {
+  groupedConv2d,
+  groupedConv2dInputGrad,
+  groupedConv2dWeightGrad,
+} from "./launch/grouped_convolution.ts";
 import { lpipsDistance, lpipsDistanceGrad } from "./launch/lpips.ts";
 import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./launch/norm.ts";
 import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./launch/pool.ts";
@@ -26,6 +31,9 @@ const launches: KernelTable<Machine> = {
   conv2d,
   conv2dInputGrad,
   conv2dWeightGrad,
+  groupedConv2d,
+  groupedConv2dInputGrad,
+  groupedConv2dWeightGrad,
   softmax,
   softmaxGrad,
   nearestCode,

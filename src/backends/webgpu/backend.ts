@@ -15,6 +15,7 @@ import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./kernels/po
 import { softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { nearestCode } from "./launch/codebook.ts";
 import { conv2d, conv2dInputGrad } from "./launch/conv.ts";
+import { groupedConv2d, groupedConv2dInputGrad, groupedConv2dWeightGrad } from "./launch/grouped_conv.ts";
 import { matmul } from "./launch/matmul.ts";
 import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./launch/norm.ts";
 import { sumColumns, sumRows } from "./launch/reduce.ts";
@@ -35,6 +36,9 @@ const launches: KernelTable<Gpu> = {
   conv2d,
   conv2dInputGrad,
   conv2dWeightGrad,
+  groupedConv2d,
+  groupedConv2dInputGrad,
+  groupedConv2dWeightGrad,
   softmax: (gpu, call) => gpu.run(softmax(gpu.team, call)),
   softmaxGrad: (gpu, call) => gpu.run(softmaxGrad(gpu.team, call)),
   nearestCode,

@@ -65,6 +65,34 @@ function averagePool(
   };
 }
 
+/** conv2d by its definition, of an image [1, H, W, I] and a weight [O, I / groups, kh, kw]. */
+function convolved(
+  [height, width, channels]: readonly [number, number, number],
+  [outputs, inputs, kh, kw]: readonly [number, number, number, number],
+  { stride, padding: [top, bottom, left, right] }: { stride: number; padding: ReturnType<typeof pad> },
+  x: Float32Array,
+  w: Float32Array,
+): number[] {
+  const out: number[] = [], groups = channels / inputs;
+  const pixel = (y: number, x: number) => (y < 0 || y >= height || x < 0 || x >= width) ? -1 : y * width + x;
+  for (let y = -top; y + kh <= height + bottom; y += stride) {
+    for (let column = -left; column + kw <= width + right; column += stride) {
+      for (let o = 0; o < outputs; o++) {
+        const first = Math.floor(o / (outputs / groups)) * inputs;
+        let sum = 0;
+        for (let k = 0; k < inputs; k++) {
+          for (let tap = 0; tap < kh * kw; tap++) {
+            const at = pixel(y + Math.floor(tap / kw), column + tap % kw);
+            if (at >= 0) sum += x[at * channels + first + k] * w[(o * inputs + k) * kh * kw + tap];
+          }
+        }
+        out.push(sum);
+      }
+    }
+  }
+  return out;
+}
+
 export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
   abs: {
     gradient: "checked",
@@ -220,6 +248,74 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
         name: "conv2d of a picture, upsampling",
         inputs: [[1, 3, 2, 1], [5, 1, 3, 3]],
         run: (x, w) => t.conv2d(x, w, null, { padding: 1, upsample: 2 }),
+      },
+      {
+        name: "conv2d in two groups",
+        inputs: [[2, 5, 4, 6], [8, 3, 3, 3], [8]],
+        run: (x, w, b) => t.conv2d(x, w, b, { groups: 2, padding: 1 }),
+      },
+      {
+        name: "conv2d in two groups of odd channels, stride 2",
+        inputs: [[1, 5, 6, 10], [6, 5, 3, 2]],
+        run: (x, w) => t.conv2d(x, w, null, { groups: 2, stride: 2, padding: pad(1, 0, 0, 2) }),
+        wanted: (x, w) => convolved([5, 6, 10], [6, 5, 3, 2], { stride: 2, padding: pad(1, 0, 0, 2) }, x, w),
+      },
+      {
+        name: "conv2d in two wide groups with residual",
+        inputs: [[1, 6, 5, 16], [24, 8, 3, 3], [24], [1, 6, 5, 24]],
+        run: (x, w, b, residual) => t.conv2d(x, w, b, { groups: 2, padding: 1, residual }),
+      },
+      {
+        name: "conv2d in three wide groups, stride 2",
+        inputs: [[2, 5, 4, 27], [30, 9, 2, 2], [30]],
+        run: (x, w, b) => t.conv2d(x, w, b, { groups: 3, stride: 2, padding: pad(0, 1, 1, 0) }),
+      },
+      {
+        name: "conv2d in two groups, 2x1 stride 3: some pixels are never read",
+        inputs: [[2, 8, 7, 20], [18, 10, 2, 1]],
+        run: (x, w) => t.conv2d(x, w, null, { groups: 2, stride: 3 }),
+      },
+      {
+        name: "conv2d in groups with one output each",
+        inputs: [[1, 3, 4, 15], [5, 3, 2, 2], [5]],
+        run: (x, w, b) => t.conv2d(x, w, b, { groups: 5 }),
+      },
+      {
+        name: "conv2d in groups, 1x1",
+        inputs: [[1, 4, 3, 8], [12, 2, 1, 1], [12]],
+        run: (x, w, b) => t.conv2d(x, w, b, { groups: 4 }),
+      },
+      {
+        name: "conv2d depthwise",
+        inputs: [[1, 5, 6, 8], [8, 1, 3, 3]],
+        run: (x, w) => t.conv2d(x, w, null, { groups: 8, padding: 1 }),
+        wanted: (x, w) => convolved([5, 6, 8], [8, 1, 3, 3], { stride: 1, padding: pad(1, 1, 1, 1) }, x, w),
+      },
+      {
+        name: "conv2d depthwise of odd channels with bias and residual",
+        inputs: [[2, 4, 5, 23], [23, 1, 3, 3], [23], [2, 4, 5, 23]],
+        run: (x, w, b, residual) => t.conv2d(x, w, b, { groups: 23, padding: 1, residual }),
+      },
+      {
+        name: "conv2d depthwise with multiplier 3, stride 2",
+        inputs: [[1, 5, 7, 3], [9, 1, 3, 3]],
+        run: (x, w) => t.conv2d(x, w, null, { groups: 3, stride: 2, padding: pad(0, 1, 2, 1) }),
+        wanted: (x, w) => convolved([5, 7, 3], [9, 1, 3, 3], { stride: 2, padding: pad(0, 1, 2, 1) }, x, w),
+      },
+      {
+        name: "conv2d depthwise with multiplier 4 and residual",
+        inputs: [[1, 3, 4, 2], [8, 1, 2, 2], [8], [1, 4, 5, 8]],
+        run: (x, w, b, residual) => t.conv2d(x, w, b, { groups: 2, padding: 1, residual }),
+      },
+      {
+        name: "conv2d depthwise, 2x1 stride 3: some pixels are never read",
+        inputs: [[2, 8, 7, 5], [5, 1, 2, 1]],
+        run: (x, w) => t.conv2d(x, w, null, { groups: 5, stride: 3 }),
+      },
+      {
+        name: "conv2d depthwise, filter larger than the picture",
+        inputs: [[1, 2, 3, 4], [4, 1, 5, 5]],
+        run: (x, w) => t.conv2d(x, w, null, { groups: 4, padding: 2 }),
       },
       { name: "conv2d 1x1", inputs: [[2, 3, 4, 6], [10, 6, 1, 1]], run: (x, w) => t.conv2d(x, w, null) },
       {

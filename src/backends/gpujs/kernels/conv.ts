@@ -1,12 +1,14 @@
 // Convolution (really cross-correlation) of NHWC images x with OIHW filters w, and both gradients. Tap (r, s) of output
 // pixel (oy, ox) reads the enlarged input at (oy stride - padTop + r, ox stride - padLeft + s), or 0 outside of it.
-import type { ConvSpec } from "../../kernels.ts";
+import type { ConvSpec, GroupedConvSpec } from "../../kernels.ts";
 import type { Place } from "../compile.ts";
 
 export interface ConvSizes extends Omit<ConvSpec, "kernel"> {
   readonly kernelHeight: number;
   readonly kernelWidth: number;
 }
+
+export type GroupedConvSizes = Omit<ConvSizes, "upsample"> & Pick<GroupedConvSpec, "groups">;
 
 /** out[b, oy, ox, o] = bias[o] + sum over r, s, i of x[b, y(oy, r), x(ox, s), i] w[o, i, r, s] */
 export function conv2d(this: Place<ConvSizes>, x: Float32Array, w: Float32Array, bias: Float32Array): number {
@@ -78,6 +80,107 @@ export function conv2dWeightGrad(this: Place<ConvSizes>, x: Float32Array, g: Flo
       for (let ox = 0; ox < outWidth; ox++) {
         const y = Math.floor((oy * stride - padTop + r) / upsample);
         const column = Math.floor((ox * stride - padLeft + s) / upsample);
+        if (y >= 0 && y < height && column >= 0 && column < width) {
+          sum += x[((b * height + y) * width + column) * inChannels + i] *
+            g[((b * outHeight + oy) * outWidth + ox) * outChannels + o];
+        }
+      }
+    }
+  }
+  return sum;
+}
+
+/**
+ * In groups: out[b, oy, ox, o] = bias[o] + sum over r, s and k < inChannels / groups of
+ * x[b, y(oy, r), x(ox, s), first + k] w[o, k, r, s], where `first` is the first input of o's group.
+ */
+export function groupedConv2d(
+  this: Place<GroupedConvSizes>,
+  x: Float32Array,
+  w: Float32Array,
+  bias: Float32Array,
+): number {
+  const { height, width, inChannels, outHeight, outChannels, kernelHeight, kernelWidth } = this.constants;
+  const { stride, padTop, padLeft, groups } = this.constants;
+  const o = this.thread.x;
+  const ox = this.thread.y;
+  const oy = this.thread.z % outHeight;
+  const b = Math.floor(this.thread.z / outHeight);
+  const inputs = inChannels / groups;
+  const outputs = outChannels / groups;
+  const first = Math.floor(o / outputs) * inputs;
+  let sum = bias[o];
+  for (let r = 0; r < kernelHeight; r++) {
+    for (let s = 0; s < kernelWidth; s++) {
+      const y = oy * stride - padTop + r;
+      const column = ox * stride - padLeft + s;
+      if (y >= 0 && y < height && column >= 0 && column < width) {
+        const pixel = ((b * height + y) * width + column) * inChannels + first;
+        for (let k = 0; k < inputs; k++) {
+          sum += x[pixel + k] * w[((o * inputs + k) * kernelHeight + r) * kernelWidth + s];
+        }
+      }
+    }
+  }
+  return sum;
+}
+
+/**
+ * In groups: dx[b, y, x, i] = sum of g[b, oy, ox, o] w[o, k, r, s] over all (oy, ox, r, s) that read this pixel, and over
+ * the outputs o of i's group, of whose inputs i is number k.
+ */
+export function groupedConv2dInputGrad(
+  this: Place<GroupedConvSizes>,
+  g: Float32Array,
+  w: Float32Array,
+): number {
+  const { height, inChannels, outHeight, outWidth, outChannels, kernelHeight, kernelWidth } = this.constants;
+  const { stride, padTop, padLeft, groups } = this.constants;
+  const i = this.thread.x;
+  const x = this.thread.y;
+  const y = this.thread.z % height;
+  const b = Math.floor(this.thread.z / height);
+  const inputs = inChannels / groups;
+  const outputs = outChannels / groups;
+  const first = Math.floor(i / inputs) * outputs;
+  const k = i % inputs;
+  let sum = 0;
+  for (let r = 0; r < kernelHeight; r++) {
+    for (let s = 0; s < kernelWidth; s++) {
+      const oy = (y + padTop - r) / stride;
+      const ox = (x + padLeft - s) / stride;
+      const isRead = oy === Math.floor(oy) && ox === Math.floor(ox);
+      if (isRead && oy >= 0 && oy < outHeight && ox >= 0 && ox < outWidth) {
+        const pixel = ((b * outHeight + oy) * outWidth + ox) * outChannels;
+        for (let o = first; o < first + outputs; o++) {
+          sum += g[pixel + o] * w[((o * inputs + k) * kernelHeight + r) * kernelWidth + s];
+        }
+      }
+    }
+  }
+  return sum;
+}
+
+/** In groups: dw[o, k, r, s] = sum over b, oy, ox of x[b, y(oy, r), x(ox, s), first + k] g[b, oy, ox, o] */
+export function groupedConv2dWeightGrad(
+  this: Place<GroupedConvSizes>,
+  x: Float32Array,
+  g: Float32Array,
+): number {
+  const { batch, height, width, inChannels, outHeight, outWidth, outChannels } = this.constants;
+  const { stride, padTop, padLeft, groups } = this.constants;
+  const s = this.thread.x;
+  const r = this.thread.y;
+  const inputs = inChannels / groups;
+  const outputs = outChannels / groups;
+  const o = Math.floor(this.thread.z / inputs);
+  const i = Math.floor(o / outputs) * inputs + this.thread.z % inputs;
+  let sum = 0;
+  for (let b = 0; b < batch; b++) {
+    for (let oy = 0; oy < outHeight; oy++) {
+      for (let ox = 0; ox < outWidth; ox++) {
+        const y = oy * stride - padTop + r;
+        const column = ox * stride - padLeft + s;
         if (y >= 0 && y < height && column >= 0 && column < width) {
           sum += x[((b * height + y) * width + column) * inChannels + i] *
             g[((b * outHeight + oy) * outWidth + ox) * outChannels + o];

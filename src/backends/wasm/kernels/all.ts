@@ -6,6 +6,7 @@ import { addAdam } from "./adam.ts";
 import { addCodebook } from "./codebook.ts";
 import { addConv, addCopyInput, addSumQuads } from "./conv.ts";
 import { addCopy } from "./copy.ts";
+import { addDepthwise } from "./depthwise.ts";
 import { addElementwise } from "./elementwise.ts";
 import { addLpips } from "./lpips.ts";
 import { addMicroKernels } from "./micro_kernel.ts";
@@ -51,6 +52,7 @@ export function emitKernels(): {
       addPack,
       addConv,
       addSumQuads,
+      addDepthwise,
       addWeightGrad,
       addWinograd,
       addWinogradGrad,

@@ -16,6 +16,12 @@ export function kernel(
 export const atMost = (f: Fn, limit: number, left: Ex<"i32">): Local<"i32"> =>
   f.let(i32.min(f.let(left), f.let(i32.const(limit))));
 
+/** `value`, but no less than `limit`. */
+export const atLeast = (f: Fn, limit: number, value: Ex<"i32">): Local<"i32"> => {
+  const x = f.let(value);
+  return f.let(i32.select(x, limit, i32.gt(x, limit)));
+};
+
 /**
  * body(at, offset, left) for each vector of n floats, whose byte offset is at + offset. `left` is null for a whole vector;
  * the last may have only 1 to 3 lanes. The locals `along` are increased together with `at`.

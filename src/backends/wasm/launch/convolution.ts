@@ -24,7 +24,7 @@ const INPUT_BLOCK = 400 * 1024;
 const WEIGHT_TILES = 32;
 
 /** The address of an optional operand, or 0. */
-const atOptional = (slot: Slot | null): number => slot ? at(slot) : 0;
+export const atOptional = (slot: Slot | null): number => slot ? at(slot) : 0;
 
 /** A matrix product is a 1x1 convolution of a picture with one row. */
 export function matmul(machine: Machine, { a, b, out, m, k, n, transposeB }: Calls["matmul"]): void {
@@ -49,11 +49,15 @@ export function matmul(machine: Machine, { a, b, out, m, k, n, transposeB }: Cal
 }
 
 export function conv2d(machine: Machine, { x, weight, bias, residual, out, spec }: Calls["conv2d"]): void {
+  const operands = { x: at(x), out: at(out), bias: atOptional(bias), residual: atOptional(residual) };
+  forward(machine, at(weight), spec, operands);
+}
+
+/** out = conv(x) + bias + residual, with the weights at address `from`. */
+export function forward(machine: Machine, from: number, spec: ConvSpec, operands: Operands): void {
   const [height, width] = spec.kernel;
   const taps = height * width * 4;
   const outStride = spec.inChannels * taps;
-  const from = at(weight);
-  const operands = { x: at(x), out: at(out), bias: atOptional(bias), residual: atOptional(residual) };
   if (!machine.exact && takesEnlarged(spec)) return winogradEnlarged(machine, from, spec, operands);
   if (!machine.exact && takesForward(spec)) {
     const filters = { at: from, outStride, inStride: taps, flipped: false };
@@ -79,7 +83,7 @@ export function conv2dInputGrad(machine: Machine, { g, weight, out, spec }: Call
  * The input gradient is a convolution of the output gradient with the filters turned round. With a stride s there are
  * s x s of them, one for each place (y mod s, x mod s) of the input, with every s-th tap.
  */
-function inputGrad(machine: Machine, g: number, weight: number, out: number, s: ConvSpec): void {
+export function inputGrad(machine: Machine, g: number, weight: number, out: number, s: ConvSpec): void {
   const [kh, kw] = s.kernel;
   const tap = 4, taps = kh * kw * tap, inStride = s.inChannels * taps;
   const pixel = s.inChannels * 4;
@@ -176,8 +180,12 @@ function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Oper
 }
 
 export function conv2dWeightGrad(machine: Machine, { x, g, out, spec }: Calls["conv2dWeightGrad"]): void {
+  weightGrad(machine, at(x), at(g), at(out), spec);
+}
+
+export function weightGrad(machine: Machine, x: number, g: number, out: number, spec: ConvSpec): void {
   if (!machine.exact && takesWeightGrad(spec)) {
-    return winogradWeightGrad(machine, spec, { x: at(x), weights: at(g), out: at(out) });
+    return winogradWeightGrad(machine, spec, { x, weights: g, out });
   }
   const [kh, kw] = spec.kernel;
   let blockWidth = Math.min(DEPTH, spec.outWidth);
@@ -194,13 +202,13 @@ export function conv2dWeightGrad(machine: Machine, { x, g, out, spec }: Calls["c
   const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
   const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };
   const launch = (to: number) => {
-    const args = convArguments(spec, { x: at(x), weights: at(g), out: to, ...more });
+    const args = convArguments(spec, { x, weights: g, out: to, ...more });
     machine.launch("convWeightGrad", tiles * splits, args);
   };
-  if (splits === 1) return launch(at(out));
+  if (splits === 1) return launch(out);
   const size = spec.outChannels * spec.inChannels * kh * kw;
   machine.with(splits * size * 4, (partial) => {
     launch(partial);
-    columnSums(machine, partial, at(out), splits, size);
+    columnSums(machine, partial, out, splits, size);
   });
 }

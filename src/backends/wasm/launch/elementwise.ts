@@ -28,6 +28,18 @@ export function binary(machine: Machine, call: Calls["binary"]): void {
 }
 
 export function copy(machine: Machine, { x, xStrides, out, outStrides, shape }: Calls["copy"]): void {
+  copyNumbers(machine, at(x), xStrides, at(out), outStrides, shape);
+}
+
+/** Copies between addresses. */
+export function copyNumbers(
+  machine: Machine,
+  x: number,
+  xStrides: readonly number[],
+  out: number,
+  outStrides: readonly number[],
+  shape: Shape,
+): void {
   const [sizes, from, to] = collapse(shape, xStrides, outStrides);
   if (sizes.length > MAX_RANK) {
     throw new Error(`copy: shape [${shape}] has more than ${MAX_RANK} dimensions`);
@@ -41,8 +53,8 @@ export function copy(machine: Machine, { x, xStrides, out, outStrides, shape }: 
     ...list,
   ];
   machine.launch("copy", ceil(rows, rowsPerTile), [
-    at(x),
-    at(out),
+    x,
+    out,
     rows,
     rowsPerTile,
     ...padded(sizes, 1),

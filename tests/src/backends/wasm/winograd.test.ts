@@ -18,24 +18,26 @@ interface Case {
   readonly kernel?: 3 | 4;
   readonly padding?: number;
   readonly upsample?: 2;
+  readonly groups?: number;
 }
 
 /** Output and gradients of input and weights, by one of the two ways. */
 async function results(
   exact: boolean,
-  { shape, outputs, kernel = 3, padding = 1, upsample }: Case,
+  { shape, outputs, kernel = 3, padding = 1, upsample, groups = 1 }: Case,
   name: DeviceName = "cpu",
   dtype: "f32" | "f16" = "f32",
 ): Promise<Float32Array[]> {
   await device(name, { exact });
   const random = new Random(3);
   const tensors = scope((): Tensor[] => {
-    const x = random.normal(shape).cast(dtype), w = random.normal([outputs, shape[3], kernel, kernel]);
+    const x = random.normal(shape).cast(dtype);
+    const w = random.normal([outputs, shape[3] / groups, kernel, kernel]);
     const bias = random.normal([outputs]);
     for (const t of [x, w]) t.requiresGrad = true;
-    const y = conv2d(x, w, bias, { padding, upsample });
+    const y = conv2d(x, w, bias, { padding, upsample, groups });
     const g = random.normal(y.shape).cast(dtype);
-    const residual = conv2d(x, w, bias, { padding, upsample, residual: g });
+    const residual = conv2d(x, w, bias, { padding, upsample, groups, residual: g });
     return [y.detach(), residual.detach(), ...grad([y], name === "cpu" ? [x, w] : [x], { gradOutputs: [g] })];
   });
   const values = await Promise.all(tensors.map((t) => t.floats()));
@@ -66,6 +68,7 @@ const cases: Case[] = [
   { shape: [1, 45, 50, 8], outputs: 12, upsample: 2 },
   { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels there may be
   { shape: [1, 40, 48, 68], outputs: 260 }, // several blocks, parts and panels
+  { shape: [1, 41, 44, 16], outputs: 24, groups: 2 },
   { shape: [1, 4, 4, 4], outputs: 1, kernel: 4 },
   { shape: [2, 9, 7, 12], outputs: 20, kernel: 4 },
   { shape: [1, 5, 8, 24], outputs: 9, kernel: 4, padding: 3 },
@@ -74,10 +77,10 @@ const cases: Case[] = [
 
 describe("Winograd", () => {
   for (const one of cases) {
-    const { shape, outputs, kernel = 3, padding = 1, upsample } = one;
+    const { shape, outputs, kernel = 3, padding = 1, upsample, groups } = one;
     const name = `${kernel}x${kernel} [${shape}] -> ${outputs}, padding ${padding}${
       upsample ? ", upsampled" : ""
-    }`;
+    }${groups ? `, ${groups} groups` : ""}`;
     test(`equals the definition: ${name}`, () =>
       expectNoLeak(async () => {
         const wanted = await results(true, one), got = await results(false, one);

@@ -79,6 +79,18 @@ const cases: Case[] = [
     run: (x, w) => t.conv2d(x, w, null, { padding: 1, upsample: 2 }),
   },
   {
+    name: "conv2d in groups with bias and residual",
+    inputs: [[1, 6, 5, 8], [1, 6, 5, 12], [12, 2, 3, 3], [12]],
+    halves: 2,
+    run: (x, r, w, b) => t.conv2d(x, w, b, { groups: 4, padding: 1, residual: r }),
+  },
+  {
+    name: "conv2d depthwise, stride 2",
+    inputs: [[1, 6, 6, 8], [8, 1, 3, 3], [8]],
+    halves: 1,
+    run: (x, w, b) => t.conv2d(x, w, b, { groups: 8, stride: 2, padding: 1 }),
+  },
+  {
     name: "groupNorm with swish",
     inputs: [[2, 3, 3, 8], [8], [8]],
     halves: 1,
