@@ -1,6 +1,7 @@
 // Finds the GPU: `navigator.gpu` in browsers and Deno, the `webgpu` package (Dawn) in Bun and wherever TESSERA_DAWN=1
 // asks for it. An adapter that computes on the CPU is never taken silently, and the null adapter, which computes
 // nothing, never.
+import { optionalPackage } from "../../../packages.ts";
 
 /** What is told of an adapter. */
 export interface AdapterReport {
@@ -30,6 +31,11 @@ const features = [
   "disable-dawn-features=timestamp_quantization",
 ];
 
+/** What is used of the webgpu package. */
+interface Dawn {
+  create(features: readonly string[]): GPU;
+}
+
 /** Dawn's own object must stay reachable as long as anything made by it is, or the first garbage collection crashes. */
 const pinned = globalThis as { tesseraDawn?: GPU };
 
@@ -42,14 +48,11 @@ async function entry(): Promise<{ gpu: GPU; source: string }> {
     return { gpu: own, source: "navigator.gpu" };
   }
   try {
-    const { create } = await import("webgpu");
+    const use = "the device webgpu, in a runtime without navigator.gpu,";
+    const { create } = await optionalPackage<Dawn>("webgpu", use);
     return { gpu: pinned.tesseraDawn ??= create(features), source: "Dawn (webgpu package)" };
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new NoAdapterError(
-      `this runtime has no navigator.gpu, and the webgpu package does not load (${reason}): ` +
-        "install it with bun install, or npm install webgpu",
-    );
+    throw new NoAdapterError(error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -57,7 +57,7 @@ export class Gpu implements Clock {
   #limit = FEWEST;
   #totals = { calls: 0, submits: 0 };
   /** Resolves when the GPU has done what was submitted by the last pause. */
-  #done: Promise<undefined> = Promise.resolve(undefined);
+  #done: Promise<unknown> = Promise.resolve(undefined);
 
   constructor({ adapter, device, report, tuner, matrix }: Opened) {
     this.adapter = adapter;
