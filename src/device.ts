@@ -2,6 +2,7 @@
 import type { Backend } from "./backends/backend.ts";
 import { profiled } from "./backends/profile.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
+import { variable } from "./environment.ts";
 import { flow, inFlow } from "./scope.ts";
 
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
@@ -24,7 +25,7 @@ const openers: Partial<Record<DeviceName, () => Promise<Backend>>> = {
 };
 
 /** DEBUG=2 prints a line for each kernel that runs. */
-const debug = Number(globalThis.process?.env.DEBUG) >= 2;
+const debug = Number(variable("DEBUG")) >= 2;
 const traced = <B extends Backend>(backend: B): B => debug ? profiled(backend, console.error) : backend;
 
 const startCpu = (maxBytes?: number): WasmBackend => cpu ??= traced(new WasmBackend(maxBytes));

@@ -11,7 +11,8 @@ const versions = { "gpu.js": "2.24.1", "sharp": "0.35.5", "webgpu": "0.6.2" } as
  * @throws in one line that says how to install it
  */
 export async function optionalPackage<T>(name: keyof typeof versions, use: string): Promise<T> {
-  const specifiers = "Deno" in globalThis ? [name, `npm:${name}@${versions[name]}`] : [name];
+  const isDeno = "Deno" in globalThis;
+  const specifiers = isDeno ? [name, `npm:${name}@${versions[name]}`] : [name];
   let reason: unknown;
   for (const specifier of specifiers) {
     try {
@@ -21,9 +22,8 @@ export async function optionalPackage<T>(name: keyof typeof versions, use: strin
     }
   }
   const text = reason instanceof Error ? reason.message.trim().split("\n")[0] : String(reason);
-  throw new Error(
-    `${use} needs the package ${name}: install it with npm install ${name}, bun add ${name} or ` +
-      `deno add npm:${name} (${text})`,
-    { cause: reason },
-  );
+  const way = isDeno
+    ? `deno add npm:${name}, and allow --allow-ffi, --allow-env and --allow-read`
+    : `npm install ${name}, or bun add ${name}`;
+  throw new Error(`${use} needs the package ${name}: ${way} (${text})`, { cause: reason });
 }

@@ -1,4 +1,5 @@
 // The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
+import { variable } from "../../environment.ts";
 import type { Buffer, DType, Slot, TypedArray } from "../buffer.ts";
 import { Allocator, type Movable } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
@@ -60,7 +61,7 @@ export class Machine {
   readonly relaxedSimd: boolean;
   readonly allocator: Allocator;
   /** Whether convolutions are computed by their definition alone, and never by Winograd's way. */
-  exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
+  exact = Boolean(Number(variable("TESSERA_EXACT") ?? 0));
   readonly #memory: WebAssembly.Memory;
   readonly #index: Map<string, number>;
   readonly #run: Run;

@@ -1,5 +1,6 @@
 // The worker pool. A job is a kernel and a number of tiles, and each free thread takes the next tile from an atomic counter.
 // Workers live inside WebAssembly, spin briefly between jobs and then sleep on a futex: no messages, no idle CPU.
+import { variable } from "../../environment.ts";
 import { type ModuleBuilder } from "./assembler/assembler.ts";
 import { f32, i32 } from "./assembler/expressions.ts";
 import { serveTiles, type WorkerData } from "./worker.ts";
@@ -91,7 +92,7 @@ function isWorkerThatShares(): boolean {
  */
 export function threadCount(): number {
   if (!workerThreads && !isWorkerThatShares()) return 1;
-  const wish = Number(globalThis.process?.env.TESSERA_THREADS);
+  const wish = Number(variable("TESSERA_THREADS"));
   return wish >= 1 ? Math.floor(wish) : Math.min(16, navigator.hardwareConcurrency);
 }
 

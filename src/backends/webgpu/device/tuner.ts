@@ -1,6 +1,7 @@
 // Which tiles are quickest on a GPU is measured: at a pause, each new shape is timed once with every tile that fits,
 // and the answers are kept in a file by adapter. Results do not depend on them, because all tiles add in the same
 // order.
+import { variable } from "../../../environment.ts";
 import type { Dispatch } from "../kernels/source.ts";
 
 /** Not imported, because bundlers for web pages, which have no files, would look for it. */
@@ -140,7 +141,7 @@ async function steadyTimes(clock: Clock, trials: readonly Dispatch[]): Promise<n
 
 /** The file in the user's folder for caches; null in browsers, which have no files. */
 export function cacheFile(): string | null {
-  const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
-  const folder = env.XDG_CACHE_HOME ?? env.LOCALAPPDATA ?? (env.HOME ? `${env.HOME}/.cache` : null);
+  const home = variable("HOME");
+  const folder = variable("XDG_CACHE_HOME") ?? variable("LOCALAPPDATA") ?? (home ? `${home}/.cache` : null);
   return folder ? `${folder}/tessera/tiles.json` : null;
 }
