@@ -2,6 +2,7 @@
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import deno from "../deno.json" with { type: "json" };
+import { variable } from "../src/environment.ts";
 import { decodeCommand } from "./decode.ts";
 import { demoCommand } from "./demo.ts";
 import { withDevice } from "./device.ts";
@@ -59,7 +60,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
       if (error.exitCode === 0) return 0; // --help and --version
       return fail(`${oneLine(error.message)}; see tessera ${helpFor(program, words)}--help`, 2);
     }
-    if (process.env.DEBUG && error instanceof Error) console.error(error.stack);
+    if (variable("DEBUG") && error instanceof Error) console.error(error.stack);
     return fail(inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
   }
 }

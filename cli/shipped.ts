@@ -17,7 +17,7 @@ export async function shippedModel(): Promise<string> {
   if (url.protocol === "file:") return fileURLToPath(url);
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   const caches = XDG_CACHE_HOME ?? LOCALAPPDATA ?? join(homedir(), ".cache");
-  const path = join(caches, "tessera", `faces-${deno.version}.safetensors`);
+  const path = join(caches, "tessera", deno.version, "faces.safetensors");
   if (await stat(path).catch(() => null) === null) {
     const bytes = await readAsset(url);
     await mkdir(dirname(path), { recursive: true });

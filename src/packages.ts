@@ -1,7 +1,7 @@
 // Packages that only some need: they are imported when something first needs them, and need not be installed before.
 
 /** With the versions that Tessera is tested with, which package.json names too. */
-const versions = { "gpu.js": "2.24.1", "sharp": "0.35.5", "webgpu": "0.6.2" } as const;
+export const versions = { "gpu.js": "2.24.1", "sharp": "0.35.5", "webgpu": "0.6.2" } as const;
 
 /**
  * Imports such a package. Its name is not written into `import()`, because Deno would then download it for everybody and

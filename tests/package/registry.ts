@@ -16,8 +16,8 @@ export interface Registry {
   readonly url: string;
   /** The paths of JSR's files, such as mod.ts, with their sizes. */
   readonly published: ReadonlyMap<string, number>;
-  /** Lets npm's clients find the package in this tarball. */
-  addTarball(tarball: Uint8Array): Promise<void>;
+  /** Lets npm's clients find the package in this tarball. @returns its files with their sizes */
+  addTarball(tarball: Uint8Array): Promise<ReadonlyMap<string, number>>;
   close(): void;
 }
 
@@ -31,7 +31,6 @@ export async function openRegistry(): Promise<Registry> {
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname } = new URL(request.url!, url);
-    if (Deno.env.get("LOG")) console.log(request.method, request.url);
     if (request.method === "POST") {
       const parts: Uint8Array[] = [];
       for await (const part of request) parts.push(part);
@@ -75,7 +74,7 @@ function addToJsr(pages: Pages, at: string, version: string, files: ReadonlyMap<
 }
 
 /** https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md */
-async function addToNpm(pages: Pages, url: string, tarball: Uint8Array): Promise<void> {
+async function addToNpm(pages: Pages, url: string, tarball: Uint8Array): Promise<Map<string, number>> {
   const files = await unpacked(tarball);
   const settings = JSON.parse(text(files.get("package/package.json")!)) as { name: string; version: string };
   const { name, version } = settings, path = `/${name}/-/${version}.tgz`;
@@ -84,6 +83,7 @@ async function addToNpm(pages: Pages, url: string, tarball: Uint8Array): Promise
   const versions = { [version]: { ...settings, dist } };
   pages.set(path, tarball);
   pages.set(`/${name}`, JSON.stringify({ name, "dist-tags": { latest: version }, versions }));
+  return new Map([...files].map(([name, bytes]) => [name.slice("package/".length), bytes.length]));
 }
 
 /** The files of a .tar.gz. */

@@ -18,7 +18,11 @@ export const chromium: string | undefined = browsers.find((name) => {
   }
 });
 
-const types: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript" };
+const types: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".ts": "text/javascript",
+};
 
 /**
  * Serves a folder, opens its index.html, and returns what the page posts to /answer as JSON.
