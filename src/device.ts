@@ -7,12 +7,12 @@ import { flow, inFlow } from "./scope.ts";
 
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
 
-/** What can be chosen of a device. */
+/** How a device computes. */
 export interface DeviceOptions {
-  /** Whether convolutions are computed by their definition alone. */
-  exact?: boolean;
-  /** Bytes that all tensors on the CPU together may take. */
-  maxBytes?: number;
+  /** Convolutions by their definition alone. Default: false on the CPU, true on a GPU. */
+  readonly exact?: boolean;
+  /** Bytes that all tensors on the CPU together may take. Default: 4 GiB. */
+  readonly maxBytes?: number;
 }
 
 let cpu: WasmBackend | null = null;

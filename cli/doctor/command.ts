@@ -46,9 +46,7 @@ export function doctorCommand(): Command {
 function runtime(): Finding {
   const { bun, deno, node } = process.versions;
   const name = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
-  const finding = { name: "runtime", found: `${name} on ${process.platform} ${process.arch}` };
-  if (bun || deno) return finding;
-  return { ...finding, advice: "Tessera is tested with Deno and Bun; use one of them: npx deno task start" };
+  return { name: "runtime", found: `${name} on ${process.platform} ${process.arch}` };
 }
 
 function processor(): Finding {
