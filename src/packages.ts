@@ -21,9 +21,10 @@ export async function optionalPackage<T>(name: keyof typeof versions, use: strin
       reason = error;
     }
   }
-  const text = reason instanceof Error ? reason.message.trim().split("\n")[0] : String(reason);
   const way = isDeno
     ? `deno add npm:${name}, and allow --allow-ffi, --allow-env and --allow-read`
     : `npm install ${name}, or bun add ${name}`;
-  throw new Error(`${use} needs the package ${name}: ${way} (${text})`, { cause: reason });
+  const { code, message = String(reason) } = reason as { code?: string; message?: string };
+  const why = code === "ERR_MODULE_NOT_FOUND" ? "" : ` (${message.trim().split("\n")[0]})`;
+  throw new Error(`${use} needs the package ${name}: ${way}${why}`, { cause: reason });
 }
