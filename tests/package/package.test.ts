@@ -144,11 +144,12 @@ describe("the package", () => {
   });
 
   test("runs in Deno, from JSR", async () => {
-    const folder = await folderWith("jsr", "use.ts", "types.ts");
+    const folder = await folderWith("jsr", "use.ts", "types.ts", "alone.ts");
     await place.run(folder, process.execPath, "add", "jsr:@tessera/vqgan");
     const model = new URL(`@tessera/vqgan/${deno.version}/models/faces.safetensors`, registry.url).href;
     expectResults(await place.run(folder, process.execPath, "run", "-A", "use.ts", model));
     await place.run(folder, process.execPath, "check", "types.ts");
+    expect(await place.run(folder, process.execPath, "run", "--no-prompt", "alone.ts")).toBe("2,4\n");
     await expectEncoded(folder, process.execPath, "run", "-A", "jsr:@tessera/vqgan/cli");
     // sharp was downloaded when a picture was read, the others never
     const downloaded = await Promise.all(["sharp", "gpu.js", "webgpu", "gl"].map(async (name) => {

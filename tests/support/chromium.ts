@@ -68,6 +68,18 @@ export async function visit<T>(
     server.closeAllConnections();
     server.close();
     await closed.catch(() => {}); // it ends now, as it should
-    rmSync(profile, { recursive: true, force: true });
+    await remove(profile);
+  }
+}
+
+/** Deletes a folder into which Chromium's other processes, which end after the first, may still be writing. */
+async function remove(folder: string): Promise<void> {
+  for (let tries = 1;; tries++) {
+    try {
+      return rmSync(folder, { recursive: true, force: true });
+    } catch (error) {
+      if (tries === 50) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 }
