@@ -55,6 +55,7 @@ export {
   currentBackend,
   device,
   type DeviceName,
+  type DeviceOptions,
   Random,
   type RandomState,
 } from "./src/index.ts";

@@ -4,7 +4,7 @@
  *
  * @example Pictures to tokens and back
  * ```ts
- * import { asyncScope, readImage, savePng, tensor, toFloats, toPictures, VQGAN } from "tessera";
+ * import { asyncScope, readImage, savePng, tensor, toFloats, toPictures, VQGAN } from "@tessera/vqgan";
  *
  * const model = await VQGAN.load("last.ckpt");
  * const { height, width, pixels } = await readImage("face.jpg", { size: 256 });
@@ -19,7 +19,7 @@
  *
  * @example Fine-tuning
  * ```ts
- * import { beginRun, defaultOptions, train } from "tessera";
+ * import { beginRun, defaultOptions, train } from "@tessera/vqgan";
  *
  * const run = await beginRun({
  *   start: { from: "last.ckpt" },

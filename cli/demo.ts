@@ -7,9 +7,9 @@ import { readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../d
 import { asyncScope, tensor } from "../src/index.ts";
 import { beginRun, defaultOptions, type Run } from "../train/index.ts";
 import { interruptedCode } from "./interrupt.ts";
-import { shippedModel } from "./model.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { Progress } from "./progress.ts";
+import { shippedModel } from "./shipped.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
 /** The side of the pictures in pixels, which is the one that the model was trained with. */
@@ -61,7 +61,7 @@ async function demo(flags: Flags): Promise<void> {
 
   const run = await beginRun({
     start: {
-      from: flags.from ?? shippedModel,
+      from: flags.from ?? await shippedModel(),
       overrides: { lossconfig: { discStart: 0, discWeight: flags.discWeight } },
     },
     perceptual: "none",

@@ -1,7 +1,5 @@
 // What reconstruct, encode and decode have in common: opening the model, reading pictures, and naming results.
-import { stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Option } from "commander";
 import {
   ImageError,
@@ -14,10 +12,8 @@ import {
 } from "../data/index.ts";
 import { type AttentionOrder, type Half, type Precision, VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
-import { count, precisionOption, UsageError, wholeNumber } from "./options.ts";
-
-/** The small model of faces that comes with Tessera. */
-export const shippedModel: string = fileURLToPath(new URL("../models/faces.safetensors", import.meta.url));
+import { count, precisionOption, wholeNumber } from "./options.ts";
+import { shippedModel } from "./shipped.ts";
 
 export interface ModelFlags {
   readonly model?: string;
@@ -66,10 +62,7 @@ export function pictureOptions(): Option[] {
 /** Loads the model, or the half of it that a command needs. @throws if the file is missing or holds no model. */
 export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
   const { model, dalleMini, precision, attentionOrder } = flags, range = dalleMini ? "unit" : flags.range;
-  const path = model ?? shippedModel;
-  if (model === undefined && await stat(path).catch(() => null) === null) {
-    throw new UsageError("no model is given: use --model FILE");
-  }
+  const path = model ?? await shippedModel();
   const config = attentionOrder === undefined ? {} : { attentionOrder };
   return { model: (await VQGAN.load(path, { range, precision, only, config })).eval(), path };
 }

@@ -1,6 +1,8 @@
 // The command line: puts its commands together, runs one, and reports how it failed.
 import process from "node:process";
 import { Command, CommanderError } from "commander";
+import deno from "../deno.json" with { type: "json" };
+import { variable } from "../src/environment.ts";
 import { decodeCommand } from "./decode.ts";
 import { demoCommand } from "./demo.ts";
 import { withDevice } from "./device.ts";
@@ -26,7 +28,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. DEBUG=1 shows where 
 function buildProgram(): Command {
   const program = new Command("tessera")
     .description("VQGAN: pictures to tokens and back, and fine-tuning, on the CPU and on GPUs")
-    .version("0.1.0", "-V, --version")
+    .version(deno.version, "-V, --version")
     .addHelpText("after", examples);
   const commands = [
     withDevice(demoCommand()),
@@ -58,7 +60,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
       if (error.exitCode === 0) return 0; // --help and --version
       return fail(`${oneLine(error.message)}; see tessera ${helpFor(program, words)}--help`, 2);
     }
-    if (process.env.DEBUG && error instanceof Error) console.error(error.stack);
+    if (variable("DEBUG") && error instanceof Error) console.error(error.stack);
     return fail(inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
   }
 }

@@ -2,9 +2,18 @@
 import type { Backend } from "./backends/backend.ts";
 import { profiled } from "./backends/profile.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
+import { variable } from "./environment.ts";
 import { flow, inFlow } from "./scope.ts";
 
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
+
+/** How a device computes. */
+export interface DeviceOptions {
+  /** Convolutions by their definition alone. Default: false on the CPU, true on a GPU. */
+  readonly exact?: boolean;
+  /** Bytes that all tensors on the CPU together may take. Default: 4 GiB. */
+  readonly maxBytes?: number;
+}
 
 let cpu: WasmBackend | null = null;
 let current: Backend | null = null;
@@ -12,14 +21,14 @@ let current: Backend | null = null;
 const opened = new Map<DeviceName, Promise<Backend>>();
 const openers: Partial<Record<DeviceName, () => Promise<Backend>>> = {
   webgpu: async () => await (await import("./backends/webgpu/backend.ts")).WebGpuBackend.open(),
-  gpujs: async () => new (await import("./backends/gpujs/backend.ts")).GpuJsBackend(),
+  gpujs: async () => await (await import("./backends/gpujs/backend.ts")).GpuJsBackend.open(),
 };
 
 /** DEBUG=2 prints a line for each kernel that runs. */
-const debug = Number(globalThis.process?.env.DEBUG) >= 2;
+const debug = Number(variable("DEBUG")) >= 2;
 const traced = <B extends Backend>(backend: B): B => debug ? profiled(backend, console.error) : backend;
 
-const startCpu = (): WasmBackend => cpu ??= traced(new WasmBackend());
+const startCpu = (maxBytes?: number): WasmBackend => cpu ??= traced(new WasmBackend(maxBytes));
 
 /** The backend that new tensors are made on. */
 export function currentBackend(): Backend {
@@ -34,7 +43,8 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
 /**
  * Chooses where new tensors are made from now on, and returns the backend there. A tensor stays where it was made; all
  * tensors of an operation must be on one device.
- * - `"cpu"` computes in WebAssembly on all cores.
+ * - `"cpu"` computes in WebAssembly on all cores, once its threads are up, for which this waits. In a web page it takes
+ *   one thread, or all in a worker of a page that is isolated from other origins (the headers COOP and COEP).
  * - `"webgpu"` computes on the GPU (docs/webgpu.md). Faults of the GPU are thrown when values are read.
  * - `"auto"` is the GPU if there is a real one, else the CPU; the `description` of the result tells which.
  * - `"gpujs"` is the reference: every operation by its definition, readable and slow.
@@ -43,13 +53,26 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  * the time and errs about twice as much (docs/accuracy.md). On real GPUs, where it gains little, the default is exact.
  * The environment variable TESSERA_EXACT (1 or 0) changes the default.
  *
+ * `maxBytes` is what all tensors on the CPU together may take, 4 GiB unless told otherwise. Addresses for them are
+ * reserved at once, which some systems (iOS) refuse: there 512 MiB, `2 ** 29`, are enough for the small model.
+ *
  * @throws if there is no device of this name, no GPU, or only a GPU that computes on the CPU (TESSERA_SOFTWARE_GPU=1
  * allows that one)
  * @example
  * const { description } = await device("webgpu"); // the name of the GPU
  */
-export async function device(name: DeviceName, options: { exact?: boolean } = {}): Promise<Backend> {
-  if (name === "cpu") return choose(startCpu(), options.exact);
+export async function device(name: DeviceName, options: DeviceOptions = {}): Promise<Backend> {
+  if (name === "cpu") {
+    if (cpu && options.maxBytes !== undefined) {
+      throw new Error(
+        "device: the CPU's memory is reserved already, give maxBytes before the first tensor is made",
+      );
+    }
+    const backend = startCpu(options.maxBytes);
+    choose(backend, options.exact);
+    await backend.ready();
+    return backend;
+  }
   if (name === "auto") {
     const { findAdapter, NoAdapterError } = await import("./backends/webgpu/device/adapter.ts");
     const adapter = await findAdapter().catch((error: unknown) => {

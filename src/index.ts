@@ -4,7 +4,7 @@ export { backward, checkpoint, grad, type Recompute, record, type Vjp } from "./
 export { type Backend, OutOfMemoryError } from "./backends/backend.ts";
 export type { DType, Shape, TypedArray } from "./backends/buffer.ts";
 export type { AdamSpec } from "./backends/kernels.ts";
-export { currentBackend, device, type DeviceName } from "./device.ts";
+export { currentBackend, device, type DeviceName, type DeviceOptions } from "./device.ts";
 export * from "./ops/index.ts";
 export { Random, type RandomState } from "./random.ts";
 export { asyncScope, isGradEnabled, keep, noGrad, scope } from "./scope.ts";

@@ -21,17 +21,22 @@ function loadedBy(entry: string): Map<string, string> {
 }
 
 describe("core.ts", () => {
-  test("loads three packages that run anywhere, and nothing of the disk", () => {
+  test("loads two small packages that run anywhere, and nothing of the disk", () => {
     const loaded = loadedBy("core.ts");
     expect(loaded.size).toBeGreaterThan(80);
     const packages = [...loaded].filter(([name]) => !name.endsWith(".ts"));
-    expect(packages.map(([name]) => name).sort()).toEqual(["facesjs", "fflate", "pickleparser"]);
+    expect(packages.map(([name]) => name).sort()).toEqual(["fflate", "pickleparser"]);
     expect([...loaded.keys()].filter((file) => file.startsWith("data/files/"))).toEqual([]);
     // the walk itself: what mod.ts loads has the disk in it
     const all = loadedBy("mod.ts");
-    for (const name of ["node:fs/promises", "sharp", "hyparquet", "data/files/open.ts"]) {
-      expect(all.has(name)).toBe(true);
-    }
+    for (const name of ["node:fs/promises", "yaml", "data/files/open.ts"]) expect(all.has(name)).toBe(true);
+  });
+
+  test("heavy packages are not loaded before they are needed, by mod.ts and the command neither", () => {
+    const packages = (entry: string) =>
+      [...loadedBy(entry).keys()].filter((name) => !/\.(ts|json)$|^node:/.test(name)).sort();
+    expect(packages("mod.ts")).toEqual(["fflate", "pickleparser", "yaml"]);
+    expect(packages("cli.ts")).toEqual(["commander", ...packages("mod.ts")]);
   });
 
   test("has no name that mod.ts lacks", () => {

@@ -4,6 +4,7 @@ import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import process from "node:process";
 import { Command } from "commander";
 import { formatBytes } from "../../data/index.ts";
+import { loadSharp } from "../../data/pictures/sharp.ts";
 import { currentBackend, device } from "../../src/index.ts";
 import { messageOf } from "../messages.ts";
 import { count } from "../options.ts";
@@ -45,9 +46,7 @@ export function doctorCommand(): Command {
 function runtime(): Finding {
   const { bun, deno, node } = process.versions;
   const name = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
-  const finding = { name: "runtime", found: `${name} on ${process.platform} ${process.arch}` };
-  if (bun || deno) return finding;
-  return { ...finding, advice: "Tessera is tested with Deno and Bun; use one of them: npx deno task start" };
+  return { name: "runtime", found: `${name} on ${process.platform} ${process.arch}` };
 }
 
 function processor(): Finding {
@@ -121,12 +120,10 @@ function memory(): Finding {
 
 async function pictures(): Promise<Finding> {
   try {
-    const { default: sharp } = await import("sharp");
-    const { sharp: version, vips } = sharp.versions;
+    const { sharp: version, vips } = (await loadSharp()).versions;
     return { name: "pictures", found: `sharp ${version}, libvips ${vips}` };
   } catch (error) {
-    const [found] = messageOf(error).trim().split("\n");
-    const advice = "install the dependencies again: deno install --allow-scripts=npm:sharp, or bun install";
+    const [found, advice] = messageOf(error).split(/: (.*)/s);
     return { name: "pictures", found, isVital: true, advice };
   }
 }

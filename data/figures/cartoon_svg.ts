@@ -1,6 +1,5 @@
 // Cartoon faces for demonstrations and tests as SVG: drawn by the facesjs package, so nothing is downloaded and no
 // real person is shown. Every face is fixed by its seed, in every runtime.
-import { faceToSvgString, generate } from "facesjs";
 import { Random } from "../../src/random.ts";
 
 /** Plain light backgrounds, from which every face stands out. */
@@ -45,9 +44,10 @@ function withGlobals<T>(random: Random, work: () => T): T {
 /**
  * The cartoon face of a seed as SVG: the inside of an `<svg>` whose viewBox is `cartoonViewBox`.
  * In a page it has to be called in a worker: facesjs lends itself a `document`, and a page's own cannot be replaced.
- * @example const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${cartoonViewBox}">${cartoonFaceSvg(7)}</svg>`;
+ * @example const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${cartoonViewBox}">${await cartoonFaceSvg(7)}</svg>`;
  */
-export function cartoonFaceSvg(seed: number): string {
+export async function cartoonFaceSvg(seed: number): Promise<string> {
+  const { faceToSvgString, generate } = await import("facesjs");
   const random = new Random(seed).fork("cartoon face");
   const pick = <T>(from: readonly T[]): T => from[random.integer(from.length)];
   const background = pick(backgrounds),

@@ -8,7 +8,7 @@ import { cartoonFaceSvg, cartoonViewBox } from "./cartoon_svg.ts";
 import { renderSvg } from "./svg.ts";
 
 async function drawFace(seed: number, size: number): Promise<Picture> {
-  return await renderSvg(cartoonFaceSvg(seed), size, size, cartoonViewBox);
+  return await renderSvg(await cartoonFaceSvg(seed), size, size, cartoonViewBox);
 }
 
 /**

@@ -1,11 +1,10 @@
 // SVG to pixels, with text drawn as outlines: a machine or container without fonts gets the same picture as
 // any other. The font is B612 (made for cockpit displays: clear when small, digits of equal width), read with
-// opentype.js.
-import { readFile } from "node:fs/promises";
-import opentype from "opentype.js";
+// opentype.js. Its files are fonts/*.woff, as npm's @fontsource/b612 5.3.0 has them.
 import type { Font, PathCommand } from "opentype.js";
-import sharp from "sharp";
+import { readAsset } from "../files/asset.ts";
 import type { Picture } from "../pictures/picture.ts";
+import { loadSharp } from "../pictures/sharp.ts";
 
 export interface TextOptions {
   readonly size?: number;
@@ -27,9 +26,9 @@ export interface TextPen {
 let pen: Promise<TextPen> | undefined;
 
 async function loadFont(weight: 400 | 700): Promise<Font> {
-  const url = import.meta.resolve(`@fontsource/b612/files/b612-latin-${weight}-normal.woff`);
-  const bytes = await readFile(new URL(url));
-  return opentype.parse(new Uint8Array(bytes).buffer);
+  const url = new URL(`fonts/b612-latin-${weight}-normal.woff`, import.meta.url);
+  const [bytes, { default: opentype }] = await Promise.all([readAsset(url), import("opentype.js")]);
+  return opentype.parse(bytes.buffer);
 }
 
 /** SVG path data. opentype.js 2.0.0's own toPathData runs some numbers together (a 0 and its successor). */
@@ -76,6 +75,7 @@ export async function renderSvg(
 ): Promise<Picture> {
   const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"`;
   const svg = `${head} viewBox="${viewBox ?? `0 0 ${width} ${height}`}">${body}</svg>`;
+  const sharp = await loadSharp();
   const { data, info } = await sharp(new TextEncoder().encode(svg)).flatten({ background: "#fff" })
     .toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
   return { width: info.width, height: info.height, pixels: new Uint8Array(data) };

@@ -8,8 +8,13 @@ import process from "node:process";
 
 let counter = 0;
 
-/** Part of the names of temporary files: the machine, and on Linux the container, in which a process number is unique. */
-export const place: string = `${hostname()}-${pidNamespace()}`.replace(/[^\w.-]+/g, "_");
+/**
+ * Part of the names of temporary files: the machine, and on Linux the container, in which a process number is unique.
+ * It is found out when something is written, since Deno asks for permission to tell the machine's name.
+ */
+export function place(): string {
+  return `${hostname()}-${pidNamespace()}`.replace(/[^\w.-]+/g, "_");
+}
 
 /** On Linux, what distinguishes containers: they may share a host name and a folder, but not their process numbers. */
 function pidNamespace(): string {
@@ -42,7 +47,7 @@ const reasons: Readonly<Record<string, string>> = {
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${place}-${process.pid}-${counter++}.tmp`);
+  const temporary = join(folder, `.${basename(path)}.${place()}-${process.pid}-${counter++}.tmp`);
   try {
     await removeLeftovers(folder, basename(path));
     const file = await open(temporary, "w");
@@ -62,7 +67,7 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
 
 /** Removes the temporary files of `name` whose processes have ended. One whose number was given to a new process stays. */
 async function removeLeftovers(folder: string, name: string): Promise<void> {
-  const start = `.${name}.${place}-`;
+  const start = `.${name}.${place()}-`;
   for (const entry of await readdir(folder).catch(() => [])) {
     if (!entry.startsWith(start)) continue;
     const [, pid] = /^(\d+)-\d+\.tmp$/.exec(entry.slice(start.length)) ?? [];

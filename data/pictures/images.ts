@@ -1,9 +1,9 @@
 // Pictures in and out by sharp: files of any common kind to 8-bit sRGB pixels, and pixels to PNG files. The steps are
 // those of taming's ImagePaths (resize the smallest side, crop), with EXIF applied.
 import { readFile } from "node:fs/promises";
-import sharp from "sharp";
 import { writeAtomic } from "../files/atomic.ts";
 import { cropOffset, cropPicture, type Picture, resizedDimensions } from "./picture.ts";
+import { loadSharp } from "./sharp.ts";
 
 export interface ReadOptions {
   /** The smallest side is resized to this many pixels. Without it the picture keeps its size. */
@@ -88,6 +88,7 @@ export async function readImage(source: string | Uint8Array, options: ReadOption
   const { size, multipleOf } = options;
   const crop = options.crop ?? (size === undefined ? "none" : "center");
   if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
+  const sharp = await loadSharp();
   let picture: Picture;
   try {
     // "error" refuses pictures that are cut short, and ignores the warnings that PIL ignores too
@@ -135,6 +136,7 @@ export async function encodePng({ width, height, pixels }: Picture): Promise<Uin
       `encodePng: ${pixels.length} bytes for ${width}x${height} RGB, expected ${width * height * 3}`,
     );
   }
+  const sharp = await loadSharp();
   return await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
 }
 

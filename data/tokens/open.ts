@@ -1,5 +1,4 @@
 // Opening token files: .parquet, .jsonl and .tsv, read in bounded memory.
-import { openParquet } from "./parquet.ts";
 import type { OpenTokensOptions, TokenFile } from "./record.ts";
 import { openJsonLines, openTsv } from "./text.ts";
 import { tokenFormat } from "./writer.ts";
@@ -14,7 +13,7 @@ import { tokenFormat } from "./writer.ts";
 export async function openTokens(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
   switch (tokenFormat(path)) {
     case "parquet":
-      return await openParquet(path, options);
+      return await (await import("./parquet.ts")).openParquet(path, options);
     case "jsonl":
       return await openJsonLines(path, options);
     case "tsv":

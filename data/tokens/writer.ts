@@ -4,7 +4,6 @@ import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promise
 import { writeAtomic } from "../files/atomic.ts";
 import { FormatError } from "../formats/source.ts";
 import { linesOf } from "../files/lines.ts";
-import { writeParquet } from "./parquet.ts";
 import type { TokenHeader, TokenRecord } from "./record.ts";
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 
@@ -97,7 +96,7 @@ export class TokenWriter {
     await this.close();
     const format = tokenFormat(this.path);
     if (format === "jsonl") return await rename(partial, this.path);
-    const write = format === "tsv" ? writeTsv : writeParquet;
+    const write = format === "tsv" ? writeTsv : (await import("./parquet.ts")).writeParquet;
     const journal = await openJsonLines(partial);
     await writeAtomic(this.path, (file) => write(file, this.header, journal.records()));
     await unlink(partial);

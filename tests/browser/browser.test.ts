@@ -1,17 +1,15 @@
 // The library in a real browser on WebGPU: a small model encodes, decodes and trains in headless Chromium, and gives the
 // CPU's numbers. Chromium computes by SwiftShader here. Skipped where there is no Chromium.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { device } from "../../src/index.ts";
 import { smoke } from "./smoke.ts";
+import { browsers, chromium, visit } from "../support/chromium.ts";
 import { maxError } from "../support/fill.ts";
 import { expectNoLeak } from "../support/helpers.ts";
 
@@ -23,21 +21,12 @@ interface Answer {
   readonly error?: string;
 }
 
-const browsers = ["chromium", "chromium-browser", "google-chrome"];
-const browser = browsers.find((name) => {
-  try {
-    return execFileSync(name, ["--version"], { stdio: ["ignore", "pipe", "ignore"] }).length > 0;
-  } catch {
-    return false;
-  }
-});
 const folder = mkdtempSync(join(tmpdir(), "tessera-browser-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Everything that the page imports, as files for a browser. */
 function bundle(): void {
   const page = fileURLToPath(new URL("page.ts", import.meta.url));
-  const external = ["node:*", "webgpu", "gpu.js", "sharp"].flatMap((name) => ["--external", name]);
   const words = process.versions.bun
     ? [
       "build",
@@ -49,9 +38,8 @@ function bundle(): void {
       "esm",
       "--outdir",
       folder,
-      ...external,
     ]
-    : ["bundle", page, "-q", "--platform", "browser", "--code-splitting", "--outdir", folder, ...external];
+    : ["bundle", page, "-q", "--platform", "browser", "--code-splitting", "--outdir", folder];
   execFileSync(process.execPath, words, { stdio: "ignore" });
 }
 
@@ -59,54 +47,11 @@ const html = `<script>process = { env: { TESSERA_SOFTWARE_GPU: "1" } };
 onerror = (message) => fetch("/answer", { method: "POST", body: JSON.stringify({ error: message }) });
 </script><script type="module" src="page.js" onerror="onerror('page.js does not load')"></script>`;
 
-async function serve(
-  request: IncomingMessage,
-  response: ServerResponse,
-  answer: (answer: Answer) => void,
-): Promise<void> {
-  if (request.method === "POST") {
-    const parts: Uint8Array[] = [];
-    for await (const part of request) parts.push(part);
-    response.end();
-    return answer(JSON.parse(new TextDecoder().decode(Buffer.concat(parts))));
-  }
-  const { pathname } = new URL(request.url!, "http://localhost");
-  if (pathname === "/") return void response.setHeader("content-type", "text/html").end(html);
-  const script = await readFile(join(folder, pathname)).catch(() => null);
-  response.statusCode = script ? 200 : 404;
-  response.setHeader("content-type", "text/javascript").end(script);
-}
-
-/** Opens the page and waits for what it sends. */
-async function visit(): Promise<Answer> {
-  let server: Server | undefined;
-  const answered = new Promise<Answer>((resolve) => {
-    server = createServer((request, response) => void serve(request, response, resolve));
-  });
-  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
-  const { port } = server!.address() as AddressInfo;
-  const gpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
-  const own = `--user-data-dir=${join(folder, "profile")}`;
-  const child = spawn(
-    browser!,
-    ["--headless", "--no-sandbox", ...gpu, own, `http://127.0.0.1:${port}/`],
-    { stdio: "ignore" },
-  );
-  const closed = new Promise<never>((_, reject) =>
-    child.on("close", (code) => reject(new Error(`${browser} ended with code ${code} and no answer`)))
-  );
-  try {
-    return await Promise.race([answered, closed]);
-  } finally {
-    child.kill();
-    server!.closeAllConnections();
-    server!.close();
-    await closed.catch(() => {}); // it ends now, as it should
-  }
-}
+/** Lets Chromium compute on a GPU that is the CPU. */
+const gpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
 
 describe("in a browser", () => {
-  if (!browser) {
+  if (!chromium) {
     test.skip(`needs one of: ${browsers.join(", ")}`, () => {});
     return;
   }
@@ -114,7 +59,8 @@ describe("in a browser", () => {
     expectNoLeak(async () => {
       await device("cpu");
       bundle();
-      const { error, description, results } = await visit();
+      writeFileSync(join(folder, "index.html"), html);
+      const { error, description, results } = await visit<Answer>(folder, { flags: gpu });
       expect(error).toBe(undefined);
       expect(description).toContain("navigator.gpu");
       const wanted = await smoke();

@@ -252,7 +252,16 @@ export class GpuJsBackend implements Backend {
   readonly name = "gpujs";
   readonly description = "gpu.js on the CPU, the reference";
   readonly hasF16 = false;
-  readonly #compiler = new Compiler();
+  readonly #compiler: Compiler;
+
+  private constructor(compiler: Compiler) {
+    this.#compiler = compiler;
+  }
+
+  /** @throws if the package gpu.js is not installed */
+  static async open(): Promise<GpuJsBackend> {
+    return new GpuJsBackend(await Compiler.open());
+  }
   #reservedBytes = 0;
 
   alloc(bytes: number): Buffer {

@@ -3,7 +3,7 @@
 //
 // What gpu.js asks of a kernel: it is a `function` that uses only its arguments, `this`, Math and the functions that are
 // handed over with it. No `continue`, which can skip a loop's step there, and no `while`.
-import { GPU } from "gpu.js";
+import { optionalPackage } from "../../packages.ts";
 
 /** A kernel's `this`: the place of the one output element that it computes, and the sizes compiled into it. */
 export interface Place<Sizes> {
@@ -23,10 +23,29 @@ type Functions = Readonly<Record<string, Scalar>>;
 type Rows = Float32Array | Rows[];
 type Compiled = (...args: Argument[]) => Rows;
 
+/** What is used of the package gpu.js. */
+interface GpuJs {
+  readonly GPU: new (settings: { readonly mode: "cpu" }) => Gpu;
+}
+
+interface Gpu {
+  createKernel(source: string, settings: object): unknown;
+}
+
 export class Compiler {
-  readonly #gpu = new GPU({ mode: "cpu" });
+  readonly #gpu: Gpu;
   /** By the kernel, or the function that it was given, and then by sizes. */
   readonly #compiled = new Map<unknown, Map<string, Compiled>>();
+
+  private constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  /** Loads gpu.js. @throws if it is not installed */
+  static async open(): Promise<Compiler> {
+    const { GPU } = await optionalPackage<GpuJs>("gpu.js", "the device gpujs");
+    return new Compiler(new GPU({ mode: "cpu" }));
+  }
 
   /**
    * Fills `out` with what the kernel returns for all places of `extent`: [x], [x, y] or [x, y, z], the first running
@@ -61,7 +80,7 @@ export class Compiler {
         functions: Object.entries(functions).map(declaration),
         loopMaxIterations: 2 ** 31 - 1, // by default gpu.js stops some loops after 1,000 turns
       };
-      compiled = this.#gpu.createKernel(kernel.toString(), settings) as unknown as Compiled;
+      compiled = this.#gpu.createKernel(kernel.toString(), settings) as Compiled;
       known.set(key, compiled);
     }
     return compiled;

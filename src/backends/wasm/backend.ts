@@ -14,7 +14,7 @@ import { lpipsDistance, lpipsDistanceGrad } from "./launch/lpips.ts";
 import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./launch/norm.ts";
 import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./launch/pool.ts";
 import { softmax, softmaxGrad, sumColumns, sumRows } from "./launch/reduction.ts";
-import { addressOf, Machine, WasmBuffer } from "./machine.ts";
+import { addressOf, Machine, MAX_BYTES, WasmBuffer } from "./machine.ts";
 import { WIDE } from "./wide.ts";
 
 /** Each function lays out the arguments of its kernel, cuts the work into tiles and runs them on all threads. */
@@ -53,9 +53,19 @@ const launches: KernelTable<Machine> = {
 export class WasmBackend implements Backend {
   readonly name = "cpu";
   readonly hasF16 = false;
-  readonly #machine = new Machine();
+  readonly #machine: Machine;
   /** All buffers that are not freed yet. */
   readonly #buffers = new Set<WasmBuffer>();
+
+  /** @param maxBytes that all tensors together may take */
+  constructor(maxBytes: number = MAX_BYTES) {
+    this.#machine = new Machine(maxBytes);
+  }
+
+  /** Resolves when all threads are up. Without it they start with the first kernel and join in one by one. */
+  ready(): Promise<void> {
+    return this.#machine.start();
+  }
 
   get description(): string {
     return `CPU, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;

@@ -1,4 +1,5 @@
 // The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
+import { variable } from "../../environment.ts";
 import type { Buffer, DType, Slot, TypedArray } from "../buffer.ts";
 import { Allocator, type Movable } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
@@ -32,16 +33,24 @@ export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
+/** 4 GiB: all that 32-bit addresses reach. */
+export const MAX_BYTES: number = MAX_PAGES * PAGE;
+/** The least that is worth starting with: 256 MiB. */
+const MIN_BYTES = MAX_BYTES / 16;
+
 /**
  * Reserves addresses for all tensors at once, since a worker that is just starting can miss that the memory has grown
- * (in V8). Pages take memory only once they are touched. Where the system refuses to promise 4 GiB, less is asked for.
+ * (in V8). Pages take memory only once they are touched. Where the system refuses to promise so much, less is asked for.
  */
-function reserve(): WebAssembly.Memory {
-  for (let pages = MAX_PAGES;; pages /= 2) {
+function reserve(bytes: number): WebAssembly.Memory {
+  if (!(bytes >= MIN_BYTES && bytes <= MAX_BYTES)) {
+    throw new RangeError(`cpu: maxBytes is ${bytes}, use ${MIN_BYTES} (256 MiB) to ${MAX_BYTES} (4 GiB)`);
+  }
+  for (let pages = Math.floor(bytes / PAGE);; pages = Math.floor(pages / 2)) {
     try {
-      return new WebAssembly.Memory({ initial: pages, maximum: MAX_PAGES, shared: true });
+      return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     } catch (error) {
-      if (pages <= MAX_PAGES / 16) throw error;
+      if (pages * PAGE <= MIN_BYTES) throw error;
     }
   }
 }
@@ -52,20 +61,22 @@ export class Machine {
   readonly relaxedSimd: boolean;
   readonly allocator: Allocator;
   /** Whether convolutions are computed by their definition alone, and never by Winograd's way. */
-  exact = Boolean(Number(globalThis.process?.env.TESSERA_EXACT ?? 0));
+  exact = Boolean(Number(variable("TESSERA_EXACT") ?? 0));
   readonly #memory: WebAssembly.Memory;
   readonly #index: Map<string, number>;
   readonly #run: Run;
   readonly #alone: Run[];
-  /** They are started by the first job that can be shared, since reading a checkpoint needs no threads. */
-  readonly #workers: { readonly bytes: Uint8Array<ArrayBuffer>; started: boolean };
+  /** What the workers are started on. */
+  readonly #module: Uint8Array<ArrayBuffer>;
+  #started: Promise<void> | null = null;
   readonly #ints: Int32Array;
   readonly #floats: Float32Array;
 
-  constructor() {
+  /** @param maxBytes that all tensors together may take */
+  constructor(maxBytes: number) {
     this.threads = threadCount();
     const scratchEnd = CONTROL_BYTES + this.threads * SCRATCH_BYTES;
-    this.#memory = reserve();
+    this.#memory = reserve(maxBytes);
     // The last page stays unused: vector loads may run over a buffer's end.
     this.allocator = new Allocator(scratchEnd, this.#memory.buffer.byteLength - PAGE);
     const { bytes, index, relaxed } = emitKernels();
@@ -78,7 +89,7 @@ export class Machine {
     this.#alone = [...index.keys()].map((name) => instance.exports[name] as Run);
     this.#ints = new Int32Array(this.#memory.buffer, ARGUMENTS, FAILED + 1);
     this.#floats = new Float32Array(this.#memory.buffer, ARGUMENTS, 64);
-    this.#workers = { bytes, started: false };
+    this.#module = bytes;
   }
 
   /** A view of the memory. */
@@ -108,7 +119,7 @@ export class Machine {
     for (const i of floats) this.#floats[i] = args[i];
     if (tiles === 1) this.#alone[index](0, CONTROL_BYTES, 0);
     else {
-      if (!this.#workers.started) this.#startWorkers();
+      if (!this.#started) this.start().catch(() => {}); // where none starts, this thread computes alone
       this.#run(index, tiles, CONTROL_BYTES);
     }
     if (this.#ints[FAILED] !== 0) {
@@ -116,12 +127,15 @@ export class Machine {
     }
   }
 
-  #startWorkers(): void {
-    this.#workers.started = true;
+  /**
+   * Starts the other threads, unless they are. The first job that can be shared does so too, and does not wait.
+   * @returns a promise that resolves when all are up
+   */
+  start(): Promise<void> {
     const scratch = Array.from(
       { length: this.threads - 1 },
       (_, i) => CONTROL_BYTES + (i + 1) * SCRATCH_BYTES,
     );
-    startWorkers(this.#workers.bytes, this.#memory, scratch);
+    return this.#started ??= startWorkers(this.#module, this.#memory, scratch);
   }
 }

@@ -1,7 +1,9 @@
 // The worker pool. A job is a kernel and a number of tiles, and each free thread takes the next tile from an atomic counter.
 // Workers live inside WebAssembly, spin briefly between jobs and then sleep on a futex: no messages, no idle CPU.
+import { variable } from "../../environment.ts";
 import { type ModuleBuilder } from "./assembler/assembler.ts";
 import { f32, i32 } from "./assembler/expressions.ts";
+import { serveTiles, type WorkerData } from "./worker.ts";
 
 /** Addresses of the control words. Each of the first three has a cache line of its own. */
 const GENERATION = 64;
@@ -74,26 +76,68 @@ export function addScheduler(m: ModuleBuilder): void {
 const workerThreads = globalThis.process?.getBuiltinModule?.("node:worker_threads");
 
 /**
- * How many threads compute, the main thread included: TESSERA_THREADS, or one per core up to 16. In a web page it is one,
- * because the page's thread is not allowed to wait for others.
+ * Whether this is a worker of a web page that may have workers of its own and share memory with them. The page's own
+ * thread may not, because browsers do not let it wait.
+ */
+function isWorkerThatShares(): boolean {
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  // WebKitGTK calls itself isolated and has no SharedArrayBuffer
+  return ["WorkerGlobalScope", "Worker", "SharedArrayBuffer"].every((name) => name in globalThis) &&
+    crossOriginIsolated === true;
+}
+
+/**
+ * How many threads compute, the calling one included: TESSERA_THREADS, or one per core up to 16. In a web page it is
+ * one, except in a worker of a page that is isolated from other origins (the headers COOP and COEP).
  */
 export function threadCount(): number {
-  if (!workerThreads) return 1;
-  const wish = Number(globalThis.process?.env.TESSERA_THREADS);
+  if (!workerThreads && !isWorkerThatShares()) return 1;
+  const wish = Number(variable("TESSERA_THREADS"));
   return wish >= 1 ? Math.floor(wish) : Math.min(16, navigator.hardwareConcurrency);
 }
 
-/** Starts `scratch.length` workers on the module. Each joins in as soon as it is up, and nobody waits for it. */
-export function startWorkers(
-  bytes: Uint8Array,
+/**
+ * Starts `scratch.length` workers on the module. Each joins in as soon as it is up, so that waiting is only needed in a
+ * page's worker: its workers do not start before it lets events in.
+ * @returns a promise that resolves when all are up
+ */
+export async function startWorkers(
+  bytes: Uint8Array<ArrayBuffer>,
   memory: WebAssembly.Memory,
   scratch: readonly number[],
-): void {
-  if (!workerThreads) return;
-  for (const at of scratch) {
-    const worker = new workerThreads.Worker(new URL("./worker.ts", import.meta.url), {
-      workerData: { bytes, memory, scratch: at, failed: ARGUMENTS / 4 + FAILED, waiting: REMAINING / 4 },
+): Promise<void> {
+  const shared = { bytes, memory, failed: ARGUMENTS / 4 + FAILED, waiting: REMAINING / 4 };
+  const start = workerThreads ? startThread : startPageWorker;
+  await Promise.all(scratch.map((at) => start({ ...shared, scratch: at })));
+}
+
+/** In Deno, Bun and Node. */
+function startThread(workerData: WorkerData): Promise<void> {
+  const code = `const { parentPort, workerData } = globalThis.process.getBuiltinModule("node:worker_threads");
+(${serveTiles})(workerData, () => parentPort.postMessage("ready"));`;
+  return new Promise((resolve, reject) => {
+    const worker = new workerThreads!.Worker(code, { eval: true, workerData });
+    worker.once("error", (error) => reject(notStarted(String(error))));
+    worker.once("message", () => {
+      worker.unref(); // a sleeping worker must not keep the process alive
+      resolve();
     });
-    worker.unref(); // a sleeping worker must not keep the process alive
-  }
+  });
+}
+
+/** In a page's worker. */
+function startPageWorker(data: WorkerData): Promise<void> {
+  const code = `onmessage = ({ data }) => (${serveTiles})(data, () => postMessage("ready"));`;
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  return new Promise<void>((resolve, reject) => {
+    const worker = new Worker(url);
+    worker.onmessage = () => resolve();
+    worker.onerror = () =>
+      reject(notStarted('the page\'s Content-Security-Policy must allow "worker-src blob:"'));
+    worker.postMessage(data);
+  }).finally(() => URL.revokeObjectURL(url));
+}
+
+function notStarted(reason: string): Error {
+  return new Error(`cpu: a worker thread does not start: ${reason}`);
 }

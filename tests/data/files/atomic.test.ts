@@ -125,15 +125,15 @@ test("the next writer removes what a killed process left, and nothing of a livin
   await new Promise((resolve) => ended.on("close", resolve));
   const sleeper = spawn("sleep", ["60"], { stdio: "ignore" });
   try {
-    const dead = `${place}-${ended.pid}`;
-    const living = [sleeper.pid, process.pid].map((pid) => `.a.ckpt.${place}-${pid}-999.tmp`);
+    const dead = `${place()}-${ended.pid}`;
+    const living = [sleeper.pid, process.pid].map((pid) => `.a.ckpt.${place()}-${pid}-999.tmp`);
     const others = [
       `.b.ckpt.${dead}-0.tmp`,
       `.a.ckpt.b.${dead}-0.tmp`,
       `.a.ckpt.elsewhere-${ended.pid}-0.tmp`,
-      `.a.ckpt.${place}1-${ended.pid}-0.tmp`, // another container
+      `.a.ckpt.${place()}1-${ended.pid}-0.tmp`, // another container
     ];
-    const kept = [...living, ...others, `.a.ckpt.${place}-x-0.tmp`];
+    const kept = [...living, ...others, `.a.ckpt.${place()}-x-0.tmp`];
     for (const name of [...kept, `.a.ckpt.${dead}-0.tmp`, `.a.ckpt.${dead}-12.tmp`]) {
       await writeFile(join(into, name), "");
     }

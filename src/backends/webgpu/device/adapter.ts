@@ -1,6 +1,8 @@
 // Finds the GPU: `navigator.gpu` in browsers and Deno, the `webgpu` package (Dawn) in Bun and wherever TESSERA_DAWN=1
 // asks for it. An adapter that computes on the CPU is never taken silently, and the null adapter, which computes
 // nothing, never.
+import { variable } from "../../../environment.ts";
+import { optionalPackage } from "../../../packages.ts";
 
 /** What is told of an adapter. */
 export interface AdapterReport {
@@ -30,26 +32,28 @@ const features = [
   "disable-dawn-features=timestamp_quantization",
 ];
 
+/** What is used of the webgpu package. */
+interface Dawn {
+  create(features: readonly string[]): GPU;
+}
+
 /** Dawn's own object must stay reachable as long as anything made by it is, or the first garbage collection crashes. */
 const pinned = globalThis as { tesseraDawn?: GPU };
 
 async function entry(): Promise<{ gpu: GPU; source: string }> {
-  const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
-  const isDawnWanted = Boolean(Number(env.TESSERA_DAWN ?? 0));
+  const isDawnWanted = Boolean(Number(variable("TESSERA_DAWN") ?? 0));
   const own = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (own && !isDawnWanted) {
-    env.XDG_RUNTIME_DIR ??= "/tmp"; // without it the Vulkan loader prints a needless warning
+    // without it the Vulkan loader prints a needless warning
+    if (globalThis.process?.env) process.env.XDG_RUNTIME_DIR ??= "/tmp";
     return { gpu: own, source: "navigator.gpu" };
   }
   try {
-    const { create } = await import("webgpu");
+    const use = "the device webgpu, in a runtime without navigator.gpu,";
+    const { create } = await optionalPackage<Dawn>("webgpu", use);
     return { gpu: pinned.tesseraDawn ??= create(features), source: "Dawn (webgpu package)" };
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new NoAdapterError(
-      `this runtime has no navigator.gpu, and the webgpu package does not load (${reason}): ` +
-        "install it with bun install, or npm install webgpu",
-    );
+    throw new NoAdapterError(error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -61,7 +65,7 @@ const softwareNames = /llvmpipe|lavapipe|softpipe|swiftshader|basic render|\bwar
  * @throws NoAdapterError if there is none, it computes nothing, or it computes on the CPU and that is not allowed
  */
 export async function findAdapter(
-  allowSoftware: boolean = Boolean(Number(globalThis.process?.env?.TESSERA_SOFTWARE_GPU ?? 0)),
+  allowSoftware: boolean = Boolean(Number(variable("TESSERA_SOFTWARE_GPU") ?? 0)),
 ): Promise<FoundAdapter> {
   const { gpu, source } = await entry();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });

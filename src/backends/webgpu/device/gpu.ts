@@ -1,4 +1,5 @@
 // The GPU as launch/ sees it: calls are recorded into one command encoder, which reads and pauses submit.
+import { variable } from "../../../environment.ts";
 import { OutOfMemoryError } from "../../backend.ts";
 import type { Buffer, DType, Slot, TypedArray, Values } from "../../buffer.ts";
 import type { Dispatch, Params } from "../kernels/source.ts";
@@ -57,7 +58,7 @@ export class Gpu implements Clock {
   #limit = FEWEST;
   #totals = { calls: 0, submits: 0 };
   /** Resolves when the GPU has done what was submitted by the last pause. */
-  #done: Promise<undefined> = Promise.resolve(undefined);
+  #done: Promise<unknown> = Promise.resolve(undefined);
 
   constructor({ adapter, device, report, tuner, matrix }: Opened) {
     this.adapter = adapter;
@@ -65,7 +66,7 @@ export class Gpu implements Clock {
     this.report = report;
     this.tuner = tuner;
     this.matrix = matrix;
-    this.exact = Boolean(Number(globalThis.process?.env?.TESSERA_EXACT ?? !report.isSoftware));
+    this.exact = Boolean(Number(variable("TESSERA_EXACT") ?? !report.isSoftware));
     const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
     this.#pool = new Pool(limit, (size, label) => this.#createBlock(size, label));
     this.#params = device.createBuffer({

@@ -1,4 +1,5 @@
 // Whether an adapter has subgroup matrices that the kernels can use.
+import { variable } from "../../../environment.ts";
 import { fitsTiles, MATRIX_MEMORY } from "../kernels/subgroup_matrix.ts";
 import type { MatrixShape } from "../kernels/tile.ts";
 import type { FoundAdapter } from "./adapter.ts";
@@ -19,9 +20,9 @@ interface Configs {
 export function matrixShapeOf(
   { adapter: { features, info, limits }, report }: FoundAdapter,
 ): MatrixShape | null {
-  const { TESSERA_MATRIX = report.isSoftware ? "0" : "1" } = globalThis.process?.env ?? {};
+  const wanted = variable("TESSERA_MATRIX") ?? (report.isSoftware ? "0" : "1");
   const names: { has(name: string): boolean } = features, most = info.subgroupMaxSize ?? 0;
-  if (!Number(TESSERA_MATRIX) || !names.has(MATRIX_FEATURE) || !names.has("shader-f16") || most === 0) {
+  if (!Number(wanted) || !names.has(MATRIX_FEATURE) || !names.has("shader-f16") || most === 0) {
     return null;
   }
   if (limits.maxComputeWorkgroupStorageSize < MATRIX_MEMORY) return null;

@@ -1,7 +1,11 @@
 // Which tiles are quickest on a GPU is measured: at a pause, each new shape is timed once with every tile that fits,
 // and the answers are kept in a file by adapter. Results do not depend on them, because all tiles add in the same
 // order.
+import { variable } from "../../../environment.ts";
 import type { Dispatch } from "../kernels/source.ts";
+
+/** Not imported, because bundlers for web pages, which have no files, would look for it. */
+const disk = globalThis.process?.getBuiltinModule?.("node:fs/promises");
 
 /** What may be chosen, by a name that distinguishes it from its rivals. */
 export interface Choice {
@@ -99,10 +103,9 @@ export class Tuner {
   }
 
   async #read(): Promise<Record<string, Record<string, string>>> {
-    if (!this.#file) return {};
+    if (!this.#file || !disk) return {};
     try {
-      const { readFile } = await import("node:fs/promises");
-      const all: unknown = JSON.parse(await readFile(this.#file, "utf8"));
+      const all: unknown = JSON.parse(await disk.readFile(this.#file, "utf8"));
       return typeof all === "object" && all !== null ? all as Record<string, Record<string, string>> : {};
     } catch {
       return {}; // there is no file yet, or it is damaged: everything is measured again
@@ -110,18 +113,14 @@ export class Tuner {
   }
 
   async #write(): Promise<void> {
-    if (!this.#file) return;
+    if (!this.#file || !disk) return;
     const all = await this.#read(); // another process may have written since
     all[this.#adapter] = { ...all[this.#adapter], ...Object.fromEntries(this.#answers) };
     try {
-      const [{ mkdir, rename, writeFile }, { dirname }] = await Promise.all([
-        import("node:fs/promises"),
-        import("node:path"),
-      ]);
       const temporary = `${this.#file}.${crypto.randomUUID()}.tmp`; // containers may share the folder
-      await mkdir(dirname(this.#file), { recursive: true });
-      await writeFile(temporary, JSON.stringify(all));
-      await rename(temporary, this.#file);
+      await disk.mkdir(this.#file.replace(/[^/\\]*$/, ""), { recursive: true });
+      await disk.writeFile(temporary, JSON.stringify(all));
+      await disk.rename(temporary, this.#file);
     } catch {
       // if the folder cannot be written, the next process measures again
     }
@@ -142,7 +141,7 @@ async function steadyTimes(clock: Clock, trials: readonly Dispatch[]): Promise<n
 
 /** The file in the user's folder for caches; null in browsers, which have no files. */
 export function cacheFile(): string | null {
-  const env: Record<string, string | undefined> = globalThis.process?.env ?? {};
-  const folder = env.XDG_CACHE_HOME ?? env.LOCALAPPDATA ?? (env.HOME ? `${env.HOME}/.cache` : null);
+  const home = variable("HOME");
+  const folder = variable("XDG_CACHE_HOME") ?? variable("LOCALAPPDATA") ?? (home ? `${home}/.cache` : null);
   return folder ? `${folder}/tessera/tiles.json` : null;
 }
