@@ -12,8 +12,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { device } from "../../src/index.ts";
 import { smoke } from "./smoke.ts";
-import { maxError } from "../support/fill.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
+import { maxError } from "../support/numbers.ts";
 
 setDefaultTimeout(240_000); // Chromium compiles a hundred shaders for a CPU that has other things to do
 

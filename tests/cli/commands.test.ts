@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { openTokens, readImage, type TokenRecord, toPictures } from "../../data/index.ts";
 import { VQGAN } from "../../nn/index.ts";
 import { commandFixture, tessera } from "../support/commands.ts";
-import { describeDevices } from "../support/helpers.ts";
+import { describeDevices } from "../support/devices.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

@@ -25,7 +25,7 @@ import { storedBytes } from "../../data/formats/values.ts";
 import { preset, VQGAN } from "../../nn/index.ts";
 import { Random, tensor } from "../../src/index.ts";
 import { continueTrainer, readProgress, saveCheckpoint, Trainer } from "../../train/index.ts";
-import { draws } from "../support/helpers.ts";
+import { draws } from "../support/numbers.ts";
 
 setDefaultTimeout(180_000);
 

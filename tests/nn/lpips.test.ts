@@ -7,7 +7,7 @@ import { asyncScope, ones, Random, scope, type Tensor, tensor } from "../../src/
 import "../../data/files/open.ts"; // so that loadPerceptual takes paths
 import { loadPerceptual } from "../../nn/fill.ts";
 import { dropHalf, LPIPS } from "../../nn/lpips.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 
 const weights = fileURLToPath(new URL("../../../shared/weights", import.meta.url));
 const present = existsSync(weights);

@@ -9,7 +9,7 @@ import { LPIPS } from "../../nn/lpips.ts";
 import { formatReport, Layer } from "../../nn/module.ts";
 import { CodebookUsage } from "../../nn/quantizers/codebook_usage.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { tinyConfig } from "../support/fill.ts";
+import { tinyConfig } from "../support/goldens.ts";
 
 describe("f16-16384", () => {
   const lines = readFileSync(new URL("../fixtures/f16_16384_keys.tsv", import.meta.url), "utf8").trim().split(

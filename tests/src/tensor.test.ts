@@ -1,8 +1,9 @@
 // Tensors, views, reductions, ownership of memory, and random numbers. Gradients are in autograd.test.ts.
 import { describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
-import { draws } from "../support/fill.ts";
-import { describeDevices, expectNoLeak } from "../support/helpers.ts";
+import { describeDevices } from "../support/devices.ts";
+import { expectNoLeak } from "../support/expectations.ts";
+import { draws } from "../support/numbers.ts";
 
 /** Runs a test body in a scope of its own and expects nothing to be left behind. */
 function scoped(name: string, fn: () => Promise<void>): void {
@@ -120,7 +121,7 @@ describeDevices("reductions", () => {
   // on both sides of a vector, of the unrolled loop and of a thread's share
   for (const n of [1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 63, 65, 127, 1000, 4097, 100_001]) {
     scoped(`sum, mean and softmax of ${n}`, async () => {
-      const values = Float32Array.from(draws(`reduce/${n}`, n));
+      const values = draws(`reduce/${n}`, n);
       const x = t.tensor(values, [n]);
       const exact = values.reduce((a, b) => a + b, 0);
       const scale = values.reduce((a, b) => a + Math.abs(b), 0);

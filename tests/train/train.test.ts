@@ -28,8 +28,9 @@ import {
   train,
   Trainer,
 } from "../../train/index.ts";
-import { fillState, golden, picture, tinyConfig } from "../support/fill.ts";
-import { draws, expectClose } from "../support/helpers.ts";
+import { expectClose } from "../support/expectations.ts";
+import { fillState, golden, picture, tinyConfig } from "../support/goldens.ts";
+import { draws } from "../support/numbers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

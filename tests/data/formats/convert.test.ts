@@ -35,7 +35,8 @@ import {
   saveWeights,
   train,
 } from "../../../train/index.ts";
-import { draws, withFile } from "../../support/helpers.ts";
+import { draws } from "../../support/numbers.ts";
+import { withFile } from "../../support/with_file.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

@@ -18,7 +18,8 @@ import {
 } from "../../../data/index.ts";
 import { VQGAN } from "../../../nn/vqgan.ts";
 import { tensor } from "../../../src/index.ts";
-import { fillState, golden, maxError, picture, tinyConfig, toNCHW } from "../../support/fill.ts";
+import { fillState, golden, picture, tinyConfig } from "../../support/goldens.ts";
+import { maxError, toNCHW } from "../../support/numbers.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url));
 

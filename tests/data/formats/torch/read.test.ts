@@ -16,7 +16,7 @@ import {
   type StoredTensor,
   unwrapOmegaconf,
 } from "../../../../data/index.ts";
-import { withFile } from "../../../support/helpers.ts";
+import { withFile } from "../../../support/with_file.ts";
 import {
   Call,
   floatBytes,

@@ -9,16 +9,10 @@ import type { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
 import { LossScale } from "../../../../train/loss_scale.ts";
 import { generatorStep } from "../../../../train/step.ts";
 import { Trainer } from "../../../../train/trainer.ts";
-import {
-  fillState,
-  golden,
-  maxError,
-  picture,
-  relativeError,
-  tinyConfig,
-  toNCHW,
-} from "../../../support/fill.ts";
-import { describeDevices, drawn, expectNoLeak } from "../../../support/helpers.ts";
+import { describeDevices } from "../../../support/devices.ts";
+import { expectNoLeak } from "../../../support/expectations.ts";
+import { fillState, golden, picture, tinyConfig } from "../../../support/goldens.ts";
+import { drawn, maxError, relativeError, toNCHW } from "../../../support/numbers.ts";
 
 const gpu = await t.device("webgpu").then((backend) => (backend as WebGpuBackend).gpu, () => null);
 const hasF16 = gpu?.hasF16 ?? false;

@@ -26,8 +26,8 @@ import {
   tensor,
 } from "../../../../src/index.ts";
 import { Trainer } from "../../../../train/trainer.ts";
-import { relativeError } from "../../../support/fill.ts";
-import { describeDevices, drawn, draws } from "../../../support/helpers.ts";
+import { describeDevices } from "../../../support/devices.ts";
+import { drawn, draws, relativeError } from "../../../support/numbers.ts";
 
 /** SwiftShader, which Bun finds, takes ten times as long as lavapipe, which Deno finds. */
 const steps = process.versions.bun ? 20 : 200;
