@@ -6,6 +6,7 @@ import { asyncScope, device, type DeviceName, tensor } from "../../src/index.ts"
 export const others: readonly DeviceName[] = ["gpujs", "webgpu"];
 const missing = new Map<DeviceName, string>();
 for (const name of others) await device(name).catch((error: Error) => missing.set(name, error.message));
+const hasF16 = !missing.has("webgpu") && (await device("webgpu")).hasF16;
 await device("cpu");
 
 /** The same tests for every device. One that this machine lacks is named as a skipped test. */
@@ -30,4 +31,10 @@ export function describeDevices(
       group(each);
     });
   }
+}
+
+/** Tests for a GPU that stores 16-bit floats. Deno's lavapipe does, SwiftShader (Bun) does not. */
+export function describeF16(name: string, group: () => void): void {
+  if (hasF16) describeDevices(name, group, ["webgpu"]);
+  else test.skip(`${name}: no GPU with the feature shader-f16`, () => {});
 }
