@@ -3,7 +3,8 @@
 import { readFileSync } from "node:fs";
 import { preset, type VQModelConfig } from "../../data/formats/config.ts";
 import type { Shape, Tensor } from "../../src/index.ts";
-import { count, doubleDraws, draws, toNHWC } from "./numbers.ts";
+import { sizeOf } from "../../src/shape.ts";
+import { doubleDraws, draws, toNHWC } from "./numbers.ts";
 
 /** A golden file, without a type: each test says what it expects in it. */
 export function golden<T>(name: string): T {
@@ -12,7 +13,7 @@ export function golden<T>(name: string): T {
 
 /** The values that the tensor under `key` has in all goldens. */
 export function filled(key: string, shape: Shape): Float32Array {
-  return Float32Array.from(doubleDraws(key, count(shape)), rule(key, shape));
+  return Float32Array.from(doubleDraws(key, sizeOf(shape)), rule(key, shape));
 }
 
 function rule(key: string, shape: Shape): (u: number) => number {
@@ -22,7 +23,7 @@ function rule(key: string, shape: Shape): (u: number) => number {
   if (key.includes("embedding")) return (u) => 0.5 * u;
   if (key.includes(".lin")) return (u) => (u + 1) / 2;
   if (shape.length >= 2) {
-    const scale = Math.sqrt(3 / count(shape.slice(1)));
+    const scale = Math.sqrt(3 / sizeOf(shape.slice(1)));
     return (u) => scale * u;
   }
   return key.endsWith("weight") ? (u) => 1 + 0.1 * u : (u) => 0.1 * u;
@@ -37,7 +38,7 @@ export function fillState(state: ReadonlyMap<string, Tensor>, prefix = ""): void
 
 /** A picture batch [B, C, H, W] of draws, as [B, H, W, C] values. */
 export function picture(name: string, shape: Shape): Float32Array {
-  return toNHWC(draws(name, count(shape)), shape);
+  return toNHWC(draws(name, sizeOf(shape)), shape);
 }
 
 /** The model of the tiny goldens. */

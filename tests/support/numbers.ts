@@ -1,6 +1,7 @@
 // Numbers that need no file, drawn by a generator seeded with a name, so that the references in other languages and this
 // suite agree on them; and how far apart two arrays are.
 import { type Shape, type Tensor, tensor } from "../../src/index.ts";
+import { sizeOf } from "../../src/shape.ts";
 
 /** FNV-1a, 32 bits. */
 export function fnv1a32(text: string): number {
@@ -33,12 +34,7 @@ export function draws(name: string, count: number): Float32Array<ArrayBuffer> {
 
 /** A tensor of draws. */
 export function drawn(name: string, shape: Shape): Tensor {
-  return tensor(draws(name, count(shape)), shape);
-}
-
-/** The number of elements of a shape. */
-export function count(shape: Shape): number {
-  return shape.reduce((size, n) => size * n, 1);
+  return tensor(draws(name, sizeOf(shape)), shape);
 }
 
 /** [B, C, H, W] values in the order of [B, H, W, C]. */

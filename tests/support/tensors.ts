@@ -1,8 +1,8 @@
 // Small tensors, and tests that leave none of them behind.
 import { test } from "bun:test";
 import { asyncScope, type Shape, type Tensor, tensor } from "../../src/index.ts";
+import { sizeOf } from "../../src/shape.ts";
 import { expectNoLeak } from "./expectations.ts";
-import { count } from "./numbers.ts";
 
 /** Runs a test body in a scope of its own and expects nothing to be left behind. */
 export function scoped(name: string, fn: () => Promise<void>): void {
@@ -11,7 +11,7 @@ export function scoped(name: string, fn: () => Promise<void>): void {
 
 /** Numbers 0, 1, 2 ... in a shape. */
 export function counting(shape: Shape): Tensor {
-  return tensor(Float32Array.from({ length: count(shape) }, (_, i) => i), shape);
+  return tensor(Float32Array.from({ length: sizeOf(shape) }, (_, i) => i), shape);
 }
 
 /** The values of a tensor. */
