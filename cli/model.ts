@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Option } from "commander";
+import type { AttentionOrder } from "../data/formats/config.ts";
 import {
   ImageError,
   type Picture,
@@ -12,7 +13,7 @@ import {
   type Sample,
   toFloats,
 } from "../data/index.ts";
-import { type AttentionOrder, type Half, type Precision, VQGAN } from "../nn/index.ts";
+import { type Half, type Precision, VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { count, precisionOption, UsageError, wholeNumber } from "./options.ts";
 

@@ -19,7 +19,7 @@ function multiplyHigh(a: number, b: number): number {
 }
 
 /** Writes the four random 32-bit words of a counter and a key, each below 2^53, to `out`. */
-export function philox(counter: number, seed: number, out: Uint32Array): void {
+function philox(counter: number, seed: number, out: Uint32Array): void {
   let c0 = counter >>> 0, c1 = Math.floor(counter / 2 ** 32) >>> 0, c2 = 0, c3 = 0;
   let k0 = seed >>> 0, k1 = Math.floor(seed / 2 ** 32) >>> 0;
   for (let round = 0; round < 10; round++) {

@@ -1,7 +1,8 @@
 // Runs on a few soft discs that the tests of training begin, resume and compare.
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Picture, savePng, type VQModelConfig } from "../../data/index.ts";
+import type { VQModelConfig } from "../../data/formats/config.ts";
+import { type Picture, savePng } from "../../data/index.ts";
 import { Random } from "../../src/index.ts";
 import { defaultOptions, type Metrics, type NewRun, type Run, train } from "../../train/index.ts";
 import { smallConfig } from "./small_model.ts";

@@ -2,6 +2,7 @@
 // convert checkpoints and train on from them.
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { VQModelConfig } from "../../data/formats/config.ts";
 import { lightningRoot, vqModelArguments } from "../../data/formats/torch/lightning.ts";
 import {
   configOf,
@@ -9,7 +10,6 @@ import {
   type ConvertOptions,
   toWrite,
   trainingState,
-  type VQModelConfig,
   writeCartoonFaces,
   writeTorch,
 } from "../../data/index.ts";

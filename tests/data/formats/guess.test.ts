@@ -4,14 +4,8 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  formatReport,
-  guessConfig,
-  inspect,
-  isAutoencoder,
-  preset,
-  writeSafetensors,
-} from "../../../data/index.ts";
+import { preset } from "../../../data/formats/config.ts";
+import { formatReport, guessConfig, inspect, isAutoencoder, writeSafetensors } from "../../../data/index.ts";
 
 let folder = "";
 beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "tessera-guess-"))));
