@@ -1,12 +1,16 @@
 // The model as a whole: its keys and shapes, the sizes it takes, and the memory it needs. Loading is in vqgan_load.test.ts.
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { memory, Random, zeros } from "../../src/index.ts";
+import { asyncScope, memory, Random, zeros } from "../../src/index.ts";
 import { preset } from "../../data/formats/config.ts";
 import { GroupNorm } from "../../nn/layers.ts";
 import { Layer } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 import { tinyConfig } from "../support/goldens.ts";
+import { drawn } from "../support/numbers.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 describe("f16-16384", () => {
   const lines = readFileSync(new URL("../fixtures/f16_16384_keys.tsv", import.meta.url), "utf8").trim().split(
@@ -96,3 +100,24 @@ test("inference holds a few activations, not the network's", () => {
   expect(memory().liveBytes).toBe(before);
   model.dispose();
 });
+
+test("60 requests at once, which await inside their scopes, each give what it gives alone", () =>
+  expectNoLeak(async () => {
+    const model = new VQGAN(tinyConfig, new Random(1)), random = new Random(2);
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 5 * random.next()));
+    const request = (i: number) =>
+      asyncScope(async () => {
+        await pause(); // such as reading an upload
+        const images = drawn(`request ${i}`, [1, 32, 32, 3]);
+        const { indices } = model.encode(images);
+        const tokens = await indices.ints();
+        await pause();
+        const made = model.decodeTokens(indices);
+        return { tokens, error: await made.sub(images).square().mean().item() };
+      });
+    const numbers = Array.from({ length: 60 }, (_, i) => i);
+    const alone = [];
+    for (const i of numbers) alone.push(await request(i));
+    expect(await Promise.all(numbers.map(request))).toEqual(alone);
+    model.dispose();
+  }));
