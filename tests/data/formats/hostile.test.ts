@@ -1,5 +1,5 @@
 // Files that are damaged, are something else, or mean harm: one clear line, soon, and nothing from the file
-// ever runs. Mutations of whole files are in formats-fuzz.test.ts.
+// ever runs. Mutations of whole files are in fuzz.test.ts.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
