@@ -1,14 +1,13 @@
 // Initial values of parameters: torch's defaults for convolutions, a narrow uniform codebook, and the PatchGAN's normal
 // weights. Without a Random they are zero, which costs nothing if a checkpoint will fill them anyway.
 import { keep, ones, type Random, type Shape, type Tensor, zeros } from "../src/index.ts";
-import { sizeOf } from "../src/shape.ts";
 
 /** The source of initial values; null leaves zeros for a loader to overwrite. */
 export type Init = Random | null;
 
 /** The number of inputs that one output sums over, for a weight [out, in, ...kernel]. */
 export function fanIn(shape: Shape): number {
-  return sizeOf(shape.slice(1));
+  return shape.slice(1).reduce((product, n) => product * n, 1);
 }
 
 /** U(-bound, bound). */

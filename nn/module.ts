@@ -184,24 +184,22 @@ export function matchState(
   return { matched, missing, unexpected: [...source.keys()].filter((key) => !own.has(key)), mismatched };
 }
 
-/** The most lines of each kind in a report. */
-const LINES = 10;
-
-/** A table of what did not fit, with a few lines of each kind; "" when everything did. */
-export function formatReport(report: LoadReport): string {
+/** A table of what did not fit, with at most `limit` lines of each kind; "" when everything did. */
+export function formatReport(report: LoadReport, limit = 10): string {
   const lines = [
-    ...section("missing in the file", report.missing),
-    ...section("not used by the model", report.unexpected),
+    ...section("missing in the file", report.missing, limit),
+    ...section("not used by the model", report.unexpected, limit),
     ...section(
       "of another shape",
       report.mismatched.map(({ key, expected, found }) => `${key}: model [${expected}], file [${found}]`),
+      limit,
     ),
   ];
   return lines.join("\n");
 }
 
-function section(title: string, items: readonly string[]): string[] {
+function section(title: string, items: readonly string[], limit: number): string[] {
   if (items.length === 0) return [];
-  const rest = items.length > LINES ? [`  ... and ${items.length - LINES} more`] : [];
-  return [`${items.length} ${title}:`, ...items.slice(0, LINES).map((item) => `  ${item}`), ...rest];
+  const rest = items.length > limit ? [`  ... and ${items.length - limit} more`] : [];
+  return [`${items.length} ${title}:`, ...items.slice(0, limit).map((item) => `  ${item}`), ...rest];
 }
