@@ -1,7 +1,7 @@
 // Weights and pictures as bench/keyed_fill.py draws them, so that both sides of a benchmark compute the same numbers.
 // Written piece by piece: a benchmark that reports peak memory must not add to it.
 import { type Tensor, tensor } from "../src/index.ts";
-import { fnv1a32, mulberry32 } from "../tests/support/fill.ts";
+import { fnv1a32, mulberry32 } from "../tests/support/numbers.ts";
 
 const PIECE = 65536;
 

@@ -4,7 +4,8 @@
 // --device webgpu on the GPU, with --precision f16 in f16; peakBytes is then what the GPU had reserved.
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { type Precision, preset, setPrecision, VQGAN } from "../nn/index.ts";
+import { preset } from "../data/formats/config.ts";
+import { type Precision, setPrecision, VQGAN } from "../nn/index.ts";
 import { asyncScope, device, type DeviceName, memory, type Tensor } from "../src/index.ts";
 import { Trainer } from "../train/trainer.ts";
 import { median, peakBytes } from "./children.ts";

@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import "../data/files/open.ts"; // so that VQGAN.load takes a path
 import { VQGAN } from "../nn/index.ts";
 import { memory, zeros } from "../src/index.ts";
-import { golden } from "../tests/support/fill.ts";
+import { golden } from "../tests/support/goldens.ts";
 import { peakBytes } from "./children.ts";
 import { drawnPicture } from "./fill.ts";
 

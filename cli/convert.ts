@@ -1,6 +1,7 @@
 // tessera convert: writes a checkpoint in another format, whole or in part.
 import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
+import type { VQModelConfig } from "../data/formats/config.ts";
 import {
   type CheckpointFile,
   configOf,
@@ -11,7 +12,6 @@ import {
   isAutoencoder,
   openCheckpoint,
   trainingState,
-  type VQModelConfig,
 } from "../data/index.ts";
 import { bytesProgress } from "./progress.ts";
 import { UsageError } from "./options.ts";

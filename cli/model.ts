@@ -1,6 +1,7 @@
 // What reconstruct, encode and decode have in common: opening the model, reading pictures, and naming results.
 import { basename, extname, join } from "node:path";
 import { Option } from "commander";
+import type { AttentionOrder } from "../data/formats/config.ts";
 import {
   ImageError,
   type Picture,
@@ -10,7 +11,7 @@ import {
   type Sample,
   toFloats,
 } from "../data/index.ts";
-import { type AttentionOrder, type Half, type Precision, VQGAN } from "../nn/index.ts";
+import { type Half, type Precision, VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { count, precisionOption, wholeNumber } from "./options.ts";
 import { shippedModel } from "./shipped.ts";

@@ -7,29 +7,17 @@ export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
 
 // Checkpoint formats, of any bytes
-export {
-  type AttentionOrder,
-  type DDConfig,
-  factorOf,
-  type LossConfig,
-  preset,
-  type PresetName,
-  type VQModelConfig,
-  type VQModelOverrides,
-  withOverrides,
-} from "./formats/config.ts";
 export type { ConvertOptions } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
-export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
-export { formatReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
-export { type CheckpointSource, withCheckpoint } from "./formats/opener.ts";
+export { configOf, guessConfig, guessLoss } from "./formats/guess.ts";
+export { formatReport, formatTensors, inspect } from "./formats/inspect.ts";
 export { readCheckpoint } from "./formats/read.ts";
-export { FormatError, memorySource, type RandomAccess } from "./formats/source.ts";
+export { FormatError, memorySource } from "./formats/source.ts";
 export { isAutoencoder, tamingOrder } from "./formats/state_dict_keys.ts";
-export type { StoredDType, StoredTensor, StoredValues } from "./formats/stored_tensor.ts";
+export type { StoredTensor, StoredValues } from "./formats/stored_tensor.ts";
 export { formatBytes } from "./formats/text.ts";
 export { isPickleClass, PickleObject } from "./formats/torch/pickle_globals.ts";
-export { OrderedDict, type Pickleable, Tuple } from "./formats/torch/pickle_write.ts";
+export { OrderedDict, Tuple } from "./formats/torch/pickle_write.ts";
 export { flattenTensors, unwrapOmegaconf } from "./formats/torch/unwrap.ts";
 export { momentName, tamingAdam, type TrainingState, trainingState } from "./formats/training.ts";
 export { type TensorToWrite, toWrite } from "./formats/values.ts";
@@ -48,15 +36,7 @@ export {
 export { type Batch, type DatasetOptions, ImageDataset } from "./pictures/dataset.ts";
 export { encodePng, ImageError, readImage, type ReadOptions, savePng } from "./pictures/images.ts";
 export { listImages } from "./pictures/list.ts";
-export {
-  cropPicture,
-  flipPicture,
-  type Picture,
-  type PixelRange,
-  toFloats,
-  toPictures,
-  toPixels,
-} from "./pictures/picture.ts";
+export { type Picture, type PixelRange, toFloats, toPictures } from "./pictures/picture.ts";
 export { Sampler, type SamplerState } from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
 

@@ -125,21 +125,33 @@ export class Middle extends Layer {
   }
 }
 
+export interface LevelSpec {
+  readonly inChannels: number;
+  readonly channels: number;
+  readonly blocks: number;
+  /** Whether each block is followed by attention. */
+  readonly attend: boolean;
+  readonly order: AttentionOrder;
+  /** Whether this level runs last, so that no change of resolution follows. */
+  readonly last: boolean;
+}
+
 /** The blocks of one resolution, each followed by attention if the level has it, then the change of resolution. */
 export abstract class Level extends Layer {
   readonly block: ResnetBlock[] = [];
   readonly attn: AttnBlock[] = [];
   readonly #order: AttentionOrder;
 
-  constructor(channels: LevelChannels, blocks: number, attend: boolean, order: AttentionOrder, init: Init) {
+  constructor({ inChannels, channels, blocks, attend, order }: LevelSpec, init: Init) {
     super();
     this.#order = order;
     for (let i = 0; i < blocks; i++) {
-      this.block.push(new ResnetBlock(i === 0 ? channels.in : channels.out, channels.out, init));
-      if (attend) this.attn.push(new AttnBlock(channels.out, init));
+      this.block.push(new ResnetBlock(i === 0 ? inChannels : channels, channels, init));
+      if (attend) this.attn.push(new AttnBlock(channels, init));
     }
   }
 
+  /** The change of resolution; null in the last level. */
   protected abstract resample(): Layer | null;
 
   /** In order of application. A network chains the layers of all its levels, so that it holds no level's input for long. */
@@ -159,9 +171,4 @@ export abstract class Level extends Layer {
   protected override forward(x: Tensor): Tensor {
     return chain(x, this.layers());
   }
-}
-
-export interface LevelChannels {
-  readonly in: number;
-  readonly out: number;
 }

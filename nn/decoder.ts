@@ -1,6 +1,6 @@
 // Decoder: latents [B, h, w, zChannels] to images [B, f h, f w, 3]. No tanh or clamp at the end.
 import type { Tensor } from "../src/index.ts";
-import { Level, type LevelChannels, Middle, Upsample } from "./blocks.ts";
+import { Level, type LevelSpec, Middle, Upsample } from "./blocks.ts";
 import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
@@ -9,16 +9,9 @@ import { chain, Layer } from "./module.ts";
 class UpLevel extends Level {
   readonly upsample: Upsample | null;
 
-  constructor(
-    channels: LevelChannels,
-    blocks: number,
-    attend: boolean,
-    order: AttentionOrder,
-    init: Init,
-    last: boolean,
-  ) {
-    super(channels, blocks, attend, order, init);
-    this.upsample = last ? null : new Upsample(channels.out, init);
+  constructor(spec: LevelSpec, init: Init) {
+    super(spec, init);
+    this.upsample = spec.last ? null : new Upsample(spec.channels, init);
   }
 
   protected override resample(): Layer | null {
@@ -44,10 +37,16 @@ export class Decoder extends Layer {
     this.conv_in = new Conv2d(zChannels, channels, 3, init, { padding: 1 });
     this.mid = new Middle(channels, init);
     for (let level = chMult.length - 1; level >= 0; level--) {
-      const attend = attnResolutions.includes(resolution / 2 ** level);
-      const sides = { in: channels, out: ch * chMult[level] };
-      this.up.unshift(new UpLevel(sides, numResBlocks + 1, attend, order, init, level === 0));
-      channels = sides.out;
+      const spec = {
+        inChannels: channels,
+        channels: ch * chMult[level],
+        blocks: numResBlocks + 1,
+        attend: attnResolutions.includes(resolution / 2 ** level),
+        order,
+        last: level === 0,
+      };
+      this.up.unshift(new UpLevel(spec, init));
+      channels = spec.channels;
     }
     this.norm_out = new GroupNorm(channels, { swish: true });
     this.conv_out = new Conv2d(channels, outCh, 3, init, { padding: 1 });

@@ -1,6 +1,6 @@
 // Encoder: images [B, H, W, 3] to latents [B, H/f, W/f, zChannels], f = 2^(levels - 1) (Esser et al. 2021).
 import type { Tensor } from "../src/index.ts";
-import { Downsample, Level, type LevelChannels, Middle } from "./blocks.ts";
+import { Downsample, Level, type LevelSpec, Middle } from "./blocks.ts";
 import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
@@ -9,16 +9,9 @@ import { chain, Layer } from "./module.ts";
 class DownLevel extends Level {
   readonly downsample: Downsample | null;
 
-  constructor(
-    channels: LevelChannels,
-    blocks: number,
-    attend: boolean,
-    order: AttentionOrder,
-    init: Init,
-    last: boolean,
-  ) {
-    super(channels, blocks, attend, order, init);
-    this.downsample = last ? null : new Downsample(channels.out, init);
+  constructor(spec: LevelSpec, init: Init) {
+    super(spec, init);
+    this.downsample = spec.last ? null : new Downsample(spec.channels, init);
   }
 
   protected override resample(): Layer | null {
@@ -43,11 +36,16 @@ export class Encoder extends Layer {
     this.conv_in = new Conv2d(inChannels, ch, 3, init, { padding: 1 });
     let channels = ch;
     chMult.forEach((multiple, level) => {
-      const attend = attnResolutions.includes(resolution / 2 ** level);
-      const last = level === chMult.length - 1;
-      const sides = { in: channels, out: ch * multiple };
-      this.down.push(new DownLevel(sides, numResBlocks, attend, order, init, last));
-      channels = ch * multiple;
+      const spec = {
+        inChannels: channels,
+        channels: ch * multiple,
+        blocks: numResBlocks,
+        attend: attnResolutions.includes(resolution / 2 ** level),
+        order,
+        last: level === chMult.length - 1,
+      };
+      this.down.push(new DownLevel(spec, init));
+      channels = spec.channels;
     });
     this.mid = new Middle(channels, init);
     this.norm_out = new GroupNorm(channels, { swish: true });

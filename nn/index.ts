@@ -1,22 +1,11 @@
 // The networks: what mod.ts and the trainer import.
 export { type Captured, captureOutputs } from "./capture.ts";
-export {
-  type AttentionOrder,
-  type DDConfig,
-  factorOf,
-  type LossConfig,
-  preset,
-  type PresetName,
-  type VQModelConfig,
-  type VQModelOverrides,
-  withOverrides,
-} from "../data/formats/config.ts";
 export { Decoder } from "./decoder.ts";
 export { NLayerDiscriminator } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";
 export { loadPerceptual, type PerceptualFiles } from "./fill.ts";
 export { type DistanceOptions, LPIPS } from "./lpips.ts";
-export { formatReport, Layer, type LoadReport, Module } from "./module.ts";
+export { Layer, type LoadReport, Module } from "./module.ts";
 export { type Precision } from "./layers.ts";
 export { setPrecision } from "./precision.ts";
 export { CodebookUsage } from "./quantizers/codebook_usage.ts";

@@ -11,6 +11,7 @@ import {
   type Values,
 } from "./backends/buffer.ts";
 import { give, overlapHint, type Owned, type Scope } from "./scope.ts";
+import { contiguousStrides, isRowMajor, reachOf, sizeOf } from "./shape.ts";
 import { counters, type Storage } from "./storage.ts";
 
 let nextId = 1;
@@ -118,13 +119,7 @@ export abstract class Tensor implements Owned {
 
   /** Whether the elements lie in row-major order without gaps, from the start of the memory. */
   get isPlain(): boolean {
-    if (this.offset !== 0) return false;
-    let step = 1;
-    for (let i = this.ndim - 1; i >= 0; i--) {
-      if (this.shape[i] !== 1 && this.strides[i] !== step) return false;
-      step *= this.shape[i];
-    }
-    return true;
+    return this.offset === 0 && isRowMajor(this.shape, this.strides);
   }
 
   /** The device that the tensor lives on. */
@@ -151,9 +146,7 @@ export abstract class Tensor implements Owned {
    * @internal
    */
   get slot(): Slot {
-    const { shape, strides } = this;
-    let length = this.size === 0 ? 0 : 1;
-    if (length > 0) { for (let i = 0; i < shape.length; i++) length += (shape[i] - 1) * strides[i]; }
+    const length = reachOf(this.shape, this.strides);
     return { buffer: this.buffer, offset: this.offset, length, itemBytes: itemBytes[this.dtype] };
   }
 
@@ -290,29 +283,6 @@ export abstract class Tensor implements Owned {
   abstract slice(starts: readonly number[], ends: readonly number[]): Tensor;
   /** x stretched to a larger shape by numpy's rules, without copying. @throws if it does not stretch */
   abstract expand(shape: Shape): Tensor;
-}
-
-/** Row-major strides, in elements. */
-export function contiguousStrides(shape: Shape): number[] {
-  const strides = new Array<number>(shape.length);
-  let step = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    strides[i] = step;
-    step *= shape[i];
-  }
-  return strides;
-}
-
-/** The number of elements of a shape. @throws if a size is not a whole number >= 0 */
-export function sizeOf(shape: Shape): number {
-  let size = 1;
-  for (const n of shape) {
-    if (!Number.isInteger(n) || n < 0) {
-      throw new Error(`shape [${shape}] has a size that is not a whole number`);
-    }
-    size *= n;
-  }
-  return size;
 }
 
 /** A row-major copy of a tensor, without history. */

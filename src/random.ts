@@ -1,7 +1,8 @@
 // Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011). The n-th number depends on seed and n alone, so
 // saving two integers resumes a stream exactly.
-import { sizeOf, type Tensor } from "./array.ts";
+import type { Tensor } from "./array.ts";
 import type { Shape } from "./backends/buffer.ts";
+import { sizeOf } from "./shape.ts";
 import { tensor } from "./tensor.ts";
 
 export interface RandomState {
@@ -18,7 +19,7 @@ function multiplyHigh(a: number, b: number): number {
 }
 
 /** Writes the four random 32-bit words of a counter and a key, each below 2^53, to `out`. */
-export function philox(counter: number, seed: number, out: Uint32Array): void {
+function philox(counter: number, seed: number, out: Uint32Array): void {
   let c0 = counter >>> 0, c1 = Math.floor(counter / 2 ** 32) >>> 0, c2 = 0, c3 = 0;
   let k0 = seed >>> 0, k1 = Math.floor(seed / 2 ** 32) >>> 0;
   for (let round = 0; round < 10; round++) {
@@ -100,10 +101,7 @@ export class Random {
   }
 
   uniform(shape: Shape, low = 0, high = 1): Tensor {
-    return tensor(
-      Float32Array.from({ length: sizeOf(shape) }, () => low + (high - low) * this.next()),
-      shape,
-    );
+    return this.#filled(shape, () => low + (high - low) * this.next());
   }
 
   normal(shape: Shape, mean = 0, std = 1): Tensor {

@@ -1,6 +1,6 @@
 // Scopes own memory: every tensor made inside one is freed when it ends, except those it returns. Scopes, `noGrad` and the
 // chosen backend belong to a flow, which is what one chain of calls and awaits carries with it; two overlapping
-// chains never see each other's. Array.ts imports this file, which knows a tensor only as a thing with an owner.
+// chains never see each other's. This file knows a tensor only as a thing with an owner, so that array.ts can import it.
 import type { Backend } from "./backends/backend.ts";
 
 /** What a scope can own. */

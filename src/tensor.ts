@@ -1,10 +1,11 @@
 // The class behind Tensor: a method for each operation, and the functions that make tensors from numbers.
-import { contiguousStrides, type Operand, requireF16, sizeOf, Tensor } from "./array.ts";
+import { type Operand, requireF16, Tensor } from "./array.ts";
 import type { Backend } from "./backends/backend.ts";
 import { type DType, itemBytes, type Shape } from "./backends/buffer.ts";
 import { currentBackend } from "./device.ts";
 import * as ops from "./ops/index.ts";
 import { openScope } from "./scope.ts";
+import { contiguousStrides, sizeOf } from "./shape.ts";
 import { counters, Storage } from "./storage.ts";
 
 /** A method that is missing here does not compile. */

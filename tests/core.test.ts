@@ -7,7 +7,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import * as core from "../core.ts";
 import * as full from "../mod.ts";
-import { drawn } from "./support/helpers.ts";
+import { drawn } from "./support/numbers.ts";
 import { importsOf } from "./support/imports.ts";
 
 /** All that a file loads when it is imported, and who asks for it: files of the project, and packages. */

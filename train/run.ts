@@ -1,7 +1,8 @@
 // Runs: what training needs (model, optimizers, pictures and folder), put together for a new run or for one that is
 // resumed.
+import type { VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import { ImageDataset, listImages } from "../data/index.ts";
-import { VQGAN, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import { VQGAN } from "../nn/index.ts";
 import { Random } from "../src/index.ts";
 import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";

@@ -1,6 +1,7 @@
 // All settings of a run in one record. It is written to config.json and into every checkpoint, so that resuming needs
 // nothing but the checkpoint.
-import type { Precision, VQModelConfig } from "../nn/index.ts";
+import type { VQModelConfig } from "../data/formats/config.ts";
+import type { Precision } from "../nn/index.ts";
 
 /** What may be chosen when a run begins. */
 export interface RunOptions {

@@ -2,16 +2,9 @@
 // weights are.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
 import { openCheckpoint } from "../data/index.ts";
-import {
-  loadPerceptual,
-  loadVQGAN,
-  type LPIPS,
-  VQGAN,
-  type VQModelConfig,
-  type VQModelOverrides,
-  withOverrides,
-} from "../nn/index.ts";
+import { loadPerceptual, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
 import { fillModule } from "../nn/fill.ts";
 import { Random } from "../src/index.ts";
 import { MissingPerceptualError } from "./errors.ts";

@@ -1,13 +1,13 @@
 // What the options of finetune say, and the run that they ask for.
 import { basename, resolve } from "node:path";
 import {
-  type Precision,
   preset,
   type PresetName,
   type VQModelConfig,
   type VQModelOverrides,
   withOverrides,
-} from "../../nn/index.ts";
+} from "../../data/formats/config.ts";
+import type { Precision } from "../../nn/index.ts";
 import {
   baseLearningRate,
   defaultOptions,

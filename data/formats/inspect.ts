@@ -1,10 +1,11 @@
 // What a checkpoint holds, found out without reading its tensors: `tessera inspect FILE`.
+import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { type ConfigGuess, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
 import { jsonRecord, record } from "./json.ts";
 import { type CheckpointSource, withCheckpoint } from "./opener.ts";
-import { sizeOf, type StoredDType } from "./stored_tensor.ts";
+import type { StoredDType } from "./stored_tensor.ts";
 import { formatBytes, formatCount, formatTable, printable } from "./text.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 import { stepOf, trainingState } from "./training.ts";

@@ -1,12 +1,12 @@
 // safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets,
 // then the bytes of all tensors. Tessera writes this format itself.
+import { contiguousStrides, sizeOf } from "../../src/shape.ts";
 import { record } from "./json.ts";
 import type { Sink } from "./sink.ts";
 import { FormatError, type RandomAccess, readRange } from "./source.ts";
 import {
-  contiguousStride,
+  isCounts,
   itemSize,
-  sizeOf,
   type StoredDType,
   type StoredTensor,
   storedTensor,
@@ -84,13 +84,14 @@ export async function readSafetensors(
     if (!Array.isArray(shape) || !Array.isArray(offsets) || offsets.length !== 2) {
       throw corrupt(`tensor ${name} has no shape or offsets`);
     }
+    if (!isCounts(shape)) throw corrupt(`tensor ${name} has no valid shape`);
     const [from, to]: unknown[] = offsets;
     if (!isOffset(from) || !isOffset(to) || to - from !== sizeOf(shape) * itemSize[dtype]) {
       throw corrupt(`tensor ${name} of shape [${shape}] cannot lie at [${offsets}]`);
     }
     const start = 8 + length + from;
     const storage = { dtype, length: sizeOf(shape), locate: () => Promise.resolve(start) };
-    tensors.set(name, storedTensor(source, storage, 0, shape, contiguousStride(shape)));
+    tensors.set(name, storedTensor(source, storage, 0, shape, contiguousStrides(shape)));
     ranges.push({ name, from, to });
   }
   checkCoverage(source, ranges, source.byteLength - 8 - length);

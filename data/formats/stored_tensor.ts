@@ -1,4 +1,5 @@
 // A tensor that is still in its file: shape and strides are known, and the values are read by range when asked for.
+import { isRowMajor, reachOf, sizeOf } from "../../src/shape.ts";
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
 /** The arrays that `read` gives: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
@@ -102,21 +103,8 @@ function giveBack(bytes: Uint8Array<ArrayBuffer>): void {
 const maxExpanded = 2 ** 26;
 const maxRank = 64;
 
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((size, n) => size * n, 1);
-}
-
-/** Row-major strides. */
-export function contiguousStride(shape: readonly number[]): number[] {
-  const stride = new Array<number>(shape.length);
-  for (let i = shape.length - 1, step = 1; i >= 0; i--) {
-    stride[i] = step;
-    step *= Math.max(1, shape[i]!);
-  }
-  return stride;
-}
-
-function isCounts(values: unknown): values is number[] {
+/** Whether a value from a file can be a shape, or strides: whole numbers from 0 on, and not absurdly many. */
+export function isCounts(values: unknown): values is number[] {
   return Array.isArray(values) && values.length <= maxRank &&
     values.every((n) => Number.isSafeInteger(n) && n >= 0);
 }
@@ -137,8 +125,8 @@ export function storedTensor(
   }
   const start = offset as number;
   const size = sizeOf(shape);
-  const last = size === 0 ? start : start + shape.reduce((sum, n, i) => sum + (n - 1) * stride[i]!, 0);
-  if (last >= storage.length + (size === 0 ? 1 : 0) || size > Math.max(storage.length, maxExpanded)) {
+  const end = start + reachOf(shape, stride);
+  if (end > storage.length || size > Math.max(storage.length, maxExpanded)) {
     throw new FormatError(
       source.path,
       `corrupt: a tensor of shape [${shape}] with strides [${stride}] from element ${start} on does not ` +
@@ -183,10 +171,7 @@ class FileTensor implements StoredTensor {
     if (size === 0) return;
     const bytesEach = itemSize[this.dtype];
     const from = await this.#storage.locate() + this.#start * bytesEach;
-    const isContiguous = contiguousStride(this.shape).every((n, i) =>
-      this.shape[i] === 1 || this.stride[i] === n
-    );
-    if (isContiguous) {
+    if (isRowMajor(this.shape, this.stride)) {
       checkRange(this.#source, from, this.byteLength, `a tensor of shape [${this.shape}]`);
       const bytes = takeBuffer(chunkLength * 8);
       try {
@@ -201,7 +186,7 @@ class FileTensor implements StoredTensor {
       return;
     }
     // the part of the storage that the view covers is read once; its elements are then picked in row-major order
-    const reach = this.shape.reduce((sum, n, i) => sum + (n - 1) * this.stride[i]!, 1);
+    const reach = reachOf(this.shape, this.stride);
     checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
     const bytes = takeBuffer(reach * bytesEach), out = takeBuffer(chunkLength * 8);
     try {

@@ -1,12 +1,7 @@
 // Tensors on their way into a file of any format. Their values are asked for one tensor at a time, checked, and rounded if
 // the file's type is narrower.
-import {
-  sizeOf,
-  type StoredDType,
-  type StoredTensor,
-  type StoredValues,
-  valueArrays,
-} from "./stored_tensor.ts";
+import { sizeOf } from "../../src/shape.ts";
+import { type StoredDType, type StoredTensor, type StoredValues, valueArrays } from "./stored_tensor.ts";
 
 /** The types that are written. Floats of 8 bits are only read. */
 export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;

@@ -6,7 +6,7 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
 
 /** The endings of pictures in folders. A glob or a list may name files with any ending. */
-export const imageExtensions: readonly string[] = [
+const imageExtensions: readonly string[] = [
   "jpg",
   "jpeg",
   "png",

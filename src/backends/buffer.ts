@@ -20,6 +20,11 @@ export type TypedArray = Float32Array | Int32Array;
 /** Values that were read back: a copy in memory of its own. */
 export type Values = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 
+/** A number of bytes in MiB, for messages. */
+export function mib(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
+}
+
 /** Some elements of a buffer: an operand of a kernel. Every operand is one, so that bounds are checked in one place. */
 export interface Slot {
   readonly buffer: Buffer;

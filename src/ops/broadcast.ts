@@ -1,7 +1,8 @@
 // What operations share: numpy's broadcasting (shapes are aligned at their last dimension, and sizes of 1 stretch), the sums
 // that are its gradient, and views. Nothing here is recorded for backward.
-import { materialize, sizeOf, type Tensor } from "../array.ts";
+import { materialize, type Tensor } from "../array.ts";
 import type { Shape } from "../backends/buffer.ts";
+import { sizeOf } from "../shape.ts";
 import type { Walk } from "../backends/kernels.ts";
 
 /** The common shape. @throws if a dimension differs and neither size is 1. */

@@ -1,7 +1,8 @@
 // Views and rearrangements. Reshape, permute, slice and expand share memory where they can.
-import { contiguousStrides, filled, materialize, sizeOf, type Tensor } from "../array.ts";
+import { filled, materialize, type Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import type { Shape } from "../backends/buffer.ts";
+import { contiguousStrides, sizeOf } from "../shape.ts";
 import { broadcastShapes, copyInto, plain, stretch, sumTo, turn } from "./broadcast.ts";
 
 /**

@@ -10,8 +10,8 @@ import { fileURLToPath } from "node:url";
 import { device } from "../../src/index.ts";
 import { smoke } from "./smoke.ts";
 import { browsers, chromium, visit } from "../support/chromium.ts";
-import { maxError } from "../support/fill.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
+import { maxError } from "../support/numbers.ts";
 
 setDefaultTimeout(240_000); // Chromium compiles a hundred shaders for a CPU that has other things to do
 

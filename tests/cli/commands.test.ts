@@ -1,105 +1,15 @@
-// The command line: every message, every help text, and the commands on a tiny model.
+// The commands on a tiny model: doctor, inspect, encode, decode, reconstruct, convert and demo.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openTokens, readImage, type TokenRecord, toPictures } from "../../data/index.ts";
 import { VQGAN } from "../../nn/index.ts";
 import { commandFixture, tessera } from "../support/commands.ts";
-import { describeDevices } from "../support/helpers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
-const { folder, faces, model, run: tinyRun } = await commandFixture();
+const { folder, faces, model } = await commandFixture();
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-describe("wrong use is told in one line", () => {
-  const cases: [words: string[], code: number, message: string][] = [
-    [["finetun"], 2, "unknown command 'finetun' (Did you mean finetune?); see tessera --help"],
-    [["--verion"], 2, "unknown option '--verion' (Did you mean --version?); see tessera --help"],
-    [
-      ["finetune", "--stpes", "3"],
-      2,
-      "unknown option '--stpes' (Did you mean --steps?); see tessera finetune --help",
-    ],
-    [["finetune", "--steps", "x"], 2, "argument 'x' is invalid. expected a whole number >= 1; see"],
-    [["finetune", "--lr", "-1"], 2, "expected a number above 0, such as 4.5e-6"],
-    [["finetune", "--ch-mult", "1,a"], 2, "expected whole numbers with commas, such as 1,2,2,4"],
-    [["finetune", "--val", "1.5"], 2, "expected a folder, or a fraction from 0 to below 1"],
-    [["finetune", "--decay", "linear"], 2, "Allowed choices are constant, cosine"],
-    [["finetune", "--from"], 2, "option '--from <file>' argument missing"],
-    [["finetune", "--lr", "1", "--base-lr", "1"], 2, "cannot be used with option"],
-    [["finetune"], 2, "say where to start: --from FILE, --scratch or --resume RUN"],
-    [["finetune", "--scratch", "--from", "x"], 2, "--from and --scratch exclude each other"],
-    [["finetune", "--scratch"], 2, "--data is missing: a folder, a glob or a list of pictures"],
-    [["finetune", "--resume", join(folder, "x")], 1, "there is no such file or folder to resume from"],
-    [["finetune", "--resume", folder], 1, "this folder has no checkpoints/last.safetensors"],
-    [
-      ["finetune", "--resume", model],
-      1,
-      `holds weights but no run to resume: start a new run with --from ${model}`,
-    ],
-    [["finetune", "--scratch", "--data", "/nowhere"], 1, "there is no file or folder /nowhere"],
-    [
-      ["finetune", "--scratch", "--data", faces],
-      1,
-      "give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips",
-    ],
-    [["finetune", "--from", model, "--data", faces], 1, "has no perceptual network inside: give its weights"],
-    [["finetune", "--from", "no.ckpt", "--data", faces], 1, "no.ckpt: there is no such file"],
-    [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "found no file with the heads"],
-    [
-      ["finetune", "--from", model, "--data", faces, "--lpips", "no.pth"],
-      1,
-      "perceptual network: there is no file or folder no.pth",
-    ],
-    [["inspect"], 2, "missing required argument 'file'"],
-    [["inspect", "no.ckpt"], 1, "no.ckpt: there is no such file"],
-    [["inspect", join(faces, "face_00000.png")], 1, "neither a torch, a safetensors nor a Flax file"],
-    [["reconstruct", "--model", model, "/nowhere"], 1, "there is no file or folder /nowhere"],
-    [["encode"], 2, "missing required argument 'pictures'"],
-    [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
-    [["convert", model], 2, "missing required argument 'out'"],
-    [["convert", model, join(folder, "x.gguf")], 1, "the ending says what to write: .ckpt, .pt, .pth"],
-    [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips says what --strip leaves"],
-    [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network inside"],
-    [["convert", "no.ckpt", join(folder, "x.ckpt")], 1, "no.ckpt: there is no such file"],
-    [["decode", "--model", model, model], 1, "token files end in .parquet, .jsonl or .tsv"],
-    [
-      ["encode", "--model", model, "-o", "x.csv", faces],
-      1,
-      "x.csv: token files end in .parquet, .jsonl or .tsv",
-    ],
-    [["encode", "--shard", "0/4", faces], 2, "expected part/parts, such as 1/8 to 8/8"],
-    [
-      ["encode", "--dalle-mini", "--range", "signed", faces],
-      2,
-      "cannot be used with option '--range <kind>'",
-    ],
-    [["demo", "--device", "gpu"], 2, "Allowed choices are cpu, webgpu, auto"],
-    [["demo", "--steps", "0"], 2, "expected a whole number >= 1"],
-  ];
-  for (const [words, code, message] of cases) {
-    test(words.join(" ").replaceAll(folder, "…"), async () => {
-      const answer = await tessera(...words);
-      expect(answer.err).toContain(message);
-      expect(answer.err.trim().split("\n").length).toBe(1);
-      expect(answer.err.startsWith("tessera: ")).toBe(true);
-      expect(answer.code).toBe(code);
-    });
-  }
-});
-
-test("every command explains itself with examples", async () => {
-  const commands = ["demo", "doctor", "inspect", "reconstruct", "encode", "decode", "finetune", "convert"];
-  for (const words of [["--help"], [], ...commands.map((command) => [command, "--help"])]) {
-    const { code, out, err } = await tessera(...words);
-    expect([code, err]).toEqual([0, ""]);
-    expect(out).toContain("Usage: tessera");
-    expect(out).toContain(`Examples:\n  $ tessera ${words.length === 2 ? words[0] : ""}`);
-    for (const line of out.split("\n")) expect(line.length).toBeLessThanOrEqual(118);
-  }
-  expect((await tessera("--version")).out.trim()).toMatch(/^\d+\.\d+\.\d+$/);
-});
 
 describe("commands", () => {
   test("doctor finds nothing missing here", async () => {
@@ -245,58 +155,7 @@ describe("commands", () => {
       "has no discriminator",
     );
   });
-
-  test("finetune tells what it found, and what came of it", async () => {
-    const { code, out } = await tessera(...tinyRun, "--steps", "2", "--val", "0.2", "--seed", "5");
-    expect(code).toBe(0);
-    expect(out).toContain("discriminator: from the file");
-    expect(out).toContain("4 pictures, 1 to measure on; 2 steps of 2 at 16x16, learning rate 0.00100");
-    expect(out).toMatch(/PSNR \d+\.\d\d -> \d+\.\d\d dB/);
-    const files = [...out.matchAll(/^(?:checkpoint|before and after): (.*)$/gm)].map(([, path]) => path);
-    expect(files.length).toBe(2);
-    for (const file of files) await stat(file);
-  });
-
-  test("a run that diverges fails with one line", async () => {
-    const { code, err } = await tessera(...tinyRun, "--steps", "5", "--lr", "1e30", "--log-every", "1");
-    expect(code).toBe(1);
-    expect(err).toMatch(/^tessera: step \d: .* so training stopped.*\. A lower --lr may help\.$/m);
-    expect(err.trim().split("\n").length).toBe(1);
-  });
 });
-
-describeDevices("--device webgpu", () => {
-  test("learns as the CPU does, and either goes on where the other stopped", async () => {
-    const losses = async (first: string, second: string) => {
-      const begun = await tessera(
-        ...tinyRun,
-        "--steps",
-        "2",
-        "--val",
-        "0.2",
-        "--seed",
-        "5",
-        "--device",
-        first,
-      );
-      expect([begun.code, begun.err]).toEqual([0, ""]);
-      expect(begun.out.startsWith("device: ")).toBe(first === "webgpu");
-      const run = /^run folder: (.*)$/m.exec(begun.out)![1];
-      const resumed = await tessera("finetune", "--resume", run, "--steps", "4", "--device", second);
-      expect([resumed.code, resumed.err]).toEqual([0, ""]);
-      const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
-      return lines.flatMap((line) => JSON.parse(line)["val/rec_loss"] ?? []) as number[];
-    };
-    const wanted = await losses("cpu", "cpu");
-    expect(wanted.length).toBeGreaterThan(2);
-    for (const [first, second] of [["webgpu", "cpu"], ["cpu", "webgpu"]]) {
-      const found = await losses(first, second);
-      expect(found.length).toBe(wanted.length);
-      // early steps of Adam follow the sign of tiny gradients, which rounding decides
-      found.forEach((loss, i) => expect(Math.abs(loss / wanted[i] - 1)).toBeLessThan(i === 0 ? 1e-5 : 2e-2));
-    }
-  });
-}, ["webgpu"]);
 
 // run here and not in its test, which Bun would stop after five seconds
 const demo = await tessera(

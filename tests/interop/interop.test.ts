@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { preset } from "../../data/formats/config.ts";
 import {
   configOf,
   convertCheckpoint,
@@ -22,10 +23,10 @@ import {
   writeTorch,
 } from "../../data/index.ts";
 import { storedBytes } from "../../data/formats/values.ts";
-import { preset, VQGAN } from "../../nn/index.ts";
+import { VQGAN } from "../../nn/index.ts";
 import { Random, tensor } from "../../src/index.ts";
 import { continueTrainer, readProgress, saveCheckpoint, Trainer } from "../../train/index.ts";
-import { draws } from "../support/helpers.ts";
+import { draws } from "../support/numbers.ts";
 
 setDefaultTimeout(180_000);
 

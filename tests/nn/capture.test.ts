@@ -6,8 +6,9 @@ import { chain } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { asyncScope, backward, matmul, noGrad, Random, scope, type Tensor } from "../../src/index.ts";
 import { takesStrips } from "../../src/ops/strips.ts";
-import { tinyConfig } from "../support/fill.ts";
-import { distance, drawn, expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
+import { tinyConfig } from "../support/goldens.ts";
+import { drawn, maxError } from "../support/numbers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -17,7 +18,7 @@ const small = () => new Random(2).uniform([2, 32, 32, 3], -1, 1);
 
 async function expectSame(a: Tensor | undefined, b: Tensor): Promise<void> {
   expect(a?.shape).toEqual(b.shape);
-  expect(distance(await a!.data(), await b.data())).toBe(0);
+  expect(maxError(await a!.data(), await b.data())).toBe(0);
 }
 
 test("feature maps equal the layers run by hand", () =>
@@ -86,9 +87,9 @@ for (const side of [8, 48]) {
         const weights = outputs.get("weights")!;
         expect(weights.shape).toEqual([2, side ** 2, side ** 2]);
         const sums = await weights.sum([2]).floats();
-        expect(distance(sums, new Float32Array(sums.length).fill(1))).toBeLessThan(2e-6);
+        expect(maxError(sums, new Float32Array(sums.length).fill(1))).toBeLessThan(2e-6);
         const again = noGrad(() => attended(block, x, weights));
-        expect(distance(await again.floats(), await result.floats())).toBeLessThan(1e-6);
+        expect(maxError(await again.floats(), await result.floats())).toBeLessThan(1e-6);
         await expectSame(result, noGrad(() => block.call(x)));
       });
       block.dispose();

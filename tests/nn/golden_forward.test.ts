@@ -7,20 +7,9 @@ import { LPIPS } from "../../nn/lpips.ts";
 import { VectorQuantizer } from "../../nn/quantizers/vector_quantizer.ts";
 import { Layer } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import {
-  draws,
-  filled,
-  fillState,
-  golden,
-  maxError,
-  mulberry32,
-  picture,
-  relativeError,
-  tinyConfig,
-  toNCHW,
-  toNHWC,
-} from "../support/fill.ts";
-import { describeDevices } from "../support/helpers.ts";
+import { describeDevices } from "../support/devices.ts";
+import { filled, fillState, golden, picture, tinyConfig } from "../support/goldens.ts";
+import { doubleDraws, maxError, mulberry32, relativeError, toNCHW, toNHWC } from "../support/numbers.ts";
 
 type Stats = [shape: number[], mean: number, std: number, first: number, last: number];
 interface QuantizerGolden {
@@ -175,7 +164,7 @@ describeDevices("quantizer", () => {
       const quantize = new VectorQuantizer(64, 16, { beta: 0.25, legacyBeta: kind === "legacy" }, null);
       fillState(quantize.stateDict(), "quantize.");
       const draw = (name: string, scale: number) =>
-        toNHWC(Float32Array.from(draws(name, 288), (u) => scale * u), [2, 16, 3, 3]);
+        toNHWC(Float32Array.from(doubleDraws(name, 288), (u) => scale * u), [2, 16, 3, 3]);
       const z = tensor(draw("zq", 0.6), [2, 3, 3, 16], { requiresGrad: true });
       const w = tensor(draw("wq", 1), [2, 3, 3, 16]);
       const { quantized, loss, indices } = quantize.call(z);

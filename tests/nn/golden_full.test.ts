@@ -4,7 +4,8 @@ import { describe, expect, test } from "bun:test";
 import { scope, tensor } from "../../src/index.ts";
 import { preset } from "../../data/formats/config.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { draws, fillState, golden, maxError } from "../support/fill.ts";
+import { fillState, golden } from "../support/goldens.ts";
+import { draws, maxError } from "../support/numbers.ts";
 
 interface Case {
   name: string;
@@ -20,7 +21,7 @@ interface Case {
 
 /** Noise averaged over 16x16 blocks, enlarged again, times 4, clamped: [1, H, W, 3]. */
 function blocky(name: string, [height, width]: [number, number]): Float32Array {
-  const noise = Float32Array.from(draws(name, 3 * height * width));
+  const noise = draws(name, 3 * height * width);
   const out = new Float32Array(height * width * 3);
   for (let c = 0; c < 3; c++) {
     for (let y = 0; y < height; y += 16) {

@@ -3,11 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { asyncScope, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
+import { asyncScope, ones, Random, scope, type Tensor, tensor, zeros } from "../../src/index.ts";
 import "../../data/files/open.ts"; // so that loadPerceptual takes paths
 import { loadPerceptual } from "../../nn/fill.ts";
 import { dropHalf, LPIPS } from "../../nn/lpips.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 
 const weights = fileURLToPath(new URL("../../../shared/weights", import.meta.url));
 const present = existsSync(weights);
@@ -55,4 +55,8 @@ test("dropout keeps the mean and drops half", async () => {
     expect(Math.abs(dropped - 0.5)).toBeLessThan(0.0125);
     expect(Math.max(...y)).toBe(2);
   });
+});
+
+test("a perceptual network without weights refuses to compare", () => {
+  expect(() => new LPIPS("squeeze").features(zeros([1, 32, 32, 3]))).toThrow("no weights are loaded");
 });

@@ -2,7 +2,9 @@
 // Whether each operation's gradient is right is for gradcheck.test.ts and ops.test.ts.
 import { beforeAll, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
-import { describeDevices, drawn, expectNoLeak } from "../support/helpers.ts";
+import { describeDevices } from "../support/devices.ts";
+import { expectNoLeak } from "../support/expectations.ts";
+import { drawn } from "../support/numbers.ts";
 
 function scoped(name: string, fn: () => Promise<void>): void {
   test(name, () => expectNoLeak(() => t.asyncScope(fn)));

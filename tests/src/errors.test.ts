@@ -1,7 +1,7 @@
 // What a wrong call is told: every message of the tensor library once. Each names the operation and the numbers.
 import { describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 
 const z = t.zeros;
 const ints = (...values: number[]) => t.tensor(Int32Array.from(values));

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { withBackend } from "../../src/device.ts";
 import { makeStore, useStore } from "../../src/scope.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const one = () => t.tensor([1], [1]);

@@ -1,4 +1,4 @@
-// What process.test.ts runs in processes of their own: `child.ts bits`, `idle`, `plain` or `checkpoint`. One JSON line.
+// What wasm/process.test.ts runs in processes of their own: `child.ts bits`, `idle`, `plain` or `checkpoint`. One JSON line.
 import { createHash } from "node:crypto";
 import process from "node:process";
 import * as t from "../../src/index.ts";

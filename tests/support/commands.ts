@@ -7,9 +7,10 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runCommandLine } from "../../cli/program.ts";
 import { writeCartoonFaces } from "../../data/index.ts";
-import { preset, VQGAN } from "../../nn/index.ts";
+import { VQGAN } from "../../nn/index.ts";
 import { Random } from "../../src/index.ts";
 import { saveWeights } from "../../train/index.ts";
+import { smallConfig } from "./small_model.ts";
 
 /** A new folder, which who asks for it removes. `run` is a command line that trains the model on the faces. */
 export async function commandFixture(): Promise<{
@@ -21,13 +22,7 @@ export async function commandFixture(): Promise<{
   const folder = await mkdtemp(join(tmpdir(), "tessera-cli-"));
   const faces = join(folder, "faces"), model = join(folder, "tiny.safetensors");
   await writeCartoonFaces(faces, 5, 48, 1);
-  const tiny = preset("faces", {
-    embedDim: 32,
-    nEmbed: 16,
-    ddconfig: { ch: 32, chMult: [1, 1], resolution: 16, attnResolutions: [8], zChannels: 32 },
-    lossconfig: { discNdf: 8, discNumLayers: 1, perceptualWeight: 0 },
-  });
-  const weights = new VQGAN(tiny, new Random(1), { withLoss: true });
+  const weights = new VQGAN(smallConfig({ perceptualWeight: 0 }), new Random(1), { withLoss: true });
   await saveWeights(model, weights);
   weights.dispose();
   const run = [

@@ -1,5 +1,5 @@
 // Seeded damage to files, for the tests of readers.
-import { mulberry32 } from "./fill.ts";
+import { mulberry32 } from "./numbers.ts";
 
 /** 32 random bits a call. */
 export function mutationRandom(seed: number): () => number {

@@ -1,7 +1,7 @@
 // Checkpoints whose values tell which save they are of, for the tests of atomic writing.
 import { join } from "node:path";
 import { openCheckpoint, writeFlax, writeSafetensors, writeTorch } from "../../data/index.ts";
-import { tinyConfig } from "./fill.ts";
+import { tinyConfig } from "./goldens.ts";
 
 export const savedNames = ["last.safetensors", "last.ckpt", "flax.msgpack"] as const;
 

@@ -15,7 +15,8 @@ import {
 import { WebGpuBackend } from "../../src/backends/webgpu/backend.ts";
 import { BatchTooLargeError, estimateStep, withAdvice } from "../../train/estimate.ts";
 import { Trainer } from "../../train/trainer.ts";
-import { describeDevices, expectNoLeak } from "../support/helpers.ts";
+import { describeDevices } from "../support/devices.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 
 const config = preset("faces", { lossconfig: { discStart: 0, perceptualWeight: 0 } });
 const shape = { batch: 2, height: 32, width: 32, precision: "f32" } as const;

@@ -15,8 +15,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { discriminatorStep, generatorStep, type Logs, validationStep } from "../../train/step.ts";
-import { fillState, golden, maxError, picture, tinyConfig } from "../support/fill.ts";
-import { describeDevices } from "../support/helpers.ts";
+import { describeDevices } from "../support/devices.ts";
+import { fillState, golden, picture, tinyConfig } from "../support/goldens.ts";
+import { maxError } from "../support/numbers.ts";
 
 interface Step {
   global_step: number;

@@ -14,7 +14,7 @@ import {
   trainingStep,
 } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
-import { expectNoLeak } from "../support/helpers.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 
 const config = preset("faces", {
   nEmbed: 16,

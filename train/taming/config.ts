@@ -1,6 +1,6 @@
 // The settings of a run in taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. Where a
 // config leaves a setting out, the default of taming's class is used.
-import { type PresetName, type VQModelOverrides } from "../../nn/index.ts";
+import type { PresetName, VQModelOverrides } from "../../data/formats/config.ts";
 import { joinSettings, type Setting, type Settings, type YamlFile } from "./yaml.ts";
 
 /** What a config says, with null for what it leaves out. */

@@ -1,16 +1,10 @@
 // Flax checkpoints (flax_model.msgpack): a map of maps whose leaves are arrays, as vqgan-jax and DALL-E mini
 // use them. Names and layouts become taming's: down_0 is down.0, a kernel HWIO is a weight OIHW.
+import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
 import { jsonRecord } from "../json.ts";
 import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
 import { checkRange, FormatError, type RandomAccess } from "../source.ts";
-import {
-  contiguousStride,
-  itemSize,
-  sizeOf,
-  type StoredDType,
-  type StoredTensor,
-  storedTensor,
-} from "../stored_tensor.ts";
+import { isCounts, itemSize, type StoredDType, type StoredTensor, storedTensor } from "../stored_tensor.ts";
 
 /** The names under which transformers looks for weights and architecture in a folder. */
 export const flaxWeights = "flax_model.msgpack", flaxConfig = "config.json";
@@ -93,7 +87,7 @@ async function readArray(source: RandomAccess, value: Packed, path: string): Pro
         `convert it to one of ${[...dtypes.keys()].join(", ")}`,
       );
     }
-    if (!isShape(shape) || dtype === undefined || !(bytes instanceof Stretch) || bytes.type !== null) {
+    if (!isCounts(shape) || dtype === undefined || !(bytes instanceof Stretch) || bytes.type !== null) {
       throw corrupt("is not an array of shape, type and bytes");
     }
     if (bytes.length !== sizeOf(shape) * itemSize[dtype]) {
@@ -104,7 +98,7 @@ async function readArray(source: RandomAccess, value: Packed, path: string): Pro
   if (!(value instanceof Map)) return null;
   const shape = listed(value.get("shape"));
   const chunks = listed(value.get("chunks"));
-  if (!isShape(shape) || !chunks || chunks.length === 0) throw corrupt("has no shape or no chunks");
+  if (!isCounts(shape) || !chunks || chunks.length === 0) throw corrupt("has no shape or no chunks");
   const parts: FlaxArray[] = [];
   for (const [i, chunk] of chunks.entries()) {
     const part = await readArray(source, chunk, `${path}, chunk ${i}`);
@@ -118,10 +112,6 @@ async function readArray(source: RandomAccess, value: Packed, path: string): Pro
     throw corrupt(`of shape [${shape}] cannot be made of ${length} values in chunks`);
   }
   return { dtype: parts[0]!.dtype, shape, parts: parts.flatMap((part) => part.parts) };
-}
-
-function isShape(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length <= 64 && value.every((n) => Number.isSafeInteger(n) && n >= 0);
 }
 
 /** Tuples are maps from "0", "1", ... in Flax. */
@@ -154,7 +144,7 @@ function asTorch(file: RandomAccess, { dtype, shape, parts }: FlaxArray, isKerne
   const storage = { dtype, length: sizeOf(shape), locate: () => Promise.resolve(start) };
   const channels = shape.at(-1);
   const torch = shape.length === 4 && !isKernel && channels === sizeOf(shape) ? [channels] : shape;
-  const stride = contiguousStride(torch);
+  const stride = contiguousStrides(torch);
   if (!isKernel || shape.length < 2) return storedTensor(source, storage, 0, torch, stride);
   const order = [shape.length - 1, shape.length - 2, ...shape.keys()].slice(0, shape.length);
   return storedTensor(source, storage, 0, order.map((i) => shape[i]!), order.map((i) => stride[i]!));

@@ -1,7 +1,8 @@
 // Writing Flax checkpoints: names and layouts as vqgan-jax and DALL-E mini want them, the reverse of read.ts.
+import { sizeOf } from "../../../src/shape.ts";
 import type { VQModelConfig } from "../config.ts";
 import type { Sink } from "../sink.ts";
-import { itemSize, sizeOf, type StoredValues } from "../stored_tensor.ts";
+import { itemSize, type StoredValues } from "../stored_tensor.ts";
 import { storedBytes, type TensorToWrite } from "../values.ts";
 import { pack } from "./msgpack.ts";
 import { arrayType, chunkedMark, flaxTypes } from "./read.ts";

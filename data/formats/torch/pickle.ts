@@ -1,7 +1,7 @@
 // Reads Python pickles by pickleparser, after `checkPickle` has passed them. The reader below gives it the bytes, and
 // corrects what pickleparser 0.2 gets wrong: integers are signed and of any length, and Python 2 strings are bytes.
 import { Parser } from "pickleparser";
-import { checkPickle, opcode, PickleError } from "./pickle_check.ts";
+import { checkPickle, latin1, opcode, PickleError } from "./pickle_check.ts";
 import { PickleGlobals, type TensorBuilder } from "./pickle_globals.ts";
 
 export { PickleError };
@@ -32,14 +32,6 @@ export function readPickle(
 }
 
 const utf8 = new TextDecoder();
-
-function latin1(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 4096) {
-    text += String.fromCharCode(...bytes.subarray(at, at + 4096));
-  }
-  return text;
-}
 
 /** A little-endian two's complement integer; beyond 2^53 the nearest number. */
 function decimal(bytes: Uint8Array): string {

@@ -46,7 +46,14 @@ export const opcode = {
   long4: 0x8b,
 } as const;
 
-const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes);
+/** A text of one byte a character. In pieces, since a call takes only so many arguments. */
+export function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 4096) {
+    text += String.fromCharCode(...bytes.subarray(at, at + 4096));
+  }
+  return text;
+}
 
 class Checker {
   #at: number;

@@ -1,6 +1,6 @@
 // Python pickles of protocol 2, as torch.save writes them: plain values, and tensors by reference to storages
 // that lie beside the pickle.
-import { contiguousStride, sizeOf } from "../stored_tensor.ts";
+import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
 import type { TensorToWrite, WrittenDType } from "../values.ts";
 
 /** A Python tuple; arrays are lists. */
@@ -151,7 +151,7 @@ class Writer {
     this.#put(op.tuple, op.persistent);
     this.#number(0);
     this.#tuple(shape);
-    this.#tuple(contiguousStride(shape));
+    this.#tuple(contiguousStrides(shape));
     this.#put(op.false);
     this.value(new OrderedDict());
     this.#put(op.tuple, op.reduce);

@@ -1,5 +1,5 @@
 // A tensor's memory: its own ArrayBuffer, seen as floats or as integers.
-import type { Buffer, Slot } from "../buffer.ts";
+import { type Buffer, mib, type Slot } from "../buffer.ts";
 
 export class GpuJsBuffer implements Buffer {
   readonly bytes: number;
@@ -15,9 +15,8 @@ export class GpuJsBuffer implements Buffer {
       this.floats = new Float32Array(memory);
       this.ints = new Int32Array(memory);
     } catch {
-      const mib = (bytes / 2 ** 20).toFixed(0);
       throw new Error(
-        `out of memory: ${mib} MiB asked for one tensor on gpujs; use smaller pictures or a batch of 1`,
+        `out of memory: ${mib(bytes)} asked for one tensor on gpujs; use smaller pictures or a batch of 1`,
       );
     }
   }

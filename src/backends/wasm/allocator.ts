@@ -1,5 +1,6 @@
 // The allocator of the linear memory: best fit over a list of free blocks, kept in order of address.
 import { OutOfMemoryError } from "../backend.ts";
+import { mib } from "../buffer.ts";
 
 const ALIGN = 64;
 /** From this size on it pays to move other blocks: filling such a block takes far longer than moving twice as much. */
@@ -63,9 +64,9 @@ export class Allocator {
     if (at + size > this.limit) {
       this.#used -= size;
       throw new OutOfMemoryError(
-        `out of memory: ${mib(size)} MiB asked, ${mib(this.#used)} MiB in use of at most ${
+        `out of memory: ${mib(size)} asked, ${mib(this.#used)} in use of at most ${
           mib(this.limit)
-        } MiB on the CPU; ` +
+        } on the CPU; ` +
           `use a smaller batch, smaller pictures, or checkpoint()`,
         { total: this.limit },
       );
@@ -133,8 +134,4 @@ export class Allocator {
 /** How many addresses a block takes. */
 function sizeOf(bytes: number): number {
   return Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
-}
-
-function mib(bytes: number): string {
-  return (bytes / 2 ** 20).toFixed(0);
 }

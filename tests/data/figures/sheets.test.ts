@@ -1,103 +1,39 @@
-// The curves and the cartoon faces.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { cartoonFaceSvg } from "../../../data/figures/cartoon_svg.ts";
-import { drawCartoonFace, writeCartoonFaces } from "../../../data/figures/cartoons.ts";
-import { readImage, savePng } from "../../../data/pictures/images.ts";
-import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../../../data/figures/plot.ts";
+// Sheets of pictures and of tokens.
+import { describe, expect, test } from "bun:test";
+import { codeColor, grid, sideBySide, tokenGrid } from "../../../data/figures/sheets.ts";
+import { halves, pixel } from "../../support/pictures.ts";
 
-setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+describe("sheets", () => {
+  test("grid puts every picture in its cell", () => {
+    const sheet = grid([halves(4, 4), halves(4, 4), halves(2, 2)], { columns: 2, padding: 1 });
+    expect([sheet.width, sheet.height]).toEqual([11, 11]);
+    expect(pixel(sheet, 0, 0)).toEqual([255, 255, 255]);
+    expect(pixel(sheet, 6, 1)).toEqual([255, 0, 0]);
+    expect(pixel(sheet, 9, 1)).toEqual([0, 0, 255]);
+    expect(pixel(sheet, 1, 6)).toEqual([255, 255, 255]); // the small one stands in the middle of its cell
+    expect(pixel(sheet, 2, 7)).toEqual([255, 0, 0]);
+    expect(() => grid([])).toThrow("no pictures");
+  });
 
-let folder = "";
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "tessera-sheets-"));
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
-});
+  test("sideBySide writes the names over the columns", async () => {
+    const rows = [[halves(64, 64), halves(64, 64)]];
+    const bare = await sideBySide(rows), named = await sideBySide(rows, { labels: ["before", "after"] });
+    expect(named.width).toBe(bare.width);
+    const band = named.pixels.subarray(0, (named.height - bare.height) * named.width * 3);
+    expect(band.length > 0 && band.some((value) => value < 100)).toBe(true);
+    await expect(sideBySide(rows, { labels: ["one"] })).rejects.toThrow("row 0 has 2 pictures, expected 1");
+  });
 
-describe("plotCurves", () => {
-  test("gives a picture of the asked size with the curves' colours in it", async () => {
-    const steps = Array.from({ length: 400 }, (_, i) => i);
-    const values = steps.map((step) => Math.exp(-step / 100) + 0.01);
-    const panel: Panel = { title: "loss", logScale: true, series: [{ name: "rec", steps, values }] };
-    const picture = await plotCurves([panel, { series: [{ name: "flat", steps: [0, 1], values: [2, 2] }] }], {
-      width: 640,
-      height: 600,
+  test("tokenGrid paints each code in its own colour", async () => {
+    const indices = Int32Array.of(0, 16383, 16383, 5, 0, 9);
+    const sheet = await tokenGrid(indices, [2, 3], { tile: 8 });
+    expect([sheet.width, sheet.height]).toEqual([24, 16]);
+    indices.forEach((code, i) => {
+      const x = (i % 3) * 8, y = Math.floor(i / 3) * 8;
+      expect(pixel(sheet, x, y)).toEqual(codeColor(code));
+      expect(pixel(sheet, x + 7, y + 7)).toEqual(codeColor(code));
     });
-    expect([picture.width, picture.height]).toEqual([640, 600]);
-    const path = join(folder, "plot.png");
-    await savePng(path, picture);
-    const { pixels } = await readImage(path);
-    let blue = 0;
-    for (let i = 0; i < pixels.length; i += 3) if (pixels[i] === 0 && pixels[i + 1] === 0x72) blue++;
-    expect(blue > 500).toBe(true);
-  });
-
-  test("draws nothing, one point, gaps, zeros on a log axis and a million points", async () => {
-    const many = Float32Array.from({ length: 1_000_000 }, (_, i) => Math.sin(i / 1e5));
-    const cases: Panel[] = [
-      { series: [] },
-      { series: [{ name: "none", steps: [], values: [] }], logScale: true },
-      { series: [{ name: "one", steps: [4], values: [0] }] },
-      { series: [{ name: "gaps", steps: [0, 1, 2, 3], values: [NaN, 1, Infinity, 0] }], logScale: true },
-      { series: [{ name: "many", steps: many.map((_, i) => i), values: many }] },
-    ];
-    for (const panel of cases) {
-      expect((await plotCurves([panel], { width: 300, height: 200 })).width).toBe(300);
-    }
-    await expect(plotCurves([{ series: [{ name: "bad", steps: [1], values: [] }] }])).rejects.toThrow(
-      'series "bad" has 1 steps and 0 values',
-    );
-  });
-
-  test("smooths without lag, ticks are round", () => {
-    expect(smooth([1, 2, 3], 0)).toEqual([1, 2, 3]);
-    expect(smooth([5, 5, 5], 0.9).every((value) => Math.abs(value - 5) < 1e-12)).toBe(true);
-    const [, middle] = smooth([1, 2, 6], 0.5); // (0.5 * 1 + 2 + 0.5 * 6) / 2
-    expect(middle).toBeCloseTo(2.75, 12);
-    expect(niceTicks(0, 1, 5)).toEqual([0, 0.2, 0.4, 0.6, 0.8, 1]);
-    expect(niceTicks(-7, 23, 4)).toEqual([0, 10, 20]);
-    expect([0, 0.25, 1500, 20000, 2.5e6, 0.00012].map(formatTick)).toEqual([
-      "0",
-      "0.25",
-      "1500",
-      "20k",
-      "2.5M",
-      "1.2e-4",
-    ]);
-  });
-});
-
-describe("cartoons", () => {
-  test("a seed gives the same face in every runtime", async () => {
-    const svg = (await Promise.all([0, 1, 2, 3].map(cartoonFaceSvg))).join("\n");
-    expect(createHash("sha256").update(svg).digest("hex").slice(0, 16)).toBe("a762e9fe25a829fe");
-    const first = await drawCartoonFace(1, 64), again = await drawCartoonFace(1, 64);
-    expect(again).toEqual(first);
-    // Means, not a hash: another processor's rounding may move a pixel by one level.
-    const mean = (channel: number) =>
-      first.reduce((sum, value, i) => i % 3 === channel ? sum + value : sum, 0) / 4096;
-    [132.24, 123.08, 114.26].forEach((expected, channel) => expect(mean(channel)).toBeCloseTo(expected, 0));
-    expect(await drawCartoonFace(2, 64)).not.toEqual(first);
-  });
-
-  test("puts Math.random back", async () => {
-    const original = Math.random;
-    await Promise.all([drawCartoonFace(1, 16), drawCartoonFace(2, 16)]);
-    expect(Math.random).toBe(original);
-  });
-
-  test("writes a set; a longer one starts with the same faces", async () => {
-    const seen: number[] = [];
-    const short = await writeCartoonFaces(join(folder, "a"), 2, 32, 7, (done) => seen.push(done));
-    const long = await writeCartoonFaces(join(folder, "b"), 3, 32, 7);
-    expect(await readdir(join(folder, "b"))).toEqual(["face_00000.png", "face_00001.png", "face_00002.png"]);
-    expect(seen).toEqual([1, 2]);
-    expect((await readImage(short[1])).pixels).toEqual((await readImage(long[1])).pixels);
-    expect((await readImage(long[2])).pixels).not.toEqual((await readImage(long[1])).pixels);
+    expect((await tokenGrid(indices, [2, 3], { tile: 24, numbers: true })).width).toBe(72);
+    await expect(tokenGrid(indices, [2, 2])).rejects.toThrow("6 indices for 2x2 tiles, expected 4");
   });
 });

@@ -1,8 +1,8 @@
 // Files that appear whole or not at all: processes killed while they save, and disks that are full.
 // TESSERA_KILLS=100 sets how many processes are killed (default 6).
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -36,6 +36,33 @@ function startSaving(into: string): { child: ChildProcess; lines: string[] } {
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe("writeAtomic", () => {
+  test("replaces a file, and keeps it if writing fails", async () => {
+    const path = join(folder, "settings.json");
+    await writeAtomic(path, (file) => file.writeFile("one"));
+    await writeAtomic(path, async (file) => {
+      await file.writeFile("two");
+      expect(await readFile(path, "utf8")).toBe("one");
+    });
+    expect(await readFile(path, "utf8")).toBe("two");
+    const fail = writeAtomic(path, async (file) => {
+      await file.writeFile("half of thr");
+      throw new Error("disk on fire");
+    });
+    await expect(fail).rejects.toThrow("disk on fire");
+    expect(await readFile(path, "utf8")).toBe("two");
+    expect((await readdir(folder)).filter((name) => name.includes("tmp"))).toEqual([]);
+    await expect(writeAtomic(join(folder, "none", "a"), () => Promise.resolve())).rejects.toThrow("ENOENT");
+  });
+
+  test("two at once do not meet", async () => {
+    const path = join(folder, "race.txt");
+    const contents = ["a", "b", "c", "d"].map((c) => c.repeat(100_000));
+    await Promise.all(contents.map((text) => writeAtomic(path, (file) => file.writeFile(text))));
+    expect(contents).toContain(await readFile(path, "utf8"));
+  });
+});
 
 test(`${kills} processes killed at random moments leave the file before or the new one`, async () => {
   const random = new Random(7);

@@ -1,5 +1,5 @@
 // Files that are damaged, are something else, or mean harm: one clear line, soon, and nothing from the file
-// ever runs. Mutations of whole files are in formats-fuzz.test.ts.
+// ever runs. Mutations of whole files are in fuzz.test.ts.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import {
   readCheckpoint,
   unwrapOmegaconf,
 } from "../../../data/index.ts";
+import { mutationRandom } from "../../support/mutations.ts";
 import {
   Call,
   floatBytes,
@@ -53,17 +54,6 @@ async function attempt(bytes: Uint8Array): Promise<string | null> {
 
 const ascii = (text: string) => new Uint8Array(Buffer.from(text, "latin1"));
 
-/** 32 random bits a call (mulberry32). */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = state + 0x6d2b79f5 | 0;
-    let t = Math.imul(state ^ state >>> 15, 1 | state);
-    t ^= t + Math.imul(t ^ t >>> 7, 61 | t);
-    return (t ^ t >>> 14) >>> 0;
-  };
-}
-
 describe("damaged files", () => {
   for (const { name, bytes } of fixtures) {
     test(`${name}, cut off anywhere, is refused`, async () => {
@@ -83,7 +73,7 @@ describe("damaged files", () => {
       ["c", call],
     ]);
     const sound = pickle(root);
-    const next = generator(7);
+    const next = mutationRandom(7);
     for (let i = 0; i < 3000; i++) {
       const bytes = sound.slice();
       for (let k = next() % 4; k >= 0; k--) bytes[next() % bytes.length] = next() & 255;
@@ -94,7 +84,7 @@ describe("damaged files", () => {
   });
 
   test("random bytes with the first bytes of each format", async () => {
-    const next = generator(99);
+    const next = mutationRandom(99);
     for (const { bytes } of fixtures.slice(0, 2)) {
       for (let i = 0; i < 200; i++) {
         const junk = Uint8Array.from({ length: 40 + next() % 3000 }, () => next() & 255);

@@ -1,42 +1,16 @@
-// Finding pictures, the seeded order, reading ahead, skipping what cannot be read, and resuming exactly.
+// Batches of pictures: reading ahead, skipping what cannot be read, and resuming exactly.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import sharp from "sharp";
 import { type Batch, type DatasetOptions, ImageDataset } from "../../../data/pictures/dataset.ts";
-import { listImages } from "../../../data/pictures/list.ts";
-import { Sampler } from "../../../data/pictures/sampler.ts";
+import { numberedPictures, pictureCount as count } from "../../support/pictures.ts";
 
 let folder = "";
-const count = 11;
-
-/** A picture whose every pixel says which picture, column and row it is. */
-async function numbered(i: number): Promise<Uint8Array> {
-  const width = 24, height = 20;
-  const pixels = Uint8Array.from(
-    { length: width * height * 3 },
-    (_, at) => [i * 20, Math.floor(at / 3) % width * 10, Math.floor(at / 3 / width) * 10][at % 3],
-  );
-  return await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
-}
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tessera-dataset-"));
-  await mkdir(join(folder, "good", "deep"), { recursive: true });
-  await mkdir(join(folder, "mixed"));
-  await mkdir(join(folder, "empty"));
-  for (let i = 0; i < count; i++) {
-    const bytes = await numbered(i), name = `p${String(i).padStart(2, "0")}.png`;
-    await writeFile(join(folder, "good", i < 8 ? name : join("deep", name)), bytes);
-    await writeFile(join(folder, "mixed", name), i % 4 === 1 ? bytes.subarray(0, i === 1 ? 0 : 60) : bytes);
-  }
-  await writeFile(join(folder, "good", "notes.md"), "no picture");
-  await writeFile(join(folder, "good", ".hidden.png"), "no picture");
-  await writeFile(join(folder, "good", "list.txt"), "p03.png\r\n\n  deep/p09.png\np00.png\n");
-  await writeFile(join(folder, "wrong.txt"), "nowhere/p03.png\n");
-  await writeFile(join(folder, "blank.txt"), "\n \n");
-  await symlink(join(folder, "good"), join(folder, "good", "deep", "around")).catch(() => {});
+  await numberedPictures(folder);
 });
 afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
@@ -56,70 +30,6 @@ async function take(batches: AsyncGenerator<Batch>, number: number): Promise<Bat
 function open(name: string, options: Partial<DatasetOptions> = {}): Promise<ImageDataset> {
   return ImageDataset.open(join(folder, name), { size: 16, seed: 5, onSkip: () => {}, ...options });
 }
-
-describe("listImages", () => {
-  test("a folder with all below it, in name order, each once", async () => {
-    const names = (await listImages(join(folder, "good"))).map((path) => basename(path));
-    expect(names.length).toBe(count);
-    expect(names.slice(0, 4)).toEqual(["p08.png", "p09.png", "p10.png", "p00.png"]); // "deep" is before "p00"
-  });
-
-  test("a glob, a list in its own order, one picture, several sources", async () => {
-    const deep = await listImages(join(folder, "good", "**", "p0[89].png"));
-    expect(deep.map((path) => basename(path))).toEqual(["p08.png", "p09.png"]);
-    const listed = await listImages(join(folder, "good", "list.txt"));
-    expect(listed.map((path) => basename(path))).toEqual(["p03.png", "p09.png", "p00.png"]);
-    const one = join(folder, "good", "p02.png");
-    expect(await listImages([one, join(folder, "good", "list.txt")])).toEqual([one, ...listed]);
-  });
-
-  test("nothing found says what was looked for", async () => {
-    await expect(listImages(join(folder, "empty"))).rejects.toThrow("looked for .jpg, .jpeg, .png");
-    await expect(listImages(join(folder, "absent"))).rejects.toThrow("there is no file or folder");
-    await expect(listImages(join(folder, "*.gif"))).rejects.toThrow("no file matches the pattern");
-    await expect(listImages(join(folder, "wrong.txt"))).rejects.toThrow(
-      "names nowhere/p03.png, which is neither in",
-    );
-    await expect(listImages(join(folder, "blank.txt"))).rejects.toThrow("names no pictures");
-  });
-});
-
-describe("Sampler", () => {
-  test("every epoch visits all once, in another order; a seed always gives the same", () => {
-    const first = new Sampler(50, { seed: 9 }), again = new Sampler(50, { seed: 9 });
-    const orders = [0, 1].map(() => Array.from({ length: 50 }, () => first.next().index));
-    for (const order of orders) {
-      expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i));
-    }
-    expect(orders[0]).not.toEqual(orders[1]);
-    expect(Array.from({ length: 50 }, () => again.next().index)).toEqual(orders[0]);
-    const other = new Sampler(50, { seed: 10 });
-    expect(Array.from({ length: 50 }, () => other.next().index)).not.toEqual(orders[0]);
-  });
-
-  test("a saved place continues exactly, in the middle and over the end of an epoch", () => {
-    const straight = new Sampler(7, { seed: 3 });
-    const visits = Array.from({ length: 30 }, () => straight.next());
-    for (const at of [0, 3, 7, 13, 14]) {
-      const before = new Sampler(7, { seed: 3 });
-      for (let i = 0; i < at; i++) before.next();
-      const after = new Sampler(7, { seed: 3 });
-      after.restore(JSON.parse(JSON.stringify(before.state())));
-      expect(Array.from({ length: 30 - at }, () => after.next())).toEqual(visits.slice(at));
-    }
-  });
-
-  test("in order without shuffling; refuses another set or seed", () => {
-    const sampler = new Sampler(3, { shuffle: false });
-    expect([0, 1, 2, 3].map(() => sampler.next().index)).toEqual([0, 1, 2, 0]);
-    const state = new Sampler(4, { seed: 1 }).state();
-    expect(() => new Sampler(5, { seed: 1 }).restore(state)).toThrow(
-      "saved with 4 pictures and there are 5 now",
-    );
-    expect(() => new Sampler(4, { seed: 2 }).restore(state)).toThrow("saved with seed 1, not 2");
-    expect(() => new Sampler(0)).toThrow("at least 1");
-  });
-});
 
 describe("ImageDataset", () => {
   test("full batches over the ends of epochs, or all pictures once with a smaller last batch", async () => {

@@ -1,21 +1,12 @@
-// Reading pictures of every kind, the crops, the ranges and the PNG files. The pictures are made here with
-// sharp.
+// Reading pictures of every kind, the crops and the PNG files. The pictures are made here with sharp.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { readImage, savePng } from "../../../data/pictures/images.ts";
-import {
-  cropOffset,
-  flipPicture,
-  type Picture,
-  resizedDimensions,
-  toFloats,
-  toPictures,
-  toPixels,
-} from "../../../data/pictures/picture.ts";
-import { codeColor, grid, sideBySide, tokenGrid } from "../../../data/figures/sheets.ts";
+import { cropOffset, flipPicture, type Picture, resizedDimensions } from "../../../data/pictures/picture.ts";
+import { halves, pixel } from "../../support/pictures.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -25,19 +16,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Red left, blue right. */
-function halves(width: number, height: number): Picture {
-  const pixels = new Uint8Array(width * height * 3);
-  for (let i = 0; i < width * height; i++) pixels[i * 3 + (i % width < width / 2 ? 0 : 2)] = 255;
-  return { width, height, pixels };
-}
-
 function image({ width, height, pixels }: Picture) {
   return sharp(pixels, { raw: { width, height, channels: 3 } });
-}
-
-function pixel(picture: Picture, x: number, y: number): number[] {
-  return [...picture.pixels.subarray((y * picture.width + x) * 3, (y * picture.width + x) * 3 + 3)];
 }
 
 function expectNear(actual: number[], expected: number[], tolerance: number): void {
@@ -161,64 +141,10 @@ describe("readImage", () => {
   });
 });
 
-describe("ranges", () => {
-  test("every byte survives the way to floats and back", () => {
-    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
-    for (const range of ["signed", "unit"] as const) {
-      expect(toPixels(toFloats(bytes, range), range)).toEqual(bytes);
-    }
-    expect([...toFloats(Uint8Array.of(0, 255), "signed")]).toEqual([-1, 1]);
-    expect([...toFloats(Uint8Array.of(0, 255), "unit")]).toEqual([0, 1]);
-  });
-
-  test("out of range is clamped, halves go up, NaN is black", () => {
-    expect([...toPixels(Float32Array.of(-3, 3, NaN, 0), "signed")]).toEqual([0, 255, 0, 128]);
-    expect([...toPixels(Float32Array.of(-0.1, 1.5, 0.5), "unit")]).toEqual([0, 255, 128]);
-    const [first, second] = toPictures(new Float32Array(2 * 2 * 4 * 3).fill(1), [2, 2, 4, 3]);
-    expect([first.width, first.height, second.pixels[23]]).toEqual([4, 2, 255]);
-    expect(() => toPictures(new Float32Array(5), [1, 1, 1, 3])).toThrow("5 values with shape [1,1,1,3]");
-  });
-});
-
-describe("sheets", () => {
-  test("savePng writes what is read again, and leaves nothing else behind", async () => {
-    const inside = await mkdtemp(join(folder, "png-"));
-    await savePng(join(inside, "a.png"), halves(20, 10));
-    expect(await readdir(inside)).toEqual(["a.png"]);
-    expect((await readImage(join(inside, "a.png"))).pixels).toEqual(halves(20, 10).pixels);
-    expect([...(await readFile(join(inside, "a.png"))).subarray(1, 4)]).toEqual([80, 78, 71]);
-  });
-
-  test("grid puts every picture in its cell", () => {
-    const sheet = grid([halves(4, 4), halves(4, 4), halves(2, 2)], { columns: 2, padding: 1 });
-    expect([sheet.width, sheet.height]).toEqual([11, 11]);
-    expect(pixel(sheet, 0, 0)).toEqual([255, 255, 255]);
-    expect(pixel(sheet, 6, 1)).toEqual([255, 0, 0]);
-    expect(pixel(sheet, 9, 1)).toEqual([0, 0, 255]);
-    expect(pixel(sheet, 1, 6)).toEqual([255, 255, 255]); // the small one stands in the middle of its cell
-    expect(pixel(sheet, 2, 7)).toEqual([255, 0, 0]);
-    expect(() => grid([])).toThrow("no pictures");
-  });
-
-  test("sideBySide writes the names over the columns", async () => {
-    const rows = [[halves(64, 64), halves(64, 64)]];
-    const bare = await sideBySide(rows), named = await sideBySide(rows, { labels: ["before", "after"] });
-    expect(named.width).toBe(bare.width);
-    const band = named.pixels.subarray(0, (named.height - bare.height) * named.width * 3);
-    expect(band.length > 0 && band.some((value) => value < 100)).toBe(true);
-    await expect(sideBySide(rows, { labels: ["one"] })).rejects.toThrow("row 0 has 2 pictures, expected 1");
-  });
-
-  test("tokenGrid paints each code in its own colour", async () => {
-    const indices = Int32Array.of(0, 16383, 16383, 5, 0, 9);
-    const sheet = await tokenGrid(indices, [2, 3], { tile: 8 });
-    expect([sheet.width, sheet.height]).toEqual([24, 16]);
-    indices.forEach((code, i) => {
-      const x = (i % 3) * 8, y = Math.floor(i / 3) * 8;
-      expect(pixel(sheet, x, y)).toEqual(codeColor(code));
-      expect(pixel(sheet, x + 7, y + 7)).toEqual(codeColor(code));
-    });
-    expect((await tokenGrid(indices, [2, 3], { tile: 24, numbers: true })).width).toBe(72);
-    await expect(tokenGrid(indices, [2, 2])).rejects.toThrow("6 indices for 2x2 tiles, expected 4");
-  });
+test("savePng writes what is read again, and leaves nothing else behind", async () => {
+  const inside = await mkdtemp(join(folder, "png-"));
+  await savePng(join(inside, "a.png"), halves(20, 10));
+  expect(await readdir(inside)).toEqual(["a.png"]);
+  expect((await readImage(join(inside, "a.png"))).pixels).toEqual(halves(20, 10).pixels);
+  expect([...(await readFile(join(inside, "a.png"))).subarray(1, 4)]).toEqual([80, 78, 71]);
 });

@@ -16,8 +16,9 @@ import { AttnBlock, Downsample, ResnetBlock, Upsample } from "../../../nn/blocks
 import { BatchNorm2d, Conv2d, LeakyReLU, Sequential } from "../../../nn/layers.ts";
 import type { Init } from "../../../nn/init.ts";
 import type { Layer } from "../../../nn/module.ts";
-import { maxError } from "../../support/fill.ts";
-import { describeDevices, expectNoLeak, others } from "../../support/helpers.ts";
+import { describeDevices, others } from "../../support/devices.ts";
+import { expectNoLeak } from "../../support/expectations.ts";
+import { maxError } from "../../support/numbers.ts";
 
 const layers: [name: string, make: (init: Init) => Layer, input: number[]][] = [
   ["residual block, 128 channels", (init) => new ResnetBlock(128, 128, init), [1, 16, 16, 128]],

@@ -7,8 +7,8 @@ import { CountingBackend } from "../../../src/backends/counting.ts";
 import { type Calls, type ConvSpec, type KernelName, kernels } from "../../../src/backends/kernels.ts";
 import { withBackend } from "../../../src/device.ts";
 import { backward, device, ones, Random, scope, tensor } from "../../../src/index.ts";
-import { sizeOf } from "../../../src/array.ts";
-import { describeDevices } from "../../support/helpers.ts";
+import { sizeOf } from "../../../src/shape.ts";
+import { describeDevices } from "../../support/devices.ts";
 import { type OpCase, opTests } from "../ops/cases.ts";
 
 /** Makes operands: `length` random numbers, or the given indices. */

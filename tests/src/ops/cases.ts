@@ -2,7 +2,7 @@
 // cases are run forward and backward, on every device, by gradcheck.test.ts.
 import * as t from "../../../src/index.ts";
 import type * as ops from "../../../src/ops/index.ts";
-import { draws } from "../../support/helpers.ts";
+import { draws } from "../../support/numbers.ts";
 
 export interface OpCase {
   readonly name: string;

@@ -3,7 +3,9 @@
 // reaches it is never 1.
 import { expect, test } from "bun:test";
 import * as t from "../../../src/index.ts";
-import { describeDevices, draws, expectClose, expectNoLeak } from "../../support/helpers.ts";
+import { describeDevices } from "../../support/devices.ts";
+import { expectClose, expectNoLeak } from "../../support/expectations.ts";
+import { draws } from "../../support/numbers.ts";
 import { type OpCase, opTests } from "./cases.ts";
 
 const checkpoint: OpCase = {

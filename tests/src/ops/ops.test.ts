@@ -2,8 +2,10 @@
 // bench/ops_reference.py writes): odd sizes, batches of two, channels that fill no vector.
 import { expect, test } from "bun:test";
 import * as t from "../../../src/index.ts";
-import { draws, golden, relativeError } from "../../support/fill.ts";
-import { describeDevices, expectNoLeak } from "../../support/helpers.ts";
+import { describeDevices } from "../../support/devices.ts";
+import { expectNoLeak } from "../../support/expectations.ts";
+import { golden } from "../../support/goldens.ts";
+import { doubleDraws, relativeError } from "../../support/numbers.ts";
 
 interface Input {
   shape: number[];
@@ -93,7 +95,10 @@ const looser: Record<string, number> = {
 
 function filled(stream: string, { shape, scale, shift, zeroRows = [] }: Input): Float32Array {
   const columns = shape[shape.length - 1];
-  const values = Float32Array.from(draws(stream, shape.reduce((a, b) => a * b, 1)), (u) => shift + scale * u);
+  const values = Float32Array.from(
+    doubleDraws(stream, shape.reduce((a, b) => a * b, 1)),
+    (u) => shift + scale * u,
+  );
   for (const row of zeroRows) values.fill(0, row * columns, (row + 1) * columns);
   return values;
 }

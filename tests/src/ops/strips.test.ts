@@ -13,8 +13,9 @@ import {
 } from "../../../src/index.ts";
 import { normConvStrips, takesStrips } from "../../../src/ops/strips.ts";
 import { VQGAN } from "../../../nn/vqgan.ts";
-import { tinyConfig } from "../../support/fill.ts";
-import { distance, drawn, expectNoLeak } from "../../support/helpers.ts";
+import { expectNoLeak } from "../../support/expectations.ts";
+import { tinyConfig } from "../../support/goldens.ts";
+import { drawn, maxError } from "../../support/numbers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -35,8 +36,8 @@ for (const [height, width, inChannels, channels] of [[80, 48, 32, 32], [75, 53, 
         return { whole, strips, over };
       });
       const whole = await made.whole.data();
-      expect(distance(await made.strips.data(), whole)).toBe(0);
-      expect(distance(await made.over.data(), whole)).toBe(0);
+      expect(maxError(await made.strips.data(), whole)).toBe(0);
+      expect(maxError(await made.over.data(), whole)).toBe(0);
       for (const t of new Set(Object.values(made))) t.dispose();
     });
   });
@@ -53,7 +54,7 @@ test("attention in blocks of queries equals that of all at once", async () => {
       expect(memory().peakBytes - before).toBeLessThan(35 * 2 ** 20); // scores and weights of one block, not of all
       return { whole, blocks };
     });
-    expect(distance(await made.blocks.data(), await made.whole.data())).toBe(0);
+    expect(maxError(await made.blocks.data(), await made.whole.data())).toBe(0);
     for (const t of Object.values(made)) t.dispose();
   });
 });
@@ -93,8 +94,8 @@ test("a large picture is encoded and decoded as in one piece, without its memory
       indices: model.quantize.encode(model.quant_conv.call(model.encoder.call(images))),
       pictures: model.decoder.call(model.post_quant_conv.call(latents)).detach(),
     }));
-    expect(distance(await indices.data(), await whole.indices.data())).toBe(0);
-    expect(distance(await pictures.data(), await whole.pictures.data())).toBe(0);
+    expect(maxError(await indices.data(), await whole.indices.data())).toBe(0);
+    expect(maxError(await pictures.data(), await whole.pictures.data())).toBe(0);
     for (const t of [pictures, indices, latents, whole.pictures, whole.indices, images]) t.dispose();
     model.dispose();
   });

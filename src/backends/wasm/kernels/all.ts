@@ -23,7 +23,7 @@ import { addWinogradSmall } from "./winograd_small.ts";
 export const MAX_PAGES = 65536;
 
 /** Whether the engine knows the fused multiply-add of relaxed SIMD. One unknown opcode would make the whole module fail. */
-export function hasRelaxedSimd(): boolean {
+function hasRelaxedSimd(): boolean {
   const m = new ModuleBuilder(true);
   m.fn("probe", [], [], (f) => {
     const x = f.let(v.zero());

@@ -1,13 +1,13 @@
 // The GPU as launch/ sees it: calls are recorded into one command encoder, which reads and pauses submit.
 import { variable } from "../../../environment.ts";
 import { OutOfMemoryError } from "../../backend.ts";
-import type { Buffer, DType, Slot, TypedArray, Values } from "../../buffer.ts";
+import { type Buffer, type DType, mib, type Slot, type TypedArray, type Values } from "../../buffer.ts";
 import type { Dispatch, Params } from "../kernels/source.ts";
 import type { Madd, MatrixShape } from "../kernels/tile.ts";
 import { THREADS } from "../kernels/wgsl.ts";
 import type { AdapterReport } from "./adapter.ts";
 import { Faults } from "./faults.ts";
-import { type Block, blockOf, GpuBuffer, mib, Pool } from "./memory.ts";
+import { type Block, blockOf, GpuBuffer, Pool } from "./memory.ts";
 import { PARAMS, Pipelines, type Variant } from "./pipelines.ts";
 import { MOST, Stopwatch } from "./stopwatch.ts";
 import type { Clock, Tuner } from "./tuner.ts";
@@ -278,7 +278,7 @@ export class Gpu implements Clock {
     const { reserved } = this.#pool;
     watch(() =>
       new OutOfMemoryError(
-        `out of memory on the GPU: ${mib(size)} MiB asked, ${mib(reserved)} MiB with it; ` +
+        `out of memory on the GPU: ${mib(size)} asked, ${mib(reserved)} with it; ` +
           "use a smaller batch, smaller pictures, or checkpoint()",
         { total: reserved - size },
       )

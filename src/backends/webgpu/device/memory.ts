@@ -2,7 +2,7 @@
 // blocks are handed out again, lowest number first: each training step takes the same blocks, and finds its bind groups
 // made.
 import { OutOfMemoryError } from "../../backend.ts";
-import type { Buffer } from "../../buffer.ts";
+import { type Buffer, mib } from "../../buffer.ts";
 
 export interface Block {
   readonly id: number;
@@ -74,7 +74,7 @@ export class Pool {
     const limit = this.#limit;
     if (bytes > limit) {
       throw new OutOfMemoryError(
-        `a tensor of ${mib(bytes)} MiB is too large for this GPU, which binds at most ${mib(limit)} MiB at ` +
+        `a tensor of ${mib(bytes)} is too large for this GPU, which binds at most ${mib(limit)} at ` +
           "once (maxStorageBufferBindingSize): use a smaller batch or smaller pictures",
         { largest: limit },
       );
@@ -110,9 +110,4 @@ export class Pool {
 function sizeClass(bytes: number): number {
   const quarter = Math.max(64, 2 ** Math.floor(Math.log2(Math.max(1, bytes))) / 4);
   return Math.max(256, Math.ceil(bytes / quarter) * quarter);
-}
-
-/** A number of bytes in MiB. */
-export function mib(bytes: number): string {
-  return (bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0);
 }

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OrderedDict, tamingOrder, Tuple, unwrapOmegaconf, writeTorch } from "../../../../data/index.ts";
-import { withFile } from "../../../support/helpers.ts";
+import { withFile } from "../../../support/with_file.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "tessera-torch-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));

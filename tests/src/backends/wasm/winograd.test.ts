@@ -5,8 +5,9 @@ import { VQGAN } from "../../../../nn/index.ts";
 import type { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
 import { backward, conv2d, currentBackend, device, type DeviceName } from "../../../../src/index.ts";
 import { grad, Random, scope, type Tensor, tensor } from "../../../../src/index.ts";
-import { fillState, picture, tinyConfig } from "../../../support/fill.ts";
-import { describeDevices, expectNoLeak } from "../../../support/helpers.ts";
+import { describeDevices } from "../../../support/devices.ts";
+import { expectNoLeak } from "../../../support/expectations.ts";
+import { fillState, picture, tinyConfig } from "../../../support/goldens.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

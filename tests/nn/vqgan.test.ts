@@ -1,15 +1,16 @@
-// Structure and manners of the networks: keys, shapes, initial values, errors, memory.
-import { describe, expect, test } from "bun:test";
+// The model as a whole: its keys and shapes, the sizes it takes, and the memory it needs. Loading is in vqgan_load.test.ts.
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { memory, Random, tensor, zeros } from "../../src/index.ts";
+import { asyncScope, memory, Random, zeros } from "../../src/index.ts";
 import { preset } from "../../data/formats/config.ts";
-import { NLayerDiscriminator } from "../../nn/discriminator.ts";
-import { Conv2d, GroupNorm } from "../../nn/layers.ts";
-import { LPIPS } from "../../nn/lpips.ts";
-import { formatReport, Layer } from "../../nn/module.ts";
-import { CodebookUsage } from "../../nn/quantizers/codebook_usage.ts";
+import { GroupNorm } from "../../nn/layers.ts";
+import { Layer } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { tinyConfig } from "../support/fill.ts";
+import { expectNoLeak } from "../support/expectations.ts";
+import { tinyConfig } from "../support/goldens.ts";
+import { drawn } from "../support/numbers.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 describe("f16-16384", () => {
   const lines = readFileSync(new URL("../fixtures/f16_16384_keys.tsv", import.meta.url), "utf8").trim().split(
@@ -40,55 +41,6 @@ describe("f16-16384", () => {
     expect([...frozen.values()].some((p) => p.requiresGrad)).toBe(false);
     expect([...model.generatorParameters().values()].every((p) => p.requiresGrad)).toBe(true);
     model.dispose();
-  });
-});
-
-describe("initial values", () => {
-  const range = async (t: { floats(): Promise<Float32Array> }) => {
-    const values = await t.floats();
-    return Math.max(...values.map(Math.abs));
-  };
-
-  test("convolutions are uniform within 1/sqrt(fan in), weight and bias", async () => {
-    const conv = new Conv2d(3, 128, 3, new Random(1));
-    const bound = 1 / Math.sqrt(27);
-    for (const t of [conv.weight, conv.bias!]) {
-      expect(await range(t)).toBeLessThanOrEqual(bound);
-      expect(await range(t)).toBeGreaterThan(0.95 * bound);
-    }
-  });
-
-  test("the codebook is uniform within 1/K", async () => {
-    const model = new VQGAN(tinyConfig, new Random(1));
-    const codes = await range(model.quantize.codebook);
-    expect(codes).toBeLessThanOrEqual(1 / 64);
-    expect(codes).toBeGreaterThan(0.95 / 64);
-    expect(await model.encoder.norm_out.weight.floats()).toEqual(new Float32Array(64).fill(1));
-    model.dispose();
-  });
-
-  test("the discriminator is normal with 0.02, biases uniform", async () => {
-    const state = new NLayerDiscriminator({ ndf: 64, numLayers: 2 }, new Random(1)).stateDict();
-    const spread = async (key: string, mean: number) => {
-      const values = await state.get(key)!.floats();
-      return Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
-    };
-    expect(Math.abs(await spread("main.5.weight", 0) - 0.02)).toBeLessThan(1e-4);
-    expect(Math.abs(await spread("main.6.weight", 1) - 0.02)).toBeLessThan(3e-3);
-    expect(await range(state.get("main.0.bias")!)).toBeLessThanOrEqual(1 / Math.sqrt(48));
-    expect(await range(state.get("main.6.bias")!)).toBe(0);
-  });
-
-  test("the same seed gives the same model", async () => {
-    const [a, b] = [0, 1].map(() => new VQGAN(tinyConfig, new Random(5)));
-    const [first, second] = [a, b].map((m) => m.decoder.up[2].block[1].conv2.weight);
-    expect(await first.floats()).toEqual(await second.floats());
-  });
-
-  test("three layers make the deeper discriminator", () => {
-    const state = new NLayerDiscriminator({ ndf: 64, numLayers: 3 }, null).namedParameters();
-    expect([...state.values()].reduce((sum, t) => sum + t.size, 0)).toBe(2_765_633);
-    expect(state.get("main.11.weight")!.shape).toEqual([1, 512, 4, 4]);
   });
 });
 
@@ -124,23 +76,6 @@ describe("sizes", () => {
     expect(() => preset("faces", { nEmbed: 0 })).toThrow("nEmbed is 0");
     expect(() => new GroupNorm(48)).toThrow("48 channels");
   });
-
-  test("a perceptual network without weights refuses to compare", () => {
-    expect(() => new LPIPS("squeeze").features(zeros([1, 32, 32, 3]))).toThrow("no weights are loaded");
-  });
-});
-
-test("loadStateDict takes what fits and reports the rest", async () => {
-  const conv = new Conv2d(2, 3, 1, null);
-  const weight = tensor([1, 2, 3, 4, 5, 6], [3, 2, 1, 1]);
-  const report = conv.loadStateDict(
-    new Map([["weight", weight], ["bias", zeros([4])], ["extra", zeros([1])]]),
-  );
-  expect(await conv.weight.floats()).toEqual(new Float32Array([1, 2, 3, 4, 5, 6]));
-  expect(report.matched).toEqual(["weight"]);
-  expect(formatReport(report)).toBe(
-    "1 not used by the model:\n  extra\n1 of another shape:\n  bias: model [3], file [4]",
-  );
 });
 
 test("inference holds a few activations, not the network's", () => {
@@ -166,13 +101,23 @@ test("inference holds a few activations, not the network's", () => {
   model.dispose();
 });
 
-test("codebook usage and perplexity", () => {
-  const usage = new CodebookUsage(8);
-  usage.add(new Int32Array([0, 0, 1, 1]));
-  usage.add(new Int32Array([2, 2, 3, 3]));
-  const { used, usage: fraction, perplexity, total } = usage.summary();
-  expect([used, fraction, total]).toEqual([4, 0.5, 8]);
-  expect(perplexity).toBeCloseTo(4, 10);
-  expect(() => usage.add(new Int32Array([8]))).toThrow("index 8 is outside the codebook of 8 codes");
-  expect(new CodebookUsage(8).summary().perplexity).toBe(0);
-});
+test("60 requests at once, which await inside their scopes, each give what it gives alone", () =>
+  expectNoLeak(async () => {
+    const model = new VQGAN(tinyConfig, new Random(1)), random = new Random(2);
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 5 * random.next()));
+    const request = (i: number) =>
+      asyncScope(async () => {
+        await pause(); // such as reading an upload
+        const images = drawn(`request ${i}`, [1, 32, 32, 3]);
+        const { indices } = model.encode(images);
+        const tokens = await indices.ints();
+        await pause();
+        const made = model.decodeTokens(indices);
+        return { tokens, error: await made.sub(images).square().mean().item() };
+      });
+    const numbers = Array.from({ length: 60 }, (_, i) => i);
+    const alone = [];
+    for (const i of numbers) alone.push(await request(i));
+    expect(await Promise.all(numbers.map(request))).toEqual(alone);
+    model.dispose();
+  }));

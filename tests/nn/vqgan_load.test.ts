@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type TensorToWrite, writeSafetensors } from "../../data/index.ts";
 import { loadVQGAN, VQGAN } from "../../nn/vqgan.ts";
 import { memory, type Tensor, tensor } from "../../src/index.ts";
-import { fillState, picture, tinyConfig } from "../support/fill.ts";
+import { fillState, picture, tinyConfig } from "../support/goldens.ts";
 
 describe("loading", () => {
   let folder = "";

@@ -1,0 +1,40 @@
+// The seeded order of pictures.
+import { describe, expect, test } from "bun:test";
+import { Sampler } from "../../../data/pictures/sampler.ts";
+
+describe("Sampler", () => {
+  test("every epoch visits all once, in another order; a seed always gives the same", () => {
+    const first = new Sampler(50, { seed: 9 }), again = new Sampler(50, { seed: 9 });
+    const orders = [0, 1].map(() => Array.from({ length: 50 }, () => first.next().index));
+    for (const order of orders) {
+      expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+    }
+    expect(orders[0]).not.toEqual(orders[1]);
+    expect(Array.from({ length: 50 }, () => again.next().index)).toEqual(orders[0]);
+    const other = new Sampler(50, { seed: 10 });
+    expect(Array.from({ length: 50 }, () => other.next().index)).not.toEqual(orders[0]);
+  });
+
+  test("a saved place continues exactly, in the middle and over the end of an epoch", () => {
+    const straight = new Sampler(7, { seed: 3 });
+    const visits = Array.from({ length: 30 }, () => straight.next());
+    for (const at of [0, 3, 7, 13, 14]) {
+      const before = new Sampler(7, { seed: 3 });
+      for (let i = 0; i < at; i++) before.next();
+      const after = new Sampler(7, { seed: 3 });
+      after.restore(JSON.parse(JSON.stringify(before.state())));
+      expect(Array.from({ length: 30 - at }, () => after.next())).toEqual(visits.slice(at));
+    }
+  });
+
+  test("in order without shuffling; refuses another set or seed", () => {
+    const sampler = new Sampler(3, { shuffle: false });
+    expect([0, 1, 2, 3].map(() => sampler.next().index)).toEqual([0, 1, 2, 0]);
+    const state = new Sampler(4, { seed: 1 }).state();
+    expect(() => new Sampler(5, { seed: 1 }).restore(state)).toThrow(
+      "saved with 4 pictures and there are 5 now",
+    );
+    expect(() => new Sampler(4, { seed: 2 }).restore(state)).toThrow("saved with seed 1, not 2");
+    expect(() => new Sampler(0)).toThrow("at least 1");
+  });
+});

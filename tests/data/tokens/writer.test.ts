@@ -1,0 +1,117 @@
+// Token files by Tessera: each format gives back what was written, and a journal survives kills.
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openTokens, type TokenHeader, type TokenRecord, TokenWriter } from "../../../data/index.ts";
+import { header, readAll, records, write } from "../../support/token_files.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+
+const folder = await mkdtemp(join(tmpdir(), "tessera-tokens-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+for (const format of ["parquet", "jsonl", "tsv"]) {
+  describe(format, () => {
+    test("gives back what was written, and how it was made", async () => {
+      const path = join(folder, `all.${format}`);
+      await write(path, header, records);
+      expect(await readAll(path)).toEqual(records);
+      expect((await openTokens(path)).header).toEqual(header);
+      expect((await readdir(folder)).filter((name) => name.includes("partial"))).toEqual([]);
+    });
+
+    test("keeps the grids of pictures of different shapes", async () => {
+      const path = join(folder, `shapes.${format}`), free = { ...header, grid: null };
+      const shapes = records.map((record, i) => ({
+        ...record,
+        grid: i % 2 ? [6, 1] as const : [3, 2] as const,
+      }));
+      await write(path, free, shapes);
+      expect(await readAll(path)).toEqual(shapes);
+    });
+
+    test("may be empty", async () => {
+      const path = join(folder, `empty.${format}`);
+      await write(path, header, []);
+      expect(await readAll(path)).toEqual([]);
+    });
+
+    test("goes on after a kill at any byte, with nothing twice and nothing missing", async () => {
+      const whole = join(folder, `whole.${format}`);
+      await write(whole, header, records);
+      const lines = [header, ...records.map(({ file, caption, encoding }) => ({ file, caption, encoding }))];
+      const journal = lines.map((line) => JSON.stringify(line) + "\n").join("");
+      const size = new TextEncoder().encode(journal).length;
+      for (let cut = 0; cut <= size; cut += 41) {
+        const path = join(folder, `cut.${format}`);
+        await writeFile(`${path}.partial`, journal);
+        await truncate(`${path}.partial`, cut);
+        const kept: string[] = [];
+        const writer = await TokenWriter.open(path, header, ({ file }) => kept.push(file));
+        expect(kept).toEqual(records.slice(0, writer.length).map(({ file }) => file));
+        await writer.add(records.filter(({ file }) => !writer.has(file)));
+        await writer.finish();
+        expect(await readFile(path)).toEqual(await readFile(whole));
+      }
+    });
+  });
+}
+
+describe("TokenWriter", () => {
+  test("drops what a power cut left behind the last whole line", async () => {
+    const path = join(folder, "power.jsonl");
+    const writer = await TokenWriter.open(path, header);
+    await writer.add(records);
+    await writer.close();
+    await appendFile(`${path}.partial`, "\0".repeat(100) + "\n" + JSON.stringify(records[0]) + "\n");
+    const again = await TokenWriter.open(path, header);
+    expect(again.length).toBe(records.length);
+    await again.finish();
+    expect(await readAll(path)).toEqual(records);
+  });
+
+  test("refuses a file that was begun with other settings, and leaves it", async () => {
+    const path = join(folder, "settings.parquet");
+    await (await TokenWriter.open(path, header)).close();
+    await expect(TokenWriter.open(path, { ...header, range: "unit" })).rejects.toThrow(
+      "begun with other settings (range signed, now unit); repeat the command that began it, delete it",
+    );
+    expect((await stat(`${path}.partial`)).size).toBeGreaterThan(0);
+  });
+
+  test("notices another process that writes the same file", async () => {
+    const path = join(folder, "two.tsv");
+    const one = await TokenWriter.open(path, header), two = await TokenWriter.open(path, header);
+    await one.add(records.slice(0, 1));
+    await expect(two.add(records.slice(0, 1))).rejects.toThrow("another process writes to it");
+    await one.close();
+    await two.close();
+  });
+
+  test("knows three endings", async () => {
+    await expect(TokenWriter.open(join(folder, "x.csv"), header)).rejects.toThrow(
+      "token files end in .parquet, .jsonl or .tsv",
+    );
+  });
+
+  test("writes Parquet in groups of rows that memory can hold", async () => {
+    const path = join(folder, "groups.parquet"), tokens = 4096;
+    const head: TokenHeader = { ...header, grid: [64, 64] };
+    const rows = Array.from({ length: 1100 }, (_, i): TokenRecord => {
+      const encoding = Array.from({ length: tokens }, (_, k) => (k * 31 + i) % 16384);
+      return { file: `${i}`, caption: null, encoding, grid: [64, 64] };
+    });
+    await write(path, head, rows);
+    let i = 0;
+    for await (const record of (await openTokens(path)).records()) {
+      const wanted = rows[i++];
+      if (record.file !== wanted.file || record.encoding.some((token, k) => token !== wanted.encoding[k])) {
+        throw new Error(`row ${i} differs`);
+      }
+    }
+    expect(i).toBe(rows.length);
+    // 14 bits a token and little else
+    expect((await stat(path)).size).toBeLessThan(1100 * tokens * 14 / 8 * 1.03);
+  });
+});

@@ -1,0 +1,32 @@
+// Node runs the sources as they are: it only erases the types. Needs a Node from 24 on, on PATH or named by NODE, and skips
+// without.
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { expectClose } from "./support/expectations.ts";
+import { type Journey, journey } from "./support/journey.ts";
+
+setDefaultTimeout(120_000); // Bun gives a test five seconds
+
+const node = process.env.NODE ?? "node";
+const version = spawnSync(node, ["--version"], { encoding: "utf8" }).stdout?.trim() ?? "";
+const isNew = Number(/^v(\d+)\./.exec(version)?.[1]) >= 24;
+const name = "Node runs core.ts and mod.ts, encodes, decodes and trains on all threads, and ends by itself";
+
+if (!isNew) {
+  test.skip(`${name}: ${version ? `${node} is ${version}` : `no ${node}`}, NODE may name one from 24 on`, () => {});
+} else {
+  test(name, async () => {
+    const script = fileURLToPath(new URL("./support/node.ts", import.meta.url));
+    const env = { ...process.env, TESSERA_THREADS: "3" };
+    const { status, stdout, stderr } = spawnSync(node, [script], { encoding: "utf8", env, timeout: 100_000 });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const found: Journey = JSON.parse(stdout), wanted = await journey();
+    expect(found.device).toBe("CPU, 3 threads");
+    expect(found.tokens).toEqual(wanted.tokens);
+    // Bun's WebAssembly rounds otherwise than Deno's and Node's
+    expectClose(found.values, wanted.values, 1e-4);
+    expectClose(found.losses, wanted.losses, 1e-4);
+  });
+}

@@ -1,0 +1,81 @@
+// Runs on a few soft discs that the tests of training begin, resume and compare.
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { VQModelConfig } from "../../data/formats/config.ts";
+import { type Picture, savePng } from "../../data/index.ts";
+import { Random } from "../../src/index.ts";
+import { defaultOptions, type Metrics, type NewRun, type Run, train } from "../../train/index.ts";
+import { smallConfig } from "./small_model.ts";
+
+/** The model of the runs, whose discriminator joins in after two steps. */
+export const runConfig: VQModelConfig = smallConfig({ discStart: 2 });
+
+/** A soft disc on a plain ground: something that can be learnt. */
+export function blob(seed: number, side: number): Picture {
+  const random = new Random(seed);
+  const [x, y, radius] = [random.next() * side, random.next() * side, side * (0.2 + 0.3 * random.next())];
+  const colors = Array.from({ length: 6 }, () => Math.floor(256 * random.next()));
+  const pixels = new Uint8Array(side * side * 3);
+  for (let i = 0; i < pixels.length; i++) {
+    const p = Math.floor(i / 3), inside = Math.hypot(p % side - x, Math.floor(p / side) - y) < radius;
+    pixels[i] = colors[i % 3 + (inside ? 3 : 0)];
+  }
+  return { width: side, height: side, pixels };
+}
+
+/** Writes six pictures below `folder`. @returns what begins a run of four steps on them, with these changes */
+export async function runFixture(
+  folder: string,
+): Promise<{ faces: string; newRun: (changes?: Partial<NewRun["options"]>) => NewRun }> {
+  const faces = join(folder, "faces");
+  await mkdir(faces);
+  for (let i = 0; i < 6; i++) await savePng(join(faces, `${i}.png`), blob(i, 32));
+  const newRun = (changes: Partial<NewRun["options"]> = {}): NewRun => ({
+    start: { scratch: runConfig },
+    perceptual: "none",
+    out: join(folder, "runs"),
+    options: {
+      ...defaultOptions,
+      data: [faces],
+      size: 16,
+      batch: 2,
+      steps: 4,
+      lr: 1e-3,
+      crop: "random",
+      flip: true,
+      logEvery: 1,
+      restartDeadCodes: 3,
+      val: 0.3,
+      name: "test",
+      ...changes,
+    },
+  });
+  return { faces, newRun };
+}
+
+/** Trains a run to its end and frees it. @returns its folder */
+export async function finish(run: Run): Promise<string> {
+  await train(run);
+  run.trainer.dispose();
+  run.trainer.model.dispose();
+  return run.folder.path;
+}
+
+/** The metrics of a run without its clock. */
+export async function metricsOf(run: string): Promise<Metrics[]> {
+  const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
+  return lines.map((line) => {
+    const { images_per_second: _, ...rest } = JSON.parse(line) as Metrics;
+    return rest;
+  });
+}
+
+/** All tensors of a safetensors file: the bytes behind its header. */
+export async function tensorBytes(
+  path: string,
+): Promise<{ header: Record<string, unknown>; bytes: Uint8Array }> {
+  const file = await readFile(path);
+  const length = Number(file.readBigUInt64LE(0));
+  const { __metadata__, ...header } = JSON.parse(file.subarray(8, 8 + length).toString().trim());
+  return { header, bytes: new Uint8Array(file.subarray(8 + length)) };
+}

@@ -1,0 +1,12 @@
+// A model that trains in milliseconds a step.
+import { type LossConfig, preset, type VQModelConfig } from "../../data/formats/config.ts";
+
+/** 16 codes of 32, a token for 2x2 pixels, and a shallow discriminator. */
+export function smallConfig(lossconfig: Partial<LossConfig>): VQModelConfig {
+  return preset("faces", {
+    embedDim: 32,
+    nEmbed: 16,
+    ddconfig: { ch: 32, chMult: [1, 1], resolution: 16, attnResolutions: [8], zChannels: 32 },
+    lossconfig: { discNdf: 8, discNumLayers: 1, ...lossconfig },
+  });
+}

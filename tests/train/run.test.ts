@@ -1,0 +1,182 @@
+// Runs that begin, stop, diverge and go on, with the same bits as without a stop.
+import { Buffer } from "node:buffer";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { savePng } from "../../data/index.ts";
+import { VQGAN } from "../../nn/index.ts";
+import { Random } from "../../src/index.ts";
+import {
+  beginRun,
+  checkpointOf,
+  DivergedError,
+  findPerceptual,
+  type NewRun,
+  readRunState,
+  type ResumeChanges,
+  resumeRun,
+  saveWeights,
+  train,
+} from "../../train/index.ts";
+import { fillState } from "../support/goldens.ts";
+import { blob, finish, metricsOf, runConfig, runFixture, tensorBytes } from "../support/runs.ts";
+import { smallConfig } from "../support/small_model.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
+
+const folder = await mkdtemp(join(tmpdir(), "tessera-train-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+const { faces, newRun } = await runFixture(folder);
+
+describe("a run", () => {
+  test("writes its folder, and 2 + 2 steps resumed give the bits of 4 steps straight", async () => {
+    const straight = await finish(await beginRun(newRun()));
+    const halves = await finish(await beginRun(newRun({ steps: 2 })));
+    expect((await readRunState(await checkpointOf(halves))).step).toBe(2);
+    await finish(await resumeRun(halves, { steps: 4 }));
+
+    const [a, b] = await Promise.all([straight, halves].map(async (run) => {
+      return await tensorBytes(await checkpointOf(run));
+    }));
+    expect(a.header).toEqual(b.header);
+    expect(Buffer.compare(a.bytes, b.bytes)).toBe(0);
+    // the half run measured at its end, which the straight one did not
+    const trained = async (run: string) =>
+      (await metricsOf(run)).filter((metrics) => metrics["val/psnr"] === undefined);
+    expect(await trained(halves)).toEqual(await trained(straight));
+
+    const steps = (await metricsOf(straight)).filter((m) => m.lr !== undefined).map(({ step }) => step);
+    expect(steps).toEqual([1, 2, 3, 4]);
+    const files = (await readdir(straight)).sort();
+    expect(files).toEqual([
+      "before-after.png",
+      "checkpoints",
+      "config.json",
+      "images",
+      "loss.png",
+      "metrics.jsonl",
+    ]);
+    expect(await readdir(join(straight, "images"))).toContain("step-000000.png");
+    const checkpoints = (await readdir(join(straight, "checkpoints"))).sort();
+    expect(checkpoints.length).toBeLessThanOrEqual(2);
+    expect(checkpoints[0]).toBe("last.safetensors");
+  });
+
+  test("goes on exactly with accumulation, an exact discriminator and an interruption", async () => {
+    const options = { accumulate: 2, tamingExact: true, steps: 3, val: 0 };
+    const straight = await finish(await beginRun(newRun(options)));
+    const stopped = await beginRun(newRun(options));
+    const controller = new AbortController();
+    const monitor = { update: (step: number) => step === 1 && controller.abort(), log: () => {} };
+    const outcome = await train(stopped, { monitor, signal: controller.signal });
+    expect([outcome.interrupted, outcome.step]).toEqual([true, 1]);
+    await finish(await resumeRun(stopped.folder.path));
+    const [a, b] = await Promise.all([straight, stopped.folder.path].map(async (run) => {
+      return await tensorBytes(await checkpointOf(run));
+    }));
+    expect(Buffer.compare(a.bytes, b.bytes)).toBe(0);
+    expect(await metricsOf(stopped.folder.path)).toEqual(await metricsOf(straight));
+  });
+
+  test("starts from weights with fresh Adam, and says what it found", async () => {
+    const first = await finish(await beginRun(newRun({ steps: 1, val: 0 })));
+    const from = await checkpointOf(first);
+    const { start: _, ...rest } = newRun({ steps: 1, val: 0 });
+    const run = await beginRun({ ...rest, start: { from } });
+    expect(run.notes.join("\n")).toContain("discriminator: from the file");
+    expect(run.trainer.optimizers.generator.state().size).toBe(0);
+    expect(run.settings.model).toEqual(run.trainer.model.config);
+    await expect(beginRun({ ...rest, start: { from }, perceptual: "inside" })).rejects.toThrow(
+      "has no perceptual network inside: give the files with its weights (perceptual: [files]), or train without it",
+    );
+
+    const bare = join(folder, "bare.safetensors");
+    const model = new VQGAN(runConfig, new Random(1));
+    await saveWeights(bare, model, { dtype: "f16" });
+    const again = await beginRun({ ...rest, start: { from: bare } });
+    expect(again.notes.join("\n")).toContain("warning: no discriminator that fits in the file");
+    await expect(resumeRun(bare)).rejects.toThrow(
+      `holds weights but no run to resume: begin a new run with start: { from: "${bare}" }`,
+    );
+    for (const m of [model, run.trainer.model, again.trainer.model]) m.dispose();
+  });
+
+  test("takes LPIPS from a checkpoint, keeps it in its own, and resumes its dropout", async () => {
+    const config = smallConfig({ discStart: 2, perceptualWeight: 1 });
+    const donor = new VQGAN(config, new Random(1), { withLoss: true });
+    fillState(donor.loss!.perceptual_loss!.stateDict(), "loss.perceptual_loss.");
+    const file = join(folder, "with-lpips.safetensors");
+    await saveWeights(file, donor);
+    donor.dispose();
+    expect(await findPerceptual([file])).toEqual({ net: "squeeze", files: { whole: file } });
+
+    const options = { steps: 2, size: 32, lpipsDropout: true, val: 0 };
+    const straight = await finish(await beginRun({ ...newRun(options), perceptual: [file] }));
+    const half = await finish(await beginRun({ ...newRun({ ...options, steps: 1 }), perceptual: [file] }));
+    await finish(await resumeRun(half, { steps: 2 }));
+    const [a, b] = await Promise.all([straight, half].map(async (run) => {
+      return await tensorBytes(await checkpointOf(run));
+    }));
+    expect(Object.keys(a.header)).toContain("loss.perceptual_loss.lin6.model.1.weight");
+    expect(Buffer.compare(a.bytes, b.bytes)).toBe(0);
+    const logged = (await metricsOf(straight)).filter((metrics) => metrics.lr !== undefined);
+    for (const metrics of logged) expect(metrics["train/p_loss"]).toBeGreaterThan(0);
+
+    const { start: _, ...rest } = newRun({ ...options, steps: 1 });
+    const from = await checkpointOf(half);
+    const again = await beginRun({ ...rest, start: { from }, perceptual: "inside" });
+    expect(again.notes.join("\n")).toContain("LPIPS on SqueezeNet, from the file");
+    again.trainer.model.dispose();
+  });
+
+  test("stops at NaN and keeps the last good checkpoint", async () => {
+    const run = await beginRun(newRun({ steps: 8, lr: 1e30, warmup: 0, saveEvery: 1, val: 0 }));
+    const good = await beginRun(newRun({ steps: 1, val: 0 }));
+    const kept = await finish(good);
+    await expect(train(run)).rejects.toThrow(DivergedError);
+
+    const resumed = await resumeRun(kept, { steps: 8 });
+    const before = await readFile(await checkpointOf(kept));
+    const { weight } = resumed.trainer.model.decoder.conv_out;
+    weight.write(new Float32Array(weight.size).fill(NaN));
+    await expect(train(resumed)).rejects.toThrow(
+      /step 2: train\/\w+ is NaN.*the last good checkpoint, of step 1.*A lower learning rate \(lr\) may help/,
+    );
+    expect(Buffer.compare(before, await readFile(await checkpointOf(kept)))).toBe(0);
+  });
+
+  test("clears away what a killed process left, and takes taming's folders", async () => {
+    const path = await finish(await beginRun(newRun({ steps: 1, name: "killed" })));
+    const checkpoints = join(path, "checkpoints"), left = join(checkpoints, ".last.safetensors.12-0.tmp");
+    await writeFile(left, "half of a checkp");
+    await finish(await resumeRun(path, { steps: 2 }));
+    expect((await readdir(checkpoints)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+
+    const log = join(folder, "logs", "2021-07-09T15-33-11_dalle_vqgan");
+    await mkdir(join(log, "checkpoints"), { recursive: true });
+    await expect(checkpointOf(log)).rejects.toThrow("no checkpoints/last.safetensors (or last.ckpt)");
+    await writeFile(join(log, "checkpoints", "last.ckpt"), "");
+    expect(await checkpointOf(log)).toBe(join(log, "checkpoints", "last.ckpt"));
+  });
+
+  test("refuses what cannot be", async () => {
+    const refusals: [Partial<NewRun["options"]>, string][] = [
+      [{ size: 15 }, "size 15 is not a multiple of 2, the pixels of a token; nearest: 14 or 16"],
+      [{ steps: 0 }, "steps is 0, expected a whole number >= 1"],
+      [{ val: 0.99 }, "leaves none to learn from"],
+      [{ data: [join(folder, "nothing")] }, "there is no file or folder"],
+      [{ lr: NaN }, "the learning rate is NaN"],
+    ];
+    for (const [changes, message] of refusals) {
+      await expect(beginRun(newRun(changes))).rejects.toThrow(message);
+    }
+    const changes: ResumeChanges = {};
+    await expect(resumeRun(folder, changes)).rejects.toThrow(
+      "no checkpoints/last.safetensors (or last.ckpt) to resume from",
+    );
+    const run = await finish(await beginRun(newRun({ steps: 1, val: 0 })));
+    await savePng(join(faces, "new.png"), blob(9, 32));
+    await expect(resumeRun(run)).rejects.toThrow("saved with 6 pictures and there are 7 now");
+  });
+});
