@@ -2,9 +2,19 @@
 import type { Backend } from "./backends/backend.ts";
 import { profiled } from "./backends/profile.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
+import { checkOptions, flag, type Rules, shown } from "./check.ts";
 import { flow, inFlow } from "./scope.ts";
 
+/** What `device` may be asked for. */
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
+
+/** How a device computes. */
+export interface DeviceOptions {
+  /** Convolutions by their definition alone. Default: false on the CPU, true on a GPU. */
+  readonly exact?: boolean;
+}
+
+const rules: Rules<DeviceOptions> = { exact: flag };
 
 let cpu: WasmBackend | null = null;
 let current: Backend | null = null;
@@ -48,7 +58,8 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  * @example
  * const { description } = await device("webgpu"); // the name of the GPU
  */
-export async function device(name: DeviceName, options: { exact?: boolean } = {}): Promise<Backend> {
+export async function device(name: DeviceName, options: DeviceOptions = {}): Promise<Backend> {
+  checkOptions("device", options, rules);
   if (name === "cpu") return choose(startCpu(), options.exact);
   if (name === "auto") {
     const { findAdapter, NoAdapterError } = await import("./backends/webgpu/device/adapter.ts");
@@ -59,7 +70,9 @@ export async function device(name: DeviceName, options: { exact?: boolean } = {}
     return await device(adapter && !adapter.report.isSoftware ? "webgpu" : "cpu", options);
   }
   const open = openers[name];
-  if (!open) throw new Error(`device: there is no device "${name}", use "cpu", "webgpu", "auto" or "gpujs"`);
+  if (!open) {
+    throw new Error(`device: there is no device ${shown(name)}, use "cpu", "webgpu", "auto" or "gpujs"`);
+  }
   const opening = opened.get(name) ?? open().then(traced);
   opened.set(name, opening);
   try {

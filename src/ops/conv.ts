@@ -3,13 +3,18 @@ import type { Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { ConvSpec } from "../backends/kernels.ts";
+import { checkOptions, isWhole, oneOf, rule, type Rules, whole } from "../check.ts";
+import { aTensor, checkFloats } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [number, number, number, number];
 
+/** How `conv2d` moves its filters over the image, and what it does beside. */
 export interface Conv2dOptions {
+  /** Pixels from one place of a filter to the next. Default 1. */
   readonly stride?: number;
+  /** Default 0. */
   readonly padding?: Padding;
   /** 2: enlarge the input by nearest neighbour first; the enlarged image is never stored. */
   readonly upsample?: 1 | 2;
@@ -18,6 +23,17 @@ export interface Conv2dOptions {
   /** How the output is stored. Default: as x. */
   readonly dtype?: DType;
 }
+
+const rules: Rules<Conv2dOptions> = {
+  stride: whole(1),
+  padding: rule(
+    "a whole number from 0 on, or four: [top, bottom, left, right]",
+    (p) => isWhole(p) || Array.isArray(p) && p.length === 4 && p.every(isWhole),
+  ),
+  upsample: oneOf(1, 2),
+  residual: aTensor,
+  dtype: oneOf("f32", "f16"),
+};
 
 function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
   if (x.ndim !== 4 || weight.ndim !== 4) {
@@ -62,10 +78,13 @@ function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
 /**
  * Cross-correlation of an image [B, H, W, I] with filters [O, I, kh, kw], giving [B, H', W', O] with
  * H' = floor((H * upsample + top + bottom - kh) / stride) + 1.
- * @throws if channels, bias or residual do not fit
+ * `weight` and `bias` are laid out as in torch.
+ * @throws if channels, bias or residual do not fit, or an option is out of range
  * @example conv2d(x, weight, bias, { padding: 1 }) // 3x3, same size
  */
 export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: Conv2dOptions = {}): Tensor {
+  checkFloats("conv2d", x, weight, ...[bias, options.residual].filter((t) => t !== null && t !== undefined));
+  checkOptions("conv2d", options, rules);
   const spec = geometry(x, weight, options);
   const residual = options.residual ?? null;
   const shape = [spec.batch, spec.outHeight, spec.outWidth, spec.outChannels];

@@ -2,17 +2,31 @@
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import type { PoolSpec } from "../backends/kernels.ts";
+import { checkOptions, flag, needed, type Rules, whole } from "../check.ts";
+import { checkFloats } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 
+/** The windows of `maxPool2d`, in pixels. */
 export interface MaxPoolOptions {
+  /** Height and width of a window. */
   readonly size: number;
+  /** From one window to the next. */
   readonly stride: number;
-  /** Windows may hang over the lower and right edge (torch's ceil_mode). */
+  /** Windows may hang over the lower and right edge (torch's ceil_mode). Default false. */
   readonly ceil?: boolean;
 }
 
-/** Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order. */
+const rules: Rules<MaxPoolOptions> = { size: needed(whole(1)), stride: needed(whole(1)), ceil: flag };
+
+/**
+ * Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order.
+ * @throws if x has other than four axes, or no window fits
+ * @example maxPool2d(x, { size: 2, stride: 2 }) // [B, H/2, W/2, C]
+ */
 export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
+  checkFloats("maxPool2d", x);
+  checkOptions("maxPool2d", options, rules);
+  if (x.ndim !== 4) throw new Error(`maxPool2d: needs an image [B,H,W,C], got shape [${x.shape}]`);
   const { size, stride, ceil = false } = options;
   const [batch, height, width, channels] = x.shape;
   const outSize = (n: number) => {

@@ -1,4 +1,5 @@
 // A tensor's memory: its own ArrayBuffer, seen as floats or as integers.
+import { OutOfMemoryError } from "../backend.ts";
 import type { Buffer, Slot } from "../buffer.ts";
 
 export class GpuJsBuffer implements Buffer {
@@ -16,8 +17,9 @@ export class GpuJsBuffer implements Buffer {
       this.ints = new Int32Array(memory);
     } catch {
       const mib = (bytes / 2 ** 20).toFixed(0);
-      throw new Error(
+      throw new OutOfMemoryError(
         `out of memory: ${mib} MiB asked for one tensor on gpujs; use smaller pictures or a batch of 1`,
+        { largest: bytes - 1 },
       );
     }
   }
