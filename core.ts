@@ -66,16 +66,24 @@ export {
   CodebookUsage,
   Decoder,
   type DistanceOptions,
+  type Encoded,
   Encoder,
   type Forward,
+  type Grid,
   type Half,
   Layer,
   LPIPS,
   Module,
   NLayerDiscriminator,
+  type NLayerDiscriminatorOptions,
+  type Precision,
   type Quantized,
   Quantizer,
+  setPrecision,
+  type Tokens,
+  type TokensOptions,
   VectorQuantizer,
+  type VectorQuantizerOptions,
   VQGAN,
   type VQGANOptions,
   VQLPIPSWithDiscriminator,
@@ -97,6 +105,7 @@ export { type ConfigGuess, type Guessable, guessConfig } from "./data/formats/gu
 
 /** Weights into models, with an account of what a file had. */
 export {
+  formatLoadReport,
   type LoadedVQGAN,
   type LoadOptions,
   loadPerceptual,
@@ -131,7 +140,7 @@ export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Checkpoints from bytes: torch, safetensors and Flax, opened without executing or loading anything. */
 export type { CheckpointFile } from "./data/formats/file.ts";
-export { formatReport, formatTensors, inspect, type InspectReport } from "./data/formats/inspect.ts";
+export { formatInspectReport, formatTensors, inspect, type InspectReport } from "./data/formats/inspect.ts";
 export type { CheckpointSource } from "./data/formats/opener.ts";
 export { readCheckpoint } from "./data/formats/read.ts";
 export { blobSource, FormatError, memorySource, type RandomAccess } from "./data/formats/source.ts";
@@ -151,9 +160,13 @@ export { cartoonFaceSvg, cartoonViewBox } from "./data/figures/cartoon_svg.ts";
 export {
   cropPicture,
   flipPicture,
+  fromRgba,
   type Picture,
   type PixelRange,
+  type RgbaPixels,
   toFloats,
   toPictures,
   toPixels,
+  toRgba,
 } from "./data/pictures/picture.ts";
+export { ImageError, type PictureSource, readImage, type ReadOptions } from "./data/pictures/source.ts";

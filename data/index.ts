@@ -21,7 +21,7 @@ export {
 export type { ConvertOptions } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
 export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
-export { formatReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
+export { formatInspectReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
 export { type CheckpointSource, withCheckpoint } from "./formats/opener.ts";
 export { readCheckpoint } from "./formats/read.ts";
 export { FormatError, memorySource, type RandomAccess } from "./formats/source.ts";
@@ -46,19 +46,23 @@ export {
   type TokenGridOptions,
 } from "./figures/sheets.ts";
 export { type Batch, type DatasetOptions, ImageDataset } from "./pictures/dataset.ts";
-export { encodePng, ImageError, readImage, type ReadOptions, savePng } from "./pictures/images.ts";
+export { encodePng, savePng } from "./pictures/images.ts";
 export { listImages } from "./pictures/list.ts";
 export {
   cropPicture,
   flipPicture,
+  fromRgba,
   type Picture,
   type PixelRange,
+  type RgbaPixels,
   toFloats,
   toPictures,
   toPixels,
+  toRgba,
 } from "./pictures/picture.ts";
 export { Sampler, type SamplerState } from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
+export { ImageError, type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
 
 // Token files
 export { openTokens } from "./tokens/open.ts";

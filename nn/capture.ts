@@ -1,7 +1,9 @@
 // Intermediate values of a model, asked for by their path: feature maps and attention weights.
+import { isList, shown } from "../src/check.ts";
 import { keep, scope, type Tensor } from "../src/index.ts";
 import { Layer, type Module, withObserver } from "./module.ts";
 
+/** What `captureOutputs` found on the way. */
 export interface Captured<T> {
   /** What `fn` returned. */
   readonly result: T;
@@ -26,6 +28,11 @@ export interface Captured<T> {
  * );
  */
 export function captureOutputs<T>(model: Module, paths: readonly string[], fn: () => T): Captured<T> {
+  if (!isList(paths)) {
+    throw new TypeError(
+      `captureOutputs: the paths are ${shown(paths)}, expected a list such as ["encoder.mid"]`,
+    );
+  }
   const modules = model.namedModules();
   const kept = new Map<string, Tensor>();
   const observer = new Map<Layer, (output: Tensor) => void>();

@@ -12,23 +12,27 @@ export {
   withOverrides,
 } from "../data/formats/config.ts";
 export { Decoder } from "./decoder.ts";
-export { NLayerDiscriminator } from "./discriminator.ts";
+export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";
+export type { Grid } from "./images_and_tokens.ts";
 export { loadPerceptual, type PerceptualFiles } from "./fill.ts";
 export { type DistanceOptions, LPIPS } from "./lpips.ts";
-export { formatReport, Layer, type LoadReport, Module } from "./module.ts";
+export { formatLoadReport, Layer, type LoadReport, Module } from "./module.ts";
 export { type Precision } from "./layers.ts";
 export { setPrecision } from "./precision.ts";
 export { CodebookUsage } from "./quantizers/codebook_usage.ts";
 export { type Quantized, Quantizer } from "./quantizers/quantizer.ts";
-export { VectorQuantizer } from "./quantizers/vector_quantizer.ts";
+export { VectorQuantizer, type VectorQuantizerOptions } from "./quantizers/vector_quantizer.ts";
 export { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 export {
+  type Encoded,
   type Forward,
   type Half,
   type LoadedVQGAN,
   type LoadOptions,
   loadVQGAN,
+  type Tokens,
+  type TokensOptions,
   VQGAN,
   type VQGANOptions,
 } from "./vqgan.ts";

@@ -18,7 +18,7 @@ import { chain, Layer } from "./module.ts";
 /** How activations are stored. f16 needs a GPU that has it. */
 export type Precision = "f32" | "f16";
 
-export interface Conv2dOptions {
+export interface Conv2dLayerOptions {
   readonly stride?: number;
   /** Zeros around the image: one number, or [top, bottom, left, right]. */
   readonly padding?: number | readonly [number, number, number, number];
@@ -35,14 +35,14 @@ export class Conv2d extends Layer {
   readonly bias: Tensor | null;
   /** How the output is stored (precision.ts). */
   dtype: Precision = "f32";
-  readonly #options: Conv2dOptions;
+  readonly #options: Conv2dLayerOptions;
 
   constructor(
     inChannels: number,
     outChannels: number,
     kernel: number,
     init: Init,
-    options: Conv2dOptions = {},
+    options: Conv2dLayerOptions = {},
   ) {
     super();
     const shape = [outChannels, inChannels, kernel, kernel];

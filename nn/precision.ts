@@ -1,5 +1,6 @@
 // f16 on a GPU: half the memory of activations, and of the bytes that move. Weights stay f32, and so does what would
 // overflow beyond 65504 or lose what it adds up.
+import { check, oneOf } from "../src/check.ts";
 import { requireF16 } from "../src/index.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Encoder } from "./encoder.ts";
@@ -29,6 +30,7 @@ const WIDE_LEVELS = 2;
  * @throws if the model lives on a device that has no f16
  */
 export function setPrecision(model: Autoencoder, precision: Precision): void {
+  check("setPrecision", "the precision", precision, oneOf("f32", "f16"));
   if (precision === "f16") requireF16(model.quant_conv.weight.backend);
   const encoder = model.isWithout("encoder") ? null : model.encoder;
   const decoder = model.isWithout("decoder") ? null : model.decoder;

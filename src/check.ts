@@ -47,7 +47,7 @@ export const text: Rule = rule("a string", (value) => typeof value === "string")
 export const callback: Rule = rule("a function", (value) => typeof value === "function");
 
 /** An AbortSignal, whoever made it. */
-export const signal: Rule = rule(
+export const aSignal: Rule = rule(
   "an AbortSignal",
   (value) => typeof value === "object" && value !== null && "aborted" in value,
 );

@@ -3,9 +3,9 @@ import type { Backend } from "./backends/backend.ts";
 import type { Buffer } from "./backends/buffer.ts";
 import { counters } from "./counters.ts";
 
-/** A number that is computed beside values and is finite if they can be trusted. */
+/** What stands beside values that may mean nothing. */
 export interface Doubt {
-  /** @throws if they cannot */
+  /** @throws if they mean nothing */
   resolve(): Promise<void>;
   dispose(): void;
 }
@@ -16,7 +16,7 @@ export class Storage {
   readonly buffer: Buffer;
   /** Counts in-place writes, so that the tape notices a saved value that has changed. */
   version = 0;
-  /** Says whether the values mean something; asked when they are read. */
+  /** Whether the values can be trusted (doubt.ts); asked when they are read. */
   doubt: Doubt | null = null;
   #references = 1;
 

@@ -65,7 +65,7 @@ export interface InspectReport {
  * milliseconds.
  *
  * @example
- * console.log(formatReport(await inspect("last.ckpt")));
+ * console.log(formatInspectReport(await inspect("last.ckpt")));
  * @throws FormatError if it is missing, cut off, damaged, or something else.
  */
 export async function inspect(source: CheckpointSource): Promise<InspectReport> {
@@ -222,7 +222,7 @@ export function formatTensors({ list }: InspectReport): string {
 }
 
 /** The report as text for a terminal, lines joined by "\n". */
-export function formatReport(r: InspectReport): string {
+export function formatInspectReport(r: InspectReport): string {
   const types = Object.entries(r.dtypes).map(([dtype, n]) => `${n} ${dtype}`).join(", ");
   const rows = r.parts.slice(0, maxRows).map(({ name, tensors, values, bytes }) => [
     name.length > 60 ? `${name.slice(0, 60)}...` : name,

@@ -2,10 +2,11 @@
 // numbers that depend only on seed, epoch and picture. A run resumes at the exact picture, however many had been read
 // ahead.
 import { Random } from "../../src/random.ts";
-import { ImageError, readImage } from "./images.ts";
+import "./images.ts"; // reads paths
 import { listImages } from "./list.ts";
 import { flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
+import { ImageError, readImage } from "./source.ts";
 
 export interface DatasetOptions {
   /** Side of the square pictures: the smallest side is resized to it, then the square is cut out. */

@@ -4,9 +4,10 @@ import { readFile, stat } from "node:fs/promises";
 import { openFile } from "../files/source.ts";
 import { type TarMember, tarMembers } from "../files/tar.ts";
 import { type RandomAccess, readRange } from "../formats/source.ts";
-import { ImageError, readImage, type ReadOptions } from "./images.ts";
+import "./images.ts"; // reads paths
 import { isImageName, listImages } from "./list.ts";
 import type { Picture } from "./picture.ts";
+import { ImageError, readImage, type ReadOptions } from "./source.ts";
 
 export interface Sample {
   /** The path of the picture. In an archive: the path of the archive, a slash, and the member's name. */

@@ -1,4 +1,5 @@
 // How well the codes of a codebook are used.
+import { check, whole } from "../../src/check.ts";
 
 /**
  * Counts how often each code was chosen, over as many batches as are added.
@@ -8,13 +9,16 @@
  * usage.summary(); // { used: 211, usage: 0.0129, perplexity: 187.3, total: 256 }
  */
 export class CodebookUsage {
+  /** How often each code was chosen. */
   readonly counts: Int32Array;
 
+  /** @param nEmbed the number of codes @throws if it is not a whole number above 0 */
   constructor(nEmbed: number) {
+    check("CodebookUsage", "nEmbed", nEmbed, whole(1));
     this.counts = new Int32Array(nEmbed);
   }
 
-  /** @throws if an index is not that of a code. */
+  /** Counts some tokens. @throws if an index is not that of a code. */
   add(indices: Int32Array): void {
     for (const index of indices) {
       if (!(index >= 0 && index < this.counts.length)) {

@@ -1,4 +1,5 @@
 // Vector quantization with a straight-through gradient (van den Oord et al. 2017).
+import { check, flag, notNegative, whole } from "../../src/check.ts";
 import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";
 import { type Init, uniformParameter } from "../init.ts";
 import { Module } from "../module.ts";
@@ -14,8 +15,11 @@ class Codebook extends Module {
   }
 }
 
+/** The weights of the two terms of the quantizer's loss. */
 export interface VectorQuantizerOptions {
+  /** Of the term that `legacyBeta` names. */
   readonly beta: number;
+  /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;
 }
 
@@ -29,8 +33,13 @@ export class VectorQuantizer extends Quantizer {
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
 
+  /** @param options may be a whole config @throws if a size or a weight cannot be used */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
     super();
+    check("VectorQuantizer", "nEmbed", nEmbed, whole(1));
+    check("VectorQuantizer", "embedDim", embedDim, whole(1));
+    check("VectorQuantizer", "beta", options?.beta, notNegative);
+    check("VectorQuantizer", "legacyBeta", options?.legacyBeta, flag);
     this.embedding = new Codebook(nEmbed, embedDim, init);
     this.#commitmentWeight = options.legacyBeta ? 1 : options.beta;
     this.#codebookWeight = options.legacyBeta ? options.beta : 1;

@@ -6,7 +6,7 @@ import { preset } from "../../data/formats/config.ts";
 import { NLayerDiscriminator } from "../../nn/discriminator.ts";
 import { Conv2d, GroupNorm } from "../../nn/layers.ts";
 import { LPIPS } from "../../nn/lpips.ts";
-import { formatReport, Layer } from "../../nn/module.ts";
+import { formatLoadReport, Layer } from "../../nn/module.ts";
 import { CodebookUsage } from "../../nn/quantizers/codebook_usage.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { tinyConfig } from "../support/fill.ts";
@@ -138,7 +138,7 @@ test("loadStateDict takes what fits and reports the rest", async () => {
   );
   expect(await conv.weight.floats()).toEqual(new Float32Array([1, 2, 3, 4, 5, 6]));
   expect(report.matched).toEqual(["weight"]);
-  expect(formatReport(report)).toBe(
+  expect(formatLoadReport(report)).toBe(
     "1 not used by the model:\n  extra\n1 of another shape:\n  bias: model [3], file [4]",
   );
 });

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cartoonFaceSvg } from "../../../data/figures/cartoon_svg.ts";
 import { drawCartoonFace, writeCartoonFaces } from "../../../data/figures/cartoons.ts";
-import { readImage, savePng } from "../../../data/pictures/images.ts";
+import { readImage, savePng } from "../../../data/index.ts";
 import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../../../data/figures/plot.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine

@@ -12,7 +12,7 @@ import {
   configOf,
   convertCheckpoint,
   type ConvertOptions,
-  formatReport,
+  formatInspectReport,
   formatTensors,
   hashFile,
   inspect,
@@ -236,7 +236,7 @@ describe("inspect", () => {
     const codes = { name: "quantize.embedding.weight", shape: [16, 32], dtype: "f32", bytes: 2048 };
     expect(lightning.list).toContainEqual(codes as (typeof lightning.list)[0]);
     expect(formatTensors(lightning)).toMatch(/quantize\.embedding\.weight +\[16,32\] +f32 +2\.0 kB/);
-    expect(formatReport(lightning)).toContain('lossconfig: {"target":"taming.modules.losses');
+    expect(formatInspectReport(lightning)).toContain('lossconfig: {"target":"taming.modules.losses');
   });
 
   test("warns of a discriminator that taming would not build by default, or that differs from the published", async () => {

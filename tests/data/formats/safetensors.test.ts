@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { writeAtomic } from "../../../data/files/atomic.ts";
 import {
   convertCheckpoint,
-  formatReport,
+  formatInspectReport,
   guessConfig,
   inspect,
   isAutoencoder,
@@ -323,7 +323,7 @@ describe("guessConfig", () => {
       "no discriminator inside",
       "no perceptual network inside",
     ]);
-    const text = formatReport(report);
+    const text = formatInspectReport(report);
     expect(text).toContain("architecture: VQGAN f16, 512 codes of 8");
     expect(text).toContain("  discriminator: none; perceptual network: none");
     expect(text).toMatch(
