@@ -40,7 +40,10 @@ export * from "./core.ts";
 export {
   convertCheckpoint,
   type ConvertOptions,
+  type FileHash,
   hashFile,
+  type HashOptions,
+  hashWeights,
   openCheckpoint,
   writeFlax,
   writeSafetensors,

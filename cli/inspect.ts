@@ -28,7 +28,7 @@ async function run(path: string, { tensors, json }: { tensors?: boolean; json?: 
     console.log(formatInspectReport(report));
   }
   const progress = bytesProgress("SHA-256");
-  const hash = await hashFile(report.path, progress.report).finally(() => progress.finish());
+  const hash = await hashFile(report.path, { onProgress: progress.report }).finally(() => progress.finish());
   if (json) console.log(JSON.stringify({ ...report, ...hash }, null, 2));
   else {
     console.log(`SHA-256: ${hash.sha256}`);

@@ -2,7 +2,7 @@
 // files themselves, since this one pulls in the disk.
 
 // Files
-export { hashFile } from "./files/hash.ts";
+export { type FileHash, hashFile, type HashOptions, hashWeights } from "./files/hash.ts";
 export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
 

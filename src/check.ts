@@ -26,13 +26,13 @@ export const isWhole = (value: unknown): value is number =>
 
 /** A whole number from `least` on. */
 export const whole = (least: number): Rule =>
-  rule(`a whole number from ${least} on`, (value) => Number.isSafeInteger(value) && Number(value) >= least);
+  rule(`a whole number >= ${least}`, (value) => Number.isSafeInteger(value) && Number(value) >= least);
 
 /** A number above 0. */
 export const positive: Rule = rule("a number above 0", (n) => isNumber(n) && n > 0 && n < Infinity);
 
 /** A number from 0 on. */
-export const notNegative: Rule = rule("a number from 0 on", (n) => isNumber(n) && n >= 0 && n < Infinity);
+export const notNegative: Rule = rule("a number >= 0", (n) => isNumber(n) && n >= 0 && n < Infinity);
 
 /** Any number but NaN and the infinities. */
 export const finite: Rule = rule("a number", Number.isFinite);
@@ -62,6 +62,12 @@ export const object: Rule = rule(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
 );
 
+/** A list of strings. */
+export const texts: Rule = rule(
+  "a list of strings",
+  (value) => Array.isArray(value) && value.every((s) => typeof s === "string"),
+);
+
 /** null, or what another rule accepts. */
 export const orNull = ({ what, accepts }: Rule): Rule =>
   rule(`${what}, or null`, (value) => value === null || accepts(value));
@@ -87,6 +93,11 @@ export function checkOptions<T extends object>(who: string, options: T, rules: R
     throw new TypeError(`${who}: the options are ${shown(options)}, expected an object such as {}`);
   }
   checkNames(who, options, rules);
+  checkValues(who, options, rules);
+}
+
+/** Checks the values of a record that may have fields beside those of the rules. @throws TypeError as `checkOptions` does */
+export function checkValues<T extends object>(who: string, options: T, rules: Rules<T>): void {
   for (const [name, rule] of Object.entries<Rule>(rules)) {
     const value = (options as Record<string, unknown>)[name];
     if (value !== undefined || rule.isNeeded) check(who, name, value, rule);
@@ -94,7 +105,7 @@ export function checkOptions<T extends object>(who: string, options: T, rules: R
 }
 
 /** Checks only that no name is misspelt. @throws TypeError naming those that there are */
-export function checkNames(who: string, options: object, rules: Readonly<Record<string, unknown>>): void {
+export function checkNames(who: string, options: object, rules: object): void {
   for (const name of Object.keys(options)) {
     if (name in rules) continue;
     throw new TypeError(`${who}: there is no option ${shown(name)}, use ${list(Object.keys(rules), "or")}`);
@@ -113,7 +124,7 @@ export function shown(value: unknown): string {
   const kind = Object.getPrototypeOf(value)?.constructor?.name ?? "Object";
   const isList = Array.isArray(value) || ArrayBuffer.isView(value);
   if (isList && "length" in value) {
-    const items = Array.from(value as ArrayLike<unknown>).slice(0, 6).map((item) => shown(item));
+    const items = Array.from(value as ArrayLike<unknown>).slice(0, 6).map((item) => shown(item).slice(0, 30));
     if ((value as ArrayLike<unknown>).length > 6) items.push("...");
     return `${Array.isArray(value) ? "" : `${kind} `}[${items.join(", ")}]`;
   }

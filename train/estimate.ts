@@ -70,7 +70,7 @@ export class BatchTooLargeError extends Error {
       ? `a batch of ${fits} fits (batch: ${fits}, with accumulate: ${accumulate} for the same step)`
       : `not even one picture fits: use a smaller size${precision === "f32" ? ', or precision: "f16"' : ""}`;
     super(
-      `${cause.message}; a step on ${batch} of ${height}x${width} takes about ${
+      `${cause.problem}; a step on ${batch} of ${height}x${width} takes about ${
         Math.round(bytes / 1e6)
       } MB, ` +
         advice,

@@ -2,12 +2,13 @@
 // resumed.
 import { ImageDataset, listImages } from "../data/index.ts";
 import { VQGAN, type VQModelConfig, type VQModelOverrides } from "../nn/index.ts";
+import { checkOptions, flag, needed, object, rule, type Rules, text, texts } from "../src/check.ts";
 import { Random } from "../src/index.ts";
 import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";
 import { checkpointOf, RunFolder } from "./run_folder.ts";
 import { learningRate } from "./schedule.ts";
-import { checkOptions, type RunOptions, type RunSettings } from "./settings.ts";
+import { checkNewOptions, checkSettings, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
 import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
 import { Trainer } from "./trainer.ts";
 
@@ -47,6 +48,22 @@ export interface NewRun {
   readonly out: string;
 }
 
+const newRules: Rules<NewRun> = {
+  start: needed(rule(
+    "{ from: checkpoint } or { scratch: config }",
+    (start) => object.accepts(start) && ("from" in (start as object) || "scratch" in (start as object)),
+  )),
+  perceptual: needed(
+    rule(
+      'a list of files, "inside" or "none"',
+      (choice) => ["inside", "none"].includes(choice as string) || texts.accepts(choice),
+    ),
+  ),
+  options: needed(object),
+  out: needed(text),
+};
+const startRules = { from: needed(text), overrides: object, goOn: flag };
+
 /** How many pictures' reconstructions are saved along the way. */
 const sampleCount = 8;
 
@@ -54,8 +71,11 @@ const sampleCount = 8;
  * Begins a new run.
  * @throws if options, checkpoint or pictures cannot be used; then nothing is written.
  */
-export async function beginRun({ start, perceptual, options, out }: NewRun): Promise<Run> {
-  checkOptions({ ...options, size: options.size ?? 1 });
+export async function beginRun(run: NewRun): Promise<Run> {
+  checkOptions("beginRun", run, newRules);
+  const { start, perceptual, options, out } = run;
+  checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
+  checkNewOptions({ ...options, size: options.size ?? 1 });
   const paths = await splitPictures(options);
   const { model, notes } = "from" in start
     ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed)
@@ -92,15 +112,29 @@ export type ResumeChanges = Partial<
   >
 >;
 
+const changeRules = rulesOf(
+  "steps",
+  "data",
+  "val",
+  "precision",
+  "logEvery",
+  "imageEvery",
+  "valEvery",
+  "saveEvery",
+);
+
 /**
  * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as if the run
  * had not been interrupted.
+ * @throws NotResumableError if the file has weights alone; an Error if an option cannot change
+ * @example const { checkpoint } = await train(await resumeRun("runs/2026-05-01T12-30-00_faces", { steps: 2000 }));
  */
 export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
+  checkOptions<object>("resumeRun", changes, changeRules);
   const path = await checkpointOf(runOrFile);
   const saved = await readRunState(path);
   const settings = { ...saved.settings, ...changes };
-  checkOptions(settings);
+  checkSettings("resumeRun", settings);
   const pictures = openPictures(await splitPictures(settings), settings);
   pictures.pictures.restore(saved.sampler);
   const model = new VQGAN(settings.model, null, { withLoss: true });

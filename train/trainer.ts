@@ -2,11 +2,14 @@
 import { setPrecision } from "../nn/precision.ts";
 import type { Precision } from "../nn/layers.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
+import { callback, checkOptions, flag, needed, oneOf, orNull, type Rules } from "../src/check.ts";
 import { full, type Random, type Tensor } from "../src/index.ts";
 import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
 import {
   applyGradients,
+  aRandom,
+  checkBatches,
   makeOptimizers,
   type Network,
   type Optimizers,
@@ -14,6 +17,7 @@ import {
   trainingStep,
 } from "./step.ts";
 
+/** How a `Trainer` trains. */
 export interface TrainerOptions {
   /** The learning rate of both optimizers at a step, counted from 0. */
   readonly learningRate: (step: number) => number;
@@ -25,6 +29,13 @@ export interface TrainerOptions {
   readonly lpipsDropout?: Random | null;
 }
 
+const rules: Rules<TrainerOptions> = {
+  learningRate: needed(callback),
+  tamingExact: flag,
+  precision: oneOf("f32", "f16"),
+  lpipsDropout: orNull(aRandom),
+};
+
 /**
  * Both networks with their optimizers.
  * @example
@@ -32,16 +43,20 @@ export interface TrainerOptions {
  * const { logs } = await trainer.trainStep([images]); // reads nothing back; the caller frees the logs
  */
 export class Trainer {
+  /** What is trained. */
   readonly model: VQGAN;
+  /** As given to the constructor. */
   readonly options: TrainerOptions;
+  /** One for each network. */
   readonly optimizers: Optimizers;
-  /** Of f16; null with f32. */
+  /** Of f16; null with f32. @internal */
   lossScale: LossScale | null = null;
   /** Steps done. A step is one update of both networks, however many batches went into it. */
   step = 0;
 
-  /** @throws if f16 is asked of a device that has none */
+  /** @throws if the learning rate is no function, or f16 is asked of a device that has none */
   constructor(model: VQGAN, options: TrainerOptions) {
+    checkOptions("Trainer", options, rules);
     this.model = model;
     this.options = options;
     const { precision = "f32" } = options;
@@ -59,10 +74,10 @@ export class Trainer {
    * One step on one batch, or on several whose gradients are averaged. Nothing is read back from the device, except with
    * f16 one number every ten steps. The tensors in the result pass to the surrounding scope.
    *
-   * @throws BatchTooLargeError where memory does not suffice, with the batch for which it would
+   * @throws TypeError unless the batches are a list of tensors; BatchTooLargeError where memory does not suffice, with the batch for which it would
    */
   async trainStep(batches: readonly Tensor[]): Promise<StepResult> {
-    if (batches.length === 0) throw new Error("trainStep: no batch was given");
+    checkBatches("trainStep", batches);
     const { model, optimizers, options: { tamingExact, lpipsDropout } } = this;
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
@@ -98,8 +113,14 @@ export class Trainer {
     return gradients.reduce((sum, gradient) => sum.add(gradient.sum()), full([], 0, weight.backend));
   }
 
+  /** Frees what the optimizers remember. The model lives on. */
   dispose(): void {
     for (const optimizer of Object.values(this.optimizers)) optimizer.dispose();
     this.lossScale?.dispose();
+  }
+
+  /** `dispose()`, for `using trainer = new Trainer(...)`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

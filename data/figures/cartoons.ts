@@ -1,6 +1,7 @@
 // Cartoon faces as pictures and as files.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { check, whole } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
 import { savePng } from "../pictures/images.ts";
 import type { Picture } from "../pictures/picture.ts";
@@ -17,6 +18,7 @@ async function drawFace(seed: number, size: number): Promise<Picture> {
  * @example const pixels = await drawCartoonFace(7, 128);
  */
 export async function drawCartoonFace(seed: number, size: number): Promise<Uint8Array> {
+  check("drawCartoonFace", "the size", size, whole(1));
   return (await drawFace(seed, size)).pixels;
 }
 
@@ -32,6 +34,8 @@ export async function writeCartoonFaces(
   seed: number,
   onProgress?: (done: number, count: number) => void,
 ): Promise<string[]> {
+  check("writeCartoonFaces", "the count", count, whole(0));
+  check("writeCartoonFaces", "the size", size, whole(1));
   await mkdir(folder, { recursive: true });
   const set = new Random(seed);
   const paths: string[] = [];

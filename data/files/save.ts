@@ -1,6 +1,7 @@
 // Checkpoints onto the disk: each file appears whole or not at all.
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
+import { check, text } from "../../src/check.ts";
 import { conversion, type ConvertOptions, type WrittenFormat } from "../formats/convert.ts";
 import type { CheckpointFile } from "../formats/file.ts";
 import { flaxConfig, flaxWeights } from "../formats/flax/read.ts";
@@ -18,6 +19,16 @@ async function save(path: string, write: (sink: Sink) => Promise<void>): Promise
   await writeAtomic(path, (file) => write({ write: (bytes) => file.writeFile(bytes) }));
 }
 
+/** @throws if the path has none of the endings, since readers go by it and people do too */
+export function checkEnding(who: string, path: string, endings: readonly string[]): void {
+  check(who, "the path", path, text);
+  if (endings.includes(extname(path).toLowerCase())) return;
+  throw new Error(
+    `${who}: ${path} does not end in ${endings.join(" or ")}, which is what is written; ` +
+      "convertCheckpoint() writes what the ending of its path says",
+  );
+}
+
 /**
  * Writes a safetensors file, whole or not at all.
  *
@@ -32,6 +43,7 @@ export async function writeSafetensors(
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  checkEnding("writeSafetensors", path, [".safetensors"]);
   await save(path, (sink) => writeSafetensorsTo(sink, tensors, metadata));
 }
 
@@ -44,6 +56,7 @@ export async function writeSafetensors(
  * @throws if values do not match their shape and type; the file is then left as it was.
  */
 export async function writeTorch(path: string, root: Pickleable): Promise<void> {
+  checkEnding("writeTorch", path, [".ckpt", ".pt", ".pth", ".bin"]);
   await save(path, (sink) => writeTorchTo(sink, root));
 }
 
@@ -61,6 +74,7 @@ export async function writeFlax(
   config: FlaxConfig,
   maxChunk?: number,
 ): Promise<void> {
+  checkEnding("writeFlax", path, [".msgpack"]);
   await saveFlax(path, config, (sink) => writeFlaxTo(sink, tensors, maxChunk));
 }
 

@@ -4,6 +4,7 @@
 import { glob, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
+import { check, rule, texts } from "../../src/check.ts";
 
 /** The endings of pictures in folders. A glob or a list may name files with any ending. */
 export const imageExtensions: readonly string[] = [
@@ -92,6 +93,12 @@ async function listGlob(pattern: string): Promise<string[]> {
  * @example const paths = await listImages("faces/");
  */
 export async function listImages(source: string | readonly string[]): Promise<string[]> {
+  check(
+    "listImages",
+    "the source",
+    source,
+    rule("a path or a list of paths", (s) => typeof s === "string" || texts.accepts(s)),
+  );
   if (typeof source !== "string") return (await Promise.all(source.map((one) => listImages(one)))).flat();
   const found = await statOrNull(source);
   if (found?.isDirectory()) return await listFolder(source);

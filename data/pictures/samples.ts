@@ -1,6 +1,7 @@
 // Pictures with their captions: files with a .txt beside them, or the members of tar archives as WebDataset packs them
 // (0001.jpg, 0001.txt, ...).
 import { readFile, stat } from "node:fs/promises";
+import { check, texts } from "../../src/check.ts";
 import { openFile } from "../files/source.ts";
 import { type TarMember, tarMembers } from "../files/tar.ts";
 import { type RandomAccess, readRange } from "../formats/source.ts";
@@ -9,10 +10,11 @@ import { isImageName, listImages } from "./list.ts";
 import type { Picture } from "./picture.ts";
 import { ImageError, readImage, type ReadOptions } from "./source.ts";
 
+/** A picture with its caption, read when it is asked for. */
 export interface Sample {
   /** The path of the picture. In an archive: the path of the archive, a slash, and the member's name. */
   readonly name: string;
-  /** @throws ImageError naming the sample. */
+  /** Reads the picture. @throws ImageError naming the sample. */
   picture(options?: ReadOptions): Promise<Picture>;
   /** The text of the .txt file of the same name, without the space around it; null if there is none. */
   caption(): Promise<string | null>;
@@ -31,6 +33,7 @@ const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
  * }
  */
 export async function* eachSample(sources: readonly string[]): AsyncGenerator<Sample> {
+  check("eachSample", "the list of sources", sources, texts);
   for (const source of sources) {
     for (const path of await listImages(source)) {
       if (/\.(tgz|tar\.\w+)$/i.test(path)) {
@@ -111,7 +114,8 @@ async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>
 }
 
 /**
- * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time.
+ * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time. Leaving the loop
+ * waits for those.
  * @example for await (const picture of readAhead(eachSample(["faces/"]), (s) => s.picture(), 8)) use(picture);
  */
 export async function* readAhead<T, R>(

@@ -1,4 +1,5 @@
 // Opening token files: .parquet, .jsonl and .tsv, read in bounded memory.
+import { checkOptions, whole } from "../../src/check.ts";
 import { openParquet } from "./parquet.ts";
 import type { OpenTokensOptions, TokenFile } from "./record.ts";
 import { openJsonLines, openTsv } from "./text.ts";
@@ -12,6 +13,7 @@ import { tokenFormat } from "./writer.ts";
  * for await (const { file, caption, encoding } of records()) console.log(file, encoding.length);
  */
 export async function openTokens(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
+  checkOptions("openTokens", options, { bos: whole(0) });
   switch (tokenFormat(path)) {
     case "parquet":
       return await openParquet(path, options);

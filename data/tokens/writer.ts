@@ -5,7 +5,7 @@ import { writeAtomic } from "../files/atomic.ts";
 import { FormatError } from "../formats/source.ts";
 import { linesOf } from "../files/lines.ts";
 import { writeParquet } from "./parquet.ts";
-import type { TokenHeader, TokenRecord } from "./record.ts";
+import { checkNewHeader, checkRecord, type TokenHeader, type TokenRecord } from "./record.ts";
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 
 /**
@@ -16,7 +16,9 @@ import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
  * await writer.finish();
  */
 export class TokenWriter {
+  /** Where the complete file will appear. */
   readonly path: string;
+  /** As given to `open`. */
   readonly header: TokenHeader;
 
   readonly #names = new Set<string>();
@@ -46,6 +48,7 @@ export class TokenWriter {
     onKept: (record: TokenRecord) => void = () => {},
   ): Promise<TokenWriter> {
     tokenFormat(path);
+    checkNewHeader(header);
     const partial = `${path}.partial`;
     const file = await open(partial, "a+"); // created if it is not there
     try {
@@ -74,8 +77,12 @@ export class TokenWriter {
     return this.#names.has(file);
   }
 
-  /** Adds records; a kill afterwards does not lose them. @throws if another process writes the same file. */
+  /**
+   * Adds records; a kill afterwards does not lose them.
+   * @throws if a record does not fit the header, or another process writes the same file
+   */
   async add(records: readonly TokenRecord[]): Promise<void> {
+    for (const record of records) checkRecord(record, this.header);
     await this.#append(records.map((record) => toJsonLine(record, this.header) + "\n").join(""));
     for (const { file } of records) this.#names.add(file);
   }
@@ -128,7 +135,7 @@ async function recover(
   for await (const { text, number, end, isWhole } of linesOf(partial)) {
     if (!isWhole || !isJson(text)) break;
     if (number === 1 && text !== wanted) {
-      const wayOut = "repeat the command that began it, delete it, or write to another file";
+      const wayOut = "begin it with the same settings, delete it, or write to another file";
       throw new FormatError(
         partial,
         `it was begun with other settings (${difference(text, wanted)})`,

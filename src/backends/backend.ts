@@ -43,6 +43,8 @@ export interface Backend {
 /** Memory did not suffice. The message says what was asked for, and how many tensors are alive. */
 export class OutOfMemoryError extends Error {
   override readonly name = "OutOfMemoryError";
+  /** The message without the tensors and the advice. */
+  readonly problem: string;
   /** Bytes that there were in all, if that was too few. */
   readonly total?: number;
   /** Bytes that one tensor may have, if it was too large. */
@@ -54,6 +56,7 @@ export class OutOfMemoryError extends Error {
       `${message}. ${counters.liveTensors} tensors are alive: scope(), asyncScope() and dispose() free those that are not ` +
         "needed any more",
     );
+    this.problem = message;
     this.total = limits.total;
     this.largest = limits.largest;
   }

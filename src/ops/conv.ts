@@ -27,7 +27,7 @@ export interface Conv2dOptions {
 const rules: Rules<Conv2dOptions> = {
   stride: whole(1),
   padding: rule(
-    "a whole number from 0 on, or four: [top, bottom, left, right]",
+    "a whole number >= 0, or four: [top, bottom, left, right]",
     (p) => isWhole(p) || Array.isArray(p) && p.length === 4 && p.every(isWhole),
   ),
   upsample: oneOf(1, 2),

@@ -122,7 +122,7 @@ const cases: [string, () => unknown, string][] = [
     () => new VectorQuantizer(4, 2, wrong({}), null),
     "VectorQuantizer: beta is undefined, expected a number",
   ],
-  ["no codes", () => new CodebookUsage(0), "CodebookUsage: nEmbed is 0, expected a whole number from 1 on"],
+  ["no codes", () => new CodebookUsage(0), "CodebookUsage: nEmbed is 0, expected a whole number >= 1"],
   [
     "no channels",
     () => new NLayerDiscriminator(wrong({ ndf: 8 }), null),
@@ -167,7 +167,7 @@ describe("wrong arguments", () => {
       'VQGAN.load: there is no option "presicion", use withLoss',
     );
     await expect(load("a", { seed: -1 })).rejects.toThrow(
-      "VQGAN.load: seed is -1, expected a whole number from 0 on",
+      "VQGAN.load: seed is -1, expected a whole number >= 0",
     );
     await expect(load("a", { signal: true })).rejects.toThrow(
       "VQGAN.load: signal is true, expected an AbortSignal",

@@ -259,7 +259,9 @@ describe("inspect", () => {
 
   test("the SHA-256, with progress", async () => {
     const seen: number[] = [];
-    const { sha256, published } = await hashFile(original, (bytes, total) => seen.push(bytes, total));
+    const { sha256, published } = await hashFile(original, {
+      onProgress: (bytes, total) => seen.push(bytes, total),
+    });
     const bytes = await readFile(original);
     expect([sha256, published]).toEqual([createHash("sha256").update(bytes).digest("hex"), null]);
     expect(seen.slice(-2)).toEqual([bytes.length, bytes.length]);

@@ -62,7 +62,7 @@ const cases: [string, () => unknown, string][] = [
   [
     "a crop of fractions",
     () => cropPicture(picture, 0.5, 0, 1, 1),
-    "cropPicture: left is 0.5, expected a whole number from 0 on",
+    "cropPicture: left is 0.5, expected a whole number >= 0",
   ],
   [
     "a crop outside",
@@ -97,7 +97,7 @@ describe("wrong arguments", () => {
       "readImage: got Uint8ClampedArray [0, 0, 0, 0]",
     );
     await expect(readImage(picture, { size: 0 })).rejects.toThrow(
-      "readImage: size is 0, expected a whole number from 1 on",
+      "readImage: size is 0, expected a whole number >= 1",
     );
     await expect(readImage(picture, { crop: wrong("centre") })).rejects.toThrow(
       'crop is "centre", expected "center", "random"',
