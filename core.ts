@@ -23,14 +23,19 @@ export {
   full,
   keep,
   memory,
+  type MemoryUse,
   ones,
   type Operand,
+  OutOfMemoryError,
+  type Owned,
   resetPeakBytes,
   scope,
   type Shape,
   Tensor,
   tensor,
+  type TensorOptions,
   type TypedArray,
+  type Values,
   zeros,
 } from "./src/index.ts";
 
@@ -39,6 +44,7 @@ export {
   backward,
   checkpoint,
   grad,
+  type GradOptions,
   isGradEnabled,
   noGrad,
   type Recompute,
@@ -48,6 +54,7 @@ export {
 
 /** Operations as functions; most are methods of Tensor too. */
 export * from "./src/ops/index.ts";
+export type { AdamSpec } from "./src/index.ts";
 
 /** Random numbers that depend on seed and position alone, and the device that computes. */
 export {
@@ -55,22 +62,28 @@ export {
   currentBackend,
   device,
   type DeviceName,
+  type DeviceOptions,
   Random,
   type RandomState,
 } from "./src/index.ts";
 
 /** The model and its parts, under taming's names. */
 export {
+  type Autoencoder,
   type Captured,
   captureOutputs,
   CodebookUsage,
+  Conv2d,
+  type Conv2dLayerOptions,
   Decoder,
   type DistanceOptions,
   type Encoded,
   Encoder,
   type Forward,
   type Grid,
+  GroupNorm,
   type Half,
+  type Init,
   Layer,
   LPIPS,
   Module,
@@ -101,7 +114,7 @@ export {
   type VQModelOverrides,
   withOverrides,
 } from "./data/formats/config.ts";
-export { type ConfigGuess, type Guessable, guessConfig } from "./data/formats/guess.ts";
+export { type ConfigGuess, type FoundLoss, type Guessable, guessConfig } from "./data/formats/guess.ts";
 
 /** Weights into models, with an account of what a file had. */
 export {
@@ -140,12 +153,26 @@ export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Checkpoints from bytes: torch, safetensors and Flax, opened without executing or loading anything. */
 export type { CheckpointFile } from "./data/formats/file.ts";
-export { formatInspectReport, formatTensors, inspect, type InspectReport } from "./data/formats/inspect.ts";
+export {
+  formatInspectReport,
+  formatTensors,
+  inspect,
+  type InspectReport,
+  type OptimizerReport,
+  type PartReport,
+  type TensorReport,
+} from "./data/formats/inspect.ts";
 export type { CheckpointSource } from "./data/formats/opener.ts";
 export { readCheckpoint } from "./data/formats/read.ts";
 export { blobSource, FormatError, memorySource, type RandomAccess } from "./data/formats/source.ts";
-export type { StoredDType, StoredTensor } from "./data/formats/stored_tensor.ts";
-export { type TrainingState, trainingState } from "./data/formats/training.ts";
+export type { StoredDType, StoredTensor, StoredValues } from "./data/formats/stored_tensor.ts";
+export {
+  type AdamSettings,
+  type AdamState,
+  type StoredMoments,
+  type TrainingState,
+  trainingState,
+} from "./data/formats/training.ts";
 
 /** Checkpoints written wherever a sink takes their bytes. */
 export { writeFlaxTo } from "./data/formats/flax/write.ts";
@@ -153,7 +180,7 @@ export { writeSafetensorsTo } from "./data/formats/safetensors.ts";
 export type { Sink } from "./data/formats/sink.ts";
 export { OrderedDict, type Pickleable, Tuple } from "./data/formats/torch/pickle_write.ts";
 export { writeTorchTo } from "./data/formats/torch/write.ts";
-export type { TensorToWrite } from "./data/formats/values.ts";
+export type { TensorToWrite, WrittenDType } from "./data/formats/values.ts";
 
 /** Pictures as pixels, and cartoon faces to try things with, as SVG. */
 export { cartoonFaceSvg, cartoonViewBox } from "./data/figures/cartoon_svg.ts";

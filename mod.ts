@@ -41,6 +41,7 @@ export {
   convertCheckpoint,
   type ConvertOptions,
   type FileHash,
+  type FlaxConfig,
   hashFile,
   type HashOptions,
   hashWeights,
@@ -62,6 +63,7 @@ export {
   savePng,
   type Series,
   sideBySide,
+  type SideBySideOptions,
   tokenGrid,
   type TokenGridOptions,
 } from "./data/index.ts";
@@ -74,7 +76,9 @@ export {
   ImageDataset,
   listImages,
   Sampler,
+  type SamplerOptions,
   type SamplerState,
+  type Visit,
   writeCartoonFaces,
 } from "./data/index.ts";
 
@@ -82,6 +86,7 @@ export {
 export {
   eachSample,
   openTokens,
+  type OpenTokensOptions,
   readAhead,
   type Sample,
   type TokenFile,

@@ -20,6 +20,7 @@ export {
 } from "./formats/config.ts";
 export type { ConvertOptions } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
+export type { FlaxConfig } from "./formats/flax/write.ts";
 export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
 export { formatInspectReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
 export { type CheckpointSource, withCheckpoint } from "./formats/opener.ts";
@@ -42,6 +43,7 @@ export {
   grid,
   type GridOptions,
   sideBySide,
+  type SideBySideOptions,
   tokenGrid,
   type TokenGridOptions,
 } from "./figures/sheets.ts";
@@ -60,7 +62,7 @@ export {
   toPixels,
   toRgba,
 } from "./pictures/picture.ts";
-export { Sampler, type SamplerState } from "./pictures/sampler.ts";
+export { Sampler, type SamplerOptions, type SamplerState, type Visit } from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
 export { ImageError, type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
 

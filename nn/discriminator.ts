@@ -21,10 +21,13 @@ export interface NLayerDiscriminatorOptions {
  * (62x62 logits at 256x256), 3 see 70 (30x30).
  */
 export class NLayerDiscriminator extends Layer {
-  /** Convolutions, batch norms and leaky ReLUs in a row. */
+  /**
+   * Convolutions, batch norms and leaky ReLUs in a row.
+   * @internal
+   */
   readonly main: Sequential;
 
-  /** @throws if the channels or layers are not whole numbers above 0 */
+  /** A network with new weights. @throws if the channels or layers are not whole numbers above 0 */
   constructor(options: NLayerDiscriminatorOptions, init: Init) {
     super();
     checkOptions("NLayerDiscriminator", options, { ndf: needed(whole(1)), numLayers: needed(whole(1)) });
@@ -48,6 +51,7 @@ export class NLayerDiscriminator extends Layer {
     this.main = new Sequential(layers);
   }
 
+  /** The logits of images. */
   protected override forward(images: Tensor): Tensor {
     return this.main.call(images);
   }

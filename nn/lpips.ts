@@ -49,8 +49,20 @@ export interface DistanceOptions {
  * const loss = lpips.distance(lpips.features(reconstruction), real).mean();
  */
 export class LPIPS extends Module {
+  /**
+   * The weights of each tap's channels.
+   * @internal
+   */
   [head: `lin${number}`]: Head;
-  readonly scaling_layer = new ScalingLayer();
+  /**
+   * Brings pixels to the mean and deviation that the classifier was trained with.
+   * @internal
+   */
+  readonly scaling_layer: ScalingLayer = new ScalingLayer();
+  /**
+   * The classifier.
+   * @internal
+   */
   readonly net: TappedNet;
   /** Whether weights were loaded. A network of zeros would find all pictures equal. */
   ready = false;

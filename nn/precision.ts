@@ -9,10 +9,15 @@ import type { Module } from "./module.ts";
 
 /** What of a model stores activations; a VQGAN has these parts. */
 export interface Autoencoder extends Module {
+  /** Throws if the model has none. */
   readonly encoder: Encoder;
+  /** Throws if the model has none. */
   readonly decoder: Decoder;
+  /** Tells the device. */
   readonly quant_conv: Conv2d;
+  /** The perceptual network, if there is one. */
   readonly loss: { readonly perceptual_loss: { readonly net: Module } | null } | null;
+  /** Whether the model was made without this half. */
   isWithout(half: "encoder" | "decoder"): boolean;
 }
 

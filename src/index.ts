@@ -10,12 +10,12 @@ export {
   type Vjp,
 } from "./autograd.ts";
 export { type Backend, OutOfMemoryError } from "./backends/backend.ts";
-export type { DType, Shape, TypedArray } from "./backends/buffer.ts";
+export type { DType, Shape, TypedArray, Values } from "./backends/buffer.ts";
 export type { AdamSpec } from "./backends/kernels.ts";
 export { currentBackend, device, type DeviceName, type DeviceOptions } from "./device.ts";
 export * from "./ops/index.ts";
 export { Random, type RandomState } from "./random.ts";
-export { asyncScope, isGradEnabled, keep, noGrad, scope } from "./scope.ts";
+export { asyncScope, isGradEnabled, keep, noGrad, type Owned, scope } from "./scope.ts";
 export {
   full,
   memory,

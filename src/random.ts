@@ -60,7 +60,7 @@ export class Random {
   #counter = 0;
   readonly #words = new Uint32Array(4);
 
-  /** @param seed a whole number from 0 to 2^53 - 1. @throws if it is not */
+  /** A stream from its beginning. @param seed a whole number from 0 to 2^53 - 1. @throws if it is not */
   constructor(seed: number) {
     this.seed = seed;
     if (!Number.isSafeInteger(seed) || seed < 0) {

@@ -5,7 +5,12 @@ import type { Backend } from "./backends/backend.ts";
 
 /** What a scope can own. */
 export interface Owned {
+  /**
+   * The scope that will free it.
+   * @internal
+   */
   owner: Scope | null;
+  /** Frees it. */
   dispose(): void;
 }
 

@@ -56,7 +56,10 @@ export class Adam {
   readonly eps: number;
   readonly #moments = new Map<string, Moments>();
 
-  /** @throws TypeError if the parameters are no Map of tensors, the learning rate is missing, or a setting is no number */
+  /**
+   * An optimizer without moments yet. The options hold for all parameters.
+   * @throws TypeError if the parameters are no Map of tensors, the learning rate is missing, or a setting is no number
+   */
   constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamOptions) {
     if (!(parameters instanceof Map)) {
       throw new TypeError(

@@ -12,12 +12,15 @@ import { applyGradients, makeOptimizers, trainingStep } from "./step.ts";
 export interface StepShape {
   /** Pictures at once. */
   readonly batch: number;
-  /** Their sides in pixels. */
+  /** In pixels. */
   readonly height: number;
+  /** In pixels. */
   readonly width: number;
+  /** How activations are stored. */
   readonly precision: Precision;
 }
 
+/** The memory of a step, as `estimateStep` counts it. */
 export interface StepMemory {
   /** Bytes of all tensors at the highest point: weights, both Adams, gradients, activations. */
   readonly peak: number;
@@ -55,15 +58,18 @@ export async function estimateStep(
 
 /** A training step needs more memory than there is. The fields say what would fit. */
 export class BatchTooLargeError extends Error {
+  /** "BatchTooLargeError" */
   override readonly name = "BatchTooLargeError";
-  /** The step that was asked for, and about how many bytes it takes. */
+  /** The step that was asked for. */
   readonly shape: StepShape;
+  /** About how many bytes it takes. */
   readonly bytes: number;
   /** The largest batch that fits; 0 if not even one picture does. */
   readonly fits: number;
   /** How many batches of that size make a step on as many pictures; 0 if none fits. */
   readonly accumulate: number;
 
+  /** The message has all the numbers. */
   constructor(cause: OutOfMemoryError, shape: StepShape, bytes: number, fits: number, accumulate: number) {
     const { batch, height, width, precision } = shape;
     const advice = fits > 0

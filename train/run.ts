@@ -14,17 +14,25 @@ import { Trainer } from "./trainer.ts";
 
 /** A run that is ready to be trained from where it stands. */
 export interface Run {
+  /** What the run was begun with. */
   readonly settings: RunSettings;
+  /** The model with its optimizers. */
   readonly trainer: Trainer;
+  /** To learn from. */
   readonly pictures: ImageDataset;
+  /** To measure on; null without such pictures. */
   readonly validation: ImageDataset | null;
   /** The few pictures whose reconstructions are saved along the way. */
   readonly samples: ImageDataset;
+  /** Where everything is written. */
   readonly folder: RunFolder;
   /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
   readonly random: { readonly dropout: Random; readonly restart: Random };
+  /** Moves codes that are never chosen; null without. */
   readonly restarts: DeadCodeRestart | null;
+  /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
   readonly best: RunState["best"];
+  /** Times that all pictures were seen. */
   readonly epoch: number;
   /** Whether the run has not been trained yet; `train` then sets a new model's codebook and saves the first pictures. */
   readonly isNew: boolean;
@@ -41,6 +49,7 @@ export interface NewRun {
   readonly start:
     | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
     | { readonly scratch: VQModelConfig };
+  /** Where the weights of LPIPS come from. */
   readonly perceptual: PerceptualChoice;
   /** `size` defaults to the model's resolution. */
   readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
@@ -68,7 +77,15 @@ const startRules = { from: needed(text), overrides: object, goOn: flag };
 const sampleCount = 8;
 
 /**
- * Begins a new run.
+ * Begins a new run: loads or makes the model, lists the pictures and makes the folder. `train` does the rest.
+ *
+ * @example
+ * const run = await beginRun({
+ *   start: { from: "last.ckpt" },
+ *   perceptual: "inside",
+ *   options: { ...defaultOptions, data: ["faces/"], lr: baseLearningRate, name: "faces" },
+ *   out: "runs",
+ * });
  * @throws if options, checkpoint or pictures cannot be used; then nothing is written.
  */
 export async function beginRun(run: NewRun): Promise<Run> {

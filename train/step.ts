@@ -50,6 +50,7 @@ export interface StepOptions {
   readonly lpipsDropout?: Random | null;
 }
 
+/** What a step of both networks needs to know. */
 export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
   /**
    * Shows the discriminator a reconstruction by the autoencoder that has just learnt, at the price of another forward

@@ -49,12 +49,15 @@ export class Trainer {
   readonly options: TrainerOptions;
   /** One for each network. */
   readonly optimizers: Optimizers;
-  /** Of f16; null with f32. @internal */
+  /**
+   * Of f16; null with f32.
+   * @internal
+   */
   lossScale: LossScale | null = null;
   /** Steps done. A step is one update of both networks, however many batches went into it. */
   step = 0;
 
-  /** @throws if the learning rate is no function, or f16 is asked of a device that has none */
+  /** Makes the optimizers and sets the model's precision. @throws if the learning rate is no function, or f16 is asked of a device that has none */
   constructor(model: VQGAN, options: TrainerOptions) {
     checkOptions("Trainer", options, rules);
     this.model = model;

@@ -49,7 +49,7 @@ export class Sampler {
   #position = 0;
   #order: Int32Array | null = null;
 
-  /** @throws if there are no pictures, or the seed is not a whole number */
+  /** Begins at the first picture of epoch 0. @throws if there are no pictures, or the seed is not a whole number */
   constructor(length: number, options: SamplerOptions = {}) {
     this.length = length;
     if (!Number.isInteger(length) || length < 1) {

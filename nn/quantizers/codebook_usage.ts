@@ -12,7 +12,7 @@ export class CodebookUsage {
   /** How often each code was chosen. */
   readonly counts: Int32Array;
 
-  /** @param nEmbed the number of codes @throws if it is not a whole number above 0 */
+  /** Begins with counts of 0. @param nEmbed the number of codes @throws if it is not a whole number above 0 */
   constructor(nEmbed: number) {
     check("CodebookUsage", "nEmbed", nEmbed, whole(1));
     this.counts = new Int32Array(nEmbed);

@@ -29,11 +29,15 @@ export interface VectorQuantizerOptions {
  * with `legacyBeta` and (beta, 1) without.
  */
 export class VectorQuantizer extends Quantizer {
+  /**
+   * Holds the codebook under taming's key.
+   * @internal
+   */
   readonly embedding: Codebook;
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
 
-  /** @param options may be a whole config @throws if a size or a weight cannot be used */
+  /** Codes are drawn from +-1/nEmbed. @throws if a size or a weight cannot be used */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
     super();
     check("VectorQuantizer", "nEmbed", nEmbed, whole(1));
@@ -45,6 +49,7 @@ export class VectorQuantizer extends Quantizer {
     this.#codebookWeight = options.legacyBeta ? options.beta : 1;
   }
 
+  /** The codes, [nEmbed, embedDim]. */
   override get codebook(): Tensor {
     return this.embedding.weight;
   }
@@ -64,6 +69,7 @@ export class VectorQuantizer extends Quantizer {
     });
   }
 
+  /** The index of the nearest code of each vector of z [..., C], i32 [...]. @throws if the vectors have another length */
   override encode(z: Tensor): Tensor {
     const channels = this.codebook.shape[1];
     if (z.shape[z.ndim - 1] !== channels) {
@@ -77,6 +83,7 @@ export class VectorQuantizer extends Quantizer {
     });
   }
 
+  /** The codes of indices [...], as [..., C]. */
   override lookup(indices: Tensor): Tensor {
     return embedding(indices, this.codebook);
   }

@@ -18,15 +18,30 @@ export interface Backend {
   /**
    * Makes a piece of memory with arbitrary content.
    * @throws OutOfMemoryError
+   * @internal
    */
   alloc(bytes: number): Buffer;
-  /** Gives a piece of memory back. */
+  /**
+   * Gives a piece of memory back.
+   * @internal
+   */
   free(buffer: Buffer): void;
-  /** Writes values. @param offset in elements */
+  /**
+   * Writes values.
+   * @param offset in elements
+   * @internal
+   */
   write(buffer: Buffer, values: TypedArray, offset: number): void;
-  /** Reads values when all that was asked of the device is done. @param offset in elements */
+  /**
+   * Reads values when all that was asked of the device is done.
+   * @param offset in elements
+   * @internal
+   */
   read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values>;
-  /** `read` at once, where the device can. */
+  /**
+   * `read` at once, where the device can.
+   * @internal
+   */
   peek?(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values;
   /** How much memory the device has taken from the system, used or not. */
   memory(): { reservedBytes: number };
@@ -35,6 +50,7 @@ export interface Backend {
 
   /**
    * Runs a kernel, or asks a GPU to.
+   * @internal
    * @throws RangeError if an operand does not lie inside its buffer; Error if it lives on another device
    */
   run<K extends KernelName>(name: K, call: Calls[K]): void;
@@ -42,6 +58,7 @@ export interface Backend {
 
 /** Memory did not suffice. The message says what was asked for, and how many tensors are alive. */
 export class OutOfMemoryError extends Error {
+  /** "OutOfMemoryError" */
   override readonly name = "OutOfMemoryError";
   /** The message without the tensors and the advice. */
   readonly problem: string;
@@ -50,7 +67,7 @@ export class OutOfMemoryError extends Error {
   /** Bytes that one tensor may have, if it was too large. */
   readonly largest?: number;
 
-  /** @param message what was asked for, and how much there is */
+  /** Adds the tensors and the advice. @param message what was asked for, and how much there is */
   constructor(message: string, limits: { readonly total?: number; readonly largest?: number }) {
     super(
       `${message}. ${counters.liveTensors} tensors are alive: scope(), asyncScope() and dispose() free those that are not ` +
