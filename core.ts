@@ -2,15 +2,16 @@
  * What runs anywhere, in a web page too: no disk, no process, no native package, and nothing that is not needed at once.
  * Checkpoints come as bytes or Blobs, pictures as pixels. `mod.ts` has all of this and the disk.
  *
- * @example Tokens of a picture in a page
+ * @example A picture on a canvas to tokens and back, in a page
  * ```ts
- * import { asyncScope, tensor, toFloats, VQGAN } from "@tessera/vqgan/core";
+ * import { toRgba, VQGAN } from "@tessera/vqgan/core";
  *
- * const model = await VQGAN.load(await (await fetch("faces.safetensors")).blob());
- * await asyncScope(async () => {
- *   const { indices } = model.encode(tensor(toFloats(pixels), [1, height, width, 3]));
- *   console.log(await indices.ints());
- * });
+ * async function again(file: File, image: ImageData): Promise<ImageData> {
+ *   const model = await VQGAN.load(file);
+ *   const { tokens, grid } = await model.tokensOf(image, { size: 0 });
+ *   const { data, width } = toRgba(await model.pictureOf(tokens, grid));
+ *   return new ImageData(data, width);
+ * }
  * ```
  *
  * @module

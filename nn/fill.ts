@@ -75,9 +75,16 @@ export interface PerceptualFiles {
 /**
  * Fills an LPIPS network from its two published files.
  *
- * @example
- * const lpips = new LPIPS("squeeze");
- * await loadPerceptual(lpips, { backbone: "squeeze.backbone.pth", heads: "lin_v0.1.pth" });
+ * @example From files that a page was given
+ * ```ts
+ * import { loadPerceptual, LPIPS } from "@tessera/vqgan/core";
+ *
+ * async function load(backbone: File, heads: File): Promise<LPIPS> {
+ *   const lpips = new LPIPS("squeeze");
+ *   await loadPerceptual(lpips, { backbone, heads });
+ *   return lpips;
+ * }
+ * ```
  * @throws if a file lacks a tensor that the network needs; as `VQGAN.load` does if a path cannot be opened here.
  */
 export async function loadPerceptual(lpips: LPIPS, { backbone, heads }: PerceptualFiles): Promise<void> {

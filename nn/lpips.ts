@@ -44,9 +44,15 @@ export interface DistanceOptions {
 /**
  * The distance of pictures, 0 for equal ones. Its weights are frozen, and must be loaded before use (fill.ts).
  *
- * @example
- * const real = noGrad(() => lpips.features(images)); // once for all comparisons with the same images
- * const loss = lpips.distance(lpips.features(reconstruction), real).mean();
+ * @example A loss between reconstructions and images
+ * ```ts
+ * import { type LPIPS, noGrad, type Tensor } from "@tessera/vqgan/core";
+ *
+ * function loss(lpips: LPIPS, reconstruction: Tensor, images: Tensor): Tensor {
+ *   const real = noGrad(() => lpips.features(images)); // once for all comparisons with the same images
+ *   return lpips.distance(lpips.features(reconstruction), real).mean();
+ * }
+ * ```
  */
 export class LPIPS extends Module {
   /**

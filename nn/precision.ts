@@ -29,9 +29,13 @@ const WIDE_LEVELS = 2;
  * decoder's two highest levels, but for what their norms give, which is bounded; latents, codes and pictures; the
  * discriminator, a hundredth of the work. Training needs a loss scale (`StepOptions`), which the trainer sees to.
  *
- * @example
- * await device("webgpu");
- * const model = await VQGAN.load("last.ckpt", { precision: "f16" });
+ * @example Half the memory where the GPU can
+ * ```ts
+ * import { device, VQGAN } from "@tessera/vqgan";
+ *
+ * const { hasF16 } = await device("auto");
+ * const model = await VQGAN.load("last.ckpt", { precision: hasF16 ? "f16" : "f32" });
+ * ```
  * @throws if the model lives on a device that has no f16
  */
 export function setPrecision(model: Autoencoder, precision: Precision): void {

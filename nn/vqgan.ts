@@ -91,13 +91,26 @@ const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center"
  * The autoencoder. Images are [B, H, W, 3], H and W multiples of the factor f, pixels in `range`.
  *
  * @example A picture to tokens and back
- * const model = await VQGAN.load("last.ckpt");
+ * ```ts
+ * import { savePng, VQGAN } from "@tessera/vqgan";
+ *
+ * using model = await VQGAN.load("last.ckpt"); // freed at the end of the block
  * const { tokens, grid } = await model.tokensOf("face.jpg");
  * await savePng("again.png", await model.pictureOf(tokens, grid));
+ * ```
  *
  * @example The same with tensors, many pictures at a time
- * const { indices } = model.encode(images);     // [B, H/16, W/16], 0..16383
- * const pictures = model.decodeTokens(indices); // [B, H, W, 3]
+ * ```ts
+ * import { asyncScope, Random, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt");
+ * await asyncScope(async () => {
+ *   const images = new Random(1).uniform([2, 128, 128, 3], -1, 1);
+ *   const { indices } = model.encode(images); // [2, 16, 16]
+ *   const pictures = model.decodeTokens(indices); // [2, 128, 128, 3]
+ *   console.log(await indices.ints(), pictures);
+ * });
+ * ```
  */
 export class VQGAN extends Module {
   /** Images to latents before `quant_conv`. Reading it throws in a model with only the decoder. */
@@ -176,7 +189,13 @@ export class VQGAN extends Module {
    *
    * @param source a file's bytes, a Blob or pixels; with the full package (mod.ts) also a path
    * @throws ImageError if the picture cannot be read; an Error if it has fewer pixels than a token
-   * @example const { tokens, grid } = await model.tokensOf("face.jpg"); // 16 x 16 tokens
+   * @example Of a file
+   * ```ts
+   * import { VQGAN } from "@tessera/vqgan";
+   *
+   * const model = await VQGAN.load("last.ckpt");
+   * const { tokens, grid } = await model.tokensOf("face.jpg"); // 16 x 16 tokens
+   * ```
    */
   async tokensOf(source: PictureSource, options: TokensOptions = {}): Promise<Tokens> {
     checkOptions("tokensOf", options, tokensRules);
@@ -199,7 +218,14 @@ export class VQGAN extends Module {
    *
    * @param grid rows and columns; may be left out if the tokens fill a square
    * @throws if the tokens do not fill the grid, or one is not in the codebook
-   * @example await savePng("again.png", await model.pictureOf(tokens, grid));
+   * @example Into a file
+   * ```ts
+   * import { savePng, VQGAN } from "@tessera/vqgan";
+   *
+   * const model = await VQGAN.load("last.ckpt");
+   * const { tokens, grid } = await model.tokensOf("face.jpg");
+   * await savePng("again.png", await model.pictureOf(tokens, grid));
+   * ```
    */
   async pictureOf(tokens: ArrayLike<number>, grid: Grid = squareOf(tokens)): Promise<Picture> {
     return await asyncScope(async () => {
@@ -253,7 +279,13 @@ export class VQGAN extends Module {
    *
    * Records no gradients, unless `grad` asks for them: then `backward` reaches the latents and the decoder's weights.
    * @throws if the latents have another shape
-   * @example model.decode(latents, { grad: true }).sub(wanted).square().mean() // a loss to improve latents by
+   * @example A loss to improve latents by
+   * ```ts
+   * import { type Tensor, type VQGAN } from "@tessera/vqgan/core";
+   *
+   * const loss = (model: VQGAN, latents: Tensor, wanted: Tensor) =>
+   *   model.decode(latents, { grad: true }).sub(wanted).square().mean();
+   * ```
    */
   decode(latents: Tensor, options: { readonly grad?: boolean } = {}): Tensor {
     checkFloats("decode", latents);
@@ -271,7 +303,13 @@ export class VQGAN extends Module {
    * Tokens to pictures [B, f h, f w, 3], not clamped. Any size of grid works. Records no gradients.
    *
    * @param indices i32 [B, h, w], or any list of B * h * w tokens if `grid` = [h, w] is given
-   * @example model.decodeTokens([12, 7, 401, 7], [2, 2]) // one picture of 2x2 tokens
+   * @example One picture of 2x2 tokens
+   * ```ts
+   * import { VQGAN } from "@tessera/vqgan";
+   *
+   * const model = await VQGAN.load("last.ckpt");
+   * const picture = model.decodeTokens([12, 7, 401, 7], [2, 2]); // [1, 16, 16, 3]
+   * ```
    * @throws if the number of tokens does not fill the grid, or one is not in the codebook. In a tensor on a GPU tokens are
    * not checked, and one that is not in the codebook becomes any code.
    */

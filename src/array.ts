@@ -36,9 +36,14 @@ export type Operand = Tensor | number;
  * functions (`add(x, y)`), and follow numpy's broadcasting. They compute in f32; f16 halves the memory of what a GPU
  * stores, and operations give f16 where all their operands are f16.
  *
- * @example
+ * @example Making, computing, reading
+ * ```ts
+ * import { tensor } from "@tessera/vqgan/core";
+ *
  * const x = tensor([1, 2, 3, 4], [2, 2]);
- * await x.mul(2).sum().item(); // 20
+ * console.log(x); // Tensor [2,2] f32 on cpu: 1, 2, 3, 4
+ * console.log(await x.mul(2).sum().item()); // 20
+ * ```
  */
 export abstract class Tensor implements Owned {
   /** Counts tensors and tape nodes in order of creation. */
@@ -324,7 +329,7 @@ export abstract class Tensor implements Owned {
   abstract clamp(low: number, high: number): Tensor;
   /** The values stored as f32 or f16. @throws if the tensor is i32, or the device has no f16 */
   abstract cast(dtype: DType): Tensor;
-  /** The sum over the axes, all by default. @example x.sum([1, 2]) // [B, H, W, C] to [B, C] */
+  /** The sum over the axes, all by default; [1, 2] takes [B, H, W, C] to [B, C]. */
   abstract sum(axes?: number | readonly number[], keepDims?: boolean): Tensor;
   /** The mean over the axes, all by default. */
   abstract mean(axes?: number | readonly number[], keepDims?: boolean): Tensor;

@@ -133,8 +133,13 @@ export class Node implements TapeNode {
  * @param vjp the vector-Jacobian product: from the gradient of `out` to the gradients of `inputs`
  * @param recompute makes `out` again from what was saved, so that nobody needs to keep it
  * @returns out
- * @example Rounding that passes the gradient straight through
- * const round = (x: Tensor) => record("round", noGrad(() => nearestInteger(x)), [x], [], (g) => [g]);
+ * @example A sign that passes the gradient straight through
+ * ```ts
+ * import { greater, noGrad, record, type Tensor } from "@tessera/vqgan/core";
+ *
+ * const sign = (x: Tensor) =>
+ *   record("sign", noGrad(() => greater(x, 0).mul(2).sub(1)), [x], [], (g) => [g]);
+ * ```
  */
 export function record(
   name: string,
@@ -283,10 +288,14 @@ function owned(t: Tensor): Tensor {
  *
  * @throws if no output depends on such a leaf, the graph was walked before, a gradient has another shape than its output,
  * or a value that is needed was overwritten in place
- * @example
+ * @example The derivative of a square
+ * ```ts
+ * import { backward, tensor } from "@tessera/vqgan/core";
+ *
  * const w = tensor([3], [1], { requiresGrad: true });
  * backward(w.square().sum());
- * await w.grad!.item(); // 6
+ * console.log(await w.grad!.item()); // 6
+ * ```
  */
 export function backward(
   outputs: Tensor | readonly Tensor[],
@@ -381,7 +390,13 @@ export function grad(
  * `fn(...xs)`, keeping only `xs` for backward: everything inside is computed again when its gradient is asked.
  * Parameters that `fn` uses get their gradients from `backward` (not from `grad`, which sees only `xs`).
  *
- * @example const y = checkpoint((h) => block.call(h), x);
+ * @example A part that keeps its input alone
+ * ```ts
+ * import { checkpoint, tensor } from "@tessera/vqgan/core";
+ *
+ * const x = tensor([1, 2], [2], { requiresGrad: true });
+ * const y = checkpoint((x) => x.exp().add(1).log(), x);
+ * ```
  * @throws if `fn` does not return a tensor
  */
 export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {

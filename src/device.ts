@@ -55,8 +55,12 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  *
  * @throws if there is no device of this name, no GPU, or only a GPU that computes on the CPU (TESSERA_SOFTWARE_GPU=1
  * allows that one)
- * @example
- * const { description } = await device("webgpu"); // the name of the GPU
+ * @example The GPU if there is one
+ * ```ts
+ * import { device } from "@tessera/vqgan/core";
+ *
+ * const { description } = await device("auto"); // the name of the GPU, or "CPU, 8 threads"
+ * ```
  */
 export async function device(name: DeviceName, options: DeviceOptions = {}): Promise<Backend> {
   checkOptions("device", options, rules);

@@ -36,11 +36,17 @@ export interface Moments {
  * Moves parameters by their `.grad`, in place. A parameter without a gradient is left out, and its own step count with
  * it, as torch does.
  *
- * @example
- * const adam = new Adam(model.generatorParameters(), { lr: 4.5e-6 });
- * backward(loss);
+ * @example One step down a parabola
+ * ```ts
+ * import { Adam, backward, tensor } from "@tessera/vqgan/core";
+ *
+ * const w = tensor([3], [1], { requiresGrad: true });
+ * const adam = new Adam(new Map([["w", w]]), { lr: 0.1 });
+ * backward(w.square().sum());
  * adam.step();
  * adam.zeroGrad();
+ * console.log(await w.item()); // 2.9
+ * ```
  */
 export class Adam {
   /** The tensors that are moved, by the names under which a checkpoint keeps their moments. */

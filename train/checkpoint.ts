@@ -84,7 +84,13 @@ export interface WeightsOptions {
 /**
  * Writes weights alone, as safetensors: for using a model, and for starting from it.
  * @throws if the path does not end in .safetensors, or the file cannot be written; what was there before then stays
- * @example await saveWeights("faces.safetensors", model, { dtype: "f16" });
+ * @example In half the bytes
+ * ```ts
+ * import { saveWeights, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt");
+ * await saveWeights("half.safetensors", model, { dtype: "f16" });
+ * ```
  */
 export async function saveWeights(path: string, model: VQGAN, options: WeightsOptions = {}): Promise<void> {
   checkOptions("saveWeights", options, { dtype: oneOf("f32", "f16") });

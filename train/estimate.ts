@@ -33,7 +33,13 @@ const MORE = 1.15;
 
 /**
  * The memory of a training step.
- * @example (await estimateStep(preset("f16-16384"), { batch: 1, height: 256, width: 256, precision: "f32" })).peak // 1.7e9
+ * @example Of the published model
+ * ```ts
+ * import { estimateStep, preset } from "@tessera/vqgan";
+ *
+ * const shape = { batch: 1, height: 256, width: 256, precision: "f32" } as const;
+ * const { peak } = await estimateStep(preset("f16-16384"), shape); // 1.7e9
+ * ```
  */
 export async function estimateStep(
   config: VQModelConfig,

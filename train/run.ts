@@ -79,13 +79,18 @@ const sampleCount = 8;
 /**
  * Begins a new run: loads or makes the model, lists the pictures and makes the folder. `train` does the rest.
  *
- * @example
+ * @example From a checkpoint
+ * ```ts
+ * import { baseLearningRate, beginRun, defaultOptions } from "@tessera/vqgan";
+ *
  * const run = await beginRun({
  *   start: { from: "last.ckpt" },
  *   perceptual: "inside",
  *   options: { ...defaultOptions, data: ["faces/"], lr: baseLearningRate, name: "faces" },
  *   out: "runs",
  * });
+ * console.log(run.notes.join("\n"));
+ * ```
  * @throws if options, checkpoint or pictures cannot be used; then nothing is written.
  */
 export async function beginRun(run: NewRun): Promise<Run> {
@@ -144,7 +149,12 @@ const changeRules = rulesOf(
  * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as if the run
  * had not been interrupted.
  * @throws NotResumableError if the file has weights alone; an Error if an option cannot change
- * @example const { checkpoint } = await train(await resumeRun("runs/2026-05-01T12-30-00_faces", { steps: 2000 }));
+ * @example A thousand steps more
+ * ```ts
+ * import { resumeRun, train } from "@tessera/vqgan";
+ *
+ * const goOn = async (folder: string) => await train(await resumeRun(folder, { steps: 2000 }));
+ * ```
  */
 export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
   checkOptions<object>("resumeRun", changes, changeRules);

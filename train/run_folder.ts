@@ -22,9 +22,13 @@ const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
 
 /**
  * The files of one run.
- * @example
+ * @example A folder for numbers of one's own
+ * ```ts
+ * import { RunFolder } from "@tessera/vqgan";
+ *
  * const run = await RunFolder.create("runs", "faces");
  * await run.addMetrics({ step: 10, "train/rec_loss": 0.4 });
+ * ```
  */
 export class RunFolder {
   /** Of the folder. */

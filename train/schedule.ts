@@ -24,7 +24,12 @@ const rules: Rules<Schedule> = {
 /**
  * The learning rate of step `step`, counted from 0.
  * @throws TypeError if a field cannot be used
- * @example learningRate({ lr: 1e-4, warmup: 10, decay: "constant", steps: 100 }, 4) // 5e-5
+ * @example Half way up
+ * ```ts
+ * import { learningRate } from "@tessera/vqgan/core";
+ *
+ * const rate = learningRate({ lr: 1e-4, warmup: 10, decay: "constant", steps: 100 }, 4); // 5e-5
+ * ```
  */
 export function learningRate(schedule: Schedule, step: number): number {
   checkValues("learningRate", schedule, rules);

@@ -93,9 +93,15 @@ export interface StepResult {
  *
  * @param apply called when all gradients of a network are in `.grad`; what it does with them ends with `applyGradients`
  * @returns tensors that pass to the surrounding scope
- * @example
- * const optimizers = makeOptimizers(model, 4.5e-6);
- * await trainingStep(model, [images], { globalStep: 0 }, (network) => applyGradients(optimizers[network]));
+ * @example A step of both networks
+ * ```ts
+ * import { applyGradients, makeOptimizers, type Tensor, trainingStep, type VQGAN } from "@tessera/vqgan/core";
+ *
+ * async function step(model: VQGAN, images: Tensor): Promise<void> {
+ *   const optimizers = makeOptimizers(model, 4.5e-6);
+ *   await trainingStep(model, [images], { globalStep: 0 }, (network) => applyGradients(optimizers[network]));
+ * }
+ * ```
  */
 export async function trainingStep(
   model: VQGAN,

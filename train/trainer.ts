@@ -38,9 +38,18 @@ const rules: Rules<TrainerOptions> = {
 
 /**
  * Both networks with their optimizers.
- * @example
+ * @example A step, and one of its losses
+ * ```ts
+ * import { asyncScope, Random, Trainer, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt", { withLoss: true });
  * const trainer = new Trainer(model, { learningRate: () => 4.5e-6 });
- * const { logs } = await trainer.trainStep([images]); // reads nothing back; the caller frees the logs
+ * await asyncScope(async () => {
+ *   const images = new Random(1).uniform([1, 32, 32, 3], -1, 1);
+ *   const { logs } = await trainer.trainStep([images]); // reads nothing back
+ *   console.log(await logs["train/rec_loss"].item());
+ * });
+ * ```
  */
 export class Trainer {
   /** What is trained. */

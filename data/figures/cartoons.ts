@@ -15,7 +15,12 @@ async function drawFace(seed: number, size: number): Promise<Picture> {
 /**
  * Draws the cartoon face of a seed on a plain background. Equal seeds and sizes give equal pixels.
  * @returns size * size * 3 bytes, RGB
- * @example const pixels = await drawCartoonFace(7, 128);
+ * @example A face
+ * ```ts
+ * import { drawCartoonFace, savePng } from "@tessera/vqgan";
+ *
+ * await savePng("cartoon.png", { width: 128, height: 128, pixels: await drawCartoonFace(7, 128) });
+ * ```
  */
 export async function drawCartoonFace(seed: number, size: number): Promise<Uint8Array> {
   check("drawCartoonFace", "the size", size, whole(1));

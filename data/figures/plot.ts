@@ -296,9 +296,13 @@ function drawLegend(
 /**
  * Draws one or several panels of curves.
  * @throws Error if a series has another number of steps than of values, or there is no panel
- * @example
- * const losses = { title: "Losses", series: [{ name: "rec", steps, values }], logScale: true };
- * await savePng("losses.png", await plotCurves([losses]));
+ * @example A loss that falls
+ * ```ts
+ * import { plotCurves, savePng } from "@tessera/vqgan";
+ *
+ * const rec = { name: "rec", steps: [0, 10, 20, 30], values: [0.4, 0.2, 0.12, 0.1] };
+ * await savePng("losses.png", await plotCurves([{ title: "Losses", series: [rec], logScale: true }]));
+ * ```
  */
 export async function plotCurves(panels: readonly Panel[], options: PlotOptions = {}): Promise<Picture> {
   checkOptions("plotCurves", options, rules);

@@ -36,7 +36,13 @@ function paste(sheet: Picture, picture: Picture, left: number, top: number): voi
 /**
  * Lays pictures out in rows. Cells are as large as the largest picture; smaller ones are centred in theirs.
  * @throws if there are no pictures, or one's pixels do not fill it
- * @example await savePng("faces.png", grid(faces, { columns: 8 }));
+ * @example A sheet of faces
+ * ```ts
+ * import { grid, listImages, readImage, savePng } from "@tessera/vqgan";
+ *
+ * const faces = await Promise.all((await listImages("faces/")).map((path) => readImage(path)));
+ * await savePng("sheet.png", grid(faces, { columns: 8 }));
+ * ```
  */
 export function grid(pictures: readonly Picture[], options: GridOptions = {}): Picture {
   checkOptions("grid", options, gridRules);
@@ -72,7 +78,13 @@ const sideRules: Rules<SideBySideOptions> = {
  * Rows of pictures that belong together, such as [original, before, after], with a name over each column.
  * Every row must have as many pictures; with labels, as many as there are labels.
  * @throws if one has not
- * @example await savePng("pair.png", await sideBySide([[original, again]], { labels: ["original", "again"] }));
+ * @example A picture beside its mirror image
+ * ```ts
+ * import { flipPicture, readImage, savePng, sideBySide } from "@tessera/vqgan";
+ *
+ * const face = await readImage("face.jpg", { size: 128 });
+ * await savePng("pair.png", await sideBySide([[face, flipPicture(face)]], { labels: ["left", "right"] }));
+ * ```
  */
 export async function sideBySide(
   rows: readonly (readonly Picture[])[],
@@ -133,7 +145,12 @@ export interface TokenGridOptions {
  * The tokens of a picture as a sheet of coloured tiles, one a token, in raster order.
  * @param indices height * width code numbers
  * @throws if there are more or fewer
- * @example await savePng("tokens.png", await tokenGrid(indices, [16, 16], { tile: 32, numbers: true }));
+ * @example Four tokens
+ * ```ts
+ * import { savePng, tokenGrid } from "@tessera/vqgan";
+ *
+ * await savePng("tokens.png", await tokenGrid([7, 1, 7, 401], [2, 2], { tile: 32, numbers: true }));
+ * ```
  */
 export async function tokenGrid(
   indices: ArrayLike<number>,

@@ -65,7 +65,12 @@ export async function hashFile(path: string, options: HashOptions = {}): Promise
  * The weights are read from the file, since a model in memory may be only one half of it.
  * @returns the hash in hexadecimal
  * @throws FormatError if the checkpoint cannot be read
- * @example const header = { ...rest, model: "last.ckpt", weights: await hashWeights("last.ckpt") };
+ * @example For the header of a token file
+ * ```ts
+ * import { hashWeights } from "@tessera/vqgan";
+ *
+ * const weights = await hashWeights("last.ckpt"); // 64 hexadecimal digits
+ * ```
  */
 export async function hashWeights(source: CheckpointSource, options: HashOptions = {}): Promise<string> {
   checkOptions("hashWeights", options, rules);

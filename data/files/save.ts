@@ -32,9 +32,13 @@ export function checkEnding(who: string, path: string, endings: readonly string[
 /**
  * Writes a safetensors file, whole or not at all.
  *
- * @example
- * const data = () => Promise.resolve(new Float32Array([1, 2]));
+ * @example One tensor in half precision
+ * ```ts
+ * import { writeSafetensors } from "@tessera/vqgan";
+ *
+ * const data = () => new Float32Array([1, 2]);
  * await writeSafetensors("a.safetensors", [{ name: "w", shape: [2], dtype: "f16", data }]);
+ * ```
  * @throws if a name comes twice, or values do not match their shape and type; the file is then left as it
  * was.
  */
@@ -50,9 +54,13 @@ export async function writeSafetensors(
 /**
  * Writes what torch.save would, whole or not at all. Tensors are asked for one at a time.
  *
- * @example
+ * @example A state_dict for torch.load
+ * ```ts
+ * import { writeTorch } from "@tessera/vqgan";
+ *
  * const w = { name: "w", shape: [2], dtype: "f32", data: () => new Float32Array([1, 2]) } as const;
  * await writeTorch("a.pt", new Map([["state_dict", new Map([["w", w]])]]));
+ * ```
  * @throws if values do not match their shape and type; the file is then left as it was.
  */
 export async function writeTorch(path: string, root: Pickleable): Promise<void> {
@@ -118,10 +126,14 @@ export function formatByName(path: string): WrittenFormat {
 /**
  * Writes a checkpoint in the format that `out`'s ending names, whole or not at all.
  *
- * @example
+ * @example From torch to safetensors
+ * ```ts
+ * import { convertCheckpoint, guessConfig, openCheckpoint } from "@tessera/vqgan";
+ *
  * const file = await openCheckpoint("last.ckpt");
  * await convertCheckpoint(file, "last.safetensors", { config: guessConfig(file).config });
  * await file.close();
+ * ```
  * @returns where it was written
  * @throws if the file has no VQGAN and Flax is asked for, or optimizers that do not fit its weights.
  */

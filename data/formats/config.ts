@@ -118,8 +118,12 @@ export type PresetName = "f16-16384" | "faces";
  * A named config, with changes: `f16-16384` is the published model, `faces` the small one that comes with Tessera and
  * trains on a CPU.
  *
- * @example
- * preset("faces", { nEmbed: 256, lossconfig: { discStart: 2000 } })
+ * @example The small model with fewer codes
+ * ```ts
+ * import { preset } from "@tessera/vqgan/core";
+ *
+ * const config = preset("faces", { nEmbed: 256, lossconfig: { discStart: 2000 } });
+ * ```
  * @throws if the result is not a valid config.
  */
 export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQModelConfig {

@@ -64,10 +64,16 @@ export function configOf(file: CheckpointFile): ConfigGuess {
  * The config of a VQGAN from the shapes of its tensors, and from what is beside them. It may be one that cannot be built
  * here, such as that of a KL autoencoder.
  *
- * @example
+ * @example What a file says and what it does not
+ * ```ts
+ * import { guessConfig, openCheckpoint } from "@tessera/vqgan";
+ *
+ * const file = await openCheckpoint("last.ckpt");
  * const { config, assumed } = guessConfig(file);
- * config.ddconfig.chMult // [1, 1, 2, 2, 4]
- * assumed // ["ddconfig.resolution", "lossconfig.discStart", ...]
+ * console.log(config.ddconfig.chMult); // [1, 1, 2, 2, 4] of the published model
+ * console.log(assumed); // ["lossconfig.discStart", ...]
+ * await file.close();
+ * ```
  * @throws Error naming the tensor that is missing, if these are not all tensors of a VQGAN.
  */
 export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess {

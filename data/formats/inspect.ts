@@ -91,8 +91,12 @@ export interface InspectReport {
  * Looks into a checkpoint. Reads its structure and a few single numbers, so that a file of 1 GB takes
  * milliseconds.
  *
- * @example
+ * @example A report for a terminal
+ * ```ts
+ * import { formatInspectReport, inspect } from "@tessera/vqgan";
+ *
  * console.log(formatInspectReport(await inspect("last.ckpt")));
+ * ```
  * @throws FormatError if it is missing, cut off, damaged, or something else.
  */
 export async function inspect(source: CheckpointSource): Promise<InspectReport> {

@@ -82,9 +82,16 @@ interface Reading {
 
 /**
  * A set of picture files.
- * @example
- * const faces = await ImageDataset.open("faces/", { size: 256, crop: "random", seed: 23 });
- * for await (const batch of faces.batches(4, { epochs: 1 })) tensor(batch.pixels, batch.shape);
+ * @example All pictures of a folder, once
+ * ```ts
+ * import { ImageDataset, tensor } from "@tessera/vqgan";
+ *
+ * const faces = await ImageDataset.open("faces/", { size: 128, crop: "random", seed: 23 });
+ * for await (const { pixels, shape } of faces.batches(2, { epochs: 1 })) {
+ *   const images = tensor(pixels, shape); // [2, 128, 128, 3]
+ *   images.dispose();
+ * }
+ * ```
  */
 export class ImageDataset {
   /** The pictures' files, in their own order. */

@@ -91,7 +91,12 @@ export async function encodePng(picture: Picture): Promise<Uint8Array> {
 /**
  * Writes a PNG, whole or not at all.
  * @throws if the pixels do not fill the picture, or the file cannot be written
- * @example await savePng("again.png", picture);
+ * @example A picture as a file
+ * ```ts
+ * import { readImage, savePng } from "@tessera/vqgan";
+ *
+ * await savePng("small.png", await readImage("face.jpg", { size: 64 }));
+ * ```
  */
 export async function savePng(path: string, picture: Picture): Promise<void> {
   const bytes = await encodePng(picture);

@@ -90,7 +90,12 @@ async function listGlob(pattern: string): Promise<string[]> {
  * Lists the paths of the pictures that a source names, without opening them.
  * @param source a folder, a glob such as "faces/*.jpg", a .txt list, a picture, or several of these in order
  * @throws Error saying what was looked for if nothing is found
- * @example const paths = await listImages("faces/");
+ * @example A folder and all below it
+ * ```ts
+ * import { listImages } from "@tessera/vqgan";
+ *
+ * const paths = await listImages("faces/");
+ * ```
  */
 export async function listImages(source: string | readonly string[]): Promise<string[]> {
   check(

@@ -37,7 +37,7 @@ export async function decodeInPage(
   name: string,
   size: number | undefined,
 ): Promise<Picture> {
-  const { createImageBitmap, OffscreenCanvas, ImageData } = globalThis as Page;
+  const { createImageBitmap, OffscreenCanvas, ImageData } = globalThis as unknown as Page;
   if (typeof source === "string" || !createImageBitmap || !OffscreenCanvas || !ImageData) {
     const [what, instead] = typeof source === "string"
       ? [`a path (${JSON.stringify(source)})`, "bytes or a Blob"]

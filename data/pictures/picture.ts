@@ -211,7 +211,12 @@ export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Ui
 /**
  * The pictures of a batch [B, H, W, 3] as floats, in order.
  * @throws if the shape is another one, or the floats do not fill it
- * @example const [first] = toPictures(await made.floats(), made.shape, model.range);
+ * @example From the model to pixels
+ * ```ts
+ * import { toPictures } from "@tessera/vqgan/core";
+ *
+ * const [{ pixels }] = toPictures(Float32Array.of(-1, 0, 1), [1, 1, 1, 3]); // 0, 128, 255
+ * ```
  */
 export function toPictures(
   floats: Float32Array,

@@ -35,9 +35,13 @@ export interface SamplerOptions {
 
 /**
  * Visits the numbers 0 to length - 1 in every epoch, without end.
- * @example
+ * @example The first of a thousand
+ * ```ts
+ * import { Sampler } from "@tessera/vqgan";
+ *
  * const sampler = new Sampler(1000, { seed: 23 });
  * const { index } = sampler.next();
+ * ```
  */
 export class Sampler {
   /** How many pictures there are. */

@@ -27,10 +27,17 @@ const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
  * All pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: by name in a folder, as they
  * come in a list or an archive. An archive's pictures are read by range, one at a time.
  * @throws if nothing is found, or an archive is damaged
- * @example
- * for await (const sample of eachSample(["shards/000.tar", "faces/"])) {
- *   await savePicture(await sample.picture({ size: 256 }), await sample.caption());
+ * @example The tokens and captions of a folder, which `break` ends early
+ * ```ts
+ * import { eachSample, readAhead, type Sample, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt");
+ * const read = (sample: Sample) => Promise.all([sample.picture(), sample.caption()]);
+ * for await (const [picture, caption] of readAhead(eachSample(["faces/"]), read, 4)) {
+ *   const { tokens } = await model.tokensOf(picture);
+ *   console.log(caption, tokens.length);
  * }
+ * ```
  */
 export async function* eachSample(sources: readonly string[]): AsyncGenerator<Sample> {
   check("eachSample", "the list of sources", sources, texts);
@@ -116,7 +123,14 @@ async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>
 /**
  * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time. Leaving the loop
  * waits for those.
- * @example for await (const picture of readAhead(eachSample(["faces/"]), (s) => s.picture(), 8)) use(picture);
+ * @example Pictures that are decoded while others are used
+ * ```ts
+ * import { eachSample, readAhead } from "@tessera/vqgan";
+ *
+ * for await (const { width, height } of readAhead(eachSample(["faces/"]), (sample) => sample.picture(), 8)) {
+ *   console.log(width, height);
+ * }
+ * ```
  */
 export async function* readAhead<T, R>(
   items: AsyncIterable<T>,

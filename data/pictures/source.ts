@@ -72,7 +72,12 @@ export function registerDecoder(decoder: Decoder): void {
  *
  * A page decodes and resizes as its browser does, which may differ in single levels.
  * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too small
- * @example const face = await readImage("face.jpg", { size: 256, crop: "center" });
+ * @example The middle square of a file
+ * ```ts
+ * import { readImage } from "@tessera/vqgan";
+ *
+ * const { width, height, pixels } = await readImage("face.jpg", { size: 256 }); // 256 x 256
+ * ```
  */
 export async function readImage(source: PictureSource, options: ReadOptions = {}): Promise<Picture> {
   checkOptions("readImage", options, rules);

@@ -8,9 +8,14 @@ import { tokenFormat } from "./writer.ts";
 /**
  * Opens a token file by Tessera or by others (DALL-E mini's are understood). Its ending says which format it has.
  * @throws FormatError if it is missing, has another ending, or is not what the ending says.
- * @example
+ * @example The records of a file
+ * ```ts
+ * import { openTokens } from "@tessera/vqgan";
+ *
  * const { header, records } = await openTokens("tokens.parquet");
- * for await (const { file, caption, encoding } of records()) console.log(file, encoding.length);
+ * console.log(header?.model);
+ * for await (const { file, caption, encoding } of records()) console.log(file, caption, encoding.length);
+ * ```
  */
 export async function openTokens(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
   checkOptions("openTokens", options, { bos: whole(0) });

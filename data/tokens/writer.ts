@@ -10,10 +10,24 @@ import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 
 /**
  * Writes .parquet, .jsonl or .tsv.
- * @example
- * const writer = await TokenWriter.open("tokens.parquet", header);
- * if (!writer.has("faces/1.jpg")) await writer.add([{ file: "faces/1.jpg", caption: null, encoding, grid }]);
+ * @example The tokens of a folder, encoded where an earlier call has stopped
+ * ```ts
+ * import { eachSample, hashWeights, TokenWriter, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt"), sources = ["faces/"];
+ * const { factor, range, config: { nEmbed, attentionOrder } } = model;
+ * const writer = await TokenWriter.open("written.parquet", {
+ *   ...{ format: "tessera-tokens", version: 1, grid: [16, 16], vocabulary: nEmbed, factor, range, attentionOrder },
+ *   ...{ preprocessing: "middle square of 128", model: "last.ckpt", weights: await hashWeights("last.ckpt") },
+ *   ...{ source: sources, shard: null },
+ * });
+ * for await (const sample of eachSample(sources)) {
+ *   if (writer.has(sample.name)) continue;
+ *   const { tokens, grid } = await model.tokensOf(await sample.picture());
+ *   await writer.add([{ file: sample.name, caption: await sample.caption(), encoding: [...tokens], grid }]);
+ * }
  * await writer.finish();
+ * ```
  */
 export class TokenWriter {
   /** Where the complete file will appear. */

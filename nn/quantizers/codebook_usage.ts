@@ -3,10 +3,14 @@ import { check, whole } from "../../src/check.ts";
 
 /**
  * Counts how often each code was chosen, over as many batches as are added.
- * @example
- * const usage = new CodebookUsage(16384);
- * usage.add(await indices.ints());
- * usage.summary(); // { used: 211, usage: 0.0129, perplexity: 187.3, total: 256 }
+ * @example Two of four codes
+ * ```ts
+ * import { CodebookUsage } from "@tessera/vqgan/core";
+ *
+ * const usage = new CodebookUsage(4);
+ * usage.add(Int32Array.of(0, 1, 1, 0));
+ * console.log(usage.summary()); // { used: 2, usage: 0.5, perplexity: 2, total: 4 }
+ * ```
  */
 export class CodebookUsage {
   /** How often each code was chosen. */

@@ -80,7 +80,13 @@ function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec {
  * H' = floor((H * upsample + top + bottom - kh) / stride) + 1.
  * `weight` and `bias` are laid out as in torch.
  * @throws if channels, bias or residual do not fit, or an option is out of range
- * @example conv2d(x, weight, bias, { padding: 1 }) // 3x3, same size
+ * @example A filter of 3x3 that keeps the size
+ * ```ts
+ * import { conv2d, ones } from "@tessera/vqgan/core";
+ *
+ * const image = ones([1, 16, 16, 3]), weight = ones([8, 3, 3, 3]);
+ * const y = conv2d(image, weight, null, { padding: 1 }); // [1, 16, 16, 8]
+ * ```
  */
 export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: Conv2dOptions = {}): Tensor {
   checkFloats("conv2d", x, weight, ...[bias, options.residual].filter((t) => t !== null && t !== undefined));

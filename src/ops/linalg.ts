@@ -50,7 +50,12 @@ const transpose = (x: Tensor): Tensor => permute(x, x.ndim === 3 ? [0, 2, 1] : [
 /**
  * Matrix product of 2-D tensors, or of each pair in two batches [B, m, k] and [B, k, n].
  * @throws if the inner sizes or the batches differ
- * @example matmul(q, k, { transposeB: true }) // [B, m, c] and [B, n, c] to [B, m, n]
+ * @example The products of all rows with all rows
+ * ```ts
+ * import { matmul, ones } from "@tessera/vqgan/core";
+ *
+ * const scores = matmul(ones([1, 4, 8]), ones([1, 6, 8]), { transposeB: true }); // [1, 4, 6], of 8
+ * ```
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   checkFloats("matmul", a, b);

@@ -21,7 +21,12 @@ const rules: Rules<MaxPoolOptions> = { size: needed(whole(1)), stride: needed(wh
 /**
  * Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order.
  * @throws if x has other than four axes, or no window fits
- * @example maxPool2d(x, { size: 2, stride: 2 }) // [B, H/2, W/2, C]
+ * @example Half the height and width
+ * ```ts
+ * import { maxPool2d, ones } from "@tessera/vqgan/core";
+ *
+ * const y = maxPool2d(ones([1, 8, 8, 3]), { size: 2, stride: 2 }); // [1, 4, 4, 3]
+ * ```
  */
 export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
   checkFloats("maxPool2d", x);

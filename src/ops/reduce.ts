@@ -19,7 +19,12 @@ function normalAxes(name: string, x: Tensor, axes: number | readonly number[] | 
  * Sum over the axes (all by default), in a fixed order of additions. Negative axes count from the end.
  * @param keepDims leaves sizes of 1 in place of the axes
  * @throws if an axis is not one of x's, or is named twice
- * @example x.sum([1, 2]) // [B, H, W, C] to [B, C]
+ * @example Over the pixels of images
+ * ```ts
+ * import { ones, sum } from "@tessera/vqgan/core";
+ *
+ * const totals = sum(ones([2, 4, 4, 3]), [1, 2]); // [2, 3], of 16
+ * ```
  */
 export function sum(x: Tensor, axes?: number | readonly number[], keepDims: boolean = false): Tensor {
   checkFloats("sum", x);

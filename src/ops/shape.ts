@@ -53,7 +53,12 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 /**
  * The part from `starts` (inclusive) to `ends` (exclusive), one pair for each leading axis; the rest is whole.
  * @throws if a range leaves the shape, or there are more of them than axes
- * @example slice(x, [0, 8], [1, 16]) // the first picture's rows 8 to 15, of [B, H, W, C]
+ * @example Rows 8 to 15 of the first picture
+ * ```ts
+ * import { slice, zeros } from "@tessera/vqgan/core";
+ *
+ * const rows = slice(zeros([4, 32, 32, 3]), [0, 8], [1, 16]); // [1, 8, 32, 3]
+ * ```
  */
 export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
   checkTensor("slice", x);

@@ -60,7 +60,10 @@ const op = {
 
 /**
  * The pickle of a value, and the tensors in it: storage i belongs to tensor i.
- * @example writePickle(new Map([["epoch", 3]])).bytes
+ * @example
+ * ```ts
+ * const { bytes } = writePickle(new Map([["epoch", 3]]));
+ * ```
  */
 export function writePickle(value: Pickleable): { bytes: Uint8Array; tensors: TensorToWrite[] } {
   const writer = new Writer();
