@@ -2,15 +2,16 @@
  * What runs anywhere, in a web page too: no disk, no process, no native package, and nothing that is not needed at once.
  * Checkpoints come as bytes or Blobs, pictures as pixels. `mod.ts` has all of this and the disk.
  *
- * @example Tokens of a picture in a page
+ * @example A picture on a canvas to tokens and back, in a page
  * ```ts
- * import { asyncScope, tensor, toFloats, VQGAN } from "@tessera/vqgan/core";
+ * import { toRgba, VQGAN } from "@tessera/vqgan/core";
  *
- * const model = await VQGAN.load(await (await fetch("faces.safetensors")).blob());
- * await asyncScope(async () => {
- *   const { indices } = model.encode(tensor(toFloats(pixels), [1, height, width, 3]));
- *   console.log(await indices.ints());
- * });
+ * async function again(file: File, image: ImageData): Promise<ImageData> {
+ *   const model = await VQGAN.load(file);
+ *   const { tokens, grid } = await model.tokensOf(image, { size: 0 });
+ *   const { data, width } = toRgba(await model.pictureOf(tokens, grid));
+ *   return new ImageData(data, width);
+ * }
  * ```
  *
  * @module
@@ -23,14 +24,19 @@ export {
   full,
   keep,
   memory,
+  type MemoryUse,
   ones,
   type Operand,
+  OutOfMemoryError,
+  type Owned,
   resetPeakBytes,
   scope,
   type Shape,
   Tensor,
   tensor,
+  type TensorOptions,
   type TypedArray,
+  type Values,
   zeros,
 } from "./src/index.ts";
 
@@ -39,6 +45,7 @@ export {
   backward,
   checkpoint,
   grad,
+  type GradOptions,
   isGradEnabled,
   noGrad,
   type Recompute,
@@ -48,6 +55,7 @@ export {
 
 /** Operations as functions; most are methods of Tensor too. */
 export * from "./src/ops/index.ts";
+export type { AdamSpec } from "./src/index.ts";
 
 /** Random numbers that depend on seed and position alone, and the device that computes. */
 export {
@@ -62,21 +70,34 @@ export {
 
 /** The model and its parts, under taming's names. */
 export {
+  type Autoencoder,
   type Captured,
   captureOutputs,
   CodebookUsage,
+  Conv2d,
+  type Conv2dLayerOptions,
   Decoder,
   type DistanceOptions,
+  type Encoded,
   Encoder,
   type Forward,
+  type Grid,
+  GroupNorm,
   type Half,
+  type Init,
   Layer,
   LPIPS,
   Module,
   NLayerDiscriminator,
+  type NLayerDiscriminatorOptions,
+  type Precision,
   type Quantized,
   Quantizer,
+  setPrecision,
+  type Tokens,
+  type TokensOptions,
   VectorQuantizer,
+  type VectorQuantizerOptions,
   VQGAN,
   type VQGANOptions,
   VQLPIPSWithDiscriminator,
@@ -94,10 +115,11 @@ export {
   type VQModelOverrides,
   withOverrides,
 } from "./data/formats/config.ts";
-export { type ConfigGuess, type Guessable, guessConfig } from "./data/formats/guess.ts";
+export { type ConfigGuess, type FoundLoss, type Guessable, guessConfig } from "./data/formats/guess.ts";
 
 /** Weights into models, with an account of what a file had. */
 export {
+  formatLoadReport,
   type LoadedVQGAN,
   type LoadOptions,
   loadPerceptual,
@@ -132,12 +154,26 @@ export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Checkpoints from bytes: torch, safetensors and Flax, opened without executing or loading anything. */
 export type { CheckpointFile } from "./data/formats/file.ts";
-export { formatReport, formatTensors, inspect, type InspectReport } from "./data/formats/inspect.ts";
+export {
+  formatInspectReport,
+  formatTensors,
+  inspect,
+  type InspectReport,
+  type OptimizerReport,
+  type PartReport,
+  type TensorReport,
+} from "./data/formats/inspect.ts";
 export type { CheckpointSource } from "./data/formats/opener.ts";
 export { readCheckpoint } from "./data/formats/read.ts";
 export { blobSource, FormatError, memorySource, type RandomAccess } from "./data/formats/source.ts";
-export type { StoredDType, StoredTensor } from "./data/formats/stored_tensor.ts";
-export { type TrainingState, trainingState } from "./data/formats/training.ts";
+export type { StoredDType, StoredTensor, StoredValues } from "./data/formats/stored_tensor.ts";
+export {
+  type AdamSettings,
+  type AdamState,
+  type StoredMoments,
+  type TrainingState,
+  trainingState,
+} from "./data/formats/training.ts";
 
 /** Checkpoints written wherever a sink takes their bytes. */
 export { writeFlaxTo } from "./data/formats/flax/write.ts";
@@ -145,16 +181,20 @@ export { writeSafetensorsTo } from "./data/formats/safetensors.ts";
 export type { Sink } from "./data/formats/sink.ts";
 export { OrderedDict, type Pickleable, Tuple } from "./data/formats/torch/pickle_write.ts";
 export { writeTorchTo } from "./data/formats/torch/write.ts";
-export type { TensorToWrite } from "./data/formats/values.ts";
+export type { TensorToWrite, WrittenDType } from "./data/formats/values.ts";
 
 /** Pictures as pixels, and cartoon faces to try things with, as SVG. */
 export { cartoonFaceSvg, cartoonViewBox } from "./data/figures/cartoon_svg.ts";
 export {
   cropPicture,
   flipPicture,
+  fromRgba,
   type Picture,
   type PixelRange,
+  type RgbaPixels,
   toFloats,
   toPictures,
   toPixels,
+  toRgba,
 } from "./data/pictures/picture.ts";
+export { ImageError, type PictureSource, readImage, type ReadOptions } from "./data/pictures/source.ts";

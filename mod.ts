@@ -2,32 +2,29 @@
  * Tessera: VQGAN in TypeScript. Pictures become grids of tokens and pictures again; models are loaded from the published
  * checkpoints, and fine-tuned.
  *
- * @example Pictures to tokens and back
+ * @example A picture to tokens and back
  * ```ts
- * import { asyncScope, readImage, savePng, tensor, toFloats, toPictures, VQGAN } from "@tessera/vqgan";
+ * import { savePng, VQGAN } from "@tessera/vqgan";
  *
  * const model = await VQGAN.load("last.ckpt");
- * const { height, width, pixels } = await readImage("face.jpg", { size: 256 });
- * await asyncScope(async () => {
- *   const { indices } = model.encode(tensor(toFloats(pixels), [1, height, width, 3]));
- *   console.log(await indices.ints()); // 16 x 16 tokens
- *   const made = model.decodeTokens(indices);
- *   const [picture] = toPictures(await made.floats(), made.shape);
- *   await savePng("again.png", picture);
- * });
+ * const { tokens, grid } = await model.tokensOf("face.jpg"); // 16 x 16 tokens
+ * await savePng("again.png", await model.pictureOf(tokens, grid));
  * ```
  *
  * @example Fine-tuning
  * ```ts
  * import { beginRun, defaultOptions, train } from "@tessera/vqgan";
  *
- * const run = await beginRun({
- *   start: { from: "last.ckpt" },
- *   perceptual: "inside",
- *   options: { ...defaultOptions, data: ["faces/"], steps: 1000, lr: 4.5e-6, name: "faces" },
- *   out: "runs",
- * });
- * const { checkpoint } = await train(run, { monitor: { update() {}, log: console.log } });
+ * async function fineTune(checkpoint: string, folder: string, signal?: AbortSignal): Promise<string> {
+ *   const run = await beginRun({
+ *     start: { from: checkpoint },
+ *     perceptual: "inside",
+ *     options: { ...defaultOptions, data: [folder], steps: 1000, lr: 4.5e-6, name: "faces" },
+ *     out: "runs",
+ *   });
+ *   const monitor = { update: () => {}, log: console.log };
+ *   return (await train(run, { monitor, signal })).checkpoint;
+ * }
  * ```
  *
  * @module
@@ -40,7 +37,11 @@ export * from "./core.ts";
 export {
   convertCheckpoint,
   type ConvertOptions,
+  type FileHash,
+  type FlaxConfig,
   hashFile,
+  type HashOptions,
+  hashWeights,
   openCheckpoint,
   writeFlax,
   writeSafetensors,
@@ -53,15 +54,13 @@ export {
   encodePng,
   grid,
   type GridOptions,
-  ImageError,
   type Panel,
   plotCurves,
   type PlotOptions,
-  readImage,
-  type ReadOptions,
   savePng,
   type Series,
   sideBySide,
+  type SideBySideOptions,
   tokenGrid,
   type TokenGridOptions,
 } from "./data/index.ts";
@@ -74,7 +73,9 @@ export {
   ImageDataset,
   listImages,
   Sampler,
+  type SamplerOptions,
   type SamplerState,
+  type Visit,
   writeCartoonFaces,
 } from "./data/index.ts";
 
@@ -82,6 +83,7 @@ export {
 export {
   eachSample,
   openTokens,
+  type OpenTokensOptions,
   readAhead,
   type Sample,
   type TokenFile,

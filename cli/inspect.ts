@@ -1,6 +1,6 @@
 // tessera inspect: says what a checkpoint holds.
 import { Command } from "commander";
-import { formatReport, formatTensors, hashFile, inspect } from "../data/index.ts";
+import { formatInspectReport, formatTensors, hashFile, inspect } from "../data/index.ts";
 import { bytesProgress } from "./progress.ts";
 
 const examples = `
@@ -25,10 +25,10 @@ async function run(path: string, { tensors, json }: { tensors?: boolean; json?: 
   const report = await inspect(path);
   if (!json) {
     if (tensors) console.log(formatTensors(report));
-    console.log(formatReport(report));
+    console.log(formatInspectReport(report));
   }
   const progress = bytesProgress("SHA-256");
-  const hash = await hashFile(report.path, progress.report).finally(() => progress.finish());
+  const hash = await hashFile(report.path, { onProgress: progress.report }).finally(() => progress.finish());
   if (json) console.log(JSON.stringify({ ...report, ...hash }, null, 2));
   else {
     console.log(`SHA-256: ${hash.sha256}`);

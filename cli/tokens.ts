@@ -1,9 +1,8 @@
 // What encode and decode have in common: the record of how tokens were made, the check that they fit a model, and the
 // conventions of DALL-E mini.
-import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { Option } from "commander";
-import { isAutoencoder, openCheckpoint, type TokenHeader, type TokenRecord } from "../data/index.ts";
+import { hashWeights, type TokenHeader, type TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 
 /** The option for DALL-E mini, which fed its VQGAN pixels in [0, 1] and put one token in front of each picture's. */
@@ -13,27 +12,6 @@ export function dalleMiniOption(description: string): Option {
 
 /** The token in front of each picture in DALL-E mini's sequences: the first one after the 16384 of its codebook. */
 export const dalleMiniBos = 16384;
-
-/**
- * The SHA-256 of the autoencoder's weights: of the key, shape and f32 values of each tensor, in the order of the keys.
- * The weights are read from the file, because the model in memory may be only one half of it.
- */
-async function hashWeights(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  const file = await openCheckpoint(path);
-  try {
-    for (const key of [...file.tensors.keys()].filter(isAutoencoder).sort()) {
-      const t = file.tensors.get(key)!;
-      hash.update(`${key} [${t.shape}]\n`);
-      await t.readFloats(({ buffer, byteOffset, byteLength }) => {
-        hash.update(new Uint8Array(buffer, byteOffset, byteLength));
-      });
-    }
-  } finally {
-    await file.close();
-  }
-  return hash.digest("hex");
-}
 
 /** The part of a token file's header that depends on the model alone. */
 type ModelFacts = Pick<

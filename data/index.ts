@@ -2,15 +2,17 @@
 // files themselves, since this one pulls in the disk.
 
 // Files
-export { hashFile } from "./files/hash.ts";
+export { type FileHash, hashFile, type HashOptions, hashWeights } from "./files/hash.ts";
 export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
 
 // Checkpoint formats, of any bytes
 export type { ConvertOptions } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
-export { configOf, guessConfig, guessLoss } from "./formats/guess.ts";
-export { formatReport, formatTensors, inspect } from "./formats/inspect.ts";
+export type { FlaxConfig } from "./formats/flax/write.ts";
+export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
+export { formatInspectReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
+export { type CheckpointSource, withCheckpoint } from "./formats/opener.ts";
 export { readCheckpoint } from "./formats/read.ts";
 export { FormatError, memorySource } from "./formats/source.ts";
 export { isAutoencoder, tamingOrder } from "./formats/state_dict_keys.ts";
@@ -30,15 +32,28 @@ export {
   grid,
   type GridOptions,
   sideBySide,
+  type SideBySideOptions,
   tokenGrid,
   type TokenGridOptions,
 } from "./figures/sheets.ts";
 export { type Batch, type DatasetOptions, ImageDataset } from "./pictures/dataset.ts";
-export { encodePng, ImageError, readImage, type ReadOptions, savePng } from "./pictures/images.ts";
+export { encodePng, savePng } from "./pictures/images.ts";
 export { listImages } from "./pictures/list.ts";
-export { type Picture, type PixelRange, toFloats, toPictures } from "./pictures/picture.ts";
-export { Sampler, type SamplerState } from "./pictures/sampler.ts";
+export {
+  cropPicture,
+  flipPicture,
+  fromRgba,
+  type Picture,
+  type PixelRange,
+  type RgbaPixels,
+  toFloats,
+  toPictures,
+  toPixels,
+  toRgba,
+} from "./pictures/picture.ts";
+export { Sampler, type SamplerOptions, type SamplerState, type Visit } from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
+export { ImageError, type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
 
 // Token files
 export { openTokens } from "./tokens/open.ts";

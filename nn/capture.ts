@@ -1,7 +1,9 @@
 // Intermediate values of a model, asked for by their path: feature maps and attention weights.
+import { isList, shown } from "../src/check.ts";
 import { keep, scope, type Tensor } from "../src/index.ts";
 import { Layer, type Module, withObserver } from "./module.ts";
 
+/** What `captureOutputs` found on the way. */
 export interface Captured<T> {
   /** What `fn` returned. */
   readonly result: T;
@@ -18,14 +20,25 @@ export interface Captured<T> {
  * @param fn calls the model, and must not be asynchronous: whatever else ran while it waited would be captured too
  * @returns tensors that pass to the surrounding scope
  * @throws if there is no layer at a path, naming those that are near; if a layer does not run
- * @example
+ * @example What the encoder pays attention to
+ * ```ts
+ * import { captureOutputs, VQGAN, zeros } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt"), images = zeros([1, 128, 128, 3]);
  * const { result, outputs } = captureOutputs(
  *   model,
  *   ["encoder.down.2.block.0", "encoder.mid.attn_1.weights"],
  *   () => model.encode(images),
  * );
+ * console.log(outputs.get("encoder.mid.attn_1.weights")?.shape); // [1, 256, 256]
+ * ```
  */
 export function captureOutputs<T>(model: Module, paths: readonly string[], fn: () => T): Captured<T> {
+  if (!isList(paths)) {
+    throw new TypeError(
+      `captureOutputs: the paths are ${shown(paths)}, expected a list such as ["encoder.mid"]`,
+    );
+  }
   const modules = model.namedModules();
   const kept = new Map<string, Tensor>();
   const observer = new Map<Layer, (output: Tensor) => void>();

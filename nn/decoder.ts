@@ -24,12 +24,24 @@ class UpLevel extends Level {
  * that random numbers are drawn in the order in which the levels run.
  */
 export class Decoder extends Layer {
+  /** 3x3, from `zChannels` to the channels of the lowest level. */
   readonly conv_in: Conv2d;
+  /**
+   * The lowest level, with attention.
+   * @internal
+   */
   readonly mid: Middle;
+  /**
+   * The levels, full resolution first; it runs last.
+   * @internal
+   */
   readonly up: UpLevel[] = [];
+  /** With swish, before `conv_out`. */
   readonly norm_out: GroupNorm;
+  /** 3x3, to RGB; the adaptive weight of the losses is measured here. */
   readonly conv_out: Conv2d;
 
+  /** A network for this config. @param init random numbers for the initial weights; null leaves zeros */
   constructor(config: DDConfig, order: AttentionOrder, init: Init) {
     super();
     const { ch, chMult, numResBlocks, attnResolutions, resolution, outCh, zChannels } = config;
@@ -52,6 +64,7 @@ export class Decoder extends Layer {
     this.conv_out = new Conv2d(channels, outCh, 3, init, { padding: 1 });
   }
 
+  /** Latents to images. */
   protected override forward(z: Tensor): Tensor {
     return chain(z, [
       this.conv_in,

@@ -24,12 +24,24 @@ class DownLevel extends Level {
  * the pictures does not matter.
  */
 export class Encoder extends Layer {
+  /** 3x3, from RGB to the channels of the first level. */
   readonly conv_in: Conv2d;
+  /**
+   * The levels, full resolution first.
+   * @internal
+   */
   readonly down: DownLevel[] = [];
+  /**
+   * The lowest level, with attention.
+   * @internal
+   */
   readonly mid: Middle;
+  /** With swish, before `conv_out`. */
   readonly norm_out: GroupNorm;
+  /** 3x3, to `zChannels`. */
   readonly conv_out: Conv2d;
 
+  /** A network for this config. @param init random numbers for the initial weights; null leaves zeros */
   constructor(config: DDConfig, order: AttentionOrder, init: Init) {
     super();
     const { ch, chMult, numResBlocks, attnResolutions, resolution, inChannels, zChannels } = config;
@@ -52,6 +64,7 @@ export class Encoder extends Layer {
     this.conv_out = new Conv2d(channels, zChannels, 3, init, { padding: 1 });
   }
 
+  /** Images to latents. */
   protected override forward(x: Tensor): Tensor {
     return chain(x, [
       this.conv_in,

@@ -6,7 +6,7 @@ import type { StoredTensor } from "../data/formats/stored_tensor.ts";
 import type { Tensor } from "../src/index.ts";
 import type { LPIPS } from "./lpips.ts";
 import type { Module } from "./module.ts";
-import { formatReport, type LoadReport, matchState } from "./module.ts";
+import { formatLoadReport, type LoadReport, matchState } from "./module.ts";
 
 export interface FillOptions {
   /** For the error: whose tensors these are, such as "the autoencoder's". */
@@ -15,6 +15,8 @@ export interface FillOptions {
   readonly isNeeded?: (key: string) => boolean;
   /** Called after each tensor with the bytes read so far and in all. */
   readonly onProgress?: (bytes: number, total: number) => void;
+  /** Looked at before each tensor. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -36,19 +38,20 @@ export async function fillTensors(
   own: ReadonlyMap<string, Tensor>,
   stored: ReadonlyMap<string, StoredTensor>,
   path: string,
-  { whose, isNeeded = () => true, onProgress }: FillOptions,
+  { whose, isNeeded = () => true, onProgress, signal }: FillOptions,
 ): Promise<LoadReport> {
   const report = matchState(own, new Map([...stored].map(([key, t]) => [key, t.shape])));
   const lost = unfilled(report).filter(isNeeded);
   if (lost.length > 0) {
     throw new Error(
-      `${path}: ${lost.length} of ${whose} tensors do not fit the model\n${formatReport(report)}`,
+      `${path}: ${lost.length} of ${whose} tensors do not fit the model\n${formatLoadReport(report)}`,
     );
   }
   const total = report.matched.reduce((sum, key) => sum + stored.get(key)!.byteLength, 0);
   let bytes = 0;
   for (const key of report.matched) {
     const source = stored.get(key)!, target = own.get(key)!;
+    signal?.throwIfAborted();
     await source.readFloats((chunk, offset) => target.write(chunk, offset));
     bytes += source.byteLength;
     onProgress?.(bytes, total);
@@ -72,9 +75,16 @@ export interface PerceptualFiles {
 /**
  * Fills an LPIPS network from its two published files.
  *
- * @example
- * const lpips = new LPIPS("squeeze");
- * await loadPerceptual(lpips, { backbone: "squeeze.backbone.pth", heads: "lin_v0.1.pth" });
+ * @example From files that a page was given
+ * ```ts
+ * import { loadPerceptual, LPIPS } from "@tessera/vqgan/core";
+ *
+ * async function load(backbone: File, heads: File): Promise<LPIPS> {
+ *   const lpips = new LPIPS("squeeze");
+ *   await loadPerceptual(lpips, { backbone, heads });
+ *   return lpips;
+ * }
+ * ```
  * @throws if a file lacks a tensor that the network needs; as `VQGAN.load` does if a path cannot be opened here.
  */
 export async function loadPerceptual(lpips: LPIPS, { backbone, heads }: PerceptualFiles): Promise<void> {

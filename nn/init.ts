@@ -1,6 +1,7 @@
 // Initial values of parameters: torch's defaults for convolutions, a narrow uniform codebook, and the PatchGAN's normal
 // weights. Without a Random they are zero, which costs nothing if a checkpoint will fill them anyway.
-import { keep, ones, type Random, type Shape, type Tensor, zeros } from "../src/index.ts";
+import { shown } from "../src/check.ts";
+import { keep, ones, Random, type Shape, type Tensor, zeros } from "../src/index.ts";
 
 /** The source of initial values; null leaves zeros for a loader to overwrite. */
 export type Init = Random | null;
@@ -10,13 +11,25 @@ export function fanIn(shape: Shape): number {
   return shape.slice(1).reduce((product, n) => product * n, 1);
 }
 
+/** @throws TypeError if it is left out, since a model of zeros cannot be told from one that works */
+function checkInit(init: Init): void {
+  if (init === null || init instanceof Random) return;
+  throw new TypeError(
+    `the source of initial values is ${
+      shown(init)
+    }, expected new Random(seed), or null for zeros that a file will replace`,
+  );
+}
+
 /** U(-bound, bound). */
 export function uniformParameter(init: Init, shape: Shape, bound: number): Tensor {
+  checkInit(init);
   return parameter(init ? init.uniform(shape, -bound, bound) : zeros(shape));
 }
 
 /** N(mean, std). */
 export function normalParameter(init: Init, shape: Shape, mean: number, std: number): Tensor {
+  checkInit(init);
   return parameter(init ? init.normal(shape, mean, std) : zeros(shape));
 }
 

@@ -18,12 +18,15 @@ import { chain, Layer } from "./module.ts";
 /** How activations are stored. f16 needs a GPU that has it. */
 export type Precision = "f32" | "f16";
 
-export interface Conv2dOptions {
+/** How a `Conv2d` layer is built. */
+export interface Conv2dLayerOptions {
+  /** Default 1. */
   readonly stride?: number;
   /** Zeros around the image: one number, or [top, bottom, left, right]. */
   readonly padding?: number | readonly [number, number, number, number];
   /** 2 enlarges the input by nearest neighbour first. */
   readonly upsample?: 1 | 2;
+  /** Whether it has a bias. Default true. */
   readonly bias?: boolean;
   /** Standard deviation of normal initial weights; torch's uniform default if absent. */
   readonly std?: number;
@@ -31,18 +34,21 @@ export interface Conv2dOptions {
 
 /** Convolution with a square kernel; `weight` is [out, in, k, k] as in torch. */
 export class Conv2d extends Layer {
+  /** [out, in, k, k]. */
   readonly weight: Tensor;
+  /** [out]. */
   readonly bias: Tensor | null;
   /** How the output is stored (precision.ts). */
   dtype: Precision = "f32";
-  readonly #options: Conv2dOptions;
+  readonly #options: Conv2dLayerOptions;
 
+  /** A layer with new weights: torch's defaults, unless `std` is given. @param kernel its height and width */
   constructor(
     inChannels: number,
     outChannels: number,
     kernel: number,
     init: Init,
-    options: Conv2dOptions = {},
+    options: Conv2dLayerOptions = {},
   ) {
     super();
     const shape = [outChannels, inChannels, kernel, kernel];
@@ -54,6 +60,7 @@ export class Conv2d extends Layer {
     this.#options = options;
   }
 
+  /** The convolution of x, plus a residual of the output's shape. */
   protected override forward(x: Tensor, residual?: Tensor): Tensor {
     const { stride = 1, padding = 0, upsample = 1 } = this.#options;
     const { dtype } = this;
@@ -63,13 +70,15 @@ export class Conv2d extends Layer {
 
 /** Normalisation over 32 groups of channels with eps 1e-6; with `swish`, t * sigmoid(t) of the result. */
 export class GroupNorm extends Layer {
+  /** [channels]. */
   readonly weight: Tensor;
+  /** [channels]. */
   readonly bias: Tensor;
   /** How the output is stored (precision.ts). */
   dtype: Precision = "f32";
   readonly #swish: boolean;
 
-  /** @throws if channels is not a multiple of 32. */
+  /** A layer with weights of 1 and biases of 0. @throws if channels is not a multiple of 32. */
   constructor(channels: number, options: { swish?: boolean } = {}) {
     super();
     if (channels % 32 !== 0) {
@@ -80,6 +89,7 @@ export class GroupNorm extends Layer {
     this.#swish = options.swish ?? false;
   }
 
+  /** The normalised x. */
   protected override forward(x: Tensor): Tensor {
     return groupNorm(x, this.weight, this.bias, {
       groups: 32,

@@ -1,6 +1,8 @@
 // LPIPS v0.1, learned perceptual distance (Zhang et al. 2018): at each tap of a frozen network, activations normalised
 // over channels, sum_c w_c (a_c - b_c)^2, averaged over pixels; the sum over taps.
+import { check, oneOf } from "../src/check.ts";
 import { greater, keep, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
+import { checkFloats } from "../src/operands.ts";
 import { Conv2d } from "./layers.ts";
 import { Module } from "./module.ts";
 import { SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
@@ -33,6 +35,7 @@ class Head extends Module {
   }
 }
 
+/** How `LPIPS` compares activations. */
 export interface DistanceOptions {
   /** Drops half of the squared differences at random, as taming does by accident while training. Off by default. */
   readonly dropout?: Random | null;
@@ -41,19 +44,39 @@ export interface DistanceOptions {
 /**
  * The distance of pictures, 0 for equal ones. Its weights are frozen, and must be loaded before use (fill.ts).
  *
- * @example
- * const real = noGrad(() => lpips.features(images)); // once for all comparisons with the same images
- * const loss = lpips.distance(lpips.features(reconstruction), real).mean();
+ * @example A loss between reconstructions and images
+ * ```ts
+ * import { type LPIPS, noGrad, type Tensor } from "@tessera/vqgan/core";
+ *
+ * function loss(lpips: LPIPS, reconstruction: Tensor, images: Tensor): Tensor {
+ *   const real = noGrad(() => lpips.features(images)); // once for all comparisons with the same images
+ *   return lpips.distance(lpips.features(reconstruction), real).mean();
+ * }
+ * ```
  */
 export class LPIPS extends Module {
+  /**
+   * The weights of each tap's channels.
+   * @internal
+   */
   [head: `lin${number}`]: Head;
-  readonly scaling_layer = new ScalingLayer();
+  /**
+   * Brings pixels to the mean and deviation that the classifier was trained with.
+   * @internal
+   */
+  readonly scaling_layer: ScalingLayer = new ScalingLayer();
+  /**
+   * The classifier.
+   * @internal
+   */
   readonly net: TappedNet;
   /** Whether weights were loaded. A network of zeros would find all pictures equal. */
   ready = false;
 
+  /** A network without weights; `loadPerceptual` gives it some. @param net the classifier: VGG16 or SqueezeNet 1.1 */
   constructor(net: "vgg" | "squeeze") {
     super();
+    check("LPIPS", "the network", net, oneOf("vgg", "squeeze"));
     this.net = net === "vgg" ? new VGG16() : new SqueezeNet();
     this.net.channels.forEach((channels, i) => this[`lin${i}`] = new Head(channels));
     this.setRequiresGrad(false);
@@ -64,6 +87,10 @@ export class LPIPS extends Module {
    * @throws if no weights were loaded.
    */
   features(images: Tensor): Tensor[] {
+    checkFloats("LPIPS", images);
+    if (images.ndim !== 4 || images.shape[3] !== 3) {
+      throw new Error(`LPIPS: images have shape [${images.shape}], expected [batch, height, width, 3]`);
+    }
     if (!this.ready) {
       throw new Error(
         "LPIPS: no weights are loaded; load a checkpoint that contains them, or call loadPerceptual()",
@@ -74,7 +101,12 @@ export class LPIPS extends Module {
 
   /** Distance at each tap, [B] each, from activations that `features` gave. */
   distancePerTap(a: readonly Tensor[], b: readonly Tensor[], options: DistanceOptions = {}): Tensor[] {
-    const random = options.dropout ?? null;
+    const random = options.dropout ?? null, taps = this.net.channels.length;
+    if (a.length !== taps || b.length !== taps) {
+      throw new Error(
+        `LPIPS: got the activations of ${a.length} and ${b.length} taps, expected those of ${taps}, as features() gives them`,
+      );
+    }
     return this.net.channels.map((_, i) =>
       scope(() => {
         const { weight } = this[`lin${i}`];

@@ -1,6 +1,8 @@
 // The base of every network part. State lives in plain properties, and a property's path is its key in taming's
 // state_dict (`encoder.down.0.block.1.conv2.weight`), so a checkpoint needs no table of names.
+import { check, flag, shown } from "../src/check.ts";
 import { scope, type Shape, Tensor } from "../src/index.ts";
+import { checkTensor } from "../src/operands.ts";
 
 /**
  * A tree of parameters, buffers and sub-modules, found by walking own properties in the order of their creation.
@@ -55,31 +57,43 @@ export abstract class Module {
   }
 
   /**
-   * Copies every tensor whose key and shape match into this module, and reports the rest. It never throws: the caller
-   * decides which omissions matter (see `formatReport`).
+   * Copies every tensor whose key and shape match into this module, and reports the rest. What does not fit is no error:
+   * the caller decides which omissions matter (see `formatLoadReport`).
+   * @throws TypeError if the source is not a Map of tensors
    */
   loadStateDict(source: ReadonlyMap<string, Tensor>): LoadReport {
+    if (!(source instanceof Map)) {
+      throw new TypeError(
+        `loadStateDict: got ${shown(source)}, expected a Map of tensors, as stateDict() gives it`,
+      );
+    }
+    for (const t of source.values()) checkTensor("loadStateDict", t);
     const own = this.stateDict();
     const report = matchState(own, new Map([...source].map(([key, t]) => [key, t.shape])));
     for (const key of report.matched) own.get(key)!.assign(source.get(key)!);
     return report;
   }
 
-  train(mode = true): this {
+  /** Lets batch norm use and follow the statistics of each batch (true), or their running averages (false). */
+  train(mode: boolean = true): this {
+    check("train", "the mode", mode, flag);
     for (const module of this.namedModules().values()) module.training = mode;
     return this;
   }
 
+  /** `train(false)`: for measuring and for use. */
   eval(): this {
     return this.train(false);
   }
 
   /** Freezes the parameters (false) or lets them learn (true): `backward` passes by those that are frozen. */
   setRequiresGrad(on: boolean): this {
+    check("setRequiresGrad", "the argument", on, flag);
     for (const p of this.namedParameters().values()) p.requiresGrad = on;
     return this;
   }
 
+  /** Frees the gradients of all parameters. */
   zeroGrad(): void {
     for (const p of this.namedParameters().values()) {
       p.grad?.dispose();
@@ -92,6 +106,11 @@ export abstract class Module {
     this.zeroGrad();
     for (const t of this.stateDict().values()) t.dispose();
   }
+
+  /** `dispose()`, for `using model = await VQGAN.load(...)`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
 
 /** A module from one tensor to one tensor. */
@@ -103,6 +122,7 @@ export abstract class Layer extends Module {
     return output;
   }
 
+  /** What `call` runs. */
   protected abstract forward(x: Tensor, residual?: Tensor): Tensor;
 
   /** The layer that gives this one's output: itself, unless the network around it runs its parts one by one. */
@@ -165,6 +185,7 @@ export interface LoadReport {
   readonly missing: readonly string[];
   /** Keys of the source that the module lacks. */
   readonly unexpected: readonly string[];
+  /** Keys that both sides have in different shapes. */
   readonly mismatched: readonly { readonly key: string; readonly expected: Shape; readonly found: Shape }[];
 }
 
@@ -185,7 +206,7 @@ export function matchState(
 }
 
 /** A table of what did not fit, with at most `limit` lines of each kind; "" when everything did. */
-export function formatReport(report: LoadReport, limit = 10): string {
+export function formatLoadReport(report: LoadReport, limit = 10): string {
   const lines = [
     ...section("missing in the file", report.missing, limit),
     ...section("not used by the model", report.unexpected, limit),

@@ -10,9 +10,11 @@ import {
   type TypedArray,
   type Values,
 } from "./backends/buffer.ts";
+import { check, shown, whole } from "./check.ts";
+import { counters } from "./counters.ts";
 import { give, overlapHint, type Owned, type Scope } from "./scope.ts";
 import { contiguousStrides, isRowMajor, reachOf, sizeOf } from "./shape.ts";
-import { counters, type Storage } from "./storage.ts";
+import type { Storage } from "./storage.ts";
 
 let nextId = 1;
 
@@ -35,9 +37,14 @@ export type Operand = Tensor | number;
  * functions (`add(x, y)`), and follow numpy's broadcasting. They compute in f32; f16 halves the memory of what a GPU
  * stores, and operations give f16 where all their operands are f16.
  *
- * @example
+ * @example Making, computing, reading
+ * ```ts
+ * import { tensor } from "@tessera/vqgan/core";
+ *
  * const x = tensor([1, 2, 3, 4], [2, 2]);
- * await x.mul(2).sum().item(); // 20
+ * console.log(x); // Tensor [2,2] f32 on cpu: 1, 2, 3, 4
+ * console.log(await x.mul(2).sum().item()); // 20
+ * ```
  */
 export abstract class Tensor implements Owned {
   /** Counts tensors and tape nodes in order of creation. */
@@ -122,7 +129,7 @@ export abstract class Tensor implements Owned {
     return this.offset === 0 && isRowMajor(this.shape, this.strides);
   }
 
-  /** The device that the tensor lives on. */
+  /** The device that the tensor lives on; it stays there, wherever `device()` makes new ones. */
   get backend(): Backend {
     return this.storage.backend;
   }
@@ -154,9 +161,34 @@ export abstract class Tensor implements Owned {
   async data(): Promise<Values> {
     const dtype = this.dtype === "i32" ? "i32" : "f32";
     const plain = this.isPlain && this.dtype === dtype ? this : materialize(this, dtype);
-    const values = await plain.backend.read(plain.buffer, dtype, 0, this.size);
+    const reading = plain.backend.read(plain.buffer, dtype, 0, this.size);
+    const [values] = await Promise.all([reading, this.storage.doubt?.resolve()]); // a GPU takes as long for two as for one
     if (plain !== this) plain.dispose();
     return values;
+  }
+
+  /**
+   * Shape, dtype, device and the first values, for the console. The values of a GPU's tensor, which cannot be had without
+   * waiting, are left out.
+   */
+  toString(): string {
+    const about = `Tensor [${this.shape}] ${this.dtype} on ${this.backend.name}`;
+    if (this.#disposed) return `${about}, freed`;
+    const first = firstValues(this);
+    if (!first) return about;
+    const values = first.map((value) => String(Number(value.toPrecision(5))));
+    if (this.size > first.length) values.push("...");
+    return `${about}: ${values.join(", ")}`;
+  }
+
+  /** What `console.log` shows in Deno. @internal */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  /** What `console.log` shows in Bun and Node. @internal */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
   }
 
   /** `data()` of a tensor of floats. @throws if the tensor holds integers */
@@ -187,21 +219,35 @@ export abstract class Tensor implements Owned {
   }
 
   /**
-   * Overwrites elements from `offset` on, in place.
+   * Overwrites elements from `offset` on, in place, with a Float32Array, or an Int32Array if the tensor is i32.
    * @throws if they do not fit, or the tensor is f16 or a view
    */
   write(values: TypedArray, offset = 0): void {
     this.#mustBePlain("write");
     if (this.dtype === "f16") throw new Error("write: the tensor is f16; write an f32 tensor and cast() it");
-    if (offset < 0 || offset + values.length > this.size) {
+    const Fitting = this.dtype === "i32" ? Int32Array : Float32Array;
+    if (!(values instanceof Fitting)) {
+      throw new TypeError(
+        `write: the values are ${shown(values)}, a tensor of ${this.dtype} takes a ${Fitting.name}`,
+      );
+    }
+    check("write", "the offset", offset, whole(0));
+    if (offset + values.length > this.size) {
       throw new Error(`write: ${values.length} values at ${offset} do not fit shape [${this.shape}]`);
     }
     this.storage.version++;
     this.backend.write(this.buffer, values, offset);
   }
 
-  /** Overwrites this tensor in place with the values of another of the same size. @throws if the sizes differ */
+  /**
+   * Overwrites this tensor in place with the values of another of the same size.
+   * @throws if the sizes differ, only one of them is i32, or this one is a view
+   */
   assign(other: Tensor): void {
+    if (!(other instanceof Tensor)) throw new TypeError(`assign: expected a tensor, got ${shown(other)}`);
+    if ((other.dtype === "i32") !== (this.dtype === "i32")) {
+      throw new Error(`assign: a tensor of ${other.dtype} does not fit one of ${this.dtype}`);
+    }
     if (other.size !== this.size) {
       throw new Error(`assign: shape [${other.shape}] does not fit shape [${this.shape}]`);
     }
@@ -225,6 +271,11 @@ export abstract class Tensor implements Owned {
     this.node?.release();
     this.node = null;
     this.owner = null;
+  }
+
+  /** `dispose()`, for `using x = tensor(...)`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   #mustBePlain(what: string): void {
@@ -271,7 +322,7 @@ export abstract class Tensor implements Owned {
   abstract clamp(low: number, high: number): Tensor;
   /** The values stored as f32 or f16. @throws if the tensor is i32, or the device has no f16 */
   abstract cast(dtype: DType): Tensor;
-  /** The sum over the axes, all by default. @example x.sum([1, 2]) // [B, H, W, C] to [B, C] */
+  /** The sum over the axes, all by default; [1, 2] takes [B, H, W, C] to [B, C]. */
   abstract sum(axes?: number | readonly number[], keepDims?: boolean): Tensor;
   /** The mean over the axes, all by default. */
   abstract mean(axes?: number | readonly number[], keepDims?: boolean): Tensor;
@@ -283,6 +334,20 @@ export abstract class Tensor implements Owned {
   abstract slice(starts: readonly number[], ends: readonly number[]): Tensor;
   /** x stretched to a larger shape by numpy's rules, without copying. @throws if it does not stretch */
   abstract expand(shape: Shape): Tensor;
+}
+
+/** The first values in row-major order, eight at most; null where reading them takes time. */
+function firstValues(x: Tensor): number[] | null {
+  const { backend, buffer, shape, strides, offset, dtype } = x;
+  if (!backend.peek || dtype === "f16") return null;
+  return Array.from({ length: Math.min(8, x.size) }, (_, i) => {
+    let place = offset;
+    for (let axis = shape.length - 1, rest = i; axis >= 0; axis--) {
+      place += (rest % shape[axis]) * strides[axis];
+      rest = Math.floor(rest / shape[axis]);
+    }
+    return backend.peek!(buffer, dtype, place, 1)[0];
+  });
 }
 
 /** A row-major copy of a tensor, without history. */

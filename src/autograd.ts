@@ -2,6 +2,8 @@
 // vector-Jacobian product; backward visits the nodes from the newest to the oldest and frees them on the way.
 import { filled, materialize, takeId, type TapeNode, Tensor } from "./array.ts";
 import type { DType, Shape } from "./backends/buffer.ts";
+import { checkOptions, flag, isList, rule, type Rules, shown } from "./check.ts";
+import { checkTensor } from "./operands.ts";
 import { isGradEnabled, scope, withGrad } from "./scope.ts";
 import type { Storage } from "./storage.ts";
 
@@ -100,7 +102,8 @@ export class Node implements TapeNode {
   saved(): Tensor[] {
     if (!this.#saved) {
       throw new Error(
-        `backward: the graph of ${this.name} was already freed; pass retainGraph to use it twice`,
+        `backward: the graph of ${this.name} was freed by the backward() or grad() before: compute the output again, ` +
+          "or add up losses that share it and call backward() once; grad() keeps it with retainGraph: true",
       );
     }
     return this.#saved.map((s) => s.get());
@@ -130,8 +133,13 @@ export class Node implements TapeNode {
  * @param vjp the vector-Jacobian product: from the gradient of `out` to the gradients of `inputs`
  * @param recompute makes `out` again from what was saved, so that nobody needs to keep it
  * @returns out
- * @example Rounding that passes the gradient straight through
- * const round = (x: Tensor) => record("round", noGrad(() => nearestInteger(x)), [x], [], (g) => [g]);
+ * @example A sign that passes the gradient straight through
+ * ```ts
+ * import { greater, noGrad, record, type Tensor } from "@tessera/vqgan/core";
+ *
+ * const sign = (x: Tensor) =>
+ *   record("sign", noGrad(() => greater(x, 0).mul(2).sub(1)), [x], [], (g) => [g]);
+ * ```
  */
 export function record(
   name: string,
@@ -141,6 +149,7 @@ export function record(
   vjp: Vjp,
   recompute: Recompute | null = null,
 ): Tensor {
+  checkTensor("record", out);
   if (!isGradEnabled() || !inputs.some(tracked)) return out;
   const edges = inputs.map((t) => (tracked(t) ? sinkOf(t) : null));
   out.node = new Node(name, out.shape, out.dtype, edges, save, vjp, recompute);
@@ -277,13 +286,23 @@ function owned(t: Tensor): Tensor {
  * Accumulates d(outputs)/d(leaf) into `.grad` of every leaf that requires it, and frees the tape.
  * `gradOutputs[i]` is the gradient of outputs[i]; a one-element output defaults to 1.
  *
- * @example
+ * @throws if no output depends on such a leaf, the graph was walked before, a gradient has another shape than its output,
+ * or a value that is needed was overwritten in place
+ * @example The derivative of a square
+ * ```ts
+ * import { backward, tensor } from "@tessera/vqgan/core";
+ *
  * const w = tensor([3], [1], { requiresGrad: true });
  * backward(w.square().sum());
- * await w.grad!.item(); // 6
+ * console.log(await w.grad!.item()); // 6
+ * ```
  */
-export function backward(outputs: Tensor | Tensor[], gradOutputs: readonly (Tensor | null)[] = []): void {
-  const list = Array.isArray(outputs) ? outputs : [outputs];
+export function backward(
+  outputs: Tensor | readonly Tensor[],
+  gradOutputs: readonly (Tensor | null)[] = [],
+): void {
+  const list = outputs instanceof Tensor ? [outputs] : outputs;
+  checkLists("backward", list, gradOutputs);
   if (!list.some(tracked)) throw new Error("backward: no output depends on a tensor with requiresGrad");
   const before = accumulating;
   accumulating = true;
@@ -306,16 +325,54 @@ function settle(at: Node | Tensor, g: Tensor): void {
   }
 }
 
+/** What `grad` may be told. */
+export interface GradOptions {
+  /** The gradient of each output; a one-element output defaults to 1. */
+  readonly gradOutputs?: readonly Tensor[];
+  /** Keeps the tape, so that it can be walked again. Default false. */
+  readonly retainGraph?: boolean;
+}
+
+const gradRules: Rules<GradOptions> = { gradOutputs: rule("a list of tensors", isList), retainGraph: flag };
+
+/** @throws unless these are a list of tensors, and a list of gradients that is not longer */
+function checkLists(who: string, outputs: readonly Tensor[], gradients: readonly (Tensor | null)[]): void {
+  if (!isList(outputs) || !isList(gradients)) {
+    const got = isList(outputs) ? gradients : outputs;
+    throw new TypeError(`${who}: got ${shown(got)}, expected a list of tensors, such as [loss]`);
+  }
+  for (const t of outputs) checkTensor(who, t);
+  for (const t of gradients) if (t !== null && t !== undefined) checkTensor(who, t);
+  if (gradients.length > outputs.length) {
+    throw new Error(`${who}: ${gradients.length} gradients for ${outputs.length} outputs`);
+  }
+}
+
 /**
  * d(outputs)/d(inputs), without touching `.grad`. Inputs may be leaves or values in mid-graph.
  * The part of the tape that was walked is freed unless `retainGraph`.
- * @throws if an output does not depend on an input.
+ *
+ * @example The gradient of a sum of squares
+ * ```ts
+ * import { grad, tensor } from "@tessera/vqgan/core";
+ *
+ * const x = tensor([1, 2], [2], { requiresGrad: true });
+ * const [gx] = grad([x.square().sum()], [x]); // [2, 4]
+ * ```
+ * @returns a gradient for each input, of its shape
+ * @throws if the outputs do not depend on an input, or as `backward` does
  */
 export function grad(
   outputs: readonly Tensor[],
   inputs: readonly Tensor[],
-  options: { gradOutputs?: readonly Tensor[]; retainGraph?: boolean } = {},
+  options: GradOptions = {},
 ): Tensor[] {
+  checkOptions("grad", options, gradRules);
+  checkLists("grad", outputs, options.gradOutputs ?? []);
+  if (!isList(inputs)) {
+    throw new TypeError(`grad: the inputs are ${shown(inputs)}, expected a list of tensors`);
+  }
+  for (const input of inputs) checkTensor("grad", input);
   const targets = new Set(inputs.map(sinkOf));
   const sink = scope(() =>
     withGrad(false, () => walk(outputs, options.gradOutputs ?? [], targets, options.retainGraph ?? false))
@@ -332,10 +389,25 @@ export function grad(
 /**
  * `fn(...xs)`, keeping only `xs` for backward: everything inside is computed again when its gradient is asked.
  * Parameters that `fn` uses get their gradients from `backward` (not from `grad`, which sees only `xs`).
+ *
+ * @example A part that keeps its input alone
+ * ```ts
+ * import { checkpoint, tensor } from "@tessera/vqgan/core";
+ *
+ * const x = tensor([1, 2], [2], { requiresGrad: true });
+ * const y = checkpoint((x) => x.exp().add(1).log(), x);
+ * ```
+ * @throws if `fn` does not return a tensor
  */
 export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {
   if (!isGradEnabled()) return fn(...xs);
-  const out = scope(() => withGrad(false, () => fn(...xs).detach()));
+  const out = scope(() =>
+    withGrad(false, () => {
+      const y = fn(...xs);
+      checkTensor("checkpoint: what the function returns", y);
+      return y.detach();
+    })
+  );
   const edges = xs.map((t) => (tracked(t) ? sinkOf(t) : null));
   const vjp: Vjp = (g, saved, needs) => {
     saved.forEach((t, i) => t.requiresGrad = needs[i]);

@@ -2,9 +2,11 @@
 import type { Backend } from "./backends/backend.ts";
 import { profiled } from "./backends/profile.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
+import { checkOptions, flag, type Rules, shown, whole } from "./check.ts";
 import { variable } from "./environment.ts";
 import { flow, inFlow } from "./scope.ts";
 
+/** What `device` may be asked for. */
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
 
 /** How a device computes. */
@@ -14,6 +16,8 @@ export interface DeviceOptions {
   /** Bytes that all tensors on the CPU together may take. Default: 4 GiB. */
   readonly maxBytes?: number;
 }
+
+const rules: Rules<DeviceOptions> = { exact: flag, maxBytes: whole(1) };
 
 let cpu: WasmBackend | null = null;
 let current: Backend | null = null;
@@ -58,10 +62,15 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  *
  * @throws if there is no device of this name, no GPU, or only a GPU that computes on the CPU (TESSERA_SOFTWARE_GPU=1
  * allows that one)
- * @example
- * const { description } = await device("webgpu"); // the name of the GPU
+ * @example The GPU if there is one
+ * ```ts
+ * import { device } from "@tessera/vqgan/core";
+ *
+ * const { description } = await device("auto"); // the name of the GPU, or "CPU, 8 threads"
+ * ```
  */
 export async function device(name: DeviceName, options: DeviceOptions = {}): Promise<Backend> {
+  checkOptions("device", options, rules);
   if (name === "cpu") {
     if (cpu && options.maxBytes !== undefined) {
       throw new Error(
@@ -82,7 +91,9 @@ export async function device(name: DeviceName, options: DeviceOptions = {}): Pro
     return await device(adapter && !adapter.report.isSoftware ? "webgpu" : "cpu", options);
   }
   const open = openers[name];
-  if (!open) throw new Error(`device: there is no device "${name}", use "cpu", "webgpu", "auto" or "gpujs"`);
+  if (!open) {
+    throw new Error(`device: there is no device ${shown(name)}, use "cpu", "webgpu", "auto" or "gpujs"`);
+  }
   const opening = opened.get(name) ?? open().then(traced);
   opened.set(name, opening);
   try {

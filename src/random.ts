@@ -2,11 +2,15 @@
 // saving two integers resumes a stream exactly.
 import type { Tensor } from "./array.ts";
 import type { Shape } from "./backends/buffer.ts";
+import { check, checkOptions, finite, needed, notNegative, whole } from "./check.ts";
 import { sizeOf } from "./shape.ts";
 import { tensor } from "./tensor.ts";
 
+/** Where a stream of random numbers stands. */
 export interface RandomState {
+  /** As given to the constructor. */
   readonly seed: number;
+  /** How many draws of 32 bits were made. */
   readonly counter: number;
 }
 
@@ -40,15 +44,24 @@ function philox(counter: number, seed: number, out: Uint32Array): void {
 
 /**
  * A reproducible stream of random numbers.
- * @example new Random(23).uniform([2, 3], -1, 1)
+ *
+ * @example
+ * ```ts
+ * import { Random } from "@tessera/vqgan/core";
+ *
+ * const random = new Random(23);
+ * const noise = random.normal([2, 3]); // a tensor
+ * const again = Random.from(random.state()); // goes on where `random` stands
+ * ```
  */
 export class Random {
+  /** As given to the constructor. */
   readonly seed: number;
 
   #counter = 0;
   readonly #words = new Uint32Array(4);
 
-  /** @param seed a whole number from 0 to 2^53 - 1 */
+  /** A stream from its beginning. @param seed a whole number from 0 to 2^53 - 1. @throws if it is not */
   constructor(seed: number) {
     this.seed = seed;
     if (!Number.isSafeInteger(seed) || seed < 0) {
@@ -56,13 +69,16 @@ export class Random {
     }
   }
 
+  /** The stream that was at `state`. @throws if it is no such state */
   static from(state: RandomState): Random {
+    checkOptions("Random.from", state, { seed: needed(whole(0)), counter: needed(whole(0)) });
     const random = new Random(state.seed);
     random.#counter = state.counter;
     if (state.counter % 4 !== 0) philox(Math.floor(state.counter / 4), state.seed, random.#words);
     return random;
   }
 
+  /** Where the stream stands, for `Random.from`. */
   state(): RandomState {
     return { seed: this.seed, counter: this.#counter };
   }
@@ -89,8 +105,9 @@ export class Random {
     return (this.bits() >>> 8) / 2 ** 24;
   }
 
-  /** A whole number in [0, limit). */
+  /** A whole number in [0, limit). @throws if the limit is not a whole number above 0 */
   integer(limit: number): number {
+    check("Random.integer", "the limit", limit, whole(1));
     return Math.floor(((this.bits() * 2 ** 21 + (this.bits() >>> 11)) / 2 ** 53) * limit);
   }
 
@@ -100,11 +117,17 @@ export class Random {
     return radius * Math.cos(2 * Math.PI * this.next());
   }
 
-  uniform(shape: Shape, low = 0, high = 1): Tensor {
+  /** A tensor of numbers drawn evenly from [low, high). */
+  uniform(shape: Shape, low: number = 0, high: number = 1): Tensor {
+    check("Random.uniform", "low", low, finite);
+    check("Random.uniform", "high", high, finite);
     return this.#filled(shape, () => low + (high - low) * this.next());
   }
 
-  normal(shape: Shape, mean = 0, std = 1): Tensor {
+  /** A tensor of normal numbers of this mean and standard deviation. */
+  normal(shape: Shape, mean: number = 0, std: number = 1): Tensor {
+    check("Random.normal", "the mean", mean, finite);
+    check("Random.normal", "the standard deviation", std, notNegative);
     return this.#filled(shape, () => mean + std * this.gaussian());
   }
 
@@ -114,8 +137,9 @@ export class Random {
     return tensor(values, shape);
   }
 
-  /** The numbers 0 to n - 1 in random order (Fisher-Yates). */
+  /** The numbers 0 to n - 1 in random order (Fisher-Yates). @throws if n is not a whole number from 0 on */
   shuffle(n: number): Int32Array {
+    check("Random.shuffle", "the number", n, whole(0));
     const order = Int32Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
       const j = this.integer(i + 1);

@@ -5,7 +5,12 @@ import type { Backend } from "./backends/backend.ts";
 
 /** What a scope can own. */
 export interface Owned {
+  /**
+   * The scope that will free it.
+   * @internal
+   */
   owner: Scope | null;
+  /** Frees it. */
   dispose(): void;
 }
 
@@ -141,8 +146,13 @@ export function give(t: Owned, scope: Scope | null): void {
  * Runs `fn` and frees every tensor made inside except those in its result (a tensor, or arrays, maps and
  * plain objects of them), which pass to the surrounding scope.
  *
- * @example
+ * @example A result without what it was made of
+ * ```ts
+ * import { scope, tensor } from "@tessera/vqgan/core";
+ *
+ * const x = tensor([1, 2, 3]);
  * const y = scope(() => x.mul(2).add(1)); // x * 2 is freed, y lives
+ * ```
  * @throws TypeError if `fn` is asynchronous: that needs `asyncScope`
  */
 export function scope<T>(fn: () => T): T {
@@ -166,8 +176,13 @@ export function scope<T>(fn: () => T): T {
 /**
  * `scope` for a function that awaits. Any number may be open at once, each with its own tensors.
  *
- * @example
- * const tokens = await asyncScope(async () => await model.encode(images).indices.ints());
+ * @example The tokens of images; every tensor is freed
+ * ```ts
+ * import { asyncScope, type Tensor, type VQGAN } from "@tessera/vqgan/core";
+ *
+ * const tokensOf = (model: VQGAN, images: Tensor) =>
+ *   asyncScope(async () => await model.encode(images).indices.ints());
+ * ```
  */
 export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
   const inner = new Scope(openScope());
@@ -192,7 +207,13 @@ export function isGradEnabled(): boolean {
 
 /**
  * Runs `fn`, which may be asynchronous, without recording operations for backward.
- * @example const prediction = noGrad(() => model.decode(latents));
+ * @example A measurement that leaves no tape
+ * ```ts
+ * import { noGrad, tensor } from "@tessera/vqgan/core";
+ *
+ * const w = tensor([1, 2], [2], { requiresGrad: true });
+ * const length = noGrad(() => w.square().sum().sqrt());
+ * ```
  */
 export function noGrad<T>(fn: () => T): T {
   return inFlow({ grad: false }, fn);

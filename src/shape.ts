@@ -1,9 +1,13 @@
 // Arithmetic of shapes and strides, for tensors in memory and for those that are still in their files. Strides are counted
 // in elements.
 import type { Shape } from "./backends/buffer.ts";
+import { isList, shown } from "./check.ts";
 
 /** The number of elements of a shape. @throws if a size is not a whole number >= 0 */
 export function sizeOf(shape: Shape): number {
+  if (!isList(shape)) {
+    throw new TypeError(`the shape is ${shown(shape)}, expected a list such as [2, 3]`);
+  }
   let size = 1;
   for (const n of shape) {
     if (!Number.isInteger(n) || n < 0) {

@@ -1,9 +1,14 @@
 // Device memory that a tensor shares with its views and with the tape, counted so that leaks show.
 import type { Backend } from "./backends/backend.ts";
 import type { Buffer } from "./backends/buffer.ts";
+import { counters } from "./counters.ts";
 
-/** Bytes and tensors alive now, and the most bytes there were at a time. */
-export const counters = { liveBytes: 0, peakBytes: 0, liveTensors: 0 };
+/** What stands beside values that may mean nothing. */
+export interface Doubt {
+  /** @throws if they mean nothing */
+  resolve(): Promise<void>;
+  dispose(): void;
+}
 
 /** A buffer that is freed when the last of its holders lets go. */
 export class Storage {
@@ -11,6 +16,8 @@ export class Storage {
   readonly buffer: Buffer;
   /** Counts in-place writes, so that the tape notices a saved value that has changed. */
   version = 0;
+  /** Whether the values can be trusted (doubt.ts); asked when they are read. */
+  doubt: Doubt | null = null;
   #references = 1;
 
   constructor(backend: Backend, buffer: Buffer) {
@@ -32,6 +39,7 @@ export class Storage {
 
   release(): void {
     if (--this.#references > 0) return;
+    this.doubt?.dispose();
     counters.liveBytes -= this.buffer.bytes;
     this.backend.free(this.buffer);
   }

@@ -1,12 +1,14 @@
 // The class behind Tensor: a method for each operation, and the functions that make tensors from numbers.
 import { type Operand, requireF16, Tensor } from "./array.ts";
 import type { Backend } from "./backends/backend.ts";
-import { type DType, itemBytes, type Shape } from "./backends/buffer.ts";
+import { type DType, itemBytes, type Shape, type TypedArray } from "./backends/buffer.ts";
+import { check, checkOptions, flag, isNumber, oneOf, type Rules, shown, storedAs } from "./check.ts";
+import { counters } from "./counters.ts";
 import { currentBackend } from "./device.ts";
 import * as ops from "./ops/index.ts";
 import { openScope } from "./scope.ts";
 import { contiguousStrides, sizeOf } from "./shape.ts";
-import { counters, Storage } from "./storage.ts";
+import { Storage } from "./storage.ts";
 
 /** A method that is missing here does not compile. */
 class DeviceTensor extends Tensor {
@@ -126,6 +128,7 @@ class DeviceTensor extends Tensor {
 
 /** A new tensor with arbitrary content. @throws if it is to hold f16 and the backend has none */
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
+  if (!(dtype in itemBytes)) check("tensor", "dtype", dtype, storedAs);
   const scope = openScope();
   if (dtype === "f16") requireF16(backend);
   const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype]);
@@ -139,29 +142,66 @@ export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = cur
   );
 }
 
+/** What `tensor` may be told beside values and shape. */
+export interface TensorOptions {
+  /** Default i32 for an Int32Array, f32 for all other numbers. */
+  readonly dtype?: "f32" | "i32";
+  /** Whether `backward` leaves its gradient in `.grad`. Default false. */
+  readonly requiresGrad?: boolean;
+}
+
+const tensorRules: Rules<TensorOptions> = { dtype: oneOf("f32", "i32"), requiresGrad: flag };
+
 /**
- * A tensor from numbers in row-major order; the shape defaults to one dimension.
- * @throws if the number of values does not match the shape.
+ * A tensor from numbers in row-major order, on the device that `device()` chose; the shape defaults to one dimension.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "@tessera/vqgan/core";
+ *
+ * const x = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
+ * const tokens = tensor(Int32Array.of(7, 1, 7, 4), [1, 2, 2]); // i32
+ * ```
+ * @throws if the values do not fill the shape, are not numbers, or are no whole numbers where i32 is asked for
  */
 export function tensor(
   values: ArrayLike<number>,
-  shape: Shape = [values.length],
-  options: { dtype?: "f32" | "i32"; requiresGrad?: boolean } = {},
+  shape: Shape = [values?.length],
+  options: TensorOptions = {},
 ): Tensor {
+  checkOptions("tensor", options, tensorRules);
   const dtype = options.dtype ?? (values instanceof Int32Array ? "i32" : "f32");
-  const out = empty(shape, dtype);
-  if (values.length !== out.size) {
-    throw new Error(`tensor: ${values.length} values do not fill shape [${shape}] (${out.size} elements)`);
+  const typed = typedArray(values, dtype);
+  const size = sizeOf(shape);
+  if (typed.length !== size) {
+    throw new Error(`tensor: ${typed.length} values do not fill shape [${shape}] (${size} elements)`);
   }
-  const typed = values instanceof Float32Array || values instanceof Int32Array ? values : null;
-  const fits = typed && (typed instanceof Int32Array) === (dtype === "i32");
-  out.write(fits ? typed : dtype === "i32" ? Int32Array.from(values) : Float32Array.from(values));
+  const out = empty(shape, dtype);
+  out.write(typed);
   out.requiresGrad = options.requiresGrad ?? false;
   return out;
 }
 
+/** The values in the array that a tensor takes. @throws if one of them is no number, or not a whole one for i32 */
+function typedArray(values: ArrayLike<number>, dtype: "f32" | "i32"): TypedArray {
+  if (values instanceof (dtype === "i32" ? Int32Array : Float32Array)) return values;
+  if (typeof values !== "object" || values === null || !("length" in values)) {
+    const advice = isNumber(values) ? "; full([], value) makes a tensor of one number" : "";
+    throw new TypeError(`tensor: the values are ${shown(values)}, expected a list of numbers${advice}`);
+  }
+  const fits = dtype === "i32" ? (n: number) => (n | 0) === n : isNumber;
+  for (let i = 0; i < values.length; i++) {
+    if (fits(values[i])) continue;
+    const advice = Array.isArray(values[i]) ? "; give one flat list, and the shape after it" : "";
+    const wanted = dtype === "i32" ? "a whole number of 32 bits, because the tensor is i32" : "a number";
+    throw new TypeError(`tensor: value ${i} is ${shown(values[i])}, expected ${wanted}${advice}`);
+  }
+  return dtype === "i32" ? Int32Array.from(values) : Float32Array.from(values);
+}
+
 /** A tensor of one value, f32. */
 export function full(shape: Shape, value: number, backend: Backend = currentBackend()): Tensor {
+  if (!isNumber(value)) throw new TypeError(`full: the value is ${shown(value)}, expected a number`);
   const out = empty(shape, "f32", backend);
   backend.run("fill", { out: out.slot, value });
   return out;
@@ -179,13 +219,20 @@ export function ones(shape: Shape): Tensor {
   return full(shape, 1);
 }
 
-/** What the library holds now: bytes and tensors alive, the highest so far, and what the device has reserved. */
-export function memory(): {
+/** What `memory()` tells, in bytes but for the count of tensors. */
+export interface MemoryUse {
+  /** In all tensors alive. */
   liveBytes: number;
+  /** The most so far, since the beginning or since `resetPeakBytes()`. */
   peakBytes: number;
+  /** How many tensors are alive, views included. */
   liveTensors: number;
+  /** What the current device has taken from the system, used or not. */
   reservedBytes: number;
-} {
+}
+
+/** What the library holds now. A count of tensors that grows from call to call is a leak: use `scope`. */
+export function memory(): MemoryUse {
   return { ...counters, reservedBytes: currentBackend().memory().reservedBytes };
 }
 

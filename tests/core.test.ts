@@ -91,7 +91,7 @@ describe("core.ts", () => {
     const rest =
       ': a path ("last.ckpt") needs the full package: import from "@tessera/vqgan" (mod.ts) instead ' +
       'of "@tessera/vqgan/core" (core.ts), or give bytes or a Blob';
-    expect(lines).toEqual(["VQGAN.load", "loadPerceptual", "inspect"].map((who) => who + rest));
+    expect(lines).toEqual(["VQGAN.load", "loadPerceptual", "inspect", "readImage"].map((who) => who + rest));
   });
 
   test("writes checkpoints into a sink, and reads them again", async () => {

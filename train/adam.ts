@@ -1,8 +1,12 @@
 // Adam (Kingma & Ba 2015) over named parameters, step for step as torch computes it:
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
+import { checkOptions, fraction, needed, notNegative, rule, type Rules, shown } from "../src/check.ts";
 import { adamStep, keep, type Tensor, zeros } from "../src/index.ts";
+import { checkTensor } from "../src/operands.ts";
 
+/** The settings of Adam. */
 export interface AdamOptions {
+  /** The learning rate. */
   readonly lr: number;
   /** Default (0.5, 0.9), as taming trains both of its networks. */
   readonly betas?: readonly [number, number];
@@ -10,10 +14,21 @@ export interface AdamOptions {
   readonly eps?: number;
 }
 
+const isPair = (value: unknown) =>
+  Array.isArray(value) && value.length === 2 && value.every(fraction.accepts);
+const rules: Rules<AdamOptions> = {
+  lr: needed(notNegative),
+  betas: rule("two numbers from 0 to below 1", isPair),
+  eps: notNegative,
+};
+
 /** The running averages of a parameter's gradient and of its square, and how many gradients they are made of. */
 export interface Moments {
+  /** How many gradients. */
   step: number;
+  /** Of the gradient; has the parameter's shape. */
   readonly expAvg: Tensor;
+  /** Of its square; has the parameter's shape. */
   readonly expAvgSq: Tensor;
 }
 
@@ -21,30 +36,53 @@ export interface Moments {
  * Moves parameters by their `.grad`, in place. A parameter without a gradient is left out, and its own step count with
  * it, as torch does.
  *
- * @example
- * const adam = new Adam(model.generatorParameters(), { lr: 4.5e-6 });
- * backward(loss);
+ * @example One step down a parabola
+ * ```ts
+ * import { Adam, backward, tensor } from "@tessera/vqgan/core";
+ *
+ * const w = tensor([3], [1], { requiresGrad: true });
+ * const adam = new Adam(new Map([["w", w]]), { lr: 0.1 });
+ * backward(w.square().sum());
  * adam.step();
  * adam.zeroGrad();
+ * console.log(await w.item()); // 2.9
+ * ```
  */
 export class Adam {
+  /** The tensors that are moved, by the names under which a checkpoint keeps their moments. */
   readonly parameters: ReadonlyMap<string, Tensor>;
 
   /** Read by the next `step()`. */
   lr: number;
   /** The factor that gradients are multiplied by (loss_scale.ts); read by the next `step()`. */
   lossScale: number | undefined;
+  /** How much of the past the two averages keep. */
   readonly betas: readonly [number, number];
+  /** Keeps the quotient finite. */
   readonly eps: number;
   readonly #moments = new Map<string, Moments>();
 
+  /**
+   * An optimizer without moments yet. The options hold for all parameters.
+   * @throws TypeError if the parameters are no Map of tensors, the learning rate is missing, or a setting is no number
+   */
   constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamOptions) {
+    if (!(parameters instanceof Map)) {
+      throw new TypeError(
+        `Adam: the parameters are ${
+          shown(parameters)
+        }, expected a Map of tensors, such as model.generatorParameters()`,
+      );
+    }
+    for (const parameter of parameters.values()) checkTensor("Adam", parameter);
+    checkOptions("Adam", options, rules);
     this.parameters = parameters;
     this.lr = options.lr;
     this.betas = options.betas ?? [0.5, 0.9];
     this.eps = options.eps ?? 1e-8;
   }
 
+  /** Moves every parameter that has a gradient. @throws TypeError if `lr` is no number */
   step(): void {
     const { lr, betas: [beta1, beta2], eps, lossScale } = this;
     for (const [key, parameter] of this.parameters) {
@@ -56,6 +94,7 @@ export class Adam {
     }
   }
 
+  /** Frees the gradients. */
   zeroGrad(): void {
     for (const parameter of this.parameters.values()) {
       parameter.grad?.dispose();
@@ -87,5 +126,10 @@ export class Adam {
       expAvgSq.dispose();
     }
     this.#moments.clear();
+  }
+
+  /** `dispose()`, for `using adam = new Adam(...)`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

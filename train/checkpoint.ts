@@ -13,8 +13,10 @@ import {
   trainingState,
   writeSafetensors,
 } from "../data/index.ts";
+import { checkEnding } from "../data/files/save.ts";
 import { fillModule, fillTensors } from "../nn/fill.ts";
 import type { VQGAN } from "../nn/index.ts";
+import { checkOptions, oneOf } from "../src/check.ts";
 import type { RandomState, Tensor } from "../src/index.ts";
 import { NotResumableError } from "./errors.ts";
 import { LossScale, type LossScaleState } from "./loss_scale.ts";
@@ -23,14 +25,19 @@ import type { Trainer } from "./trainer.ts";
 
 /** What a run needs besides tensors to continue as if it had never stopped. */
 export interface RunState {
+  /** Steps done. */
   readonly step: number;
+  /** Times that all pictures were seen. */
   readonly epoch: number;
+  /** The place in the pictures. */
   readonly sampler: SamplerState;
+  /** Where the streams of random numbers stand. */
   readonly random: { readonly dropout: RandomState; readonly restart: RandomState };
   /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
   readonly best: { readonly loss: number; readonly file: string } | null;
   /** How often each code was chosen since the last restart; null without restarts. */
   readonly codeCounts: readonly number[] | null;
+  /** What the run was begun with. */
   readonly settings: RunSettings;
 }
 
@@ -68,13 +75,26 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
   });
 }
 
+/** How weights are written. */
 export interface WeightsOptions {
   /** f16 halves the file: tensors of two dimensions and more are rounded, statistics and biases stay f32. */
   readonly dtype?: "f32" | "f16";
 }
 
-/** Writes weights alone: for using a model, and for starting from it. */
+/**
+ * Writes weights alone, as safetensors: for using a model, and for starting from it.
+ * @throws if the path does not end in .safetensors, or the file cannot be written; what was there before then stays
+ * @example In half the bytes
+ * ```ts
+ * import { saveWeights, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt");
+ * await saveWeights("half.safetensors", model, { dtype: "f16" });
+ * ```
+ */
 export async function saveWeights(path: string, model: VQGAN, options: WeightsOptions = {}): Promise<void> {
+  checkOptions("saveWeights", options, { dtype: oneOf("f32", "f16") });
+  checkEnding("saveWeights", path, [".safetensors"]);
   await writeSafetensors(path, entries(model.stateDict(), options.dtype), {
     format: "tessera",
     version: String(stateVersion),
@@ -139,8 +159,11 @@ export async function restoreTrainer(path: string, trainer: Trainer): Promise<Ru
 
 /** Where the training in a checkpoint by Lightning stands; the checkpoint may have been converted since. */
 export interface TrainingProgress {
+  /** Steps done; a step is one update of both networks. */
   readonly step: number;
+  /** Times that all pictures were seen. */
   readonly epoch: number;
+  /** The learning rate of the autoencoder's optimizer. */
   readonly lr: number;
 }
 

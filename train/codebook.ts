@@ -76,12 +76,16 @@ async function kMeans(
 
 /** Counts which codes training chooses, and moves those that are never chosen to vectors of the current pictures. */
 export class DeadCodeRestart {
+  /** Whose codes are moved. */
   readonly model: VQGAN;
+  /** Of the autoencoder; the moments of a code that moves begin anew. */
   readonly optimizer: Adam;
+  /** Chooses the vectors that codes move to. */
   readonly random: Random;
   readonly #usage: CodebookUsage;
   readonly #pending: Tensor[] = [];
 
+  /** Counts from now on; training calls `observe`, and `restart` from time to time. */
   constructor(model: VQGAN, optimizer: Adam, random: Random) {
     this.model = model;
     this.optimizer = optimizer;

@@ -3,9 +3,12 @@
 
 /** The model is to be trained with a perceptual network, and there is none. */
 export class MissingPerceptualError extends Error {
+  /** "MissingPerceptualError" */
   override readonly name = "MissingPerceptualError";
+  /** The message without the advice. */
   readonly problem: string;
 
+  /** Adds the advice. */
   constructor(problem: string) {
     super(
       `${problem}: give the files with its weights (perceptual: [files]), or train without it, ` +
@@ -17,10 +20,14 @@ export class MissingPerceptualError extends Error {
 
 /** A checkpoint has usable weights, but its training cannot be continued. */
 export class NotResumableError extends Error {
+  /** "NotResumableError" */
   override readonly name = "NotResumableError";
+  /** The message without the advice. */
   readonly problem: string;
+  /** The checkpoint. */
   readonly path: string;
 
+  /** Adds the path and the advice. */
   constructor(path: string, problem: string) {
     super(`${path} ${problem}: begin a new run with start: { from: ${JSON.stringify(path)} }`);
     this.problem = `${path} ${problem}`;
@@ -30,9 +37,12 @@ export class NotResumableError extends Error {
 
 /** A loss or a weight is no longer a finite number. */
 export class DivergedError extends Error {
+  /** "DivergedError" */
   override readonly name = "DivergedError";
+  /** The message without the advice. */
   readonly problem: string;
 
+  /** Adds the advice. */
   constructor(problem: string) {
     super(`${problem}. A lower learning rate (lr) may help.`);
     this.problem = problem;

@@ -12,12 +12,15 @@ import { applyGradients, makeOptimizers, trainingStep } from "./step.ts";
 export interface StepShape {
   /** Pictures at once. */
   readonly batch: number;
-  /** Their sides in pixels. */
+  /** In pixels. */
   readonly height: number;
+  /** In pixels. */
   readonly width: number;
+  /** How activations are stored. */
   readonly precision: Precision;
 }
 
+/** The memory of a step, as `estimateStep` counts it. */
 export interface StepMemory {
   /** Bytes of all tensors at the highest point: weights, both Adams, gradients, activations. */
   readonly peak: number;
@@ -30,7 +33,13 @@ const MORE = 1.15;
 
 /**
  * The memory of a training step.
- * @example (await estimateStep(preset("f16-16384"), { batch: 1, height: 256, width: 256, precision: "f32" })).peak // 1.7e9
+ * @example Of the published model
+ * ```ts
+ * import { estimateStep, preset } from "@tessera/vqgan";
+ *
+ * const shape = { batch: 1, height: 256, width: 256, precision: "f32" } as const;
+ * const { peak } = await estimateStep(preset("f16-16384"), shape); // 1.7e9
+ * ```
  */
 export async function estimateStep(
   config: VQModelConfig,
@@ -55,9 +64,11 @@ export async function estimateStep(
 
 /** A training step needs more memory than there is. The fields say what would fit. */
 export class BatchTooLargeError extends Error {
+  /** "BatchTooLargeError" */
   override readonly name = "BatchTooLargeError";
-  /** The step that was asked for, and about how many bytes it takes. */
+  /** The step that was asked for. */
   readonly shape: StepShape;
+  /** About how many bytes it takes. */
   readonly bytes: number;
   /** The largest batch that fits; 0 if not even one picture does. */
   readonly fits: number;
@@ -66,10 +77,11 @@ export class BatchTooLargeError extends Error {
   /** The message without its advice. */
   readonly problem: string;
 
+  /** The message has all the numbers. */
   constructor(cause: OutOfMemoryError, shape: StepShape, bytes: number, fits: number, accumulate: number) {
     const { batch, height, width, precision } = shape;
     const megabytes = Math.round(bytes / 1e6);
-    const problem = `${cause.message}; a step on ${batch} of ${height}x${width} takes about ${megabytes} MB`;
+    const problem = `${cause.problem}; a step on ${batch} of ${height}x${width} takes about ${megabytes} MB`;
     const advice = fits > 0
       ? `a batch of ${fits} fits (batch: ${fits}, with accumulate: ${accumulate} for the same step)`
       : `not even one picture fits: use a smaller size${precision === "f32" ? ', or precision: "f16"' : ""}`;

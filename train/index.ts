@@ -9,6 +9,7 @@ export {
   saveCheckpoint,
   saveWeights,
   type TrainingProgress,
+  type WeightsOptions,
 } from "./checkpoint.ts";
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, MissingPerceptualError, NotResumableError } from "./errors.ts";

@@ -1,6 +1,7 @@
 // The loop around the training step: it logs, saves pictures and checkpoints, validates, and stops in good order.
 import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
+import { aSignal, callback, checkOptions, rule, type Rules } from "../src/check.ts";
 import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../src/index.ts";
 import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
@@ -19,19 +20,36 @@ export interface TrainMonitor {
   log(line: string): void;
 }
 
+/** How `train` is watched and stopped. */
 export interface TrainOptions {
+  /** Told of each step, and of what is worth a line. */
   readonly monitor?: TrainMonitor;
   /** When it is aborted, the current step is finished and saved, and the training ends. */
   readonly signal?: AbortSignal;
 }
 
+const isMonitor = (monitor: unknown) => {
+  const { update, log } = (monitor ?? {}) as Partial<TrainMonitor>;
+  return callback.accepts(update) && callback.accepts(log);
+};
+const rules: Rules<TrainOptions> = {
+  monitor: rule("an object with the functions update and log", isMonitor),
+  signal: aSignal,
+};
+
+/** How a training ended. */
 export interface TrainOutcome {
+  /** The steps that were done. */
   readonly step: number;
+  /** Whether the signal ended it. */
   readonly interrupted: boolean;
-  /** The first and the last measurements on the validation pictures; null without such pictures. */
+  /** The first measurements on the validation pictures; null without such pictures. */
   readonly before: Measurements | null;
+  /** The last measurements; null without such pictures. */
   readonly after: Measurements | null;
+  /** The path of the last checkpoint. */
   readonly checkpoint: string;
+  /** The path of the curves; null if there is nothing to draw. */
   readonly curves: string | null;
   /** Originals beside their reconstructions at the beginning and the end; null for a run that was resumed. */
   readonly comparison: string | null;
@@ -42,6 +60,7 @@ export interface TrainOutcome {
  * @throws DivergedError when a loss or a weight becomes NaN or infinite; the last good checkpoint is kept.
  */
 export async function train(run: Run, options: TrainOptions = {}): Promise<TrainOutcome> {
+  checkOptions("train", options, rules);
   return await new Loop(run, options).go();
 }
 

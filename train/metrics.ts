@@ -1,5 +1,5 @@
 // How near a reconstruction is to its original, on the 8-bit pixels that a file would hold.
-import type { Picture } from "../data/pictures/picture.ts";
+import { checkPicture, type Picture } from "../data/pictures/picture.ts";
 
 /**
  * Peak signal-to-noise ratio in decibels: 10 log10(255^2 / mean squared difference); Infinity for equal pictures.
@@ -68,6 +68,8 @@ function blur(values: Float64Array, width: number, height: number): Float64Array
 }
 
 function checkSizes(what: string, a: Picture, b: Picture): void {
+  checkPicture(what, a);
+  checkPicture(what, b);
   if (a.width !== b.width || a.height !== b.height) {
     throw new Error(`${what}: the pictures have ${a.width}x${a.height} and ${b.width}x${b.height} pixels`);
   }

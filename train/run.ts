@@ -3,28 +3,37 @@
 import type { VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import { ImageDataset, listImages } from "../data/index.ts";
 import { VQGAN } from "../nn/index.ts";
+import { checkOptions, flag, needed, object, rule, type Rules, text, texts } from "../src/check.ts";
 import { Random } from "../src/index.ts";
 import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";
 import { checkpointOf, RunFolder } from "./run_folder.ts";
 import { learningRate } from "./schedule.ts";
-import { checkOptions, type RunOptions, type RunSettings } from "./settings.ts";
+import { checkNewOptions, checkSettings, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
 import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
 import { Trainer } from "./trainer.ts";
 
 /** A run that is ready to be trained from where it stands. */
 export interface Run {
+  /** What the run was begun with. */
   readonly settings: RunSettings;
+  /** The model with its optimizers. */
   readonly trainer: Trainer;
+  /** To learn from. */
   readonly pictures: ImageDataset;
+  /** To measure on; null without such pictures. */
   readonly validation: ImageDataset | null;
   /** The few pictures whose reconstructions are saved along the way. */
   readonly samples: ImageDataset;
+  /** Where everything is written. */
   readonly folder: RunFolder;
   /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
   readonly random: { readonly dropout: Random; readonly restart: Random };
+  /** Moves codes that are never chosen; null without. */
   readonly restarts: DeadCodeRestart | null;
+  /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
   readonly best: RunState["best"];
+  /** Times that all pictures were seen. */
   readonly epoch: number;
   /** Whether the run has not been trained yet; `train` then sets a new model's codebook and saves the first pictures. */
   readonly isNew: boolean;
@@ -41,6 +50,7 @@ export interface NewRun {
   readonly start:
     | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
     | { readonly scratch: VQModelConfig };
+  /** Where the weights of LPIPS come from. */
   readonly perceptual: PerceptualChoice;
   /** `size` defaults to the model's resolution. */
   readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
@@ -48,15 +58,47 @@ export interface NewRun {
   readonly out: string;
 }
 
+const newRules: Rules<NewRun> = {
+  start: needed(rule(
+    "{ from: checkpoint } or { scratch: config }",
+    (start) => object.accepts(start) && ("from" in (start as object) || "scratch" in (start as object)),
+  )),
+  perceptual: needed(
+    rule(
+      'a list of files, "inside" or "none"',
+      (choice) => ["inside", "none"].includes(choice as string) || texts.accepts(choice),
+    ),
+  ),
+  options: needed(object),
+  out: needed(text),
+};
+const startRules = { from: needed(text), overrides: object, goOn: flag };
+
 /** How many pictures' reconstructions are saved along the way. */
 const sampleCount = 8;
 
 /**
- * Begins a new run.
+ * Begins a new run: loads or makes the model, lists the pictures and makes the folder. `train` does the rest.
+ *
+ * @example From a checkpoint
+ * ```ts
+ * import { baseLearningRate, beginRun, defaultOptions } from "@tessera/vqgan";
+ *
+ * const run = await beginRun({
+ *   start: { from: "last.ckpt" },
+ *   perceptual: "inside",
+ *   options: { ...defaultOptions, data: ["faces/"], lr: baseLearningRate, name: "faces" },
+ *   out: "runs",
+ * });
+ * console.log(run.notes.join("\n"));
+ * ```
  * @throws if options, checkpoint or pictures cannot be used; then nothing is written.
  */
-export async function beginRun({ start, perceptual, options, out }: NewRun): Promise<Run> {
-  checkOptions({ ...options, size: options.size ?? 1 });
+export async function beginRun(run: NewRun): Promise<Run> {
+  checkOptions("beginRun", run, newRules);
+  const { start, perceptual, options, out } = run;
+  checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
+  checkNewOptions({ ...options, size: options.size ?? 1 });
   const paths = await splitPictures(options);
   const { model, notes } = "from" in start
     ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed)
@@ -93,15 +135,34 @@ export type ResumeChanges = Partial<
   >
 >;
 
+const changeRules = rulesOf(
+  "steps",
+  "data",
+  "val",
+  "precision",
+  "logEvery",
+  "imageEvery",
+  "valEvery",
+  "saveEvery",
+);
+
 /**
  * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as if the run
  * had not been interrupted.
+ * @throws NotResumableError if the file has weights alone; an Error if an option cannot change
+ * @example A thousand steps more
+ * ```ts
+ * import { resumeRun, train } from "@tessera/vqgan";
+ *
+ * const goOn = async (folder: string) => await train(await resumeRun(folder, { steps: 2000 }));
+ * ```
  */
 export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
+  checkOptions<object>("resumeRun", changes, changeRules);
   const path = await checkpointOf(runOrFile);
   const saved = await readRunState(path);
   const settings = { ...saved.settings, ...changes };
-  checkOptions(settings);
+  checkSettings("resumeRun", settings);
   const pictures = openPictures(await splitPictures(settings), settings);
   pictures.pictures.restore(saved.sampler);
   const model = new VQGAN(settings.model, null, { withLoss: true });

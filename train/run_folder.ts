@@ -22,13 +22,19 @@ const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
 
 /**
  * The files of one run.
- * @example
+ * @example A folder for numbers of one's own
+ * ```ts
+ * import { RunFolder } from "@tessera/vqgan";
+ *
  * const run = await RunFolder.create("runs", "faces");
  * await run.addMetrics({ step: 10, "train/rec_loss": 0.4 });
+ * ```
  */
 export class RunFolder {
+  /** Of the folder. */
   readonly path: string;
 
+  /** A folder that is there already; `RunFolder.create` makes one. */
   constructor(path: string) {
     this.path = path;
   }
@@ -68,10 +74,12 @@ export class RunFolder {
     return this;
   }
 
+  /** The path of checkpoints/last.safetensors. */
   get lastCheckpoint(): string {
     return join(this.path, "checkpoints", "last.safetensors");
   }
 
+  /** Writes config.json, whole or not at all. */
   async writeConfig(config: object): Promise<void> {
     const text = JSON.stringify(config, null, 2) + "\n";
     await writeAtomic(join(this.path, "config.json"), async (handle) => {
@@ -79,6 +87,7 @@ export class RunFolder {
     });
   }
 
+  /** Adds a line to metrics.jsonl. */
   async addMetrics(metrics: Metrics): Promise<void> {
     await appendFile(join(this.path, "metrics.jsonl"), JSON.stringify(metrics) + "\n");
   }

@@ -126,6 +126,7 @@ function describePerceptual(source: PerceptualSource | null, choice: PerceptualC
 
 /** Files that together hold a perceptual network. */
 export interface PerceptualSource {
+  /** The classifier. */
   readonly net: "vgg" | "squeeze";
   /** One file that holds everything, or the two published ones. */
   readonly files: { readonly whole: string } | { readonly backbone: string; readonly heads: string };

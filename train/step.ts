@@ -12,7 +12,24 @@ import type { LPIPS } from "../nn/lpips.ts";
 import type { Module } from "../nn/module.ts";
 import type { VQLPIPSWithDiscriminator } from "../nn/vq_lpips_with_discriminator.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
-import { asyncScope, backward, full, grad, noGrad, type Random, scope, type Tensor } from "../src/index.ts";
+import {
+  callback,
+  check,
+  checkOptions,
+  checkValues,
+  flag,
+  isList,
+  needed,
+  orNull,
+  positive,
+  type Rule,
+  rule,
+  type Rules,
+  shown,
+  whole,
+} from "../src/check.ts";
+import { asyncScope, backward, full, grad, noGrad, Random, scope, type Tensor } from "../src/index.ts";
+import { checkTensor } from "../src/operands.ts";
 import { Adam } from "./adam.ts";
 
 /** The two networks that learn. The generator is the autoencoder. */
@@ -21,6 +38,7 @@ export type Network = "generator" | "discriminator";
 /** An optimizer for each network, in taming's order. */
 export type Optimizers = Readonly<Record<Network, Adam>>;
 
+/** What a step of one network needs to know. */
 export interface StepOptions {
   /** Steps done so far; compared with `discStart`. */
   readonly globalStep: number;
@@ -32,6 +50,7 @@ export interface StepOptions {
   readonly lpipsDropout?: Random | null;
 }
 
+/** What a step of both networks needs to know. */
 export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
   /**
    * Shows the discriminator a reconstruction by the autoencoder that has just learnt, at the price of another forward
@@ -40,9 +59,27 @@ export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
   readonly tamingExact?: boolean;
 }
 
+/** The rule of an option that is a stream of random numbers. */
+export const aRandom: Rule = rule("a Random", (value) => value instanceof Random);
+
+const common = { globalStep: needed(whole(0)), lossScale: positive, lpipsDropout: orNull(aRandom) };
+const rules: Rules<StepOptions> = { ...common, gradScale: positive };
+const trainingRules: Rules<TrainingStepOptions> = { ...common, tamingExact: flag };
+
+/** @throws TypeError unless these are a list of one batch or more */
+export function checkBatches(who: string, batches: readonly Tensor[]): void {
+  if (!isList(batches) || batches.length === 0) {
+    throw new TypeError(
+      `${who}: the batches are ${shown(batches)}, expected a list of tensors, such as [images]`,
+    );
+  }
+  for (const images of batches) checkTensor(who, images);
+}
+
 /** One-element tensors under taming's names; reading them is left to the caller. */
 export type Logs = Record<string, Tensor>;
 
+/** What a training step gives. */
 export interface StepResult {
   /** Averaged over the accumulated batches. */
   readonly logs: Logs;
@@ -56,16 +93,25 @@ export interface StepResult {
  *
  * @param apply called when all gradients of a network are in `.grad`; what it does with them ends with `applyGradients`
  * @returns tensors that pass to the surrounding scope
- * @example
- * const optimizers = makeOptimizers(model, 4.5e-6);
- * await trainingStep(model, [images], { globalStep: 0 }, (network) => applyGradients(optimizers[network]));
+ * @example A step of both networks
+ * ```ts
+ * import { applyGradients, makeOptimizers, type Tensor, trainingStep, type VQGAN } from "@tessera/vqgan/core";
+ *
+ * async function step(model: VQGAN, images: Tensor): Promise<void> {
+ *   const optimizers = makeOptimizers(model, 4.5e-6);
+ *   await trainingStep(model, [images], { globalStep: 0 }, (network) => applyGradients(optimizers[network]));
+ * }
+ * ```
  */
-export function trainingStep(
+export async function trainingStep(
   model: VQGAN,
   batches: readonly Tensor[],
   options: TrainingStepOptions,
   apply: (network: Network) => void | Promise<void>,
 ): Promise<StepResult> {
+  checkBatches("trainingStep", batches);
+  checkOptions("trainingStep", options, trainingRules);
+  check("trainingStep", "apply", apply, callback);
   const learnFrom = (images: Tensor, isLast: boolean) =>
     asyncScope(async () => {
       const scaled = { ...options, gradScale: 1 / batches.length };
@@ -79,7 +125,7 @@ export function trainingStep(
       await images.backend.pause();
       return { logs: { ...logs, ...discriminatorLogs }, indices };
     });
-  return asyncScope(async () => {
+  return await asyncScope(async () => {
     const results: { logs: Logs; indices: Tensor }[] = [];
     for (const [i, images] of batches.entries()) {
       results.push(await learnFrom(images, i === batches.length - 1));
@@ -91,6 +137,7 @@ export function trainingStep(
   });
 }
 
+/** What a step of the autoencoder gives. */
 export interface GeneratorStep {
   /** train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, disc_factor, g_loss. */
   readonly logs: Logs;
@@ -113,6 +160,7 @@ export interface GeneratorStep {
 export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions): GeneratorStep {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
+  checkValues("generatorStep", options, rules);
   checkLearns(model);
   const { globalStep, gradScale = 1, lossScale = 1 } = options;
   const last = model.decoder.conv_out.weight;
@@ -142,7 +190,8 @@ export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions
       const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
       const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
       const learnsCodes = codebookLoss.node !== null; // not if encoder and codebook are frozen
-      backward(learnsCodes ? [reconstruction, codebookLoss] : [reconstruction], [atImage, atCodebookLoss]);
+      if (learnsCodes) backward([reconstruction, codebookLoss], [atImage, atCodebookLoss]);
+      else backward(reconstruction, [atImage]);
 
       const quant = codebookLoss.detach();
       const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();
@@ -168,6 +217,7 @@ export function discriminatorStep(
 ): Logs {
   const { lossconfig } = model.config;
   const { discriminator } = lossOf(model);
+  checkValues("discriminatorStep", options, rules);
   checkLearns(model);
   const factor = discriminatorFactor(lossconfig, options.globalStep);
   return scope(() => {
@@ -180,7 +230,7 @@ export function discriminatorStep(
   });
 }
 
-/** An optimizer for each network. Parameters that get no gradient are left alone. */
+/** An optimizer for each network, at a learning rate. Parameters that get no gradient are left alone. */
 export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
   return {
     generator: new Adam(model.generatorParameters(), { lr }),
@@ -199,6 +249,7 @@ export function applyGradients(optimizer: Adam): void {
  * val/total_loss: without gradients there is no adaptive weight, and val/d_weight is 0.
  */
 export function validationStep(model: VQGAN, images: Tensor, globalStep: number): GeneratorStep {
+  check("validationStep", "globalStep", globalStep, whole(0));
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
   const training = model.training;

@@ -2,11 +2,14 @@
 import { setPrecision } from "../nn/precision.ts";
 import type { Precision } from "../nn/layers.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
+import { callback, checkOptions, flag, needed, oneOf, orNull, type Rules } from "../src/check.ts";
 import { full, type Random, type Tensor } from "../src/index.ts";
 import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
 import {
   applyGradients,
+  aRandom,
+  checkBatches,
   makeOptimizers,
   type Network,
   type Optimizers,
@@ -14,6 +17,7 @@ import {
   trainingStep,
 } from "./step.ts";
 
+/** How a `Trainer` trains. */
 export interface TrainerOptions {
   /** The learning rate of both optimizers at a step, counted from 0. */
   readonly learningRate: (step: number) => number;
@@ -25,23 +29,46 @@ export interface TrainerOptions {
   readonly lpipsDropout?: Random | null;
 }
 
+const rules: Rules<TrainerOptions> = {
+  learningRate: needed(callback),
+  tamingExact: flag,
+  precision: oneOf("f32", "f16"),
+  lpipsDropout: orNull(aRandom),
+};
+
 /**
  * Both networks with their optimizers.
- * @example
+ * @example A step, and one of its losses
+ * ```ts
+ * import { asyncScope, Random, Trainer, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt", { withLoss: true });
  * const trainer = new Trainer(model, { learningRate: () => 4.5e-6 });
- * const { logs } = await trainer.trainStep([images]); // reads nothing back; the caller frees the logs
+ * await asyncScope(async () => {
+ *   const images = new Random(1).uniform([1, 32, 32, 3], -1, 1);
+ *   const { logs } = await trainer.trainStep([images]); // reads nothing back
+ *   console.log(await logs["train/rec_loss"].item());
+ * });
+ * ```
  */
 export class Trainer {
+  /** What is trained. */
   readonly model: VQGAN;
+  /** As given to the constructor. */
   readonly options: TrainerOptions;
+  /** One for each network. */
   readonly optimizers: Optimizers;
-  /** Of f16; null with f32. */
+  /**
+   * Of f16; null with f32.
+   * @internal
+   */
   lossScale: LossScale | null = null;
   /** Steps done. A step is one update of both networks, however many batches went into it. */
   step = 0;
 
-  /** @throws if f16 is asked of a device that has none */
+  /** Makes the optimizers and sets the model's precision. @throws if the learning rate is no function, or f16 is asked of a device that has none */
   constructor(model: VQGAN, options: TrainerOptions) {
+    checkOptions("Trainer", options, rules);
     this.model = model;
     this.options = options;
     const { precision = "f32" } = options;
@@ -59,10 +86,10 @@ export class Trainer {
    * One step on one batch, or on several whose gradients are averaged. Nothing is read back from the device, except with
    * f16 one number every ten steps. The tensors in the result pass to the surrounding scope.
    *
-   * @throws BatchTooLargeError where memory does not suffice, with the batch for which it would
+   * @throws TypeError unless the batches are a list of tensors; BatchTooLargeError where memory does not suffice, with the batch for which it would
    */
   async trainStep(batches: readonly Tensor[]): Promise<StepResult> {
-    if (batches.length === 0) throw new Error("trainStep: no batch was given");
+    checkBatches("trainStep", batches);
     const { model, optimizers, options: { tamingExact, lpipsDropout } } = this;
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
@@ -98,8 +125,14 @@ export class Trainer {
     return gradients.reduce((sum, gradient) => sum.add(gradient.sum()), full([], 0, weight.backend));
   }
 
+  /** Frees what the optimizers remember. The model lives on. */
   dispose(): void {
     for (const optimizer of Object.values(this.optimizers)) optimizer.dispose();
     this.lossScale?.dispose();
+  }
+
+  /** `dispose()`, for `using trainer = new Trainer(...)`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

@@ -44,7 +44,13 @@ function withGlobals<T>(random: Random, work: () => T): T {
 /**
  * The cartoon face of a seed as SVG: the inside of an `<svg>` whose viewBox is `cartoonViewBox`.
  * In a page it has to be called in a worker: facesjs lends itself a `document`, and a page's own cannot be replaced.
- * @example const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${cartoonViewBox}">${await cartoonFaceSvg(7)}</svg>`;
+ * @example A face as a file
+ * ```ts
+ * import { cartoonFaceSvg, cartoonViewBox } from "@tessera/vqgan/core";
+ *
+ * const face = await cartoonFaceSvg(7);
+ * const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${cartoonViewBox}">${face}</svg>`;
+ * ```
  */
 export async function cartoonFaceSvg(seed: number): Promise<string> {
   const { faceToSvgString, generate } = await import("facesjs");

@@ -1,6 +1,7 @@
 // Cartoon faces as pictures and as files.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { check, whole } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
 import { savePng } from "../pictures/images.ts";
 import type { Picture } from "../pictures/picture.ts";
@@ -14,9 +15,15 @@ async function drawFace(seed: number, size: number): Promise<Picture> {
 /**
  * Draws the cartoon face of a seed on a plain background. Equal seeds and sizes give equal pixels.
  * @returns size * size * 3 bytes, RGB
- * @example const pixels = await drawCartoonFace(7, 128);
+ * @example A face
+ * ```ts
+ * import { drawCartoonFace, savePng } from "@tessera/vqgan";
+ *
+ * await savePng("cartoon.png", { width: 128, height: 128, pixels: await drawCartoonFace(7, 128) });
+ * ```
  */
 export async function drawCartoonFace(seed: number, size: number): Promise<Uint8Array> {
+  check("drawCartoonFace", "the size", size, whole(1));
   return (await drawFace(seed, size)).pixels;
 }
 
@@ -32,6 +39,8 @@ export async function writeCartoonFaces(
   seed: number,
   onProgress?: (done: number, count: number) => void,
 ): Promise<string[]> {
+  check("writeCartoonFaces", "the count", count, whole(0));
+  check("writeCartoonFaces", "the size", size, whole(1));
   await mkdir(folder, { recursive: true });
   const set = new Random(seed);
   const paths: string[] = [];

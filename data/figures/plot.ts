@@ -1,27 +1,35 @@
 // Curves of numbers over training steps as a PNG: the smoothed line over the faint measured one, axes with
 // round ticks, a legend with the last values, and a logarithmic scale on request. Drawn as SVG, so the
 // picture is sharp at any size.
+import { checkOptions, fraction, type Rules, text, whole } from "../../src/check.ts";
 import type { Picture } from "../pictures/picture.ts";
 import { renderSvg, type TextPen, textPen } from "./svg.ts";
 
 /** One named curve. `steps` and `values` have equal length; values that are not finite are left out. */
 export interface Series {
+  /** In the legend. */
   readonly name: string;
+  /** Where the values stand on the x axis. */
   readonly steps: ArrayLike<number>;
+  /** On the y axis. */
   readonly values: ArrayLike<number>;
 }
 
 /** One pair of axes. */
 export interface Panel {
+  /** Above the axes. */
   readonly title?: string;
+  /** The curves. */
   readonly series: readonly Series[];
   /** A logarithmic y axis; values of 0 and below are left out. Default false. */
   readonly logScale?: boolean;
 }
 
+/** How curves are drawn. */
 export interface PlotOptions {
-  /** Pixels of the whole picture; default 960 by 420 for each row of panels. */
+  /** Pixels of the whole picture, default 960. */
   readonly width?: number;
+  /** Pixels of the whole picture, default 420 for each row of panels. */
   readonly height?: number;
   /** Panels in a row, default 1. */
   readonly columns?: number;
@@ -33,6 +41,14 @@ export interface PlotOptions {
   /** Under the x axis, default "step". */
   readonly xLabel?: string;
 }
+
+const rules: Rules<PlotOptions> = {
+  width: whole(1),
+  height: whole(1),
+  columns: whole(1),
+  smoothing: fraction,
+  xLabel: text,
+};
 
 /** Okabe and Ito's colours, told apart by colour-blind readers too, in an order that contrasts neighbours. */
 const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
@@ -280,11 +296,16 @@ function drawLegend(
 /**
  * Draws one or several panels of curves.
  * @throws Error if a series has another number of steps than of values, or there is no panel
- * @example
- * const losses = { title: "Losses", series: [{ name: "rec", steps, values }], logScale: true };
- * await savePng("losses.png", await plotCurves([losses]));
+ * @example A loss that falls
+ * ```ts
+ * import { plotCurves, savePng } from "@tessera/vqgan";
+ *
+ * const rec = { name: "rec", steps: [0, 10, 20, 30], values: [0.4, 0.2, 0.12, 0.1] };
+ * await savePng("losses.png", await plotCurves([{ title: "Losses", series: [rec], logScale: true }]));
+ * ```
  */
 export async function plotCurves(panels: readonly Panel[], options: PlotOptions = {}): Promise<Picture> {
+  checkOptions("plotCurves", options, rules);
   if (panels.length === 0) throw new Error("plotCurves: there is no panel to draw");
   const pen = await textPen();
   const columns = Math.min(options.columns ?? 1, panels.length), rows = Math.ceil(panels.length / columns);

@@ -1,8 +1,10 @@
 // Many pictures on one sheet: grids, rows side by side under their names, and the token grid as coloured
 // tiles.
-import type { Picture } from "../pictures/picture.ts";
+import { checkOptions, flag, isWhole, rule, type Rules, texts, whole } from "../../src/check.ts";
+import { checkPicture, type Picture } from "../pictures/picture.ts";
 import { renderSvg, textPen } from "./svg.ts";
 
+/** How pictures are laid out on a sheet. */
 export interface GridOptions {
   /** Pictures in a row; default the square root of their number, rounded up. */
   readonly columns?: number;
@@ -11,6 +13,12 @@ export interface GridOptions {
   /** Grey level of the space between them, 0 to 255, default white. */
   readonly background?: number;
 }
+
+const gridRules: Rules<GridOptions> = {
+  columns: whole(1),
+  padding: whole(0),
+  background: rule("a grey level from 0 to 255", (level) => isWhole(level) && level <= 255),
+};
 
 /** A sheet of one grey level, to be painted on. */
 function blank(width: number, height: number, level: number): Picture {
@@ -27,9 +35,18 @@ function paste(sheet: Picture, picture: Picture, left: number, top: number): voi
 
 /**
  * Lays pictures out in rows. Cells are as large as the largest picture; smaller ones are centred in theirs.
- * @example await savePng("faces.png", grid(faces, { columns: 8 }));
+ * @throws if there are no pictures, or one's pixels do not fill it
+ * @example A sheet of faces
+ * ```ts
+ * import { grid, listImages, readImage, savePng } from "@tessera/vqgan";
+ *
+ * const faces = await Promise.all((await listImages("faces/")).map((path) => readImage(path)));
+ * await savePng("sheet.png", grid(faces, { columns: 8 }));
+ * ```
  */
 export function grid(pictures: readonly Picture[], options: GridOptions = {}): Picture {
+  checkOptions("grid", options, gridRules);
+  for (const picture of pictures) checkPicture("grid", picture);
   if (pictures.length === 0) throw new Error("grid: there are no pictures to lay out");
   const { padding = 2, background = 255 } = options;
   const columns = Math.min(options.columns ?? Math.ceil(Math.sqrt(pictures.length)), pictures.length);
@@ -45,22 +62,43 @@ export function grid(pictures: readonly Picture[], options: GridOptions = {}): P
   return sheet;
 }
 
+/** How `sideBySide` lays pictures out. The number of columns follows from the rows. */
+export interface SideBySideOptions extends Omit<GridOptions, "columns"> {
+  /** A name for each column, above it. */
+  readonly labels?: readonly string[];
+}
+
+const sideRules: Rules<SideBySideOptions> = {
+  padding: gridRules.padding,
+  background: gridRules.background,
+  labels: texts,
+};
+
 /**
  * Rows of pictures that belong together, such as [original, before, after], with a name over each column.
  * Every row must have as many pictures; with labels, as many as there are labels.
+ * @throws if one has not
+ * @example A picture beside its mirror image
+ * ```ts
+ * import { flipPicture, readImage, savePng, sideBySide } from "@tessera/vqgan";
+ *
+ * const face = await readImage("face.jpg", { size: 128 });
+ * await savePng("pair.png", await sideBySide([[face, flipPicture(face)]], { labels: ["left", "right"] }));
+ * ```
  */
 export async function sideBySide(
   rows: readonly (readonly Picture[])[],
-  options: GridOptions & { readonly labels?: readonly string[] } = {},
+  options: SideBySideOptions = {},
 ): Promise<Picture> {
-  const { labels, padding = 4 } = options;
+  checkOptions("sideBySide", options, sideRules);
+  const { labels, padding = 4, background } = options;
   const columns = labels?.length ?? rows[0]?.length ?? 0;
   rows.forEach((row, i) => {
     if (row.length !== columns) {
       throw new Error(`sideBySide: row ${i} has ${row.length} pictures, expected ${columns}`);
     }
   });
-  const body = grid(rows.flat(), { ...options, padding, columns });
+  const body = grid(rows.flat(), { background, padding, columns });
   if (labels === undefined) return body;
   const pen = await textPen();
   const cell = (body.width - padding) / columns;
@@ -95,6 +133,7 @@ export function codeColor(code: number): [red: number, green: number, blue: numb
   return [channel(0), channel(8), channel(4)];
 }
 
+/** How `tokenGrid` draws tokens. */
 export interface TokenGridOptions {
   /** Pixels of a tile's side, default 16: then the sheet is as large as the picture of an f16 model. */
   readonly tile?: number;
@@ -105,13 +144,21 @@ export interface TokenGridOptions {
 /**
  * The tokens of a picture as a sheet of coloured tiles, one a token, in raster order.
  * @param indices height * width code numbers
- * @example await savePng("tokens.png", await tokenGrid(indices, [16, 16], { tile: 32, numbers: true }));
+ * @throws if there are more or fewer
+ * @example Four tokens
+ * ```ts
+ * import { savePng, tokenGrid } from "@tessera/vqgan";
+ *
+ * await savePng("tokens.png", await tokenGrid([7, 1, 7, 401], [2, 2], { tile: 32, numbers: true }));
+ * ```
  */
 export async function tokenGrid(
   indices: ArrayLike<number>,
   [rows, columns]: readonly [rows: number, columns: number],
-  { tile = 16, numbers = false }: TokenGridOptions = {},
+  options: TokenGridOptions = {},
 ): Promise<Picture> {
+  checkOptions("tokenGrid", options, { tile: whole(1), numbers: flag });
+  const { tile = 16, numbers = false } = options;
   if (indices.length !== rows * columns) {
     throw new Error(
       `tokenGrid: ${indices.length} indices for ${rows}x${columns} tiles, expected ${rows * columns}`,

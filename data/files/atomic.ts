@@ -42,7 +42,9 @@ const reasons: Readonly<Record<string, string>> = {
  * is removed. If the process is killed, the next writer of the same path removes the temporary file.
  *
  * @example
- * await writeAtomic("run/config.json", (file) => file.writeFile("{}"));
+ * ```ts
+ * await writeAtomic("config.json", (file) => file.writeFile("{}"));
+ * ```
  * @throws what `write` throws; an error of one line if the disk is full, or the folder is missing or may not be written to.
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {

@@ -1,5 +1,9 @@
-// The SHA-256 of a file, and the published files that have a known one (from model cards and catalogues).
+// The SHA-256 of a file and of a model's weights, and the published files that have a known one (from model cards and catalogues).
 import { createHash } from "node:crypto";
+import { aSignal, callback, checkOptions, type Rules } from "../../src/check.ts";
+import { type CheckpointSource, withCheckpoint } from "../formats/opener.ts";
+import { isAutoencoder } from "../formats/state_dict_keys.ts";
+import "./open.ts"; // checkpoints by their paths
 import { openFile } from "./source.ts";
 
 const known: Readonly<Record<string, string>> = {
@@ -11,20 +15,37 @@ const known: Readonly<Record<string, string>> = {
 
 const chunkLength = 2 ** 22;
 
+/** How hashing is watched and stopped. */
+export interface HashOptions {
+  /** Called with the bytes read so far and in all. */
+  readonly onProgress?: (bytes: number, total: number) => void;
+  /** Aborting it makes the function reject with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+const rules: Rules<HashOptions> = { onProgress: callback, signal: aSignal };
+
+/** What `hashFile` finds. */
+export interface FileHash {
+  /** In hexadecimal. */
+  readonly sha256: string;
+  /** What is published under this hash; null if that is not known. */
+  readonly published: string | null;
+}
+
 /**
- * @param onProgress called with the bytes read so far and in all
- * @returns the SHA-256 in hexadecimal, and what is published under it; null if that is not known
+ * The SHA-256 of a file, byte by byte.
  * @throws FormatError if the file cannot be read.
  */
-export async function hashFile(
-  path: string,
-  onProgress?: (bytes: number, total: number) => void,
-): Promise<{ sha256: string; published: string | null }> {
+export async function hashFile(path: string, options: HashOptions = {}): Promise<FileHash> {
+  checkOptions("hashFile", options, rules);
+  const { onProgress, signal } = options;
   const source = await openFile(path);
   try {
     const hash = createHash("sha256");
     const chunk = new Uint8Array(Math.min(chunkLength, source.byteLength));
     for (let at = 0; at < source.byteLength; at += chunk.length) {
+      signal?.throwIfAborted();
       const part = chunk.subarray(0, Math.min(chunk.length, source.byteLength - at));
       await source.readInto(part, at);
       hash.update(part);
@@ -35,4 +56,38 @@ export async function hashFile(
   } finally {
     await source.close();
   }
+}
+
+/**
+ * The SHA-256 of an autoencoder's weights, which the header of a token file asks for: of the key, the shape and the f32
+ * values of each tensor, in the order of the keys. It is the same in every format that holds the same numbers.
+ *
+ * The weights are read from the file, since a model in memory may be only one half of it.
+ * @returns the hash in hexadecimal
+ * @throws FormatError if the checkpoint cannot be read
+ * @example For the header of a token file
+ * ```ts
+ * import { hashWeights } from "@tessera/vqgan";
+ *
+ * const weights = await hashWeights("last.ckpt"); // 64 hexadecimal digits
+ * ```
+ */
+export async function hashWeights(source: CheckpointSource, options: HashOptions = {}): Promise<string> {
+  checkOptions("hashWeights", options, rules);
+  const { onProgress, signal } = options;
+  return await withCheckpoint("hashWeights", source, async ({ tensors }) => {
+    const chosen = [...tensors].filter(([key]) => isAutoencoder(key)).sort(([a], [b]) => (a < b ? -1 : 1));
+    const total = chosen.reduce((sum, [, { byteLength }]) => sum + byteLength, 0);
+    const hash = createHash("sha256");
+    let bytes = 0;
+    for (const [key, t] of chosen) {
+      signal?.throwIfAborted();
+      hash.update(`${key} [${t.shape}]\n`);
+      await t.readFloats(({ buffer, byteOffset, byteLength }) => {
+        hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+      });
+      onProgress?.(bytes += t.byteLength, total);
+    }
+    return hash.digest("hex");
+  });
 }

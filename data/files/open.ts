@@ -13,10 +13,14 @@ registerOpener(openCheckpoint);
  * Opens a checkpoint: its structure is read, its tensors are not, until they are asked for.
  *
  * @param path a file, or a folder with a Flax model
- * @example
+ * @example The codebook of a model
+ * ```ts
+ * import { openCheckpoint } from "@tessera/vqgan";
+ *
  * const file = await openCheckpoint("last.ckpt");
  * const codes = await file.tensors.get("quantize.embedding.weight")?.read();
  * await file.close();
+ * ```
  * @throws FormatError in one line if the file is missing, cut off, damaged, or something else.
  */
 export async function openCheckpoint(path: string): Promise<CheckpointFile> {

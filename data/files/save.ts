@@ -1,6 +1,7 @@
 // Checkpoints onto the disk: each file appears whole or not at all.
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
+import { check, text } from "../../src/check.ts";
 import { conversion, type ConvertOptions, type WrittenFormat } from "../formats/convert.ts";
 import type { CheckpointFile } from "../formats/file.ts";
 import { flaxConfig, flaxWeights } from "../formats/flax/read.ts";
@@ -18,12 +19,26 @@ async function save(path: string, write: (sink: Sink) => Promise<void>): Promise
   await writeAtomic(path, (file) => write({ write: (bytes) => file.writeFile(bytes) }));
 }
 
+/** @throws if the path has none of the endings, since readers go by it and people do too */
+export function checkEnding(who: string, path: string, endings: readonly string[]): void {
+  check(who, "the path", path, text);
+  if (endings.includes(extname(path).toLowerCase())) return;
+  throw new Error(
+    `${who}: ${path} does not end in ${endings.join(" or ")}, which is what is written; ` +
+      "convertCheckpoint() writes what the ending of its path says",
+  );
+}
+
 /**
  * Writes a safetensors file, whole or not at all.
  *
- * @example
- * const data = () => Promise.resolve(new Float32Array([1, 2]));
+ * @example One tensor in half precision
+ * ```ts
+ * import { writeSafetensors } from "@tessera/vqgan";
+ *
+ * const data = () => new Float32Array([1, 2]);
  * await writeSafetensors("a.safetensors", [{ name: "w", shape: [2], dtype: "f16", data }]);
+ * ```
  * @throws if a name comes twice, or values do not match their shape and type; the file is then left as it
  * was.
  */
@@ -32,18 +47,24 @@ export async function writeSafetensors(
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  checkEnding("writeSafetensors", path, [".safetensors"]);
   await save(path, (sink) => writeSafetensorsTo(sink, tensors, metadata));
 }
 
 /**
  * Writes what torch.save would, whole or not at all. Tensors are asked for one at a time.
  *
- * @example
+ * @example A state_dict for torch.load
+ * ```ts
+ * import { writeTorch } from "@tessera/vqgan";
+ *
  * const w = { name: "w", shape: [2], dtype: "f32", data: () => new Float32Array([1, 2]) } as const;
  * await writeTorch("a.pt", new Map([["state_dict", new Map([["w", w]])]]));
+ * ```
  * @throws if values do not match their shape and type; the file is then left as it was.
  */
 export async function writeTorch(path: string, root: Pickleable): Promise<void> {
+  checkEnding("writeTorch", path, [".ckpt", ".pt", ".pth", ".bin"]);
   await save(path, (sink) => writeTorchTo(sink, root));
 }
 
@@ -61,6 +82,7 @@ export async function writeFlax(
   config: FlaxConfig,
   maxChunk?: number,
 ): Promise<void> {
+  checkEnding("writeFlax", path, [".msgpack"]);
   await saveFlax(path, config, (sink) => writeFlaxTo(sink, tensors, maxChunk));
 }
 
@@ -104,10 +126,14 @@ export function formatByName(path: string): WrittenFormat {
 /**
  * Writes a checkpoint in the format that `out`'s ending names, whole or not at all.
  *
- * @example
+ * @example From torch to safetensors
+ * ```ts
+ * import { convertCheckpoint, guessConfig, openCheckpoint } from "@tessera/vqgan";
+ *
  * const file = await openCheckpoint("last.ckpt");
  * await convertCheckpoint(file, "last.safetensors", { config: guessConfig(file).config });
  * await file.close();
+ * ```
  * @returns where it was written
  * @throws if the file has no VQGAN and Flax is asked for, or optimizers that do not fit its weights.
  */

@@ -1,32 +1,50 @@
 // What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase. A checkpoint says
 // it, or lets it be guessed (guess.ts), and nn/ builds it.
+import { check, checkNames, flag, notNegative, oneOf, shown } from "../../src/check.ts";
 
+/** Of the encoder and the decoder. */
 export interface DDConfig {
+  /** Channels between the encoder and `quant_conv`. */
   readonly zChannels: number;
   /** Nominal: it decides which levels have attention. Any picture size that is a multiple of the factor works. */
   readonly resolution: number;
+  /** 3. */
   readonly inChannels: number;
+  /** 3. */
   readonly outCh: number;
   /** Channels at full resolution, a multiple of 32; `chMult` multiplies them level by level. */
   readonly ch: number;
+  /** One factor for each level; each level after the first halves the resolution. */
   readonly chMult: readonly number[];
+  /** Residual blocks of a level in the encoder; the decoder has one more. */
   readonly numResBlocks: number;
+  /** Resolutions whose levels have attention. */
   readonly attnResolutions: readonly number[];
+  /** 0. */
   readonly dropout: number;
+  /** false. */
   readonly doubleZ: boolean;
 }
 
+/** Of the losses: what training needs beside the autoencoder. */
 export interface LossConfig {
   /** The first step at which the discriminator counts in the generator's loss. */
   readonly discStart: number;
+  /** Of the GAN's loss, on top of the adaptive weight. */
   readonly discWeight: number;
+  /** Layers of the discriminator with batch norm. */
   readonly discNumLayers: number;
+  /** Channels of its first layer. */
   readonly discNdf: number;
+  /** What both losses of the GAN are multiplied by from `discStart` on. */
   readonly discFactor: number;
+  /** Of the quantizer's loss. */
   readonly codebookWeight: number;
   /** 0 leaves the perceptual network out. */
   readonly perceptualWeight: number;
+  /** How the discriminator's logits become a loss. */
   readonly discLoss: "hinge" | "vanilla";
+  /** The classifier inside LPIPS. */
   readonly perceptualNet: "vgg" | "squeeze";
 }
 
@@ -36,21 +54,29 @@ export interface LossConfig {
  */
 export type AttentionOrder = "taming" | "vqgan-jax-legacy";
 
+/** What a model is made of. */
 export interface VQModelConfig {
+  /** Numbers in a code. */
   readonly embedDim: number;
+  /** Codes in the codebook: tokens are 0 to nEmbed - 1. */
   readonly nEmbed: number;
+  /** Of the encoder and the decoder. */
   readonly ddconfig: DDConfig;
+  /** Of the losses. */
   readonly lossconfig: LossConfig;
   /** Weight between the two quantizer terms; `legacyBeta` says which of them it scales. */
   readonly beta: number;
   /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;
+  /** In which order a level applies its attention blocks. */
   readonly attentionOrder: AttentionOrder;
 }
 
 /** Changes to a config: any field may be left out. */
 export interface VQModelOverrides extends Partial<Omit<VQModelConfig, "ddconfig" | "lossconfig">> {
+  /** Any of its fields. */
   readonly ddconfig?: Partial<DDConfig>;
+  /** Any of its fields. */
   readonly lossconfig?: Partial<LossConfig>;
 }
 
@@ -85,14 +111,19 @@ const f16: VQModelConfig = {
   attentionOrder: "taming",
 };
 
+/** The configs that have a name. */
 export type PresetName = "f16-16384" | "faces";
 
 /**
  * A named config, with changes: `f16-16384` is the published model, `faces` the small one that comes with Tessera and
  * trains on a CPU.
  *
- * @example
- * preset("faces", { nEmbed: 256, lossconfig: { discStart: 2000 } })
+ * @example The small model with fewer codes
+ * ```ts
+ * import { preset } from "@tessera/vqgan/core";
+ *
+ * const config = preset("faces", { nEmbed: 256, lossconfig: { discStart: 2000 } });
+ * ```
  * @throws if the result is not a valid config.
  */
 export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQModelConfig {
@@ -102,7 +133,7 @@ export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQMo
     case "faces":
       return withOverrides(withOverrides(f16, faces), overrides);
     default:
-      throw new Error(`preset: there is no "${name}", use f16-16384 or faces`);
+      throw new Error(`preset: there is no ${shown(name)}, use f16-16384 or faces`);
   }
 }
 
@@ -125,8 +156,11 @@ const faces: VQModelOverrides = {
   legacyBeta: false,
 };
 
-/** @throws if the changed config is not valid. */
+/** A config with changes. @throws if a name is misspelt, or the changed config is not valid. */
 export function withOverrides(config: VQModelConfig, overrides: VQModelOverrides): VQModelConfig {
+  checkNames("config", overrides, f16);
+  checkNames("config: ddconfig", overrides.ddconfig ?? {}, f16.ddconfig);
+  checkNames("config: lossconfig", overrides.lossconfig ?? {}, f16.lossconfig);
   const changed = {
     ...config,
     ...overrides,
@@ -171,6 +205,17 @@ export function checkConfig(config: VQModelConfig): void {
     throw new Error(
       `config: pictures have 3 channels, not ${ddconfig.inChannels} in and ${ddconfig.outCh} out`,
     );
+  }
+  const { lossconfig } = config;
+  check("config", "lossconfig.discLoss", lossconfig.discLoss, oneOf("hinge", "vanilla"));
+  check("config", "lossconfig.perceptualNet", lossconfig.perceptualNet, oneOf("vgg", "squeeze"));
+  check("config", "attentionOrder", config.attentionOrder, oneOf("taming", "vqgan-jax-legacy"));
+  check("config", "beta", config.beta, notNegative);
+  check("config", "legacyBeta", config.legacyBeta, flag);
+  for (
+    const name of ["discStart", "discWeight", "discFactor", "codebookWeight", "perceptualWeight"] as const
+  ) {
+    check("config", `lossconfig.${name}`, lossconfig[name], notNegative);
   }
   if (ddconfig.dropout !== 0) {
     throw new Error(

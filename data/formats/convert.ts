@@ -1,4 +1,15 @@
 // From any checkpoint into any other format, one tensor in memory at a time.
+import {
+  aSignal,
+  callback,
+  checkOptions,
+  flag,
+  needed,
+  object,
+  oneOf,
+  orNull,
+  type Rules,
+} from "../../src/check.ts";
 import type { VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { writeFlaxTo } from "./flax/write.ts";
@@ -12,8 +23,10 @@ import { writeTorchTo } from "./torch/write.ts";
 import { describeTraining, isMoment, momentName, type TrainingState, trainingState } from "./training.ts";
 import { type TensorToWrite, toWrite } from "./values.ts";
 
+/** A format that checkpoints are written in. */
 export type WrittenFormat = "torch" | "safetensors" | "flax";
 
+/** What of a checkpoint is written, and how. */
 export interface ConvertOptions {
   /** Which of the model's tensors to keep; default all that the format has a place for. */
   readonly keep?: (key: string) => boolean;
@@ -25,7 +38,18 @@ export interface ConvertOptions {
   readonly config: VQModelConfig | null;
   /** Called after each tensor with the bytes written so far and in all. */
   readonly onProgress?: (bytes: number, total: number) => void;
+  /** Aborting it makes the conversion reject with its reason; what it would have replaced stays. */
+  readonly signal?: AbortSignal;
 }
+
+const rules: Rules<ConvertOptions> = {
+  keep: callback,
+  optimizers: flag,
+  dtype: oneOf("f32", "f16", "bf16"),
+  config: needed(orNull(object)),
+  onProgress: callback,
+  signal: aSignal,
+};
 
 /**
  * Prepares what a checkpoint becomes in another format; Flax's config.json is not part of it.
@@ -37,6 +61,7 @@ export async function conversion(
   format: WrittenFormat,
   options: ConvertOptions,
 ): Promise<(sink: Sink) => Promise<void>> {
+  checkOptions("convertCheckpoint", options, rules);
   const { keep = () => true, config } = options;
   if (format === "flax" && !config) {
     throw new Error(`${file.path} is not a VQGAN, and Flax is written of one only`);
@@ -46,7 +71,7 @@ export async function conversion(
     [key, file.tensors.get(key)!] as const
   );
   const found = format === "flax" || options.optimizers === false ? null : await trainingState(file);
-  const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options.onProgress);
+  const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options);
   const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), options.dtype));
   const training = found && watched(found, watch);
   if (format === "flax") return (sink) => writeFlaxTo(sink, tensors);
@@ -99,13 +124,14 @@ function asWritten(name: string, tensor: StoredTensor, wanted: ConvertOptions["d
 
 type Watch = (tensor: StoredTensor) => StoredTensor;
 
-/** Makes tensors that report their bytes once they are read. */
-function watcher(all: readonly StoredTensor[], onProgress: ConvertOptions["onProgress"]): Watch {
+/** Makes tensors that report their bytes once they are read, and that are not read after an abort. */
+function watcher(all: readonly StoredTensor[], { onProgress, signal }: ConvertOptions): Watch {
   const total = all.reduce((sum, { byteLength }) => sum + byteLength, 0);
   let bytes = 0;
   return (tensor) => {
     const { shape, stride, dtype, byteLength } = tensor;
     const read = async () => {
+      signal?.throwIfAborted();
       const values = await tensor.read();
       onProgress?.(bytes += byteLength, total);
       return values;

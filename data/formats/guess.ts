@@ -14,6 +14,7 @@ import { unwrapOmegaconf } from "./torch/unwrap.ts";
 
 /** A config, and what in it is no more than an assumption. */
 export interface ConfigGuess {
+  /** What the model is made of. */
   readonly config: VQModelConfig;
   /** The fields that the file does not say, such as "lossconfig.discStart": they have the published f16-16384's values. */
   readonly assumed: readonly string[];
@@ -23,10 +24,16 @@ type Settings = Readonly<Record<string, unknown>>;
 
 /** The part of a checkpoint that a guess is made from. */
 export interface Guessable {
+  /** Their shapes by state_dict key. */
   readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+  /** All that the file holds, for the hyper-parameters in it. */
   readonly root?: unknown;
+  /** What the writer put beside the tensors. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
+
+/** The networks of the loss that a checkpoint holds; a field is left out if its network is not there. */
+export type FoundLoss = Partial<Pick<LossConfig, "discNumLayers" | "discNdf" | "perceptualNet">>;
 
 type Shapes = Guessable["tensors"];
 
@@ -57,10 +64,16 @@ export function configOf(file: CheckpointFile): ConfigGuess {
  * The config of a VQGAN from the shapes of its tensors, and from what is beside them. It may be one that cannot be built
  * here, such as that of a KL autoencoder.
  *
- * @example
+ * @example What a file says and what it does not
+ * ```ts
+ * import { guessConfig, openCheckpoint } from "@tessera/vqgan";
+ *
+ * const file = await openCheckpoint("last.ckpt");
  * const { config, assumed } = guessConfig(file);
- * config.ddconfig.chMult // [1, 1, 2, 2, 4]
- * assumed // ["ddconfig.resolution", "lossconfig.discStart", ...]
+ * console.log(config.ddconfig.chMult); // [1, 1, 2, 2, 4] of the published model
+ * console.log(assumed); // ["lossconfig.discStart", ...]
+ * await file.close();
+ * ```
  * @throws Error naming the tensor that is missing, if these are not all tensors of a VQGAN.
  */
 export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess {
@@ -145,9 +158,7 @@ function sameKind<T extends object>(settings: Settings | null, model: T): Partia
 }
 
 /** The networks of the loss in the file. Discriminators of 2 layers end in main.8, those of 3 in main.11, and so on. */
-export function guessLoss(
-  tensors: Shapes,
-): Partial<Pick<LossConfig, "discNumLayers" | "discNdf" | "perceptualNet">> {
+export function guessLoss(tensors: Shapes): FoundLoss {
   const discNdf = tensors.get("loss.discriminator.main.0.weight")?.shape[0];
   let discNumLayers: number | undefined;
   for (let n = 1; n <= maxLevels; n++) {

@@ -2,7 +2,7 @@
 import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
-import { type ConfigGuess, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
+import { type ConfigGuess, type FoundLoss, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
 import { jsonRecord, record } from "./json.ts";
 import { type CheckpointSource, withCheckpoint } from "./opener.ts";
 import type { StoredDType } from "./stored_tensor.ts";
@@ -10,45 +10,71 @@ import { formatBytes, formatCount, formatTable, printable } from "./text.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 import { stepOf, trainingState } from "./training.ts";
 
+/** A part of the model, in a report. */
 export interface PartReport {
   /** Top-level module, such as "encoder" or "loss.discriminator". */
   readonly name: string;
+  /** How many. */
   readonly tensors: number;
+  /** Numbers in all of them. */
   readonly values: number;
+  /** In all of them. */
   readonly bytes: number;
 }
 
+/** A tensor, in a report. */
 export interface TensorReport {
+  /** Its key in the state_dict. */
   readonly name: string;
+  /** Sizes along each axis. */
   readonly shape: readonly number[];
+  /** How its numbers are stored. */
   readonly dtype: StoredDType;
+  /** As stored. */
   readonly bytes: number;
 }
 
+/** An optimizer, in a report. */
 export interface OptimizerReport {
   /** Parameters that have moments. */
   readonly parameters: number;
+  /** Of the moments. */
   readonly bytes: number;
+  /** The learning rate. */
   readonly lr: number | null;
+  /** How much of the past the moments keep. */
   readonly betas: readonly number[] | null;
+  /** Gradients that the first parameter has had. */
   readonly step: number | null;
 }
 
+/** What `inspect` finds. Numbers of bytes are as stored; null stands for what the file does not say. */
 export interface InspectReport {
+  /** The file, or what the bytes are. */
   readonly path: string;
+  /** How it is written. */
   readonly format: CheckpointFile["format"];
+  /** Of the file. */
   readonly bytes: number;
+  /** What its tensors belong to, in the file's order. */
   readonly parts: readonly PartReport[];
   /** Every tensor, in the file's order. */
   readonly list: readonly TensorReport[];
+  /** How many tensors. */
   readonly tensors: number;
+  /** Numbers in all of them. */
   readonly values: number;
   /** Tensors by type. */
   readonly dtypes: Readonly<Partial<Record<StoredDType, number>>>;
+  /** Times that all pictures were seen. */
   readonly epoch: number | null;
+  /** As Lightning counts it, or Tessera's steps. */
   readonly globalStep: number | null;
+  /** The arguments that the model was built with. */
   readonly hyperParameters: Readonly<Record<string, unknown>> | null;
+  /** What the writer put beside the tensors. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Those that the file holds. */
   readonly optimizers: readonly OptimizerReport[];
   /** Pixels per token along each side and the rest of the config; null if this is not a VQGAN. */
   readonly architecture: (VQModelConfig & { readonly factor: number }) | null;
@@ -57,7 +83,8 @@ export interface InspectReport {
   /** Why `architecture` is null. */
   readonly notVQGAN: string | null;
   /** The networks of the loss that are in the file. */
-  readonly loss: ReturnType<typeof guessLoss>;
+  readonly loss: FoundLoss;
+  /** What may stand in the way of using the file, a line each. */
   readonly warnings: readonly string[];
 }
 
@@ -65,8 +92,12 @@ export interface InspectReport {
  * Looks into a checkpoint. Reads its structure and a few single numbers, so that a file of 1 GB takes
  * milliseconds.
  *
- * @example
- * console.log(formatReport(await inspect("last.ckpt")));
+ * @example A report for a terminal
+ * ```ts
+ * import { formatInspectReport, inspect } from "@tessera/vqgan";
+ *
+ * console.log(formatInspectReport(await inspect("last.ckpt")));
+ * ```
  * @throws FormatError if it is missing, cut off, damaged, or something else.
  */
 export async function inspect(source: CheckpointSource): Promise<InspectReport> {
@@ -223,7 +254,7 @@ export function formatTensors({ list }: InspectReport): string {
 }
 
 /** The report as text for a terminal, lines joined by "\n". */
-export function formatReport(r: InspectReport): string {
+export function formatInspectReport(r: InspectReport): string {
   const types = Object.entries(r.dtypes).map(([dtype, n]) => `${n} ${dtype}`).join(", ");
   const rows = r.parts.slice(0, maxRows).map(({ name, tensors, values, bytes }) => [
     name.length > 60 ? `${name.slice(0, 60)}...` : name,

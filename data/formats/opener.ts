@@ -1,5 +1,6 @@
 // A checkpoint as people hand it over: bytes, a Blob, one that is open already, or a path. Paths are for the half of the
 // package that knows the disk, which registers how they are opened (data/files/open.ts).
+import { shown } from "../../src/check.ts";
 import type { CheckpointFile } from "./file.ts";
 import { readCheckpoint } from "./read.ts";
 import { blobSource, memorySource, type RandomAccess } from "./source.ts";
@@ -28,10 +29,10 @@ export async function withCheckpoint<T>(
   source: CheckpointSource,
   use: (file: CheckpointFile) => Promise<T>,
 ): Promise<T> {
-  if (typeof source === "object" && "tensors" in source) return await use(source);
+  if (typeof source === "object" && source !== null && "tensors" in source) return await use(source);
   const file = typeof source === "string"
     ? await openPath(who, source)
-    : await readCheckpoint(sourceOf(source));
+    : await readCheckpoint(sourceOf(who, source));
   try {
     return await use(file);
   } finally {
@@ -47,7 +48,9 @@ async function openPath(who: string, path: string): Promise<CheckpointFile> {
   );
 }
 
-function sourceOf(bytes: Uint8Array | ArrayBuffer | Blob): RandomAccess {
+function sourceOf(who: string, bytes: Uint8Array | ArrayBuffer | Blob): RandomAccess {
   if (bytes instanceof Blob) return blobSource(bytes instanceof File ? bytes.name : "(Blob)", bytes);
-  return memorySource("(bytes)", bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes));
+  if (bytes instanceof Uint8Array) return memorySource("(bytes)", bytes);
+  if (bytes instanceof ArrayBuffer) return memorySource("(bytes)", new Uint8Array(bytes));
+  throw new TypeError(`${who}: got ${shown(bytes)}, expected a path, bytes, a Blob or an open checkpoint`);
 }

@@ -8,9 +8,12 @@ const maxProblem = 300;
 
 /** A file that cannot be used, in one line: which file, what is wrong and where, and what to do. */
 export class FormatError extends Error {
+  /** "FormatError" */
+  override readonly name = "FormatError";
+  /** The file, or what the bytes are. */
   readonly path: string;
 
-  override readonly name = "FormatError";
+  /** Joins the three to one line. @param problem what is wrong and where @param wayOut what to do about it */
   constructor(path: string, problem: string, wayOut: string = again) {
     const short = problem.length > maxProblem ? `${problem.slice(0, maxProblem)}...` : problem;
     super(`${path}: ${printable(short)}; ${printable(wayOut)}`);
@@ -22,9 +25,11 @@ export class FormatError extends Error {
 export interface RandomAccess {
   /** For messages. */
   readonly path: string;
+  /** How many bytes there are. */
   readonly byteLength: number;
   /** Fills `target` with the bytes from `offset` on. @throws FormatError if they are not all there. */
   readInto(target: Uint8Array, offset: number): Promise<void>;
+  /** After this nothing can be read any more. */
   close(): Promise<void>;
 }
 

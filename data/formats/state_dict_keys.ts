@@ -15,7 +15,10 @@ const places = new Map(names.map((name, place) => [name, place]));
 /**
  * Sorts state_dict keys as taming orders them. Names that taming does not have come last, in the order given. Names that
  * differ only in a number at their end, and places in lists, are sorted by that number.
- * @example tamingOrder(["decoder.conv_in.bias", "encoder.conv_in.weight"]) // the encoder's first
+ * @example
+ * ```ts
+ * tamingOrder(["decoder.conv_in.bias", "encoder.conv_in.weight"]); // the encoder's first
+ * ```
  */
 export function tamingOrder(keys: Iterable<string>): string[] {
   const stems = new Map(places);

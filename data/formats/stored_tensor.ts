@@ -2,6 +2,24 @@
 import { isRowMajor, reachOf, sizeOf } from "../../src/shape.ts";
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
+/** How numbers are stored in a file. */
+export type StoredDType =
+  | "f32"
+  | "f16"
+  | "bf16"
+  | "f8e4m3"
+  | "f8e5m2"
+  | "f64"
+  | "i64"
+  | "u64"
+  | "i32"
+  | "u32"
+  | "i16"
+  | "u16"
+  | "i8"
+  | "u8"
+  | "bool";
+
 /** The arrays that `read` gives: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
 export const valueArrays = {
   f32: Float32Array,
@@ -19,10 +37,9 @@ export const valueArrays = {
   i8: Int8Array,
   u8: Uint8Array,
   bool: Uint8Array,
-} as const;
+} as const satisfies Record<StoredDType, unknown>;
 
-export type StoredDType = keyof typeof valueArrays;
-
+/** The numbers of a stored tensor: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
 export type StoredValues =
   | Float32Array<ArrayBuffer>
   | Float64Array<ArrayBuffer>
@@ -53,10 +70,13 @@ export const itemSize: Readonly<Record<StoredDType, number>> = {
   bool: 1,
 };
 
+/** A tensor that is still in its file. */
 export interface StoredTensor {
+  /** Sizes along each axis. */
   readonly shape: readonly number[];
   /** In elements, as the file says; `read` gives row-major values in any case. */
   readonly stride: readonly number[];
+  /** How its numbers are stored. */
   readonly dtype: StoredDType;
   /** Elements times bytes per element, as stored. */
   readonly byteLength: number;

@@ -7,27 +7,37 @@ import { learntKeys } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 
+/** What Adam remembers of a parameter, in a file. */
 export interface StoredMoments {
   /** How many gradients this parameter has had. */
   readonly step: number;
+  /** Running average of the gradient. */
   readonly expAvg: StoredTensor;
+  /** Running average of its square. */
   readonly expAvgSq: StoredTensor;
 }
 
+/** The settings of an Adam, in a file. */
 export interface AdamSettings {
+  /** The learning rate. */
   readonly lr: number;
+  /** How much of the past the two averages keep. */
   readonly betas: readonly [number, number];
+  /** Keeps the quotient finite. */
   readonly eps: number;
 }
 
+/** An Adam, in a file. */
 export interface AdamState extends AdamSettings {
   /** By state_dict key; parameters that never had a gradient are not there. */
   readonly moments: ReadonlyMap<string, StoredMoments>;
 }
 
+/** How far the training in a checkpoint has come. */
 export interface TrainingState {
   /** Updates of each network. */
   readonly step: number;
+  /** Times that all pictures were seen. */
   readonly epoch: number;
   /** Of the autoencoder, then of the discriminator. */
   readonly optimizers: readonly AdamState[];

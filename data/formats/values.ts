@@ -8,10 +8,13 @@ export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;
 
 /** A tensor to be written. Its values are asked for when its turn comes, so that only one is in memory at a time. */
 export interface TensorToWrite {
+  /** Its key in the state_dict. */
   readonly name: string;
+  /** Sizes along each axis. */
   readonly shape: readonly number[];
   /** As stored. f16 and bf16 take f32 values and round them to nearest even. */
   readonly dtype: WrittenDType;
+  /** Gives all values, row-major, in the array that `dtype` is read into. */
   readonly data: () => StoredValues | Promise<StoredValues>;
 }
 

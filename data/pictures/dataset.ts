@@ -1,12 +1,27 @@
 // Pictures in batches for training and measuring. They are read ahead in the background, and cropped and flipped by
 // numbers that depend only on seed, epoch and picture. A run resumes at the exact picture, however many had been read
 // ahead.
+import {
+  callback,
+  check,
+  checkOptions,
+  flag,
+  isNumber,
+  needed,
+  oneOf,
+  rule,
+  type Rules,
+  texts,
+  whole,
+} from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
-import { ImageError, readImage } from "./images.ts";
+import "./images.ts"; // reads paths
 import { listImages } from "./list.ts";
-import { flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
+import { aRange, flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
+import { ImageError, readImage } from "./source.ts";
 
+/** How an `ImageDataset` reads its pictures. */
 export interface DatasetOptions {
   /** Side of the square pictures: the smallest side is resized to it, then the square is cut out. */
   readonly size: number;
@@ -30,17 +45,32 @@ export interface DatasetOptions {
 export interface Batch {
   /** [B, H, W, 3] row-major. */
   readonly pixels: Float32Array;
+  /** Of `pixels`. */
   readonly shape: [count: number, height: number, width: number, channels: 3];
+  /** The same as pictures. */
   readonly pictures: Picture[];
+  /** Where they came from. */
   readonly paths: string[];
   /** Places in the dataset's list. */
   readonly indices: number[];
-  /** Epoch of the first picture, and its place in that epoch. */
+  /** Epoch of the first picture. */
   readonly epoch: number;
+  /** Its place in that epoch. */
   readonly position: number;
   /** Restoring this continues after this batch. */
   readonly state: SamplerState;
 }
+
+const rules: Rules<DatasetOptions> = {
+  size: needed(whole(1)),
+  crop: oneOf("center", "random"),
+  flip: flag,
+  seed: whole(0),
+  shuffle: flag,
+  range: aRange,
+  prefetch: whole(0),
+  onSkip: callback,
+};
 
 interface Reading {
   readonly visit: Visit;
@@ -52,12 +82,21 @@ interface Reading {
 
 /**
  * A set of picture files.
- * @example
- * const faces = await ImageDataset.open("faces/", { size: 256, crop: "random", seed: 23 });
- * for await (const batch of faces.batches(4, { epochs: 1 })) tensor(batch.pixels, batch.shape);
+ * @example All pictures of a folder, once
+ * ```ts
+ * import { ImageDataset, tensor } from "@tessera/vqgan";
+ *
+ * const faces = await ImageDataset.open("faces/", { size: 128, crop: "random", seed: 23 });
+ * for await (const { pixels, shape } of faces.batches(2, { epochs: 1 })) {
+ *   const images = tensor(pixels, shape); // [2, 128, 128, 3]
+ *   images.dispose();
+ * }
+ * ```
  */
 export class ImageDataset {
+  /** The pictures' files, in their own order. */
   readonly paths: readonly string[];
+  /** As given to the constructor. */
   readonly options: DatasetOptions;
 
   /** The pictures that could not be read so far, with the reason. */
@@ -65,13 +104,12 @@ export class ImageDataset {
   readonly #distinct: number;
   #state: SamplerState;
 
+  /** `ImageDataset.open` lists the files itself. @throws if there are none, or an option cannot be used */
   constructor(paths: readonly string[], options: DatasetOptions) {
+    check("ImageDataset", "the list of paths", paths, texts);
+    checkOptions("ImageDataset", options, rules);
     this.paths = paths;
     this.options = options;
-    const { size } = options;
-    if (!Number.isInteger(size) || size < 1) {
-      throw new Error(`ImageDataset: size ${size} is not a number of pixels`);
-    }
     this.#distinct = new Set(paths).size;
     this.#state = this.#sampler().state();
   }
@@ -81,6 +119,7 @@ export class ImageDataset {
     return new ImageDataset(await listImages(source), options);
   }
 
+  /** How many pictures there are, readable or not. */
   get length(): number {
     return this.paths.length;
   }
@@ -126,10 +165,10 @@ export class ImageDataset {
    * smaller. A picture that cannot be read is reported, and the next one in order takes its place.
    * @throws Error if no picture at all can be read
    */
-  async *batches(batchSize: number, { epochs = Infinity }: { epochs?: number } = {}): AsyncGenerator<Batch> {
-    if (!Number.isInteger(batchSize) || batchSize < 1) {
-      throw new Error(`batches: batch size ${batchSize} is not a whole number above 0`);
-    }
+  async *batches(batchSize: number, options: { readonly epochs?: number } = {}): AsyncGenerator<Batch> {
+    check("batches", "the batch size", batchSize, whole(1));
+    checkOptions("batches", options, { epochs: rule("a number above 0", (n) => isNumber(n) && n > 0) });
+    const { epochs = Infinity } = options;
     const sampler = this.#sampler(this.#state);
     const lastEpoch = sampler.epoch + epochs;
     const ahead = Math.max(1, this.options.prefetch ?? 2 * batchSize);

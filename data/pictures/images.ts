@@ -1,33 +1,12 @@
-// Pictures in and out by sharp: files of any common kind to 8-bit sRGB pixels, and pixels to PNG files. The steps are
+// Pictures in and out by sharp: files of any common kind to 8-bit sRGB pixels, and pixels to PNG files. Importing this file
+// is what makes `readImage` take paths. The steps are
 // those of taming's ImagePaths (resize the smallest side, crop), with EXIF applied.
 import { readFile } from "node:fs/promises";
+import type { Sharp } from "sharp";
 import { writeAtomic } from "../files/atomic.ts";
-import { cropOffset, cropPicture, type Picture, resizedDimensions } from "./picture.ts";
+import { checkPicture, type Picture, resizedDimensions } from "./picture.ts";
 import { loadSharp } from "./sharp.ts";
-
-export interface ReadOptions {
-  /** The smallest side is resized to this many pixels. Without it the picture keeps its size. */
-  readonly size?: number;
-  /** Which square is cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else `none`. */
-  readonly crop?: "center" | "random" | "none";
-  /** Numbers in [0, 1) for the random crop, the row first, then the column. */
-  readonly random?: () => number;
-  /** Cut the edges evenly until both sides are multiples of this, as a model with that factor needs. */
-  readonly multipleOf?: number;
-}
-
-/** A picture that cannot be read: which one, and why. */
-export class ImageError extends Error {
-  readonly path: string;
-  readonly reason: string;
-
-  override readonly name = "ImageError";
-  constructor(path: string, reason: string) {
-    super(`cannot read the picture ${path}: ${reason}`);
-    this.path = path;
-    this.reason = reason;
-  }
-}
+import { type Decoder, ImageError, registerDecoder } from "./source.ts";
 
 /** The longest side that resizing may give. Without this limit a very narrow picture would fill the memory. */
 const longestSide = 32768;
@@ -72,33 +51,20 @@ function toRgb(data: Uint8Array, channels: number, path: string): Uint8Array {
   return pixels;
 }
 
-/**
- * Reads a picture file, or the bytes of one, as 8-bit sRGB.
- *
- * The EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB; an embedded profile is
- * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would show whatever
- * colour is stored under the transparency). Shrinking is filtered (Lanczos); taming's unfiltered bilinear aliases.
- * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too
- * small
- * @example const face = await readImage("face.jpg", { size: 256, crop: "center" });
- */
-export async function readImage(source: string | Uint8Array, options: ReadOptions = {}): Promise<Picture> {
-  const path = typeof source === "string" ? source : "(bytes)";
-  const bytes = typeof source === "string" ? await readBytes(source) : source;
-  const { size, multipleOf } = options;
-  const crop = options.crop ?? (size === undefined ? "none" : "center");
-  if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
+/** The decoder by sharp: a path, the bytes of a file or pixels to RGB, the smallest side resized to `size`. */
+const decode: Decoder = async (source, name, size) => {
+  const isPixels = typeof source === "object" && "pixels" in source;
+  const bytes = typeof source === "string" ? await readBytes(source) : isPixels ? source.pixels : source;
   const sharp = await loadSharp();
-  let picture: Picture;
   try {
     // "error" refuses pictures that are cut short, and ignores the warnings that PIL ignores too
-    const image = sharp(bytes, { failOn: "error" }).autoOrient();
+    const image = isPixels ? await rawImage(source) : sharp(bytes, { failOn: "error" }).autoOrient();
     if (size !== undefined) {
       const { autoOrient: { width: fullWidth, height: fullHeight } } = await image.metadata();
       const [width, height] = resizedDimensions(fullWidth, fullHeight, size);
       if (Math.max(width, height) > longestSide) {
         throw new ImageError(
-          path,
+          name,
           `${fullWidth}x${fullHeight} would become ${width}x${height}: too narrow a picture`,
         );
       }
@@ -106,41 +72,35 @@ export async function readImage(source: string | Uint8Array, options: ReadOption
     }
     const { data, info } = await image.flatten({ background: "#fff" }).toColourspace("srgb")
       .raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-    picture = { width: info.width, height: info.height, pixels: toRgb(data, info.channels, path) };
+    return { width: info.width, height: info.height, pixels: toRgb(data, info.channels, name) };
   } catch (error) {
-    throw error instanceof ImageError ? error : new ImageError(path, reasonOf(error, bytes));
+    throw error instanceof ImageError ? error : new ImageError(name, reasonOf(error, bytes));
   }
-  if (crop !== "none" && size !== undefined) {
-    const random = crop === "random" ? options.random ?? Math.random : undefined;
-    const top = cropOffset(picture.height, size, random?.());
-    const left = cropOffset(picture.width, size, random?.());
-    picture = cropPicture(picture, left, top, size, size);
-  }
-  return multipleOf === undefined ? picture : cropToMultiple(picture, multipleOf, path);
-}
+};
 
-function cropToMultiple(picture: Picture, factor: number, path: string): Picture {
-  const width = picture.width - picture.width % factor, height = picture.height - picture.height % factor;
-  if (width === 0 || height === 0) {
-    const needed = `at least ${factor}x${factor} pixels are needed; give a size to enlarge it`;
-    throw new ImageError(path, `it has ${picture.width}x${picture.height} pixels: ${needed}`);
-  }
-  const left = cropOffset(picture.width, width), top = cropOffset(picture.height, height);
-  return cropPicture(picture, left, top, width, height);
-}
+registerDecoder(decode);
 
-/** The picture as the bytes of a PNG file. */
-export async function encodePng({ width, height, pixels }: Picture): Promise<Uint8Array> {
-  if (pixels.length !== width * height * 3) {
-    throw new Error(
-      `encodePng: ${pixels.length} bytes for ${width}x${height} RGB, expected ${width * height * 3}`,
-    );
-  }
+async function rawImage({ width, height, pixels }: Picture): Promise<Sharp> {
   const sharp = await loadSharp();
-  return await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
+  return sharp(pixels, { raw: { width, height, channels: 3 } });
 }
 
-/** Writes a PNG, whole or not at all. */
+/** The picture as the bytes of a PNG file. @throws if the pixels do not fill it */
+export async function encodePng(picture: Picture): Promise<Uint8Array> {
+  checkPicture("encodePng", picture);
+  return await (await rawImage(picture)).png().toBuffer();
+}
+
+/**
+ * Writes a PNG, whole or not at all.
+ * @throws if the pixels do not fill the picture, or the file cannot be written
+ * @example A picture as a file
+ * ```ts
+ * import { readImage, savePng } from "@tessera/vqgan";
+ *
+ * await savePng("small.png", await readImage("face.jpg", { size: 64 }));
+ * ```
+ */
 export async function savePng(path: string, picture: Picture): Promise<void> {
   const bytes = await encodePng(picture);
   await writeAtomic(path, (file) => file.writeFile(bytes));

@@ -4,6 +4,7 @@
 import { glob, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
+import { check, rule, texts } from "../../src/check.ts";
 
 /** The endings of pictures in folders. A glob or a list may name files with any ending. */
 const imageExtensions: readonly string[] = [
@@ -89,9 +90,20 @@ async function listGlob(pattern: string): Promise<string[]> {
  * Lists the paths of the pictures that a source names, without opening them.
  * @param source a folder, a glob such as "faces/*.jpg", a .txt list, a picture, or several of these in order
  * @throws Error saying what was looked for if nothing is found
- * @example const paths = await listImages("faces/");
+ * @example A folder and all below it
+ * ```ts
+ * import { listImages } from "@tessera/vqgan";
+ *
+ * const paths = await listImages("faces/");
+ * ```
  */
 export async function listImages(source: string | readonly string[]): Promise<string[]> {
+  check(
+    "listImages",
+    "the source",
+    source,
+    rule("a path or a list of paths", (s) => typeof s === "string" || texts.accepts(s)),
+  );
   if (typeof source !== "string") return (await Promise.all(source.map((one) => listImages(one)))).flat();
   const found = await statOrNull(source);
   if (found?.isDirectory()) return await listFolder(source);

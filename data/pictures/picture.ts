@@ -1,11 +1,96 @@
 // A picture in memory, and what is done to its pixels without a file or a codec: cropping, mirroring, and the way to the
 // network's floats and back.
+import { check, isWhole, oneOf, type Rule, shown, whole } from "../../src/check.ts";
 
 /** A picture in memory: RGB, one byte a channel, rows from the top, `pixels.length = height * width * 3`. */
 export interface Picture {
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
+  /** Red, green and blue of each pixel, 0 to 255. */
   readonly pixels: Uint8Array;
+}
+
+/** Pixels as pages have them, four bytes each: red, green, blue and opacity. An `ImageData` is one. */
+export interface RgbaPixels {
+  /** In pixels. */
+  readonly width: number;
+  /** In pixels. */
+  readonly height: number;
+  /** Rows from the top, `height * width * 4` values. */
+  readonly data: Uint8ClampedArray | Uint8Array;
+}
+
+/** @throws unless the pixels fill the picture */
+export function checkPicture(who: string, picture: Picture): void {
+  const { width, height, pixels } = picture ?? {};
+  if (!isWhole(width) || !isWhole(height) || !(pixels instanceof Uint8Array)) {
+    throw new TypeError(
+      `${who}: got ${shown(picture)}, expected a picture: { width, height, pixels: Uint8Array }`,
+    );
+  }
+  if (pixels.length === width * height * 3 && pixels.length > 0) return;
+  const advice = pixels.length === width * height * 4 ? "; fromRgba() takes four bytes a pixel" : "";
+  throw new Error(
+    `${who}: ${pixels.length} bytes for ${width}x${height} RGB, expected ${width * height * 3}${advice}`,
+  );
+}
+
+/**
+ * A picture from RGBA pixels, such as those of a canvas. Where they are transparent, white shows through.
+ * @throws if there are not four bytes for each pixel
+ * @example
+ * ```ts
+ * import { fromRgba } from "@tessera/vqgan/core";
+ *
+ * const data = Uint8ClampedArray.of(255, 0, 0, 255, 0, 0, 255, 0); // red, and a blue that nobody sees
+ * const { pixels } = fromRgba({ width: 2, height: 1, data }); // 255, 0, 0, 255, 255, 255
+ * ```
+ */
+export function fromRgba({ width, height, data }: RgbaPixels): Picture {
+  const isBytes = data instanceof Uint8ClampedArray || data instanceof Uint8Array;
+  if (!isWhole(width) || !isWhole(height) || !isBytes) {
+    throw new TypeError(
+      `fromRgba: width, height and data are ${shown([width, height, data])}, expected ImageData`,
+    );
+  }
+  if (data.length !== width * height * 4 || data.length === 0) {
+    throw new Error(
+      `fromRgba: ${data.length} bytes for ${width}x${height} RGBA, expected ${width * height * 4}`,
+    );
+  }
+  const pixels = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    const opacity = data[from + 3];
+    for (let c = 0; c < 3; c++) {
+      pixels[to++] = Math.round((data[from + c] * opacity + 255 * (255 - opacity)) / 255);
+    }
+  }
+  return { width, height, pixels };
+}
+
+/**
+ * The picture as opaque RGBA pixels.
+ * @throws if its own pixels do not fill it
+ * @example
+ * ```ts
+ * import { toRgba } from "@tessera/vqgan/core";
+ *
+ * const { data, width } = toRgba({ width: 1, height: 1, pixels: Uint8Array.of(1, 2, 3) }); // 1, 2, 3, 255
+ * const image = new ImageData(data, width); // for putImageData
+ * ```
+ */
+export function toRgba(picture: Picture): RgbaPixels & { readonly data: Uint8ClampedArray<ArrayBuffer> } {
+  checkPicture("toRgba", picture);
+  const { width, height, pixels } = picture;
+  const data = new Uint8ClampedArray(width * height * 4).fill(255);
+  for (let from = 0, to = 0; from < pixels.length; from += 3, to += 4) {
+    data[to] = pixels[from];
+    data[to + 1] = pixels[from + 1];
+    data[to + 2] = pixels[from + 2];
+  }
+  return { width, height, data };
 }
 
 /**
@@ -13,6 +98,9 @@ export interface Picture {
  * [0, 1] fed to the network as it is, which is how DALL-E mini made and decoded its tokens.
  */
 export type PixelRange = "signed" | "unit";
+
+/** The rule of an option that is a pixel range. */
+export const aRange: Rule = oneOf("signed", "unit");
 
 /** Python's round(), which decides the resized dimensions in PIL, torchvision and albumentations. */
 function roundHalfEven(x: number): number {
@@ -36,7 +124,7 @@ export function cropOffset(length: number, size: number, u?: number): number {
   return u === undefined ? Math.floor((length - size) / 2) : Math.floor((length - size) * u);
 }
 
-/** Cuts a rectangle out. @throws if it leaves the picture. */
+/** Cuts a rectangle out, in pixels from the top left corner. @throws if it leaves the picture. */
 export function cropPicture(
   picture: Picture,
   left: number,
@@ -44,7 +132,11 @@ export function cropPicture(
   width: number,
   height: number,
 ): Picture {
-  if (left < 0 || top < 0 || left + width > picture.width || top + height > picture.height) {
+  checkPicture("cropPicture", picture);
+  for (const [name, n] of Object.entries({ left, top, width, height })) {
+    check("cropPicture", name, n, whole(0));
+  }
+  if (left + width > picture.width || top + height > picture.height) {
     const whole = `${picture.width}x${picture.height}`;
     throw new Error(`cropPicture: ${width}x${height} at (${left}, ${top}) leaves the picture of ${whole}`);
   }
@@ -58,7 +150,9 @@ export function cropPicture(
 }
 
 /** The mirror image, left for right. */
-export function flipPicture({ width, height, pixels }: Picture): Picture {
+export function flipPicture(picture: Picture): Picture {
+  checkPicture("flipPicture", picture);
+  const { width, height, pixels } = picture;
   const flipped = new Uint8Array(pixels.length);
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
@@ -74,12 +168,21 @@ export function flipPicture({ width, height, pixels }: Picture): Picture {
 /**
  * Bytes to the network's floats: x / 127.5 - 1 for `signed`, x / 255 for `unit`.
  * @param into where to write, for filling a batch; default a new array of equal length
+ * @throws if `into` has another length, or there is no such range
+ * @example
+ * ```ts
+ * import { tensor, toFloats } from "@tessera/vqgan/core";
+ *
+ * const pixels = Uint8Array.of(0, 51, 255);
+ * const images = tensor(toFloats(pixels), [1, 1, 1, 3]); // -1, -0.6, 1
+ * ```
  */
 export function toFloats(
   pixels: Uint8Array,
   range: PixelRange = "signed",
   into: Float32Array = new Float32Array(pixels.length),
 ): Float32Array {
+  check("toFloats", "the range", range, aRange);
   if (into.length !== pixels.length) {
     throw new Error(`toFloats: ${pixels.length} pixel values do not fit into ${into.length} floats`);
   }
@@ -93,8 +196,10 @@ export function toFloats(
  *
  * taming and DALL-E mini truncate instead, which darkens every picture by half a level and does not invert
  * `toFloats`; with rounding, `toPixels(toFloats(p))` is p.
+ * @throws if there is no such range
  */
 export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Uint8Array {
+  check("toPixels", "the range", range, aRange);
   const pixels = new Uint8Array(floats.length);
   const scale = range === "signed" ? 127.5 : 255, shift = range === "signed" ? 1 : 0;
   for (let i = 0; i < floats.length; i++) {
@@ -103,7 +208,16 @@ export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Ui
   return pixels;
 }
 
-/** The pictures of a batch [B, H, W, 3] as floats, in order. */
+/**
+ * The pictures of a batch [B, H, W, 3] as floats, in order.
+ * @throws if the shape is another one, or the floats do not fill it
+ * @example From the model to pixels
+ * ```ts
+ * import { toPictures } from "@tessera/vqgan/core";
+ *
+ * const [{ pixels }] = toPictures(Float32Array.of(-1, 0, 1), [1, 1, 1, 3]); // 0, 128, 255
+ * ```
+ */
 export function toPictures(
   floats: Float32Array,
   shape: readonly number[],

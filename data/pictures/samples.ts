@@ -1,17 +1,20 @@
 // Pictures with their captions: files with a .txt beside them, or the members of tar archives as WebDataset packs them
 // (0001.jpg, 0001.txt, ...).
 import { readFile, stat } from "node:fs/promises";
+import { check, texts } from "../../src/check.ts";
 import { openFile } from "../files/source.ts";
 import { type TarMember, tarMembers } from "../files/tar.ts";
 import { type RandomAccess, readRange } from "../formats/source.ts";
-import { ImageError, readImage, type ReadOptions } from "./images.ts";
+import "./images.ts"; // reads paths
 import { isImageName, listImages } from "./list.ts";
 import type { Picture } from "./picture.ts";
+import { ImageError, readImage, type ReadOptions } from "./source.ts";
 
+/** A picture with its caption, read when it is asked for. */
 export interface Sample {
   /** The path of the picture. In an archive: the path of the archive, a slash, and the member's name. */
   readonly name: string;
-  /** @throws ImageError naming the sample. */
+  /** Reads the picture. @throws ImageError naming the sample. */
   picture(options?: ReadOptions): Promise<Picture>;
   /** The text of the .txt file of the same name, without the space around it; null if there is none. */
   caption(): Promise<string | null>;
@@ -24,12 +27,20 @@ const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
  * All pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: by name in a folder, as they
  * come in a list or an archive. An archive's pictures are read by range, one at a time.
  * @throws if nothing is found, or an archive is damaged
- * @example
- * for await (const sample of eachSample(["shards/000.tar", "faces/"])) {
- *   await savePicture(await sample.picture({ size: 256 }), await sample.caption());
+ * @example The tokens and captions of a folder, which `break` ends early
+ * ```ts
+ * import { eachSample, readAhead, type Sample, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt");
+ * const read = (sample: Sample) => Promise.all([sample.picture(), sample.caption()]);
+ * for await (const [picture, caption] of readAhead(eachSample(["faces/"]), read, 4)) {
+ *   const { tokens } = await model.tokensOf(picture);
+ *   console.log(caption, tokens.length);
  * }
+ * ```
  */
 export async function* eachSample(sources: readonly string[]): AsyncGenerator<Sample> {
+  check("eachSample", "the list of sources", sources, texts);
   for (const source of sources) {
     for (const path of await listImages(source)) {
       if (/\.(tgz|tar\.\w+)$/i.test(path)) {
@@ -110,8 +121,16 @@ async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>
 }
 
 /**
- * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time.
- * @example for await (const picture of readAhead(eachSample(["faces/"]), (s) => s.picture(), 8)) use(picture);
+ * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time. Leaving the loop
+ * waits for those.
+ * @example Pictures that are decoded while others are used
+ * ```ts
+ * import { eachSample, readAhead } from "@tessera/vqgan";
+ *
+ * for await (const { width, height } of readAhead(eachSample(["faces/"]), (sample) => sample.picture(), 8)) {
+ *   console.log(width, height);
+ * }
+ * ```
  */
 export async function* readAhead<T, R>(
   items: AsyncIterable<T>,

@@ -1,12 +1,29 @@
 // What a token file holds, whatever its format: how the tokens were made, and for each picture its name, its caption and
 // its tokens.
+import {
+  checkOptions,
+  isList,
+  isWhole,
+  needed,
+  oneOf,
+  orNull,
+  type Rule,
+  rule,
+  type Rules,
+  shown,
+  text,
+  texts,
+  whole,
+} from "../../src/check.ts";
 import type { AttentionOrder } from "../formats/config.ts";
 import { FormatError } from "../formats/source.ts";
-import type { PixelRange } from "../pictures/picture.ts";
+import { aRange, type PixelRange } from "../pictures/picture.ts";
 
 /** How the tokens were made: all that is needed to make the same again, or to turn them into pictures. */
 export interface TokenHeader {
+  /** What marks such a header. */
   readonly format: "tessera-tokens";
+  /** Of the format. */
   readonly version: 1;
   /** Pixels per token along each side: the f of f16. */
   readonly factor: number;
@@ -20,16 +37,44 @@ export interface TokenHeader {
   readonly attentionOrder: AttentionOrder;
   /** What was done to the pictures before, in words. */
   readonly preprocessing: string;
-  /** File name of the model, and SHA-256 of the autoencoder's weights. */
+  /** File name of the model. */
   readonly model: string;
+  /** SHA-256 of the autoencoder's weights, which `hashWeights` computes. */
   readonly weights: string;
-  /** Folders, lists and archives the pictures came from, and which part of them. */
+  /** Folders, lists and archives the pictures came from. */
   readonly source: readonly string[];
+  /** Which part of them, such as "2/8"; null for all. */
   readonly shard: string | null;
 }
 
+const isSide = (n: unknown) => isWhole(n) && n > 0;
+const isGrid = (grid: unknown) => Array.isArray(grid) && grid.length === 2 && grid.every(isSide);
+const aGrid: Rule = rule("[rows, columns], both above 0", isGrid);
+const headerRules: Rules<TokenHeader> = {
+  format: needed(oneOf("tessera-tokens")),
+  version: needed(oneOf(1)),
+  factor: needed(whole(1)),
+  grid: needed(orNull(aGrid)),
+  vocabulary: needed(whole(1)),
+  range: needed(aRange),
+  attentionOrder: needed(oneOf("taming", "vqgan-jax-legacy")),
+  preprocessing: needed(text),
+  model: needed(text),
+  weights: needed(text),
+  source: needed(texts),
+  shard: needed(orNull(text)),
+};
+
+/** @throws TypeError unless a file can be begun with this header */
+export function checkNewHeader(header: TokenHeader): void {
+  checkOptions("TokenWriter.open: the header", header, headerRules);
+}
+
+/** A picture's tokens. */
 export interface TokenRecord {
+  /** The picture's name, which identifies the record. */
   readonly file: string;
+  /** null if there is none. */
   readonly caption: string | null;
   /** The tokens row by row. */
   readonly encoding: readonly number[];
@@ -37,14 +82,41 @@ export interface TokenRecord {
   readonly grid: readonly [number, number];
 }
 
+const recordRules: Rules<TokenRecord> = {
+  file: needed(text),
+  caption: needed(orNull(text)),
+  encoding: needed(rule("a list of tokens", isList)),
+  grid: needed(aGrid),
+};
+
+/** @throws unless a record fits into a file with this header */
+export function checkRecord(record: TokenRecord, header: TokenHeader): void {
+  const who = `TokenWriter.add: ${shown(record?.file)}`;
+  checkOptions(who, record, recordRules);
+  const { encoding, grid: [rows, columns] } = record;
+  const bad = encoding.findIndex((token) => !isWhole(token) || token >= header.vocabulary);
+  if (bad >= 0) {
+    throw new Error(`${who}: token ${shown(encoding[bad])} at ${bad} is not in 0..${header.vocabulary - 1}`);
+  }
+  if (encoding.length !== rows * columns) {
+    throw new Error(`${who}: ${encoding.length} tokens do not fill a grid of ${rows}x${columns}`);
+  }
+  if (header.grid && `${header.grid}` !== `${record.grid}`) {
+    throw new Error(
+      `${who}: its grid is ${rows}x${columns}, the header says ${header.grid.join("x")} for all`,
+    );
+  }
+}
+
 /** A token file that is open for reading: its header, and its records, which are read as they are asked for. */
 export interface TokenFile {
   /** Null in files from elsewhere. */
   readonly header: TokenHeader | null;
-  /** @throws FormatError naming the row that cannot be used. */
+  /** Reads the records one after the other. @throws FormatError naming the row that cannot be used. */
   records(): AsyncGenerator<TokenRecord>;
 }
 
+/** How a token file is read. */
 export interface OpenTokensOptions {
   /** A token that sequences may begin with and that is not part of the picture. It is removed if it comes first. */
   readonly bos?: number;

@@ -4,18 +4,34 @@ import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promise
 import { writeAtomic } from "../files/atomic.ts";
 import { FormatError } from "../formats/source.ts";
 import { linesOf } from "../files/lines.ts";
-import type { TokenHeader, TokenRecord } from "./record.ts";
+import { checkNewHeader, checkRecord, type TokenHeader, type TokenRecord } from "./record.ts";
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 
 /**
  * Writes .parquet, .jsonl or .tsv.
- * @example
- * const writer = await TokenWriter.open("tokens.parquet", header);
- * if (!writer.has("faces/1.jpg")) await writer.add([{ file: "faces/1.jpg", caption: null, encoding, grid }]);
+ * @example The tokens of a folder, encoded where an earlier call has stopped
+ * ```ts
+ * import { eachSample, hashWeights, TokenWriter, VQGAN } from "@tessera/vqgan";
+ *
+ * const model = await VQGAN.load("last.ckpt"), sources = ["faces/"];
+ * const { factor, range, config: { nEmbed, attentionOrder } } = model;
+ * const writer = await TokenWriter.open("written.parquet", {
+ *   ...{ format: "tessera-tokens", version: 1, grid: [16, 16], vocabulary: nEmbed, factor, range, attentionOrder },
+ *   ...{ preprocessing: "middle square of 128", model: "last.ckpt", weights: await hashWeights("last.ckpt") },
+ *   ...{ source: sources, shard: null },
+ * });
+ * for await (const sample of eachSample(sources)) {
+ *   if (writer.has(sample.name)) continue;
+ *   const { tokens, grid } = await model.tokensOf(await sample.picture());
+ *   await writer.add([{ file: sample.name, caption: await sample.caption(), encoding: [...tokens], grid }]);
+ * }
  * await writer.finish();
+ * ```
  */
 export class TokenWriter {
+  /** Where the complete file will appear. */
   readonly path: string;
+  /** As given to `open`. */
   readonly header: TokenHeader;
 
   readonly #names = new Set<string>();
@@ -45,6 +61,7 @@ export class TokenWriter {
     onKept: (record: TokenRecord) => void = () => {},
   ): Promise<TokenWriter> {
     tokenFormat(path);
+    checkNewHeader(header);
     const partial = `${path}.partial`;
     const file = await open(partial, "a+"); // created if it is not there
     try {
@@ -73,8 +90,12 @@ export class TokenWriter {
     return this.#names.has(file);
   }
 
-  /** Adds records; a kill afterwards does not lose them. @throws if another process writes the same file. */
+  /**
+   * Adds records; a kill afterwards does not lose them.
+   * @throws if a record does not fit the header, or another process writes the same file
+   */
   async add(records: readonly TokenRecord[]): Promise<void> {
+    for (const record of records) checkRecord(record, this.header);
     await this.#append(records.map((record) => toJsonLine(record, this.header) + "\n").join(""));
     for (const { file } of records) this.#names.add(file);
   }
@@ -127,7 +148,7 @@ async function recover(
   for await (const { text, number, end, isWhole } of linesOf(partial)) {
     if (!isWhole || !isJson(text)) break;
     if (number === 1 && text !== wanted) {
-      const wayOut = "repeat the command that began it, delete it, or write to another file";
+      const wayOut = "begin it with the same settings, delete it, or write to another file";
       throw new FormatError(
         partial,
         `it was begun with other settings (${difference(text, wanted)})`,

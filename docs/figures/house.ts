@@ -110,6 +110,7 @@ const layers: readonly Layer[] = [
         "init",
         "fill",
         "capture",
+        "images_and_tokens",
       ),
       folder("nn/quantizers", 1, "vectors to codes"),
       files(
@@ -169,6 +170,8 @@ const layers: readonly Layer[] = [
         "scope",
         "storage",
         "shape",
+        "operands",
+        "doubt",
       ),
       folder("src/backends/wasm", 3, "the CPU, in WebAssembly"),
       folder("src/backends/webgpu", 3, "GPUs, in WGSL"),

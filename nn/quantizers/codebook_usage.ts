@@ -1,20 +1,28 @@
 // How well the codes of a codebook are used.
+import { check, whole } from "../../src/check.ts";
 
 /**
  * Counts how often each code was chosen, over as many batches as are added.
- * @example
- * const usage = new CodebookUsage(16384);
- * usage.add(await indices.ints());
- * usage.summary(); // { used: 211, usage: 0.0129, perplexity: 187.3, total: 256 }
+ * @example Two of four codes
+ * ```ts
+ * import { CodebookUsage } from "@tessera/vqgan/core";
+ *
+ * const usage = new CodebookUsage(4);
+ * usage.add(Int32Array.of(0, 1, 1, 0));
+ * console.log(usage.summary()); // { used: 2, usage: 0.5, perplexity: 2, total: 4 }
+ * ```
  */
 export class CodebookUsage {
+  /** How often each code was chosen. */
   readonly counts: Int32Array;
 
+  /** Begins with counts of 0. @param nEmbed the number of codes @throws if it is not a whole number above 0 */
   constructor(nEmbed: number) {
+    check("CodebookUsage", "nEmbed", nEmbed, whole(1));
     this.counts = new Int32Array(nEmbed);
   }
 
-  /** @throws if an index is not that of a code. */
+  /** Counts some tokens. @throws if an index is not that of a code. */
   add(indices: Int32Array): void {
     for (const index of indices) {
       if (!(index >= 0 && index < this.counts.length)) {

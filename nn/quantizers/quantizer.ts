@@ -2,6 +2,7 @@
 import type { Tensor } from "../../src/index.ts";
 import { Module } from "../module.ts";
 
+/** What a quantizer gives in training. */
 export interface Quantized {
   /** The chosen codes, through which gradients pass to z as if they were z itself, [B, H, W, C]. */
   readonly quantized: Tensor;

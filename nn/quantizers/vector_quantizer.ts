@@ -1,4 +1,5 @@
 // Vector quantization with a straight-through gradient (van den Oord et al. 2017).
+import { check, flag, notNegative, whole } from "../../src/check.ts";
 import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";
 import { type Init, uniformParameter } from "../init.ts";
 import { Module } from "../module.ts";
@@ -14,8 +15,11 @@ class Codebook extends Module {
   }
 }
 
+/** The weights of the two terms of the quantizer's loss. */
 export interface VectorQuantizerOptions {
+  /** Of the term that `legacyBeta` names. */
   readonly beta: number;
+  /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;
 }
 
@@ -25,17 +29,27 @@ export interface VectorQuantizerOptions {
  * with `legacyBeta` and (beta, 1) without.
  */
 export class VectorQuantizer extends Quantizer {
+  /**
+   * Holds the codebook under taming's key.
+   * @internal
+   */
   readonly embedding: Codebook;
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
 
+  /** Codes are drawn from +-1/nEmbed. @throws if a size or a weight cannot be used */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
     super();
+    check("VectorQuantizer", "nEmbed", nEmbed, whole(1));
+    check("VectorQuantizer", "embedDim", embedDim, whole(1));
+    check("VectorQuantizer", "beta", options?.beta, notNegative);
+    check("VectorQuantizer", "legacyBeta", options?.legacyBeta, flag);
     this.embedding = new Codebook(nEmbed, embedDim, init);
     this.#commitmentWeight = options.legacyBeta ? 1 : options.beta;
     this.#codebookWeight = options.legacyBeta ? options.beta : 1;
   }
 
+  /** The codes, [nEmbed, embedDim]. */
   override get codebook(): Tensor {
     return this.embedding.weight;
   }
@@ -55,6 +69,7 @@ export class VectorQuantizer extends Quantizer {
     });
   }
 
+  /** The index of the nearest code of each vector of z [..., C], i32 [...]. @throws if the vectors have another length */
   override encode(z: Tensor): Tensor {
     const channels = this.codebook.shape[1];
     if (z.shape[z.ndim - 1] !== channels) {
@@ -68,6 +83,7 @@ export class VectorQuantizer extends Quantizer {
     });
   }
 
+  /** The codes of indices [...], as [..., C]. */
   override lookup(indices: Tensor): Tensor {
     return embedding(indices, this.codebook);
   }

@@ -95,9 +95,13 @@ export interface AvgPoolSpec extends PoolSpec {
 
 /** One Adam update. */
 export interface AdamSpec {
+  /** The learning rate. */
   readonly lr: number;
+  /** How much of the past the average of the gradient keeps. */
   readonly beta1: number;
+  /** How much of the past the average of its square keeps. */
   readonly beta2: number;
+  /** Keeps the quotient finite. */
   readonly eps: number;
   /** 1 on the first step. */
   readonly step: number;

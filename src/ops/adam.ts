@@ -1,11 +1,31 @@
 // One Adam update (Kingma & Ba 2015) of one parameter, fused into a single pass over memory.
 import { requireF16, type Tensor } from "../array.ts";
 import type { AdamSpec } from "../backends/kernels.ts";
+import {
+  checkOptions,
+  finite,
+  fraction,
+  needed,
+  notNegative,
+  positive,
+  type Rules,
+  whole,
+} from "../check.ts";
+import { checkTensor } from "../operands.ts";
+
+const rules: Rules<AdamSpec> = {
+  lr: needed(finite),
+  beta1: needed(fraction),
+  beta2: needed(fraction),
+  eps: needed(notNegative),
+  step: needed(whole(1)),
+  lossScale: positive,
+};
 
 /**
  * Updates the parameter and its two moments in place, in torch's order of operations.
  * All four tensors have the same size; `spec.step` is 1 on the first call.
- * @throws if they do not, or a loss scale is given to a device without f16
+ * @throws if they do not, a setting is no number, or a loss scale is given to a device without f16
  */
 export function adamStep(
   param: Tensor,
@@ -14,7 +34,9 @@ export function adamStep(
   expAvgSq: Tensor,
   spec: AdamSpec,
 ): void {
-  for (const t of [grad, expAvg, expAvgSq]) {
+  checkOptions("adamStep", spec, rules);
+  for (const t of [param, grad, expAvg, expAvgSq]) {
+    checkTensor("adamStep", t);
     if (t.size !== param.size || !t.isPlain) {
       throw new Error(`adamStep: shape [${t.shape}] does not fit the parameter's [${param.shape}]`);
     }

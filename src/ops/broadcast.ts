@@ -4,6 +4,7 @@ import { materialize, type Tensor } from "../array.ts";
 import type { Shape } from "../backends/buffer.ts";
 import { sizeOf } from "../shape.ts";
 import type { Walk } from "../backends/kernels.ts";
+import { shown } from "../check.ts";
 
 /** The common shape. @throws if a dimension differs and neither size is 1. */
 export function broadcastShapes(name: string, a: Shape, b: Shape): number[] {
@@ -17,6 +18,13 @@ export function broadcastShapes(name: string, a: Shape, b: Shape): number[] {
     }
     return x === 1 ? y : x;
   });
+}
+
+/** An axis as a number from 0 on; negative ones count from the end. @throws if x has no such axis */
+export function axisOf(name: string, x: Tensor, axis: number): number {
+  const at = axis < 0 ? axis + x.ndim : axis;
+  if (x.shape[at] === undefined) throw new Error(`${name}: axis ${shown(axis)} is not in shape [${x.shape}]`);
+  return at;
 }
 
 /** A view of x stretched to `shape` by strides of 0. */

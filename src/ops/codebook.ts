@@ -1,13 +1,16 @@
 // Looking codes up in a codebook: the nearest one to a vector, and the vector of an index.
 import { filled, type Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
+import { checkFloats, checkTensor } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 
 /**
  * For each row of z [N, C] the index of the nearest row of the codebook [K, C] by Euclidean distance, i32 [N].
- * The lowest index wins ties. No gradient.
+ * The lowest index wins ties. No gradient. A row with NaN gets 0: see `VQGAN.encode`, which notices.
+ * @throws if the shapes are others, or a tensor holds integers
  */
 export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
+  checkFloats("nearestCode", z, codebook);
   const [count, channels] = z.shape;
   if (z.ndim !== 2 || codebook.ndim !== 2 || codebook.shape[1] !== channels) {
     throw new Error(`nearestCode: z [${z.shape}] and codebook [${codebook.shape}] must be [N, C] and [K, C]`);
@@ -29,10 +32,17 @@ export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
 
 /**
  * Rows of a table [K, C] by i32 indices [...]: [..., C].
- * @throws naming an index that is not in 0..K-1; on a GPU, which cannot look, such an index gives any row of the table
+ * @throws if the indices are not i32, the table is not [K, C], or naming an index that is not in 0..K-1; on a GPU, which cannot look, such an index gives any row of the table
  */
 export function embedding(indices: Tensor, table: Tensor): Tensor {
-  if (indices.dtype !== "i32") throw new Error(`embedding: indices must be i32, these are ${indices.dtype}`);
+  checkTensor("embedding", indices);
+  checkFloats("embedding", table);
+  if (indices.dtype !== "i32") {
+    throw new Error(
+      `embedding: indices must be i32, these are ${indices.dtype}: make them with tensor(Int32Array.from(list), shape)`,
+    );
+  }
+  if (table.ndim !== 2) throw new Error(`embedding: the table has shape [${table.shape}], expected [K, C]`);
   const columns = table.shape[1], { backend } = table;
   const rows = plain(indices), from = plain(table);
   const out = table.like([...indices.shape, columns], "f32");

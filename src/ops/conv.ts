@@ -3,15 +3,20 @@ import type { Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { ConvSpec, GroupedConvSpec } from "../backends/kernels.ts";
+import { checkOptions, isWhole, oneOf, rule, type Rules, whole } from "../check.ts";
+import { aTensor, checkFloats } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [number, number, number, number];
 
+/** How `conv2d` moves its filters over the image, and what it does beside. */
 export interface Conv2dOptions {
   /** Part n of the output channels sees only part n of the input channels. I groups are a depthwise convolution. Default: 1. */
   readonly groups?: number;
+  /** Pixels from one place of a filter to the next. Default 1. */
   readonly stride?: number;
+  /** Default 0. */
   readonly padding?: Padding;
   /** 2: enlarge the input by nearest neighbour first; the enlarged image is never stored. Not with groups. */
   readonly upsample?: 1 | 2;
@@ -24,6 +29,18 @@ export interface Conv2dOptions {
 /** The kernels forward and of both gradients. A convolution in groups has its own. */
 const dense = ["conv2d", "conv2dInputGrad", "conv2dWeightGrad"] as const;
 const grouped = ["groupedConv2d", "groupedConv2dInputGrad", "groupedConv2dWeightGrad"] as const;
+
+const rules: Rules<Conv2dOptions> = {
+  groups: whole(1),
+  stride: whole(1),
+  padding: rule(
+    "a whole number >= 0, or four: [top, bottom, left, right]",
+    (p) => isWhole(p) || Array.isArray(p) && p.length === 4 && p.every(isWhole),
+  ),
+  upsample: oneOf(1, 2),
+  residual: aTensor,
+  dtype: oneOf("f32", "f16"),
+};
 
 function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec & GroupedConvSpec {
   if (x.ndim !== 4 || weight.ndim !== 4) {
@@ -69,7 +86,7 @@ function geometry(x: Tensor, weight: Tensor, options: Conv2dOptions): ConvSpec &
 }
 
 function checkGroups(groups: number, inChannels: number, outChannels: number, upsample: number): void {
-  if (!(Number.isInteger(groups) && groups > 0) || inChannels % groups !== 0 || outChannels % groups !== 0) {
+  if (inChannels % groups !== 0 || outChannels % groups !== 0) {
     throw new Error(
       `conv2d: ${groups} groups do not divide ${inChannels} input and ${outChannels} output channels`,
     );
@@ -83,12 +100,21 @@ function checkGroups(groups: number, inChannels: number, outChannels: number, up
 
 /**
  * Cross-correlation of an image [B, H, W, I] with filters [O, I / groups, kh, kw], giving [B, H', W', O] with
- * H' = floor((H * upsample + top + bottom - kh) / stride) + 1. The same as torch.nn.functional.conv2d.
- * @throws if channels, groups, bias or residual do not fit
- * @example conv2d(x, weight, bias, { padding: 1 }) // 3x3, same size
- * @example conv2d(x, weight, bias, { padding: 1, groups: 64 }) // depthwise: x has 64 channels, weight is [64, 1, 3, 3]
+ * H' = floor((H * upsample + top + bottom - kh) / stride) + 1. The same as torch.nn.functional.conv2d, whose layout
+ * `weight` and `bias` have.
+ * @throws if channels, groups, bias or residual do not fit, or an option is out of range
+ * @example A filter of 3x3 that keeps the size
+ * ```ts
+ * import { conv2d, ones } from "@tessera/vqgan/core";
+ *
+ * const image = ones([1, 16, 16, 3]), weight = ones([8, 3, 3, 3]);
+ * const y = conv2d(image, weight, null, { padding: 1 }); // [1, 16, 16, 8]
+ * const depthwise = conv2d(y, ones([8, 1, 3, 3]), null, { padding: 1, groups: 8 });
+ * ```
  */
 export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: Conv2dOptions = {}): Tensor {
+  checkFloats("conv2d", x, weight, ...[bias, options.residual].filter((t) => t !== null && t !== undefined));
+  checkOptions("conv2d", options, rules);
   const spec = geometry(x, weight, options);
   const [forward, inputGrad, weightGrad] = spec.groups === 1 ? dense : grouped;
   const residual = options.residual ?? null;

@@ -3,10 +3,12 @@ import { filled, materialize, type Operand, type Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType, Shape } from "../backends/buffer.ts";
 import type { BinaryOp, UnaryOp } from "../backends/kernels.ts";
+import { check, finite, isNumber, shown } from "../check.ts";
+import { checkFloats, checkTensor } from "../operands.ts";
 import { broadcastShapes, plain, planBinary, sumTo } from "./broadcast.ts";
 
 function runUnary(op: UnaryOp, x: Tensor, p0 = 0, p1 = 0): Tensor {
-  floatsOnly(op, x);
+  checkFloats(op, x);
   const from = plain(x);
   const out = x.like(x.shape);
   x.backend.run("unary", { op, x: from.slot, out: out.slot, p0, p1 });
@@ -14,16 +16,9 @@ function runUnary(op: UnaryOp, x: Tensor, p0 = 0, p1 = 0): Tensor {
   return out;
 }
 
-function floatsOnly(name: string, x: Tensor): void {
-  if (x.dtype === "i32") {
-    throw new Error(`${name}: needs a tensor of floats, this one is i32 (shape [${x.shape}])`);
-  }
-}
-
 /** Runs a binary kernel without recording it. */
 function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
-  floatsOnly(op, a);
-  floatsOnly(op, b);
+  checkFloats(op, a, b);
   const shape = broadcastShapes(op, a.shape, b.shape);
   const plan = planBinary(a, b, shape);
   const out = a.like(shape, a.dtype === b.dtype ? a.dtype : "f32");
@@ -54,6 +49,7 @@ const toTensor = (x: Operand, beside: Tensor): Tensor =>
  * @throws if x holds integers, or the device has no f16
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  checkTensor("cast", x);
   if (x.dtype === dtype) return x;
   if (x.dtype === "i32" || dtype === "i32") {
     throw new Error(`cast: ${x.dtype} to ${dtype}; only f32 and f16 become each other`);
@@ -61,16 +57,23 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   return record("cast", materialize(x, dtype), [x], [], (g) => [cast(g, x.dtype)]);
 }
 
-/** p0 * x + p1 */
+/** scale * x + shift, for two numbers. */
 export function affine(x: Tensor, scale: number, shift: number): Tensor {
+  if (!isNumber(scale) || !isNumber(shift)) {
+    throw new TypeError(
+      `affine: scale and shift are ${shown(scale)} and ${shown(shift)}, expected two numbers`,
+    );
+  }
   return record("affine", runUnary("affine", x, scale, shift), [x], [], (g) => [affine(g, scale, 0)]);
 }
 
+/** a + b, with numpy's broadcasting. */
 export function add(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1, b);
   return record("add", runBinary("add", a, b), [a, b], [], (g) => [sumTo(g, a.shape), sumTo(g, b.shape)]);
 }
 
+/** a - b, with numpy's broadcasting. */
 export function sub(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1, -b);
   return record("sub", runBinary("sub", a, b), [a, b], [], (g, _, needs) => [
@@ -79,6 +82,7 @@ export function sub(a: Tensor, b: Operand): Tensor {
   ]);
 }
 
+/** a * b element by element, with numpy's broadcasting; `matmul` is the matrix product. */
 export function mul(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, b, 0);
   const save = [tracked(b) ? a : null, tracked(a) ? b : null].filter((t) => t !== null);
@@ -88,6 +92,7 @@ export function mul(a: Tensor, b: Operand): Tensor {
   ]);
 }
 
+/** a / b, with numpy's broadcasting. */
 export function div(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1 / b, 0);
   const out = runBinary("div", a, b);
@@ -132,29 +137,34 @@ export function equal(a: Tensor, b: Operand): Tensor {
   return runBinary("equal", a, toTensor(b, a));
 }
 
+/** -x */
 export function neg(x: Tensor): Tensor {
   return affine(x, -1, 0);
 }
 
+/** |x|; the gradient at 0 is 0. */
 export function abs(x: Tensor): Tensor {
   return record("abs", runUnary("abs", x), [x], [x], (g, [x]) => [runBinary("mul", g, runUnary("sign", x))]);
 }
 
+/** e^x */
 export function exp(x: Tensor): Tensor {
   const out = runUnary("exp", x);
   return record("exp", out, [x], [out], (g, [y]) => [runBinary("mul", g, y)]);
 }
 
-/** Natural logarithm. */
+/** The natural logarithm. */
 export function log(x: Tensor): Tensor {
   return record("log", runUnary("log", x), [x], [x], (g, [x]) => [runBinary("div", g, x)]);
 }
 
+/** The square root; the gradient at 0 is infinite. */
 export function sqrt(x: Tensor): Tensor {
   const out = runUnary("sqrt", x);
   return record("sqrt", out, [x], [out], (g, [y]) => [affine(runBinary("div", g, y), 0.5, 0)]);
 }
 
+/** x * x */
 export function square(x: Tensor): Tensor {
   return record(
     "square",
@@ -165,13 +175,15 @@ export function square(x: Tensor): Tensor {
   );
 }
 
+/** max(x, 0) */
 export function relu(x: Tensor): Tensor {
   const out = runUnary("relu", x);
   return record("relu", out, [x], [out], (g, [y]) => [runBinary("reluGrad", g, y)]);
 }
 
 /** x where positive, slope * x elsewhere. */
-export function leakyRelu(x: Tensor, slope = 0.2): Tensor {
+export function leakyRelu(x: Tensor, slope: number = 0.2): Tensor {
+  check("leakyRelu", "the slope", slope, finite);
   const out = runUnary("leakyRelu", x, slope);
   return record("leakyRelu", out, [x], [out], (g, [y]) => [runBinary("leakyReluGrad", g, y, slope)]);
 }
@@ -189,6 +201,7 @@ export function swish(x: Tensor): Tensor {
   return record("swish", runUnary("swish", x), [x], [x], (g, [x]) => [runBinary("swishGrad", g, x)]);
 }
 
+/** The hyperbolic tangent. */
 export function tanh(x: Tensor): Tensor {
   const out = runUnary("tanh", x);
   return record("tanh", out, [x], [out], (g, [y]) => {
@@ -203,8 +216,13 @@ export function softplus(x: Tensor): Tensor {
   });
 }
 
-/** x limited to [low, high]; no gradient outside. */
+/** x limited to [low, high]; no gradient outside. @throws if low is above high, or one of them is no number */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
+  if (!(low <= high)) {
+    throw new Error(
+      `clamp: the limits are ${shown(low)} and ${shown(high)}, expected a low number and a high one`,
+    );
+  }
   return record("clamp", runUnary("clamp", x, low, high), [x], [x], (g, [x]) => {
     const outside = runBinary("add", greater(x, high), greater(toTensor(low, x), x));
     return [runBinary("mul", g, affine(outside, -1, 1))];

@@ -2,6 +2,8 @@
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import { type DType, itemBytes, type Slot } from "../backends/buffer.ts";
+import { checkOptions, flag, type Rules } from "../check.ts";
+import { checkFloats } from "../operands.ts";
 import { isGradEnabled } from "../scope.ts";
 import { copyInto, plain } from "./broadcast.ts";
 import { permute, slice } from "./shape.ts";
@@ -9,10 +11,15 @@ import { permute, slice } from "./shape.ts";
 /** Bytes of the scores that attention holds at a time when nothing is recorded. */
 const SCORES = 16 * 2 ** 20;
 
+/** How the operands of `matmul` are stored. */
 export interface MatmulOptions {
+  /** a is [k, m] and not [m, k]. Default false. */
   readonly transposeA?: boolean;
+  /** b is [n, k] and not [k, n]. Default false. */
   readonly transposeB?: boolean;
 }
+
+const rules: Rules<MatmulOptions> = { transposeA: flag, transposeB: flag };
 
 /** [m, k] x [k, n] for each matrix of a batch; b may be stored as [n, k]. */
 function product(
@@ -43,8 +50,16 @@ const transpose = (x: Tensor): Tensor => permute(x, x.ndim === 3 ? [0, 2, 1] : [
 /**
  * Matrix product of 2-D tensors, or of each pair in two batches [B, m, k] and [B, k, n].
  * @throws if the inner sizes or the batches differ
+ * @example The products of all rows with all rows
+ * ```ts
+ * import { matmul, ones } from "@tessera/vqgan/core";
+ *
+ * const scores = matmul(ones([1, 4, 8]), ones([1, 6, 8]), { transposeB: true }); // [1, 4, 6], of 8
+ * ```
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  checkFloats("matmul", a, b);
+  checkOptions("matmul", options, rules);
   const { transposeA = false, transposeB = false } = options;
   if (a.ndim !== b.ndim || a.ndim < 2 || a.ndim > 3 || (a.ndim === 3 && a.shape[0] !== b.shape[0])) {
     throw new Error(
@@ -74,8 +89,11 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 /**
  * softmax(q k^T / sqrt(C)) v for q, k, v of shape [B, T, C]: single-head attention (Vaswani et al. 2017), as in
  * taming's AttnBlock. The scores, sums over C, are f32 always.
+ * @returns [B, T, C]
+ * @throws if the three shapes are not the same [B, T, C]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
+  checkFloats("attention", q, k, v);
   for (const [name, t] of [["k", k], ["v", v]] as const) {
     if (q.ndim !== 3 || `${t.shape}` !== `${q.shape}`) {
       throw new Error(

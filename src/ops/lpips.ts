@@ -1,6 +1,7 @@
 // The LPIPS distance of feature maps, fused into one pass over memory.
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
+import { checkFloats } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 import { mean } from "./reduce.ts";
 
@@ -8,8 +9,10 @@ import { mean } from "./reduce.ts";
  * The LPIPS distance of two feature maps [B, H, W, C] (Zhang et al. 2018): features are divided by their length at
  * each pixel, squared differences weighted by channel [C] and averaged over pixels, giving [B]. Where a feature vector
  * is zero its gradient is 0 (the textbook formula gives NaN).
+ * @throws if the shapes differ, or there is not one weight for each channel
  */
 export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {
+  checkFloats("lpipsDistance", a, b, weight);
   if (`${a.shape}` !== `${b.shape}` || weight.size !== a.shape[a.ndim - 1]) {
     throw new Error(
       `lpipsDistance: shapes [${a.shape}] and [${b.shape}] with ${weight.size} weights do not fit`,

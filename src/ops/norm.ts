@@ -3,10 +3,13 @@ import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { NormSpec } from "../backends/kernels.ts";
+import { checkOptions, flag, notNegative, oneOf, type Rules, whole } from "../check.ts";
+import { checkFloats } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 import { add, affine, div, mul, sqrt, square, sub } from "./elementwise.ts";
 import { mean } from "./reduce.ts";
 
+/** How `groupNorm` normalises. */
 export interface GroupNormOptions {
   /** Default 32. */
   readonly groups?: number;
@@ -18,13 +21,23 @@ export interface GroupNormOptions {
   readonly dtype?: DType;
 }
 
+const rules: Rules<GroupNormOptions> = {
+  groups: whole(1),
+  eps: notNegative,
+  swish: flag,
+  dtype: oneOf("f32", "f16"),
+};
+
 /**
  * Normalises [B, ..., C] to mean 0 and variance 1 within each sample and group of C / groups neighbouring channels
  * (biased variance), then scales and shifts by channel. Only the statistics are kept for backward: the output is
  * made again from x when it is needed.
- * @throws if the groups do not divide the channels
+ * @throws if the groups do not divide the channels, or there is not one weight and one bias for each channel
  */
 export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: GroupNormOptions = {}): Tensor {
+  checkFloats("groupNorm", x, weight, bias);
+  checkOptions("groupNorm", options, rules);
+  if (x.ndim < 2) throw new Error(`groupNorm: needs [B, ..., C], got shape [${x.shape}]`);
   const { groups = 32, eps = 1e-6, swish = false, dtype = x.dtype } = options;
   const channels = x.shape[x.ndim - 1], batch = x.shape[0];
   if (channels % groups !== 0) {
@@ -82,6 +95,8 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
 /**
  * Normalises each channel of [B, H, W, C] over samples and pixels with the batch's own statistics, and returns these too
  * (biased variance) for the caller's running averages.
+ * @param options `eps`, default 1e-5, is added to the variance
+ * @throws if there is not one weight and one bias for each channel
  */
 export function batchNorm(
   x: Tensor,
@@ -89,6 +104,14 @@ export function batchNorm(
   bias: Tensor,
   options: { eps?: number } = {},
 ): { out: Tensor; mean: Tensor; variance: Tensor } {
+  checkFloats("batchNorm", x, weight, bias);
+  checkOptions("batchNorm", options, { eps: notNegative });
+  const channels = x.shape[x.ndim - 1];
+  if (x.ndim < 2 || weight.size !== channels || bias.size !== channels) {
+    throw new Error(
+      `batchNorm: shape [${x.shape}] with ${weight.size} weights and ${bias.size} biases, expected [B, ..., C] and C of each`,
+    );
+  }
   const axes = x.shape.map((_, i) => i).slice(0, -1);
   const average = mean(x, axes);
   const centred = sub(x, average);

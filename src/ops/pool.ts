@@ -2,15 +2,21 @@
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import type { AvgPoolSpec, PoolSpec } from "../backends/kernels.ts";
+import { checkOptions, flag, needed, type Rules, whole } from "../check.ts";
+import { checkFloats } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 
+/** The windows of `maxPool2d`, in pixels. */
 export interface MaxPoolOptions {
+  /** Height and width of a window. */
   readonly size: number;
+  /** From one window to the next. */
   readonly stride: number;
-  /** Windows may hang over the lower and right edge (torch's ceil_mode). */
+  /** Windows may hang over the lower and right edge (torch's ceil_mode). Default false. */
   readonly ceil?: boolean;
 }
 
+/** How the averaging windows lie. */
 export interface AvgPoolOptions extends MaxPoolOptions {
   /** Zeros on each side of the picture, at most half of `size`. Default 0. */
   readonly padding?: number;
@@ -18,15 +24,16 @@ export interface AvgPoolOptions extends MaxPoolOptions {
   readonly countPadding?: boolean;
 }
 
+const maxRules: Rules<MaxPoolOptions> = { size: needed(whole(1)), stride: needed(whole(1)), ceil: flag };
+const avgRules: Rules<AvgPoolOptions> = { ...maxRules, padding: whole(0), countPadding: flag };
+
 /** The windows of a pooling over x with `padding` zeros on each side. */
 function geometry(name: string, x: Tensor, options: MaxPoolOptions, padding: number): PoolSpec {
+  checkFloats(name, x);
   const { size, stride, ceil = false } = options;
-  if (x.ndim !== 4) throw new Error(`${name}: needs pictures [B,H,W,C], got shape [${x.shape}]`);
-  if (![size, stride].every((n) => Number.isInteger(n) && n >= 1)) {
-    throw new Error(`${name}: size ${size} and stride ${stride} must be whole numbers of at least 1`);
-  }
+  if (x.ndim !== 4) throw new Error(`${name}: needs an image [B,H,W,C], got shape [${x.shape}]`);
   const most = Math.floor(size / 2);
-  if (!(Number.isInteger(padding) && padding >= 0 && padding <= most)) {
+  if (padding > most) {
     throw new Error(
       `${name}: a padding of ${padding} for windows of ${size}: use a whole number from 0 to ${most}`,
     );
@@ -47,9 +54,16 @@ function geometry(name: string, x: Tensor, options: MaxPoolOptions, padding: num
 
 /**
  * Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order.
- * @throws if x is no batch of pictures, or no window fits into them
+ * @throws if x has other than four axes, or no window fits
+ * @example Half the height and width
+ * ```ts
+ * import { maxPool2d, ones } from "@tessera/vqgan/core";
+ *
+ * const y = maxPool2d(ones([1, 8, 8, 3]), { size: 2, stride: 2 }); // [1, 4, 4, 3]
+ * ```
  */
 export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
+  checkOptions("maxPool2d", options, maxRules);
   const spec = geometry("maxPool2d", x, options, 0);
   const from = plain(x);
   const out = x.like([spec.batch, spec.outHeight, spec.outWidth, spec.channels]);
@@ -66,10 +80,16 @@ export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
  * Average of each window of [B, H, W, C], giving [B, H', W', C] with H' = floor((H + 2 padding - size) / stride) + 1, or
  * ceil instead of floor. As torch's avg_pool2d has it, a window is divided by the number of its pixels in the picture and,
  * with `countPadding`, in the padding; what hangs over further than the padding (ceil) never counts.
- * @throws if x is no batch of pictures, no window fits into them, or the padding is more than half of a window
- * @example avgPool2d(x, { size: 2, stride: 2 }) // half the height and width
+ * @throws if x has other than four axes, no window fits, or the padding is more than half of a window
+ * @example Half the height and width
+ * ```ts
+ * import { avgPool2d, ones } from "@tessera/vqgan/core";
+ *
+ * const y = avgPool2d(ones([1, 8, 8, 3]), { size: 2, stride: 2 }); // [1, 4, 4, 3]
+ * ```
  */
 export function avgPool2d(x: Tensor, options: AvgPoolOptions): Tensor {
+  checkOptions("avgPool2d", options, avgRules);
   const { padding = 0, countPadding = true } = options;
   const windows = geometry("avgPool2d", x, options, padding);
   const spec: AvgPoolSpec = { ...windows, padding, counted: countPadding ? padding : 0 };

@@ -1,39 +1,58 @@
 // Sums, means and softmax over chosen axes.
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
-import { plain, runSum, stretch } from "./broadcast.ts";
+import { check, positive } from "../check.ts";
+import { checkFloats } from "../operands.ts";
+import { axisOf, plain, runSum, stretch } from "./broadcast.ts";
 import { affine } from "./elementwise.ts";
 import { reshape } from "./shape.ts";
 
 /** Axes as sorted non-negative numbers; undefined means all. */
 function normalAxes(name: string, x: Tensor, axes: number | readonly number[] | undefined): number[] {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : [...axes];
-  return list.map((axis) => {
-    const a = axis < 0 ? axis + x.ndim : axis;
-    if (a < 0 || a >= x.ndim) throw new Error(`${name}: axis ${axis} is not in shape [${x.shape}]`);
-    return a;
-  }).sort((a, b) => a - b);
+  const found = list.map((axis) => axisOf(name, x, axis)).sort((a, b) => a - b);
+  if (new Set(found).size < found.length) throw new Error(`${name}: the axes [${list}] name one twice`);
+  return found;
 }
 
 /**
- * Sum over the axes (all by default), in a fixed order of additions.
- * @example x.sum([1, 2]) // [B, H, W, C] to [B, C]
+ * Sum over the axes (all by default), in a fixed order of additions. Negative axes count from the end.
+ * @param keepDims leaves sizes of 1 in place of the axes
+ * @throws if an axis is not one of x's, or is named twice
+ * @example Over the pixels of images
+ * ```ts
+ * import { ones, sum } from "@tessera/vqgan/core";
+ *
+ * const totals = sum(ones([2, 4, 4, 3]), [1, 2]); // [2, 3], of 16
+ * ```
  */
-export function sum(x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor {
+export function sum(x: Tensor, axes?: number | readonly number[], keepDims: boolean = false): Tensor {
+  checkFloats("sum", x);
   const list = normalAxes("sum", x, axes);
   const kept = x.shape.map((n, i) => (list.includes(i) ? 1 : n));
   const out = record("sum", runSum(x, list), [x], [], (g) => [stretch(reshape(g, kept), x.shape)]);
   return keepDims ? reshape(out, kept) : out;
 }
 
-/** Mean over the axes (all by default). */
-export function mean(x: Tensor, axes?: number | readonly number[], keepDims = false): Tensor {
+/**
+ * Mean over the axes (all by default). Negative axes count from the end.
+ * @param keepDims leaves sizes of 1 in place of the axes
+ * @throws if an axis is not one of x's, or is named twice
+ */
+export function mean(x: Tensor, axes?: number | readonly number[], keepDims: boolean = false): Tensor {
   const total = sum(x, axes, keepDims);
   return affine(total, total.size / x.size, 0);
 }
 
-/** exp(scale x) / sum exp(scale x) over the last axis. */
-export function softmax(x: Tensor, scale = 1): Tensor {
+/**
+ * exp(scale x) / sum exp(scale x) over the last axis. For another axis `permute` first.
+ * @param scale a number above 0, such as 1 / sqrt(channels) in attention
+ * @throws if the scale is not above 0, or x has no axis
+ */
+export function softmax(x: Tensor, scale: number = 1): Tensor {
+  checkFloats("softmax", x);
+  check("softmax", "the scale", scale, positive);
+  if (x.ndim === 0) throw new Error("softmax: the tensor has no axis (shape [])");
   const columns = x.shape[x.ndim - 1], rows = x.size / columns;
   const from = plain(x);
   const out = x.like(x.shape, "f32");

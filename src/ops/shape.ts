@@ -2,18 +2,28 @@
 import { filled, materialize, type Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import type { Shape } from "../backends/buffer.ts";
+import { isList, isWhole, shown } from "../check.ts";
+import { checkTensor } from "../operands.ts";
 import { contiguousStrides, sizeOf } from "../shape.ts";
-import { broadcastShapes, copyInto, plain, stretch, sumTo, turn } from "./broadcast.ts";
+import { axisOf, broadcastShapes, copyInto, plain, stretch, sumTo, turn } from "./broadcast.ts";
+
+/** @throws if it is no list of numbers: a method takes them one by one, a function takes them as a list */
+function checkNumbers(name: string, list: readonly number[], example: string): void {
+  if (isList(list) && list.every((n) => Number.isInteger(n))) return;
+  throw new TypeError(`${name}: got ${shown(list)}, expected whole numbers, as in ${example}`);
+}
 
 /**
  * The same numbers in another shape; one size may be -1 and is then worked out.
  * @throws if the number of elements differs
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensor("reshape", x);
+  checkNumbers("reshape", shape, "x.reshape(2, 3) or reshape(x, [2, 3])");
   const known = shape.reduce((a, n) => (n === -1 ? a : a * n), 1);
   const full = shape.map((n) => (n === -1 ? x.size / known : n));
-  if (!full.every(Number.isInteger) || sizeOf(full) !== x.size) {
-    throw new Error(`reshape: shape [${x.shape}] (${x.size} elements) does not fit [${shape}]`);
+  if (!full.every(isWhole) || sizeOf(full) !== x.size) {
+    throw new Error(`reshape: shape [${shape}] does not fit the ${x.size} elements of shape [${x.shape}]`);
   }
   const base = inOrder(x) ? x : materialize(x);
   const out = base.alias(full);
@@ -32,6 +42,8 @@ function inOrder(x: Tensor): boolean {
  * @throws if `order` is not a permutation of the axes
  */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
+  checkTensor("permute", x);
+  checkNumbers("permute", order, "x.permute(1, 0) or permute(x, [1, 0])");
   if (order.length !== x.ndim || x.shape.some((_, i) => !order.includes(i))) {
     throw new Error(`permute: [${order}] is not an order of the ${x.ndim} axes of shape [${x.shape}]`);
   }
@@ -41,9 +53,21 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 
 /**
  * The part from `starts` (inclusive) to `ends` (exclusive), one pair for each leading axis; the rest is whole.
- * @throws if a range leaves the shape
+ * @throws if a range leaves the shape, or there are more of them than axes
+ * @example Rows 8 to 15 of the first picture
+ * ```ts
+ * import { slice, zeros } from "@tessera/vqgan/core";
+ *
+ * const rows = slice(zeros([4, 32, 32, 3]), [0, 8], [1, 16]); // [1, 8, 32, 3]
+ * ```
  */
 export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
+  checkTensor("slice", x);
+  checkNumbers("slice", starts, "x.slice([0, 1], [2, 3])");
+  checkNumbers("slice", ends, "x.slice([0, 1], [2, 3])");
+  if (Math.max(starts.length, ends.length) > x.ndim) {
+    throw new Error(`slice: [${starts}] to [${ends}] are more ranges than shape [${x.shape}] has axes`);
+  }
   let offset = x.offset;
   const shape = x.shape.map((n, i) => {
     const start = starts[i] ?? 0, end = ends[i] ?? n;
@@ -61,8 +85,10 @@ export function slice(x: Tensor, starts: readonly number[], ends: readonly numbe
   });
 }
 
-/** x stretched to a larger shape by numpy's rules, without copying. */
+/** x stretched to a larger shape by numpy's rules, without copying. @throws if it does not stretch */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  checkTensor("expand", x);
+  checkNumbers("expand", shape, "x.expand([4, 3])");
   const common = broadcastShapes("expand", x.shape, shape);
   if (`${common}` !== `${shape}`) {
     throw new Error(`expand: shape [${x.shape}] does not stretch to [${shape}]`);
@@ -71,16 +97,24 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 }
 
 /**
- * Joins tensors along an axis.
- * @throws if the other sizes differ
+ * Joins tensors along an axis; a negative one counts from the end.
+ * @throws if there are none, their other sizes differ, or some are stored in another way
  */
-export function concat(xs: readonly Tensor[], axis: number): Tensor {
+export function concat(xs: readonly Tensor[], along: number): Tensor {
+  if (!isList(xs) || xs.length === 0) {
+    throw new TypeError(`concat: got ${shown(xs)}, expected a list of one tensor or more`);
+  }
+  for (const x of xs) checkTensor("concat", x);
   const [first] = xs;
+  const axis = axisOf("concat", first, along);
   const shape = [...first.shape];
   shape[axis] = 0;
   for (const x of xs) {
     if (x.ndim !== first.ndim || x.shape.some((n, i) => i !== axis && n !== first.shape[i])) {
       throw new Error(`concat: shape [${x.shape}] does not fit [${first.shape}] along axis ${axis}`);
+    }
+    if (x.dtype !== first.dtype) {
+      throw new Error(`concat: ${x.dtype} does not join ${first.dtype}; cast() it`);
     }
     shape[axis] += x.shape[axis];
   }

@@ -38,7 +38,6 @@ export function takesStrips(x: Tensor): boolean {
  * conv2d(groupNorm(x, { swish: true }), { padding: 1, residual }) for x [B, H, W, I] and a filter [O, I, 3, 3], with 32
  * groups and eps 1e-6, bit for bit, in the memory of the output and a few strips. Records no gradient.
  *
- * @example const y = normConvStrips(x, norm, conv, { residual: x })
  * @throws if the filter is not 3x3, or `overwrite` and shapes or storage differ
  */
 export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: StripOptions = {}): Tensor {

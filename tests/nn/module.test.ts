@@ -1,7 +1,7 @@
 // State dicts: what fits is taken, and the rest is reported.
 import { expect, test } from "bun:test";
 import { Conv2d } from "../../nn/layers.ts";
-import { formatReport } from "../../nn/module.ts";
+import { formatLoadReport } from "../../nn/module.ts";
 import { tensor, zeros } from "../../src/index.ts";
 
 test("loadStateDict takes what fits and reports the rest", async () => {
@@ -12,7 +12,7 @@ test("loadStateDict takes what fits and reports the rest", async () => {
   );
   expect(await conv.weight.floats()).toEqual(new Float32Array([1, 2, 3, 4, 5, 6]));
   expect(report.matched).toEqual(["weight"]);
-  expect(formatReport(report)).toBe(
+  expect(formatLoadReport(report)).toBe(
     "1 not used by the model:\n  extra\n1 of another shape:\n  bias: model [3], file [4]",
   );
 });

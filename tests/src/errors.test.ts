@@ -5,10 +5,64 @@ import { expectNoLeak } from "../support/expectations.ts";
 
 const z = t.zeros;
 const ints = (...values: number[]) => t.tensor(Int32Array.from(values));
+/** What only a program without a type check passes. */
+const wrong = (value: unknown) => value as never;
+
+const conv = (options: t.Conv2dOptions) => t.conv2d(z([1, 4, 4, 3]), z([8, 3, 3, 3]), null, options);
+const norm = (options: t.GroupNormOptions) => t.groupNorm(z([1, 2, 2, 6]), z([6]), z([6]), options);
+const pool = (options: object) => t.maxPool2d(z([1, 2, 2, 1]), wrong(options));
+const adam = (changes: Partial<t.AdamSpec>) =>
+  t.adamStep(z([1]), z([1]), z([1]), z([1]), { lr: 1, beta1: 0, beta2: 0, eps: 1, step: 1, ...changes });
 
 /** What is called, and what the answer must say. */
-const synchronous: [string, () => unknown, string][] = [
+const synchronous: [string, () => unknown, string | RegExp][] = [
   ["tensor", () => t.tensor([1, 2, 3], [2, 2]), "tensor: 3 values do not fill shape [2,2] (4 elements)"],
+  [
+    "tensor",
+    () => t.tensor(wrong(5)),
+    "tensor: the values are 5, expected a list of numbers; full([], value)",
+  ],
+  [
+    "tensor",
+    () => t.tensor(wrong(undefined)),
+    "tensor: the values are undefined, expected a list of numbers",
+  ],
+  [
+    "tensor",
+    () => t.tensor(wrong([[1, 2], [3, 4]])),
+    "value 0 is [1, 2], expected a number; give one flat list",
+  ],
+  ["tensor", () => t.tensor(wrong(["1"]), [1]), 'tensor: value 0 is "1", expected a number'],
+  ["tensor", () => t.tensor(wrong(BigInt64Array.of(1n)), [1]), "tensor: value 0 is 1n, expected a number"],
+  [
+    "tensor",
+    () => t.tensor([1, 1.5], [2], { dtype: "i32" }),
+    "tensor: value 1 is 1.5, expected a whole number",
+  ],
+  [
+    "tensor",
+    () => t.tensor(Float32Array.of(NaN), [1], { dtype: "i32" }),
+    "tensor: value 0 is NaN, expected a whole",
+  ],
+  [
+    "tensor",
+    () => t.tensor([2 ** 31], [1], { dtype: "i32" }),
+    "value 0 is 2147483648, expected a whole number of 32",
+  ],
+  [
+    "tensor",
+    () => t.tensor([1], [1], wrong({ dtype: "f16" })),
+    'tensor: dtype is "f16", expected "f32" or "i32"',
+  ],
+  [
+    "tensor",
+    () => t.tensor([1], [1], wrong({ requireGrad: true })),
+    'tensor: there is no option "requireGrad", use dtype or requiresGrad',
+  ],
+  ["tensor", () => t.tensor([1], [1], wrong("i32")), 'tensor: the options are "i32", expected an object'],
+  ["zeros", () => z(wrong(4)), "the shape is 4, expected a list such as [2, 3]"],
+  ["zeros", () => z([1], wrong("float32")), 'tensor: dtype is "float32", expected "f32", "f16" or "i32"'],
+  ["full", () => t.full([2], wrong("1")), 'full: the value is "1", expected a number'],
   ["shape", () => z([2, 1.5]), "shape [2,1.5] has a size that is not a whole number"],
   ["shape", () => z([-1]), "shape [-1] has a size that is not a whole number"],
   ["write", () => z([3]).write(Float32Array.of(1, 2), 2), "write: 2 values at 2 do not fit shape [3]"],
@@ -17,6 +71,20 @@ const synchronous: [string, () => unknown, string][] = [
     () => z([2, 3]).permute(1, 0).write(Float32Array.of(1)),
     "write: the tensor is a view (strides [1,3]); write to its base",
   ],
+  [
+    "write",
+    () => z([3]).write(Int32Array.of(1)),
+    "write: the values are Int32Array [1], a tensor of f32 takes a Float",
+  ],
+  ["write", () => ints(1).write(Float32Array.of(1)), "a tensor of i32 takes a Int32Array"],
+  [
+    "write",
+    () => z([3]).write(wrong([1])),
+    "write: the values are [1], a tensor of f32 takes a Float32Array",
+  ],
+  ["write", () => z([3]).write(Float32Array.of(1), 0.5), "write: the offset is 0.5, expected a whole number"],
+  ["assign", () => z([3]).assign(wrong(3)), "assign: expected a tensor, got 3"],
+  ["assign", () => z([1]).assign(ints(1)), "assign: a tensor of i32 does not fit one of f32"],
   ["assign", () => z([3]).assign(z([2])), "assign: shape [2] does not fit shape [3]"],
   [
     "assign",
@@ -24,6 +92,11 @@ const synchronous: [string, () => unknown, string][] = [
     "assign: the tensor is a view (strides [1,3]); write to its base",
   ],
   ["memory", () => z([2 ** 30, 2]), "out of memory: 8192 MiB asked"],
+  [
+    "memory",
+    () => z([2 ** 30, 2]),
+    /\. \d+ tensors are alive: scope\(\), asyncScope\(\) and dispose\(\) free those/,
+  ],
   ["rank", () => z([2, 2, 2, 2, 2, 2, 2]).permute(6, 5, 4, 3, 2, 1, 0).neg(), "has more than 6 dimensions"],
   [
     "freed",
@@ -40,21 +113,89 @@ const synchronous: [string, () => unknown, string][] = [
     "add: shapes [2,3] and [2] do not broadcast (3 against 2 in dimension 1)",
   ],
   ["mul", () => z([2]).mul(ints(1, 2)), "mul: needs a tensor of floats, this one is i32 (shape [2])"],
+  ["add", () => z([2]).add(wrong("2")), 'add: expected a tensor, got "2"'],
+  ["add", () => z([2]).add(wrong(undefined)), "add: expected a tensor, got undefined"],
+  [
+    "add",
+    () => t.add(wrong(1), z([2])),
+    "add: expected a tensor, got 1; full([], value) makes a tensor of a number",
+  ],
+  ["maximum", () => z([2]).maximum(wrong([1])), "maximum: expected a tensor, got [1]"],
+  [
+    "affine",
+    () => t.affine(z([2]), 2, wrong(undefined)),
+    "affine: scale and shift are 2 and undefined, expected two",
+  ],
+  ["leakyRelu", () => t.leakyRelu(z([2]), NaN), "leakyRelu: the slope is NaN, expected a number"],
+  ["clamp", () => z([2]).clamp(1, 0), "clamp: the limits are 1 and 0, expected a low number and a high one"],
+  ["clamp", () => z([2]).clamp(0, wrong(undefined)), "clamp: the limits are 0 and undefined"],
+  ["cast", () => z([2]).cast(wrong("i32")), "cast: f32 to i32; only f32 and f16 become each other"],
   ["exp", () => ints(1).exp(), "exp: needs a tensor of floats, this one is i32 (shape [1])"],
   ["sum", () => z([2, 3]).sum(2), "sum: axis 2 is not in shape [2,3]"],
+  ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name one twice"],
+  ["sum", () => z([2, 3]).sum(0.5), "sum: axis 0.5 is not in shape [2,3]"],
+  ["sum", () => ints(1).sum(), "sum: needs a tensor of floats, this one is i32 (shape [1])"],
+  ["softmax", () => t.softmax(z([2, 3]), 0), "softmax: the scale is 0, expected a number above 0"],
+  ["softmax", () => t.softmax(z([2, 3]), -1), "softmax: the scale is -1, expected a number above 0"],
   ["mean", () => z([2, 3]).mean([0, -3]), "axis -3 is not in shape [2,3]"],
-  ["reshape", () => z([2, 3]).reshape(4, -1), "reshape: shape [2,3] (6 elements) does not fit [4,-1]"],
+  [
+    "reshape",
+    () => z([2, 3]).reshape(4, -1),
+    "reshape: shape [4,-1] does not fit the 6 elements of shape [2,3]",
+  ],
+  [
+    "reshape",
+    () => z([2, 3]).reshape(4, 5),
+    "reshape: shape [4,5] does not fit the 6 elements of shape [2,3]",
+  ],
+  [
+    "reshape",
+    () => z([2, 3]).reshape(-2, -3),
+    "reshape: shape [-2,-3] does not fit the 6 elements of shape [2,3]",
+  ],
+  [
+    "reshape",
+    () => z([2, 3]).reshape(-1, -1),
+    "reshape: shape [-1,-1] does not fit the 6 elements of shape [2,3]",
+  ],
+  [
+    "reshape",
+    () => z([2, 3]).reshape(wrong([3, 2])),
+    "reshape: got [[3, 2]], expected whole numbers, as in x.reshape(2, 3)",
+  ],
   ["permute", () => z([2, 3]).permute(0, 0), "permute: [0,0] is not an order of the 2 axes of shape [2,3]"],
   [
     "slice",
     () => z([2, 3]).slice([0, 1], [2, 4]),
     "slice: 1 to 4 is not within size 3 of axis 1 (shape [2,3])",
   ],
+  ["permute", () => z([2, 3]).permute(wrong([1, 0])), "permute: got [[1, 0]], expected whole numbers"],
+  [
+    "slice",
+    () => z([2, 3]).slice(wrong(1), [2]),
+    "slice: got 1, expected whole numbers, as in x.slice([0, 1], [2, 3])",
+  ],
+  ["slice", () => z([2, 3]).slice(wrong([[0, 1]]), [2]), "slice: got [[0, 1]], expected whole numbers"],
+  ["slice", () => z([2, 3]).slice([0], wrong(undefined)), "slice: got undefined, expected whole numbers"],
+  [
+    "slice",
+    () => z([2]).slice([0, 0], [1, 1]),
+    "slice: [0,0] to [1,1] are more ranges than shape [2] has axes",
+  ],
+  ["expand", () => z([1]).expand(wrong(3)), "expand: got 3, expected whole numbers"],
   ["expand", () => z([2, 3]).expand([3]), "expand: shape [2,3] does not stretch to [3]"],
   [
     "concat",
     () => t.concat([z([2, 3]), z([3, 3])], 1),
     "concat: shape [3,3] does not fit [2,3] along axis 1",
+  ],
+  ["concat", () => t.concat([], 0), "concat: got [], expected a list of one tensor or more"],
+  ["concat", () => t.concat([z([2])], 1), "concat: axis 1 is not in shape [2]"],
+  ["concat", () => t.concat([z([1]), ints(1)], 0), "concat: i32 does not join f32"],
+  [
+    "matmul",
+    () => t.matmul(z([1, 1]), z([1, 1]), wrong({ transB: true })),
+    'matmul: there is no option "transB", use transposeA',
   ],
   [
     "matmul",
@@ -101,6 +242,43 @@ const synchronous: [string, () => unknown, string][] = [
     () => t.conv2d(z([1, 32, 32, 2048]), z([1, 2048, 32, 32]), null),
     "conv2d: a filter of 32,32 x 2048 channels is larger than the scratch memory",
   ],
+  ["conv2d", () => conv({ stride: 0 }), "conv2d: stride is 0, expected a whole number >= 1"],
+  ["conv2d", () => conv({ stride: 1.5 }), "conv2d: stride is 1.5, expected a whole number >= 1"],
+  [
+    "conv2d",
+    () => conv({ padding: -1 }),
+    "conv2d: padding is -1, expected a whole number >= 0, or four",
+  ],
+  ["conv2d", () => conv({ padding: wrong([1, 1]) }), "conv2d: padding is [1, 1], expected a whole number"],
+  ["conv2d", () => conv({ upsample: wrong(3) }), "conv2d: upsample is 3, expected 1 or 2"],
+  ["conv2d", () => conv({ dtype: "i32" }), 'conv2d: dtype is "i32", expected "f32" or "f16"'],
+  [
+    "conv2d",
+    () => conv(wrong({ pad: 1 })),
+    'conv2d: there is no option "pad", use stride, padding, upsample, residual or dtype',
+  ],
+  [
+    "conv2d",
+    () => t.conv2d(ints(1), z([8, 3, 1, 1]), null),
+    "conv2d: needs a tensor of floats, this one is i32",
+  ],
+  ["groupNorm", () => norm({ groups: 0 }), "groupNorm: groups is 0, expected a whole number >= 1"],
+  ["groupNorm", () => norm({ eps: NaN }), "groupNorm: eps is NaN, expected a number >= 0"],
+  [
+    "groupNorm",
+    () => norm(wrong({ epsilon: 1 })),
+    'groupNorm: there is no option "epsilon", use groups, eps, swish or dtype',
+  ],
+  [
+    "batchNorm",
+    () => t.batchNorm(z([1, 2]), z([3]), z([2])),
+    "batchNorm: shape [1,2] with 3 weights and 2 biases",
+  ],
+  [
+    "batchNorm",
+    () => t.batchNorm(z([1, 2]), z([2]), z([2]), { eps: -1 }),
+    "batchNorm: eps is -1, expected a number >= 0",
+  ],
   [
     "conv2d",
     () => t.conv2d(z([1, 4, 4, 6]), z([8, 1, 3, 3]), null, { groups: 4 }),
@@ -125,6 +303,18 @@ const synchronous: [string, () => unknown, string][] = [
     "groupNorm",
     () => t.groupNorm(z([1, 2, 2, 6]), z([6]), z([5]), { groups: 3 }),
     "groupNorm: 6 channels, but 6 weights and 5 biases",
+  ],
+  ["maxPool2d", () => pool({ size: 2 }), "maxPool2d: stride is undefined, expected a whole number >= 1"],
+  [
+    "maxPool2d",
+    () => pool({ size: 0, stride: 1 }),
+    "maxPool2d: size is 0, expected a whole number >= 1",
+  ],
+  ["maxPool2d", () => pool({ size: 2, stride: 2, ceil: 1 }), "maxPool2d: ceil is 1, expected true or false"],
+  [
+    "maxPool2d",
+    () => t.maxPool2d(z([2, 2]), { size: 1, stride: 1 }),
+    "maxPool2d: needs an image [B,H,W,C], got shape [2,2]",
   ],
   [
     "maxPool2d",
@@ -161,7 +351,12 @@ const synchronous: [string, () => unknown, string][] = [
     () => t.nearestCode(z([2, 3]), z([5, 4])),
     "nearestCode: z [2,3] and codebook [5,4] must be [N, C] and [K, C]",
   ],
-  ["embedding", () => t.embedding(z([2]), z([5, 4])), "embedding: indices must be i32, these are f32"],
+  [
+    "embedding",
+    () => t.embedding(z([2]), z([5, 4])),
+    "embedding: indices must be i32, these are f32: make them with tensor(Int32Array.from(list), shape)",
+  ],
+  ["embedding", () => t.embedding(ints(0), z([5])), "embedding: the table has shape [5], expected [K, C]"],
   [
     "lpipsDistance",
     () => t.lpipsDistance(z([1, 2, 2, 3]), z([1, 2, 2, 3]), z([4])),
@@ -172,9 +367,66 @@ const synchronous: [string, () => unknown, string][] = [
     () => t.adamStep(z([3]), z([2]), z([3]), z([3]), { lr: 1, beta1: 0, beta2: 0, eps: 1, step: 1 }),
     "adamStep: shape [2] does not fit the parameter's [3]",
   ],
+  ["adamStep", () => adam({ lr: wrong(undefined) }), "adamStep: lr is undefined, expected a number"],
+  ["adamStep", () => adam({ lr: NaN }), "adamStep: lr is NaN, expected a number"],
+  ["adamStep", () => adam({ beta1: 1 }), "adamStep: beta1 is 1, expected a number from 0 to below 1"],
+  ["adamStep", () => adam({ step: 0 }), "adamStep: step is 0, expected a whole number >= 1"],
+  [
+    "Random",
+    () => new t.Random(1).integer(0),
+    "Random.integer: the limit is 0, expected a whole number >= 1",
+  ],
+  [
+    "Random",
+    () => new t.Random(1).shuffle(-1),
+    "Random.shuffle: the number is -1, expected a whole number >= 0",
+  ],
+  [
+    "Random",
+    () => new t.Random(1).uniform([1], 0, wrong("1")),
+    'Random.uniform: high is "1", expected a number',
+  ],
+  [
+    "Random",
+    () => new t.Random(1).normal([1], 0, -1),
+    "Random.normal: the standard deviation is -1, expected a number",
+  ],
+  [
+    "Random",
+    () => t.Random.from(wrong({ seed: 1 })),
+    "Random.from: counter is undefined, expected a whole number",
+  ],
   ["Random", () => new t.Random(-1), "Random: seed -1 is not a whole number >= 0"],
   ["Random", () => new t.Random(0.5), "Random: seed 0.5 is not a whole number >= 0"],
   ["backward", () => t.backward(z([1])), "backward: no output depends on a tensor with requiresGrad"],
+  ["backward", () => t.backward(wrong(1)), "backward: got 1, expected a list of tensors, such as [loss]"],
+  [
+    "backward",
+    () => t.backward(z([1]), wrong(z([1]))),
+    "backward: got Tensor [1] f32 on cpu: 0, expected a list of tensors",
+  ],
+  ["backward", () => t.backward([z([1])], [null, null]), "backward: 2 gradients for 1 outputs"],
+  [
+    "grad",
+    () => t.grad(wrong(z([1])), [z([1])]),
+    "grad: got Tensor [1] f32 on cpu: 0, expected a list of tensors, such as [loss]",
+  ],
+  [
+    "grad",
+    () => t.grad([z([1])], wrong(z([1]))),
+    "grad: the inputs are Tensor [1] f32 on cpu: 0, expected a list of tensors",
+  ],
+  [
+    "grad",
+    () => t.grad([], [], wrong({ keepGraph: true })),
+    'grad: there is no option "keepGraph", use gradOutputs or',
+  ],
+  [
+    "checkpoint",
+    () => t.checkpoint(() => wrong(1), z([1])),
+    "checkpoint: what the function returns: expected a tensor, got 1",
+  ],
+  ["record", () => t.record("mine", wrong(1), [], [], () => []), "record: expected a tensor, got 1"],
 ];
 
 const asynchronous: [string, () => Promise<unknown>, string][] = [
@@ -186,6 +438,13 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     () => t.device("gpu" as t.DeviceName),
     'device: there is no device "gpu", use "cpu", "webgpu", "auto" or "gpujs"',
   ],
+  ["device", () => t.device(wrong(undefined)), 'device: there is no device undefined, use "cpu"'],
+  [
+    "device",
+    () => t.device("cpu", wrong({ exactly: true })),
+    'device: there is no option "exactly", use exact',
+  ],
+  ["device", () => t.device("cpu", wrong({ exact: "no" })), 'device: exact is "no", expected true or false'],
 ];
 
 /** A parameter outside any scope: what fails must not leave it with a gradient or hold on to its memory. */
@@ -216,7 +475,18 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
       t.grad([loss], [p])[0].dispose();
       t.backward(loss);
     },
-    "was already freed; pass retainGraph to use it twice",
+    "backward: the graph of sum was freed by the backward() or grad() before: compute the output again",
+  ],
+  [
+    "backward twice",
+    (p) => {
+      const loss = p.square().sum();
+      t.backward(loss);
+      p.grad!.dispose();
+      p.grad = null;
+      t.backward(loss);
+    },
+    "or add up losses that share it and call backward() once; grad() keeps it with retainGraph: true",
   ],
   [
     "a saved value written over",

@@ -1,5 +1,7 @@
 // Views, which share memory, and who owns it. Gradients are in autograd.test.ts.
 import { describe, expect, test } from "bun:test";
+import { CountingBackend } from "../../src/backends/counting.ts";
+import { withBackend } from "../../src/device.ts";
 import * as t from "../../src/index.ts";
 import { describeDevices } from "../support/devices.ts";
 import { counting, list, scoped } from "../support/tensors.ts";
@@ -120,4 +122,40 @@ describe("ownership", () => {
     for (let i = 0; i < 50; i++) t.scope(() => void t.zeros([2 ** 20]).add(1).mul(2).sum());
     expect(t.memory().reservedBytes - reservedBytes).toBeLessThan(16 * 2 ** 20);
   });
+});
+
+describe("what the console shows", () => {
+  const inspectors = [Symbol.for("Deno.customInspect"), Symbol.for("nodejs.util.inspect.custom")] as const;
+
+  scoped("shape, dtype, device and the first values", async () => {
+    const x = counting([2, 5]);
+    expect(`${x}`).toBe("Tensor [2,5] f32 on cpu: 0, 1, 2, 3, 4, 5, 6, 7, ...");
+    for (const inspector of inspectors) {
+      expect((x as unknown as Record<symbol, () => string>)[inspector]()).toBe(`${x}`);
+    }
+    expect(`${x.permute(1, 0).slice([1], [3])}`).toBe("Tensor [2,2] f32 on cpu: 1, 6, 2, 7");
+    expect(`${t.tensor(Int32Array.of(-7), [1, 1])}`).toBe("Tensor [1,1] i32 on cpu: -7");
+    expect(`${t.full([], 1 / 3)} ${t.zeros([0, 3])}`).toBe(
+      "Tensor [] f32 on cpu: 0.33333 Tensor [0,3] f32 on cpu: ",
+    );
+    x.dispose();
+    expect(`${x}`).toBe("Tensor [2,5] f32 on cpu, freed");
+    await Promise.resolve();
+  });
+
+  scoped("no values where they cannot be had at once", async () => {
+    await withBackend(new CountingBackend(), () => {
+      expect(`${t.zeros([2])}`).toBe("Tensor [2] f32 on counting");
+    });
+  });
+});
+
+test("using frees a tensor at the end of its block", async () => {
+  const before = t.memory().liveTensors;
+  {
+    using x = t.tensor([1, 2]);
+    expect(await list(x)).toEqual([1, 2]);
+    expect(t.memory().liveTensors).toBe(before + 1);
+  }
+  expect(t.memory().liveTensors).toBe(before);
 });

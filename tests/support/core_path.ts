@@ -1,11 +1,12 @@
 // What core.test.ts runs in a process of its own: core.ts alone is asked for paths. Prints the errors as JSON.
-import { inspect, loadPerceptual, LPIPS, VQGAN } from "../../core.ts";
+import { inspect, loadPerceptual, LPIPS, readImage, VQGAN } from "../../core.ts";
 
 const path = "last.ckpt";
 const asked = [
   VQGAN.load(path),
   loadPerceptual(new LPIPS("squeeze"), { backbone: path, heads: path }),
   inspect(path),
+  readImage(path),
 ];
 const results = await Promise.allSettled(asked);
 console.log(JSON.stringify(results.map((r) => r.status === "rejected" ? r.reason.message : "opened")));

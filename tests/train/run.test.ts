@@ -166,7 +166,7 @@ describe("a run", () => {
       [{ steps: 0 }, "steps is 0, expected a whole number >= 1"],
       [{ val: 0.99 }, "leaves none to learn from"],
       [{ data: [join(folder, "nothing")] }, "there is no file or folder"],
-      [{ lr: NaN }, "the learning rate is NaN"],
+      [{ lr: NaN }, "lr is NaN, expected a number above 0"],
     ];
     for (const [changes, message] of refusals) {
       await expect(beginRun(newRun(changes))).rejects.toThrow(message);

@@ -9,16 +9,23 @@ export interface TamingConfig {
   readonly from: string | null;
   /** The model, as changes to `preset`. */
   readonly model: VQModelOverrides;
+  /** What `model` changes. */
   readonly preset: PresetName;
   /** The file with the list of pictures to learn from. */
   readonly data: string | null;
   /** The file with the list of pictures to measure on. */
   readonly val: string | null;
+  /** Side of the square pictures. */
   readonly size: number | null;
+  /** Pictures at a time. */
   readonly batch: number | null;
+  /** The learning rate of one picture; it is multiplied by batch and accumulation. */
   readonly baseLr: number | null;
+  /** Batches whose gradients are averaged in one step. */
   readonly accumulate: number | null;
+  /** Steps of the whole run. */
   readonly steps: number | null;
+  /** Times that all pictures are seen. */
   readonly epochs: number | null;
   /** The settings in the config that have no effect here, a line each. */
   readonly notes: readonly string[];

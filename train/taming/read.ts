@@ -10,8 +10,12 @@ const maxLength = 2 ** 20;
  * Reads configs as taming's main.py does: merged from left to right, with the assignments last.
  *
  * @param assignments are like "data.params.batch_size=2"
- * @example
- * const config = await readTamingConfig(["configs/custom_vqgan.yaml"], ["model.params.n_embed=16384"]);
+ * @example With a setting changed
+ * ```ts
+ * import { readTamingConfig } from "@tessera/vqgan";
+ *
+ * const { model, batch } = await readTamingConfig(["custom_vqgan.yaml"], ["model.params.n_embed=16384"]);
+ * ```
  * @throws an error that names the file, or the setting that is missing, of the wrong kind or unknown.
  */
 export async function readTamingConfig(

@@ -5,8 +5,10 @@ import type { TensorToWrite, WrittenDType } from "../values.ts";
 
 /** A Python tuple; arrays are lists. */
 export class Tuple {
+  /** What is in it. */
   readonly items: readonly Pickleable[];
 
+  /** A tuple of these items. */
   constructor(items: readonly Pickleable[]) {
     this.items = items;
   }
@@ -15,6 +17,7 @@ export class Tuple {
 /** A collections.OrderedDict; Maps and plain objects are dicts. */
 export class OrderedDict extends Map<string, Pickleable> {}
 
+/** What can be pickled. */
 export type Pickleable =
   | null
   | boolean
@@ -57,7 +60,10 @@ const op = {
 
 /**
  * The pickle of a value, and the tensors in it: storage i belongs to tensor i.
- * @example writePickle(new Map([["epoch", 3]])).bytes
+ * @example
+ * ```ts
+ * const { bytes } = writePickle(new Map([["epoch", 3]]));
+ * ```
  */
 export function writePickle(value: Pickleable): { bytes: Uint8Array; tensors: TensorToWrite[] } {
   const writer = new Writer();

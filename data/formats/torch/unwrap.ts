@@ -35,8 +35,7 @@ function keyText(key: unknown): string {
  * dicts and objects with fields become objects, tuples and sets arrays, classes their name as text. Cycles
  * become null.
  *
- * @example
- * unwrapOmegaconf(root.get("hyper_parameters")) // { ddconfig: { ch: 128, ch_mult: [1, 1, 2, 2, 4] }, ... }
+ * The hyper-parameters of a checkpoint become { ddconfig: { ch: 128, ch_mult: [1, 1, 2, 2, 4] }, ... }, for example.
  */
 export function unwrapOmegaconf(value: unknown): unknown {
   return unwrap(value, new Walk());

@@ -29,9 +29,11 @@ function fields(...values: readonly (readonly [value: number, bytes: 2 | 4 | 8])
 /**
  * Writes an archive front to back.
  * @example
- * const zip = new ZipWriter(sink);
+ * ```ts
+ * const zip = new ZipWriter({ write: (bytes) => Promise.resolve(console.log(bytes.length)) });
  * await zip.add("archive/version", [new TextEncoder().encode("3\n")]);
  * await zip.finish();
+ * ```
  */
 export class ZipWriter {
   readonly #sink: Sink;

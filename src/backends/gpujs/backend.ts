@@ -281,8 +281,12 @@ export class GpuJsBackend implements Backend {
   }
 
   read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
+    return Promise.resolve(this.peek(buffer, dtype, offset, length));
+  }
+
+  peek(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values {
     const { ints, floats } = whole(buffer);
-    return Promise.resolve((dtype === "i32" ? ints : floats).slice(offset, offset + length) as Values);
+    return (dtype === "i32" ? ints : floats).slice(offset, offset + length) as Values;
   }
 
   memory(): { reservedBytes: number } {

@@ -1,4 +1,5 @@
 // A tensor's memory: its own ArrayBuffer, seen as floats or as integers.
+import { OutOfMemoryError } from "../backend.ts";
 import { type Buffer, mib, type Slot } from "../buffer.ts";
 
 export class GpuJsBuffer implements Buffer {
@@ -15,8 +16,9 @@ export class GpuJsBuffer implements Buffer {
       this.floats = new Float32Array(memory);
       this.ints = new Int32Array(memory);
     } catch {
-      throw new Error(
+      throw new OutOfMemoryError(
         `out of memory: ${mib(bytes)} asked for one tensor on gpujs; use smaller pictures or a batch of 1`,
+        { largest: bytes - 1 },
       );
     }
   }

@@ -113,8 +113,12 @@ export class WasmBackend implements Backend {
   }
 
   read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
+    return Promise.resolve(this.peek(buffer, dtype, offset, length));
+  }
+
+  peek(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values {
     // slice() of a view on shared memory copies into memory of its own
-    return Promise.resolve(this.#machine.look(dtype, addressOf(buffer) + offset * 4, length).slice());
+    return this.#machine.look(dtype, addressOf(buffer) + offset * 4, length).slice();
   }
 
   memory(): { reservedBytes: number } {

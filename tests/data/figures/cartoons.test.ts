@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cartoonFaceSvg } from "../../../data/figures/cartoon_svg.ts";
 import { drawCartoonFace, writeCartoonFaces } from "../../../data/figures/cartoons.ts";
-import { readImage } from "../../../data/pictures/images.ts";
+import { readImage } from "../../../data/index.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../../../data/figures/plot.ts";
-import { readImage, savePng } from "../../../data/pictures/images.ts";
+import { readImage, savePng } from "../../../data/index.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

@@ -9,7 +9,9 @@ const file = fileURLToPath(new URL("../../../models/faces.safetensors", import.m
 
 test("the SHA-256, with progress", async () => {
   const seen: number[] = [];
-  const { sha256, published } = await hashFile(file, (bytes, total) => seen.push(bytes, total));
+  const { sha256, published } = await hashFile(file, {
+    onProgress: (bytes, total) => seen.push(bytes, total),
+  });
   const bytes = await readFile(file);
   expect([sha256, published]).toEqual([createHash("sha256").update(bytes).digest("hex"), null]);
   expect(seen.slice(-2)).toEqual([bytes.length, bytes.length]);

@@ -5,7 +5,13 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { preset } from "../../../data/formats/config.ts";
-import { formatReport, guessConfig, inspect, isAutoencoder, writeSafetensors } from "../../../data/index.ts";
+import {
+  formatInspectReport,
+  guessConfig,
+  inspect,
+  isAutoencoder,
+  writeSafetensors,
+} from "../../../data/index.ts";
 
 let folder = "";
 beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "tessera-guess-"))));
@@ -140,7 +146,7 @@ describe("guessConfig", () => {
       "no discriminator inside",
       "no perceptual network inside",
     ]);
-    const text = formatReport(report);
+    const text = formatInspectReport(report);
     expect(text).toContain("architecture: VQGAN f16, 512 codes of 8");
     expect(text).toContain("  discriminator: none; perceptual network: none");
     expect(text).toMatch(

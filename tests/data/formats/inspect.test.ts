@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { preset } from "../../../data/formats/config.ts";
-import { formatReport, formatTensors, inspect } from "../../../data/index.ts";
+import { formatInspectReport, formatTensors, inspect } from "../../../data/index.ts";
 import { VQGAN } from "../../../nn/index.ts";
 import { saveWeights } from "../../../train/index.ts";
 import { trainedCheckpoint, trainedConfig } from "../../support/trained.ts";
@@ -24,7 +24,7 @@ describe("inspect", () => {
     const codes = { name: "quantize.embedding.weight", shape: [16, 32], dtype: "f32", bytes: 2048 };
     expect(lightning.list).toContainEqual(codes as (typeof lightning.list)[0]);
     expect(formatTensors(lightning)).toMatch(/quantize\.embedding\.weight +\[16,32\] +f32 +2\.0 kB/);
-    expect(formatReport(lightning)).toContain('lossconfig: {"target":"taming.modules.losses');
+    expect(formatInspectReport(lightning)).toContain('lossconfig: {"target":"taming.modules.losses');
   });
 
   test("warns of a discriminator that taming would not build by default, or that differs from the published", async () => {

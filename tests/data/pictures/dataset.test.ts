@@ -96,7 +96,9 @@ describe("ImageDataset", () => {
     const bad = join(folder, "mixed", "p01.png");
     const set = new ImageDataset([bad, bad, bad], { size: 16, onSkip: () => {} });
     await expect(take(set.batches(2), 1)).rejects.toThrow("none of the 3 pictures can be read");
-    await expect(take((await open("good")).batches(0), 1)).rejects.toThrow("batch size 0");
+    await expect(take((await open("good")).batches(0), 1)).rejects.toThrow(
+      "batches: the batch size is 0, expected a whole number >= 1",
+    );
   });
 
   test("reads ahead while the caller is busy", async () => {

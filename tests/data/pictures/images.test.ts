@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { readImage, savePng } from "../../../data/pictures/images.ts";
+import { readImage, savePng } from "../../../data/index.ts";
 import { cropOffset, flipPicture, type Picture, resizedDimensions } from "../../../data/pictures/picture.ts";
 import { halves, pixel } from "../../support/pictures.ts";
 

@@ -1,6 +1,20 @@
-// Pixels as numbers and back.
+// Pixels in memory: floats and back, RGBA to pictures and back, and what a wrong picture is told.
 import { describe, expect, test } from "bun:test";
-import { toFloats, toPictures, toPixels } from "../../../data/pictures/picture.ts";
+import {
+  cropPicture,
+  encodePng,
+  flipPicture,
+  fromRgba,
+  readImage,
+  toFloats,
+  toPictures,
+  toPixels,
+  toRgba,
+} from "../../../data/index.ts";
+
+/** What only a program without a type check passes. */
+const wrong = (value: unknown) => value as never;
+const picture = { width: 2, height: 1, pixels: Uint8Array.of(1, 2, 3, 4, 5, 6) };
 
 describe("ranges", () => {
   test("every byte survives the way to floats and back", () => {
@@ -18,5 +32,100 @@ describe("ranges", () => {
     const [first, second] = toPictures(new Float32Array(2 * 2 * 4 * 3).fill(1), [2, 2, 4, 3]);
     expect([first.width, first.height, second.pixels[23]]).toEqual([4, 2, 255]);
     expect(() => toPictures(new Float32Array(5), [1, 1, 1, 3])).toThrow("5 values with shape [1,1,1,3]");
+  });
+});
+
+describe("RGBA", () => {
+  test("there and back, in bytes of either kind", () => {
+    const rgba = toRgba(picture);
+    expect([...rgba.data]).toEqual([1, 2, 3, 255, 4, 5, 6, 255]);
+    expect(rgba.data instanceof Uint8ClampedArray).toBe(true);
+    expect(fromRgba(rgba)).toEqual(picture);
+    expect(fromRgba({ ...rgba, data: Uint8Array.from(rgba.data) })).toEqual(picture);
+  });
+
+  test("white shows through, as in a file read by readImage", async () => {
+    const data = Uint8ClampedArray.of(255, 0, 0, 255, 200, 100, 0, 128, 9, 9, 9, 0);
+    const { pixels } = fromRgba({ width: 3, height: 1, data });
+    expect([...pixels]).toEqual([255, 0, 0, 227, 177, 127, 255, 255, 255]);
+    expect(await readImage({ width: 3, height: 1, data })).toEqual({ width: 3, height: 1, pixels });
+  });
+});
+
+const cases: [string, () => unknown, string][] = [
+  [
+    "RGBA of another size",
+    () => fromRgba({ width: 2, height: 1, data: new Uint8Array(6) }),
+    "fromRgba: 6 bytes for 2x1 RGBA, expected 8",
+  ],
+  [
+    "RGBA as floats",
+    () => fromRgba({ width: 1, height: 1, data: wrong([1, 2, 3, 4]) }),
+    "width, height and data are [1, 1, [1, 2, 3, 4]]",
+  ],
+  [
+    "RGBA as RGB",
+    () => flipPicture({ ...picture, pixels: new Uint8Array(8) }),
+    "8 bytes for 2x1 RGB, expected 6; fromRgba() takes four",
+  ],
+  [
+    "no picture",
+    () => toRgba(wrong(undefined)),
+    "toRgba: got undefined, expected a picture: { width, height, pixels: Uint8Array }",
+  ],
+  [
+    "pixels in a list",
+    () => toRgba({ width: 1, height: 1, pixels: wrong([1, 2, 3]) }),
+    "toRgba: got { width, height, pixels }, expected",
+  ],
+  [
+    "a crop of fractions",
+    () => cropPicture(picture, 0.5, 0, 1, 1),
+    "cropPicture: left is 0.5, expected a whole number >= 0",
+  ],
+  [
+    "a crop outside",
+    () => cropPicture(picture, 1, 0, 2, 1),
+    "cropPicture: 2x1 at (1, 0) leaves the picture of 2x1",
+  ],
+  [
+    "an unknown range",
+    () => toFloats(picture.pixels, wrong("[0, 1]")),
+    'toFloats: the range is "[0, 1]", expected "signed" or "unit"',
+  ],
+  [
+    "an unknown range",
+    () => toPixels(new Float32Array(1), wrong("Unit")),
+    'toPixels: the range is "Unit", expected "signed"',
+  ],
+  [
+    "a picture without a batch",
+    () => toPictures(new Float32Array(3), [1, 1, 3]),
+    "toPictures: 3 values with shape [1,1,3], expected",
+  ],
+];
+
+describe("wrong arguments", () => {
+  for (const [name, call, message] of cases) test(`${name}: ${message}`, () => expect(call).toThrow(message));
+
+  test("of reading and writing", async () => {
+    await expect(readImage(wrong(undefined))).rejects.toThrow(
+      "readImage: got undefined, expected a path, the bytes of",
+    );
+    await expect(readImage(wrong(new Uint8ClampedArray(4)))).rejects.toThrow(
+      "readImage: got Uint8ClampedArray [0, 0, 0, 0]",
+    );
+    await expect(readImage(picture, { size: 0 })).rejects.toThrow(
+      "readImage: size is 0, expected a whole number >= 1",
+    );
+    await expect(readImage(picture, { crop: wrong("centre") })).rejects.toThrow(
+      'crop is "centre", expected "center", "random"',
+    );
+    await expect(readImage(picture, wrong({ width: 2 }))).rejects.toThrow(
+      'readImage: there is no option "width", use size',
+    );
+    await expect(encodePng({ ...picture, width: 3 })).rejects.toThrow(
+      "encodePng: 6 bytes for 3x1 RGB, expected 9",
+    );
   });
 });

@@ -75,7 +75,7 @@ describe("TokenWriter", () => {
     const path = join(folder, "settings.parquet");
     await (await TokenWriter.open(path, header)).close();
     await expect(TokenWriter.open(path, { ...header, range: "unit" })).rejects.toThrow(
-      "begun with other settings (range signed, now unit); repeat the command that began it, delete it",
+      "begun with other settings (range signed, now unit); begin it with the same settings, delete it",
     );
     expect((await stat(`${path}.partial`)).size).toBeGreaterThan(0);
   });

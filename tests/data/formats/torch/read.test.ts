@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { deflateSync } from "fflate";
 import {
   flattenTensors,
-  formatReport,
+  formatInspectReport,
   inspect,
   isPickleClass,
   memorySource,
@@ -147,7 +147,7 @@ describe("small files by torch", () => {
       betas: [0.5, 0.9],
       step: 1,
     });
-    const text = formatReport(report);
+    const text = formatInspectReport(report);
     for (const part of ["loss.discriminator", "epoch 1, step 100", "lr 0.0000135", '"ch_mult":[1,2,2]']) {
       expect(text).toContain(part);
     }

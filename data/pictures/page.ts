@@ -1,0 +1,72 @@
+// Pictures decoded and resized by a web page's own means, where nobody has registered anything better (source.ts).
+import { fromRgba, type Picture, resizedDimensions, toRgba } from "./picture.ts";
+
+/** What of a page this file uses; the types that Tessera is checked with have no canvas. */
+interface Page {
+  createImageBitmap?(image: Blob | RgbaImage): Promise<Bitmap>;
+  OffscreenCanvas?: new (width: number, height: number) => { getContext(kind: "2d"): Context };
+  ImageData?: new (data: Uint8ClampedArray, width: number) => RgbaImage;
+}
+
+interface RgbaImage {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8ClampedArray;
+}
+
+interface Bitmap {
+  readonly width: number;
+  readonly height: number;
+  close(): void;
+}
+
+interface Context {
+  fillStyle: string;
+  imageSmoothingQuality: "low" | "medium" | "high";
+  fillRect(left: number, top: number, width: number, height: number): void;
+  drawImage(image: Bitmap, left: number, top: number, width: number, height: number): void;
+  getImageData(left: number, top: number, width: number, height: number): RgbaImage;
+}
+
+/**
+ * The pixels of a picture, resized so that the smallest side is `size` and laid over white.
+ * @throws if the source is a path, this is no page, or the browser cannot decode it
+ */
+export async function decodeInPage(
+  source: string | Uint8Array<ArrayBuffer> | Picture,
+  name: string,
+  size: number | undefined,
+): Promise<Picture> {
+  const { createImageBitmap, OffscreenCanvas, ImageData } = globalThis as unknown as Page;
+  if (typeof source === "string" || !createImageBitmap || !OffscreenCanvas || !ImageData) {
+    const [what, instead] = typeof source === "string"
+      ? [`a path (${JSON.stringify(source)})`, "bytes or a Blob"]
+      : [
+        "pixels" in source ? `resizing pixels to ${size}` : `a picture's file (${name})`,
+        "pixels of that size",
+      ];
+    throw new Error(
+      `readImage: ${what} needs the full package: import from "@tessera/vqgan" (mod.ts) instead of ` +
+        `"@tessera/vqgan/core" (core.ts), or give ${instead}`,
+    );
+  }
+  const encoded = "pixels" in source ? imageData(ImageData, source) : new Blob([source]);
+  const bitmap = await createImageBitmap(encoded);
+  try {
+    const [width, height] = size === undefined
+      ? [bitmap.width, bitmap.height]
+      : resizedDimensions(bitmap.width, bitmap.height, size);
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, width, height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, width, height);
+    return fromRgba(context.getImageData(0, 0, width, height));
+  } finally {
+    bitmap.close();
+  }
+}
+
+function imageData(ImageData: NonNullable<Page["ImageData"]>, picture: Picture): RgbaImage {
+  return new ImageData(toRgba(picture).data, picture.width);
+}

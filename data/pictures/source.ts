@@ -1,0 +1,139 @@
+// A picture as people hand it over: a path, the bytes of a file, a Blob, or pixels. Reading files needs a decoder: the half of
+// the package that knows the disk registers one (sharp.ts), and a page has its own (page.ts).
+import { callback, checkOptions, oneOf, type Rules, shown, whole } from "../../src/check.ts";
+import { decodeInPage } from "./page.ts";
+import { checkPicture, cropOffset, cropPicture, fromRgba, type Picture, type RgbaPixels } from "./picture.ts";
+
+/**
+ * What a picture is read from. Pixels work everywhere. The bytes of a file (JPEG, PNG, WebP, ...) and Blobs work with the
+ * full package and in pages; paths need the full package.
+ */
+export type PictureSource = string | Uint8Array | ArrayBuffer | Blob | Picture | RgbaPixels;
+
+/** How a picture is resized and cropped. */
+export interface ReadOptions {
+  /** The smallest side is resized to this many pixels. Without it the picture keeps its size. */
+  readonly size?: number;
+  /** Which square is cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else `none`. */
+  readonly crop?: "center" | "random" | "none";
+  /** Numbers in [0, 1) for the random crop, the row first, then the column. Default `Math.random`. */
+  readonly random?: () => number;
+  /** Cut the edges evenly until both sides are multiples of this, as a model with that factor needs. */
+  readonly multipleOf?: number;
+}
+
+const rules: Rules<ReadOptions> = {
+  size: whole(1),
+  crop: oneOf("center", "random", "none"),
+  random: callback,
+  multipleOf: whole(1),
+};
+
+/** A picture that cannot be read: which one, and why. */
+export class ImageError extends Error {
+  /** "ImageError" */
+  override readonly name = "ImageError";
+  /** The path, the name of the File, or "(bytes)", "(Blob)" or "(pixels)". */
+  readonly path: string;
+  /** The message without the path. */
+  readonly reason: string;
+
+  /** The message names both. @param reason what is wrong with it, as the second half of a sentence */
+  constructor(path: string, reason: string) {
+    super(`cannot read the picture ${path}: ${reason}`);
+    this.path = path;
+    this.reason = reason;
+  }
+}
+
+/**
+ * Turns a path, the bytes of a file or pixels into RGB pixels whose smallest side is `size`.
+ * @param name for errors
+ */
+export type Decoder = (
+  source: string | Uint8Array<ArrayBuffer> | Picture,
+  name: string,
+  size: number | undefined,
+) => Promise<Picture>;
+
+let decode: Decoder = decodeInPage;
+
+/** Says how pictures are decoded and resized from now on. */
+export function registerDecoder(decoder: Decoder): void {
+  decode = decoder;
+}
+
+/**
+ * Reads a picture as 8-bit sRGB. With the full package:
+ *
+ * The EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB; an embedded profile is
+ * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would show whatever
+ * colour is stored under the transparency). Shrinking is filtered (Lanczos); taming's unfiltered bilinear aliases.
+ *
+ * A page decodes and resizes as its browser does, which may differ in single levels.
+ * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too small
+ * @example The middle square of a file
+ * ```ts
+ * import { readImage } from "@tessera/vqgan";
+ *
+ * const { width, height, pixels } = await readImage("face.jpg", { size: 256 }); // 256 x 256
+ * ```
+ */
+export async function readImage(source: PictureSource, options: ReadOptions = {}): Promise<Picture> {
+  checkOptions("readImage", options, rules);
+  const { size, multipleOf } = options;
+  const crop = options.crop ?? (size === undefined ? "none" : "center");
+  if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
+  const { from, name } = await opened(source);
+  let picture = isPicture(from) && (size === undefined || Math.min(from.width, from.height) === size)
+    ? from
+    : await decode(from, name, size);
+  if (crop !== "none" && size !== undefined) {
+    const random = crop === "random" ? options.random ?? Math.random : undefined;
+    const top = cropOffset(picture.height, size, random?.());
+    const left = cropOffset(picture.width, size, random?.());
+    picture = cropPicture(picture, left, top, size, size);
+  }
+  return multipleOf === undefined ? picture : cropToMultiple(picture, multipleOf, name);
+}
+
+const isPicture = (from: string | Uint8Array | Picture): from is Picture =>
+  typeof from === "object" && "pixels" in from;
+
+/** What the decoder takes, and how errors name it. @throws TypeError if it is no source of a picture */
+async function opened(
+  source: PictureSource,
+): Promise<{ from: string | Uint8Array<ArrayBuffer> | Picture; name: string }> {
+  if (typeof source === "string") return { from: source, name: source };
+  if (source instanceof Blob) {
+    const name = source instanceof File ? source.name : "(Blob)";
+    return { from: new Uint8Array(await source.arrayBuffer()), name };
+  }
+  if (source instanceof ArrayBuffer) return { from: new Uint8Array(source), name: "(bytes)" };
+  if (source instanceof Uint8Array && !(source instanceof Uint8ClampedArray)) {
+    return { from: source as Uint8Array<ArrayBuffer>, name: "(bytes)" };
+  }
+  if (typeof source === "object" && source !== null) {
+    if ("pixels" in source) {
+      checkPicture("readImage", source);
+      return { from: source, name: "(pixels)" };
+    }
+    if ("data" in source) return { from: fromRgba(source), name: "(pixels)" };
+  }
+  throw new TypeError(
+    `readImage: got ${
+      shown(source)
+    }, expected a path, the bytes of a file, a Blob, { width, height, pixels } or ` +
+      "{ width, height, data } such as ImageData",
+  );
+}
+
+function cropToMultiple(picture: Picture, factor: number, path: string): Picture {
+  const width = picture.width - picture.width % factor, height = picture.height - picture.height % factor;
+  if (width === 0 || height === 0) {
+    const needed = `at least ${factor}x${factor} pixels are needed; give a size to enlarge it`;
+    throw new ImageError(path, `it has ${picture.width}x${picture.height} pixels: ${needed}`);
+  }
+  const left = cropOffset(picture.width, width), top = cropOffset(picture.height, height);
+  return cropPicture(picture, left, top, width, height);
+}

@@ -1,0 +1,253 @@
+// What a wrong call of the training is told, before anything is trained or written.
+import { describe, expect, test } from "bun:test";
+import { readdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { VQGAN } from "../../nn/index.ts";
+import { Random, scope, zeros } from "../../src/index.ts";
+import {
+  Adam,
+  type AdamOptions,
+  beginRun,
+  defaultOptions,
+  learningRate,
+  makeOptimizers,
+  type NewRun,
+  psnr,
+  resumeRun,
+  type Run,
+  saveWeights,
+  ssim,
+  train,
+  Trainer,
+  trainingStep,
+  validationStep,
+} from "../../train/index.ts";
+import { tinyConfig } from "../support/goldens.ts";
+
+/** What only a program without a type check passes. */
+const wrong = (value: unknown) => value as never;
+const model = new VQGAN(tinyConfig, new Random(1), { withLoss: true });
+const images = zeros([1, 8, 8, 3]);
+const adam = (options: unknown) => new Adam(model.generatorParameters(), options as AdamOptions);
+const trainer = (options: unknown) => new Trainer(model, wrong(options));
+const schedule = { lr: 1, warmup: 0, decay: "constant", steps: 10 } as const;
+const dot = { width: 1, height: 1, pixels: new Uint8Array(3) };
+
+const synchronous: [string, () => unknown, string][] = [
+  ["no learning rate", () => adam({}), "Adam: lr is undefined, expected a number >= 0"],
+  ["no options", () => adam(undefined), "Adam: the options are undefined, expected an object"],
+  [
+    "a misspelt learning rate",
+    () => adam({ learningRate: 1 }),
+    'Adam: there is no option "learningRate", use lr, betas or eps',
+  ],
+  ["a learning rate that is none", () => adam({ lr: NaN }), "Adam: lr is NaN, expected a number >= 0"],
+  [
+    "betas out of range",
+    () => adam({ lr: 1, betas: [0.9, 1] }),
+    "Adam: betas is [0.9, 1], expected two numbers from 0 to below 1",
+  ],
+  ["one beta", () => adam({ lr: 1, betas: 0.9 }), "Adam: betas is 0.9, expected two numbers"],
+  [
+    "parameters in a list",
+    () => new Adam(wrong([images]), { lr: 1 }),
+    "Adam: the parameters are [Tensor [1,8,8,3]",
+  ],
+  [
+    "parameters that are none",
+    () => new Adam(wrong(new Map([["a", 1]])), { lr: 1 }),
+    "Adam: expected a tensor, got 1",
+  ],
+  ["a learning rate that became NaN", () => {
+    const one = new Adam(new Map([["w", zeros([1])]]), { lr: 1 });
+    one.parameters.get("w")!.grad = zeros([1]);
+    one.lr = NaN;
+    one.step();
+  }, "adamStep: lr is NaN, expected a number"],
+  [
+    "optimizers without a rate",
+    () => makeOptimizers(model, wrong(undefined)),
+    "Adam: lr is undefined, expected a number >= 0",
+  ],
+  [
+    "a number for a schedule",
+    () => trainer({ learningRate: 1e-4 }),
+    "Trainer: learningRate is 0.0001, expected a function",
+  ],
+  [
+    "an unknown precision",
+    () => trainer({ learningRate: () => 1, precision: "f64" }),
+    'precision is "f64", expected "f32" or "f16"',
+  ],
+  [
+    "a misspelt option",
+    () => trainer({ learningRate: () => 1, tamingexact: true }),
+    'Trainer: there is no option "tamingexact"',
+  ],
+  [
+    "dropout without a stream",
+    () => trainer({ learningRate: () => 1, lpipsDropout: true }),
+    "lpipsDropout is true, expected a Random, or null",
+  ],
+  [
+    "an unknown decay",
+    () => learningRate({ ...schedule, decay: wrong("linear") }, 0),
+    'decay is "linear", expected "constant" or "cosine"',
+  ],
+  [
+    "a negative step",
+    () => learningRate(schedule, -1),
+    "learningRate: the step is -1, expected a whole number >= 0",
+  ],
+  [
+    "no step",
+    () => validationStep(model, images, wrong(undefined)),
+    "validationStep: globalStep is undefined, expected a whole",
+  ],
+  [
+    "RGBA in psnr",
+    () => psnr(dot, { ...dot, pixels: new Uint8Array(4) }),
+    "psnr: 4 bytes for 1x1 RGB, expected 3; fromRgba()",
+  ],
+  ["no picture in ssim", () => ssim(dot, wrong(null)), "ssim: got null, expected a picture"],
+];
+
+const run = (changes: object, options: object = {}): Promise<Run> =>
+  beginRun({
+    start: { from: "nothing.ckpt" },
+    perceptual: "none",
+    out: join(tmpdir(), "tessera-never"),
+    options: { ...defaultOptions, data: ["faces/"], lr: 1e-3, name: "x", ...options },
+    ...changes,
+  } as NewRun);
+const step = (batches: unknown, options: unknown = { globalStep: 0 }, apply: unknown = () => {}) =>
+  trainingStep(model, wrong(batches), wrong(options), wrong(apply));
+const here = join(tmpdir(), "tessera-weights");
+
+const asynchronous: [string, () => Promise<unknown>, string][] = [
+  [
+    "a tensor for batches",
+    () => new Trainer(model, { learningRate: () => 1 }).trainStep(wrong(images)),
+    "trainStep: the batches are Tensor [1,8,8,3] f32 on cpu",
+  ],
+  [
+    "no batches",
+    () => step([]),
+    "trainingStep: the batches are [], expected a list of tensors, such as [images]",
+  ],
+  [
+    "no step",
+    () => step([images], {}),
+    "trainingStep: globalStep is undefined, expected a whole number >= 0",
+  ],
+  [
+    "a misspelt option",
+    () => step([images], { globalStep: 0, gradscale: 1 }),
+    'there is no option "gradscale", use globalStep',
+  ],
+  [
+    "nothing to apply",
+    () => step([images], { globalStep: 0 }, null),
+    "trainingStep: apply is null, expected a function",
+  ],
+  [
+    "weights without an ending",
+    () => saveWeights(here, model),
+    `saveWeights: ${here} does not end in .safetensors`,
+  ],
+  [
+    "weights as torch's",
+    () => saveWeights(`${here}.ckpt`, model),
+    "which is what is written; convertCheckpoint() writes what",
+  ],
+  [
+    "weights of half the bits",
+    () => saveWeights(`${here}.safetensors`, model, wrong({ dtype: "bf16" })),
+    'dtype is "bf16", expected "f32" or "f16"',
+  ],
+  [
+    "no start",
+    () => run({ start: undefined }),
+    "beginRun: start is undefined, expected { from: checkpoint } or { scratch: config }",
+  ],
+  [
+    "a path for a start",
+    () => run({ start: "last.ckpt" }),
+    'beginRun: start is "last.ckpt", expected { from: checkpoint }',
+  ],
+  [
+    "a misspelt start",
+    () => run({ start: { from: "a", goon: true } }),
+    'beginRun: start: there is no option "goon"',
+  ],
+  [
+    "a path for files",
+    () => run({ perceptual: "vgg.pth" }),
+    'perceptual is "vgg.pth", expected a list of files, "inside" or "none"',
+  ],
+  [
+    "a misspelt option",
+    () => run({}, { learningRate: 1 }),
+    'beginRun: there is no option "learningRate", use data, steps',
+  ],
+  [
+    "no learning rate",
+    () => run({}, { lr: undefined }),
+    "beginRun: lr is undefined, expected a number above 0",
+  ],
+  [
+    "a path for data",
+    () => run({}, { data: "faces/" }),
+    'beginRun: data is "faces/", expected a list of strings',
+  ],
+  [
+    "no data",
+    () => run({}, { data: [] }),
+    "beginRun: data names no pictures: give a folder, a glob or a list",
+  ],
+  [
+    "an unknown decay",
+    () => run({}, { decay: "linear" }),
+    'beginRun: decay is "linear", expected "constant" or "cosine"',
+  ],
+  [
+    "all for validation",
+    () => run({}, { val: 1 }),
+    "beginRun: val is 1, expected a folder or a fraction from 0 to below 1",
+  ],
+  [
+    "an option that stays",
+    () => resumeRun("runs/x", wrong({ batch: 2 })),
+    'resumeRun: there is no option "batch", use steps, data',
+  ],
+  [
+    "a list for data",
+    () => resumeRun("runs/x", { data: wrong("a") }),
+    'resumeRun: data is "a", expected a list of strings',
+  ],
+  [
+    "a monitor without log",
+    () => train(wrong({}), wrong({ monitor: { update() {} } })),
+    "train: monitor is { update }, expected an object with",
+  ],
+  [
+    "a word for a signal",
+    () => train(wrong({}), wrong({ signal: "stop" })),
+    'train: signal is "stop", expected an AbortSignal',
+  ],
+];
+
+describe("wrong arguments", () => {
+  for (const [name, call, message] of synchronous) {
+    test(`${name}: ${message}`, () => expect(() => scope(call)).toThrow(message));
+  }
+  for (const [name, call, message] of asynchronous) {
+    test(`${name}: ${message}`, async () => await expect(call()).rejects.toThrow(message));
+  }
+
+  test("leave nothing behind", async () => {
+    const names = await readdir(tmpdir());
+    expect(names.filter((name) => /^tessera-(never|weights)/.test(name))).toEqual([]);
+  });
+});
