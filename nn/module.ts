@@ -106,11 +106,6 @@ export abstract class Module {
     this.zeroGrad();
     for (const t of this.stateDict().values()) t.dispose();
   }
-
-  /** `dispose()`, for `using model = await VQGAN.load(...)`. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
 }
 
 /** A module from one tensor to one tensor. */

@@ -273,11 +273,6 @@ export abstract class Tensor implements Owned {
     this.owner = null;
   }
 
-  /** `dispose()`, for `using x = tensor(...)`. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
   #mustBePlain(what: string): void {
     if (!this.isPlain) {
       throw new Error(`${what}: the tensor is a view (strides [${this.strides}]); write to its base`);

@@ -127,9 +127,4 @@ export class Adam {
     }
     this.#moments.clear();
   }
-
-  /** `dispose()`, for `using adam = new Adam(...)`. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
 }

@@ -130,9 +130,4 @@ export class Trainer {
     for (const optimizer of Object.values(this.optimizers)) optimizer.dispose();
     this.lossScale?.dispose();
   }
-
-  /** `dispose()`, for `using trainer = new Trainer(...)`. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
 }

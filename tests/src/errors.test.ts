@@ -255,7 +255,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   [
     "conv2d",
     () => conv(wrong({ pad: 1 })),
-    'conv2d: there is no option "pad", use stride, padding, upsample, residual or dtype',
+    'conv2d: there is no option "pad", use groups, stride, padding, upsample, residual or dtype',
   ],
   [
     "conv2d",
@@ -324,17 +324,17 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   [
     "maxPool2d",
     () => t.maxPool2d(z([2, 2, 1]), { size: 2, stride: 2 }),
-    "maxPool2d: needs pictures [B,H,W,C], got shape [2,2,1]",
+    "maxPool2d: needs an image [B,H,W,C], got shape [2,2,1]",
   ],
   [
     "avgPool2d",
     () => t.avgPool2d(z([2, 2, 1]), { size: 2, stride: 2 }),
-    "avgPool2d: needs pictures [B,H,W,C], got shape [2,2,1]",
+    "avgPool2d: needs an image [B,H,W,C], got shape [2,2,1]",
   ],
   [
     "avgPool2d",
     () => t.avgPool2d(z([1, 4, 4, 1]), { size: 2, stride: 0 }),
-    "avgPool2d: size 2 and stride 0 must be whole numbers of at least 1",
+    "avgPool2d: stride is 0, expected a whole number >= 1",
   ],
   [
     "avgPool2d",

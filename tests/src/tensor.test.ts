@@ -149,13 +149,3 @@ describe("what the console shows", () => {
     });
   });
 });
-
-test("using frees a tensor at the end of its block", async () => {
-  const before = t.memory().liveTensors;
-  {
-    using x = t.tensor([1, 2]);
-    expect(await list(x)).toEqual([1, 2]);
-    expect(t.memory().liveTensors).toBe(before + 1);
-  }
-  expect(t.memory().liveTensors).toBe(before);
-});
