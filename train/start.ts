@@ -4,6 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openCheckpoint } from "../data/index.ts";
 import {
+  type LoadOptions,
   loadPerceptual,
   loadVQGAN,
   type LPIPS,
@@ -42,12 +43,14 @@ export async function startFrom(
   perceptual: PerceptualChoice,
   overrides: VQModelOverrides,
   seed: number,
+  loading: Pick<LoadOptions, "onProgress" | "signal">,
 ): Promise<StartedModel> {
   if (perceptual === "inside" && !await hasPerceptual(path)) {
     throw new MissingPerceptualError(`${path} has no perceptual network inside`);
   }
   const source = await sourceOf(perceptual === "inside" ? [path] : perceptual);
   const loaded = await loadVQGAN(path, {
+    ...loading,
     withLoss: true,
     seed,
     config: joined(overrides, perceptualOverrides(source, overrides.lossconfig?.perceptualWeight)),

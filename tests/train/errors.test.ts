@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VQGAN } from "../../nn/index.ts";
-import { Random, scope, zeros } from "../../src/index.ts";
+import { memory, Random, scope, zeros } from "../../src/index.ts";
 import {
   Adam,
   type AdamOptions,
@@ -250,4 +250,12 @@ describe("wrong arguments", () => {
     const names = await readdir(tmpdir());
     expect(names.filter((name) => /^tessera-(never|weights)/.test(name))).toEqual([]);
   });
+});
+
+test("beginning a run stops when it is aborted, before a folder is made", async () => {
+  const count = memory().liveTensors, stop = new AbortController();
+  const loading = { signal: stop.signal, onProgress: () => stop.abort(new Error("enough")) };
+  const start = { from: "models/faces.safetensors" }, options = { data: ["docs/faces.jpg"] };
+  await expect(run({ start, loading }, options)).rejects.toThrow("enough");
+  expect(memory().liveTensors).toBe(count);
 });
