@@ -236,6 +236,11 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     () => train(wrong({}), wrong({ signal: "stop" })),
     'train: signal is "stop", expected an AbortSignal',
   ],
+  [
+    "a word for a signal",
+    () => run({ loading: { signal: "stop" } }),
+    'beginRun: loading: signal is "stop", expected an AbortSignal',
+  ],
 ];
 
 describe("wrong arguments", () => {
