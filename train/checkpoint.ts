@@ -15,7 +15,7 @@ import {
 } from "../data/index.ts";
 import { checkEnding } from "../data/files/save.ts";
 import { fillModule, fillTensors } from "../nn/fill.ts";
-import type { VQGAN } from "../nn/index.ts";
+import type { LoadOptions, VQGAN } from "../nn/index.ts";
 import { checkOptions, oneOf } from "../src/check.ts";
 import type { RandomState, Tensor } from "../src/index.ts";
 import { NotResumableError } from "./errors.ts";
@@ -141,11 +141,15 @@ function parseState(path: string, metadata: Record<string, string>): StoredState
 }
 
 /** Fills a trainer and its model from a checkpoint of the same run. @throws if a tensor is missing. */
-export async function restoreTrainer(path: string, trainer: Trainer): Promise<RunState> {
+export async function restoreTrainer(
+  path: string,
+  trainer: Trainer,
+  loading: Pick<LoadOptions, "onProgress" | "signal"> = {},
+): Promise<RunState> {
   const file = await openCheckpoint(path);
   try {
     const state = parseState(path, file.metadata);
-    await fillModule(trainer.model, file, { whose: "the run's" });
+    await fillModule(trainer.model, file, { whose: "the run's", ...loading });
     await fillMoments(file, await trainingState(file), trainer);
     const lpips = trainer.model.loss?.perceptual_loss;
     if (lpips) lpips.ready = true;

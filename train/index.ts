@@ -16,7 +16,7 @@ export { DivergedError, MissingPerceptualError, NotResumableError } from "./erro
 export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
 export { psnr, ssim } from "./metrics.ts";
 export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
-export { beginRun, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
+export { beginRun, type Loading, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
 export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./settings.ts";

@@ -2,8 +2,19 @@
 // resumed.
 import type { VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import { ImageDataset, listImages } from "../data/index.ts";
-import { VQGAN } from "../nn/index.ts";
-import { checkOptions, flag, needed, object, rule, type Rules, text, texts } from "../src/check.ts";
+import { type LoadOptions, VQGAN } from "../nn/index.ts";
+import {
+  aSignal,
+  callback,
+  checkOptions,
+  flag,
+  needed,
+  object,
+  rule,
+  type Rules,
+  text,
+  texts,
+} from "../src/check.ts";
 import { Random } from "../src/index.ts";
 import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";
@@ -41,6 +52,11 @@ export interface Run {
   readonly notes: readonly string[];
 }
 
+/** How a checkpoint's loading is watched and stopped. */
+export type Loading = Pick<LoadOptions, "onProgress" | "signal">;
+
+const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSignal };
+
 /** What a new run is made of. */
 export interface NewRun {
   /**
@@ -56,6 +72,8 @@ export interface NewRun {
   readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
   /** Folder in which the run's folder is made. */
   readonly out: string;
+  /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
+  readonly loading?: Loading;
 }
 
 const newRules: Rules<NewRun> = {
@@ -71,6 +89,7 @@ const newRules: Rules<NewRun> = {
   ),
   options: needed(object),
   out: needed(text),
+  loading: object,
 };
 const startRules = { from: needed(text), overrides: object, goOn: flag };
 
@@ -96,12 +115,13 @@ const sampleCount = 8;
  */
 export async function beginRun(run: NewRun): Promise<Run> {
   checkOptions("beginRun", run, newRules);
-  const { start, perceptual, options, out } = run;
+  const { start, perceptual, options, out, loading = {} } = run;
+  checkOptions("beginRun: loading", loading, loadingRules);
   checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
   checkNewOptions({ ...options, size: options.size ?? 1 });
   const paths = await splitPictures(options);
   const { model, notes } = "from" in start
-    ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed)
+    ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed, loading)
     : await startNew(start.scratch, perceptual, options.seed);
   const settings: RunSettings = {
     ...options,
@@ -157,8 +177,13 @@ const changeRules = rulesOf(
  * const goOn = async (folder: string) => await train(await resumeRun(folder, { steps: 2000 }));
  * ```
  */
-export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}): Promise<Run> {
+export async function resumeRun(
+  runOrFile: string,
+  changes: ResumeChanges = {},
+  loading: Loading = {},
+): Promise<Run> {
   checkOptions<object>("resumeRun", changes, changeRules);
+  checkOptions("resumeRun: loading", loading, loadingRules);
   const path = await checkpointOf(runOrFile);
   const saved = await readRunState(path);
   const settings = { ...saved.settings, ...changes };
@@ -171,7 +196,13 @@ export async function resumeRun(runOrFile: string, changes: ResumeChanges = {}):
     restart: Random.from(saved.random.restart),
   };
   const parts = assemble(model, settings, random);
-  const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer);
+  const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer, loading).catch(
+    (error: unknown) => {
+      parts.trainer.dispose();
+      model.dispose();
+      throw error;
+    },
+  );
   if (codeCounts) parts.restarts?.counts.set(codeCounts);
   const folder = await RunFolder.around(path);
   await folder.writeConfig(settings);

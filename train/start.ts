@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
 import { openCheckpoint } from "../data/index.ts";
-import { loadPerceptual, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
+import { type LoadOptions, loadPerceptual, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
 import { fillModule } from "../nn/fill.ts";
 import { Random } from "../src/index.ts";
 import { MissingPerceptualError } from "./errors.ts";
@@ -35,12 +35,14 @@ export async function startFrom(
   perceptual: PerceptualChoice,
   overrides: VQModelOverrides,
   seed: number,
+  loading: Pick<LoadOptions, "onProgress" | "signal">,
 ): Promise<StartedModel> {
   if (perceptual === "inside" && !await hasPerceptual(path)) {
     throw new MissingPerceptualError(`${path} has no perceptual network inside`);
   }
   const source = await sourceOf(perceptual === "inside" ? [path] : perceptual);
   const loaded = await loadVQGAN(path, {
+    ...loading,
     withLoss: true,
     seed,
     config: joined(overrides, perceptualOverrides(source, overrides.lossconfig?.perceptualWeight)),

@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VQGAN } from "../../nn/index.ts";
-import { Random, scope, zeros } from "../../src/index.ts";
+import { memory, Random, scope, zeros } from "../../src/index.ts";
 import {
   Adam,
   type AdamOptions,
@@ -236,6 +236,11 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     () => train(wrong({}), wrong({ signal: "stop" })),
     'train: signal is "stop", expected an AbortSignal',
   ],
+  [
+    "a word for a signal",
+    () => run({ loading: { signal: "stop" } }),
+    'beginRun: loading: signal is "stop", expected an AbortSignal',
+  ],
 ];
 
 describe("wrong arguments", () => {
@@ -250,4 +255,12 @@ describe("wrong arguments", () => {
     const names = await readdir(tmpdir());
     expect(names.filter((name) => /^tessera-(never|weights)/.test(name))).toEqual([]);
   });
+});
+
+test("beginning a run stops when it is aborted, before a folder is made", async () => {
+  const count = memory().liveTensors, stop = new AbortController();
+  const loading = { signal: stop.signal, onProgress: () => stop.abort(new Error("enough")) };
+  const start = { from: "models/faces.safetensors" }, options = { data: ["docs/faces.jpg"] };
+  await expect(run({ start, loading }, options)).rejects.toThrow("enough");
+  expect(memory().liveTensors).toBe(count);
 });
