@@ -1,4 +1,5 @@
 // A tensor that is still in its file: shape and strides are known, and the values are read by range when asked for.
+import { floatsOfHalves } from "./half.ts";
 import { isRowMajor, reachOf, sizeOf } from "../../src/shape.ts";
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
@@ -276,7 +277,7 @@ function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredVal
   const length = bytes.length / itemSize[dtype];
   switch (dtype) {
     case "f16":
-      return new Float32Array(new Float16Array(buffer, 0, length));
+      return floatsOfHalves(new Uint16Array(buffer, 0, length));
     case "bf16": {
       // bf16 is the upper half of an f32
       const upper = new Uint16Array(buffer, 0, length);
@@ -287,7 +288,7 @@ function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredVal
     case "f8e4m3":
       return Float32Array.from(bytes, (byte) => eighths[byte]!);
     case "f8e5m2": // the upper half of an f16
-      return new Float32Array(new Float16Array(Uint16Array.from(bytes, (byte) => byte << 8).buffer));
+      return floatsOfHalves(Uint16Array.from(bytes, (byte) => byte << 8));
     default:
       return new valueArrays[dtype](buffer, 0, length);
   }

@@ -1,5 +1,6 @@
 // Tensors on their way into a file of any format. Their values are asked for one tensor at a time, checked, and rounded if
 // the file's type is narrower.
+import { halvesOf } from "./half.ts";
 import { sizeOf } from "../../src/shape.ts";
 import { type StoredDType, type StoredTensor, type StoredValues, valueArrays } from "./stored_tensor.ts";
 
@@ -53,8 +54,8 @@ export function* storedBytes(
   }
 }
 
-function roundToHalf(values: Float32Array<ArrayBuffer>, dtype: "f16" | "bf16"): Float16Array | Uint16Array {
-  if (dtype === "f16") return new Float16Array(values);
+function roundToHalf(values: Float32Array<ArrayBuffer>, dtype: "f16" | "bf16"): Uint16Array {
+  if (dtype === "f16") return halvesOf(values);
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const upper = new Uint16Array(bits.length);
   for (let i = 0; i < bits.length; i++) {
