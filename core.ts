@@ -197,4 +197,5 @@ export {
   toPixels,
   toRgba,
 } from "./data/pictures/picture.ts";
-export { ImageError, type PictureSource, readImage, type ReadOptions } from "./data/pictures/source.ts";
+export { type PictureSource, readImage, type ReadOptions } from "./data/pictures/source.ts";
+export { ImageError } from "./data/pictures/image_error.ts";

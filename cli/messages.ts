@@ -1,5 +1,6 @@
 // Errors in the words of the command line. The library's messages name the settings of its API; where the way out of an
 // error is such a setting, the message printed at the prompt names the option instead.
+import { OutOfMemoryError } from "../src/index.ts";
 import {
   BatchTooLargeError,
   DivergedError,
@@ -23,6 +24,7 @@ export function inWordsOfOptions(error: unknown): string {
         precision === "f32" ? ", or --precision f16" : ""
       }`;
   }
+  if (error instanceof OutOfMemoryError) return error.problem; // without the advice on scopes
   if (error instanceof DivergedError) return `${error.problem}. A lower --lr may help.`;
   return messageOf(error);
 }

@@ -37,6 +37,7 @@ export {
   type TokenGridOptions,
 } from "./figures/sheets.ts";
 export { type Batch, type DatasetOptions, ImageDataset } from "./pictures/dataset.ts";
+export { ImageError } from "./pictures/image_error.ts";
 export { encodePng, savePng } from "./pictures/images.ts";
 export { listImages } from "./pictures/list.ts";
 export {
@@ -53,7 +54,7 @@ export {
 } from "./pictures/picture.ts";
 export { Sampler, type SamplerOptions, type SamplerState, type Visit } from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
-export { ImageError, type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
+export { type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
 
 // Token files
 export { openTokens } from "./tokens/open.ts";

@@ -94,9 +94,10 @@ const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center"
  * ```ts
  * import { savePng, VQGAN } from "@tessera/vqgan";
  *
- * using model = await VQGAN.load("last.ckpt"); // freed at the end of the block
+ * const model = await VQGAN.load("last.ckpt");
  * const { tokens, grid } = await model.tokensOf("face.jpg");
  * await savePng("again.png", await model.pictureOf(tokens, grid));
+ * model.dispose();
  * ```
  *
  * @example The same with tensors, many pictures at a time

@@ -15,11 +15,12 @@ import {
   whole,
 } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
+import { ImageError } from "./image_error.ts";
 import "./images.ts"; // reads paths
 import { listImages } from "./list.ts";
 import { aRange, flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
-import { ImageError, readImage } from "./source.ts";
+import { readImage } from "./source.ts";
 
 /** How an `ImageDataset` reads its pictures. */
 export interface DatasetOptions {

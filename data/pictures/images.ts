@@ -4,9 +4,10 @@
 import { readFile } from "node:fs/promises";
 import type { Sharp } from "sharp";
 import { writeAtomic } from "../files/atomic.ts";
+import { ImageError } from "./image_error.ts";
 import { checkPicture, type Picture, resizedDimensions } from "./picture.ts";
 import { loadSharp } from "./sharp.ts";
-import { type Decoder, ImageError, registerDecoder } from "./source.ts";
+import { type Decoder, registerDecoder } from "./source.ts";
 
 /** The longest side that resizing may give. Without this limit a very narrow picture would fill the memory. */
 const longestSide = 32768;

@@ -1,4 +1,5 @@
 // Pictures decoded and resized by a web page's own means, where nobody has registered anything better (source.ts).
+import { ImageError } from "./image_error.ts";
 import { fromRgba, type Picture, resizedDimensions, toRgba } from "./picture.ts";
 
 /** What of a page this file uses; the types that Tessera is checked with have no canvas. */
@@ -30,7 +31,7 @@ interface Context {
 
 /**
  * The pixels of a picture, resized so that the smallest side is `size` and laid over white.
- * @throws if the source is a path, this is no page, or the browser cannot decode it
+ * @throws ImageError if the browser cannot decode it; an Error if the source is a path, or this is no page
  */
 export async function decodeInPage(
   source: string | Uint8Array<ArrayBuffer> | Picture,
@@ -51,7 +52,12 @@ export async function decodeInPage(
     );
   }
   const encoded = "pixels" in source ? imageData(ImageData, source) : new Blob([source]);
-  const bitmap = await createImageBitmap(encoded);
+  const bitmap = await createImageBitmap(encoded).catch((error: unknown) => {
+    throw new ImageError(
+      name,
+      `the browser cannot decode it (${error instanceof Error ? error.message : error})`,
+    );
+  });
   try {
     const [width, height] = size === undefined
       ? [bitmap.width, bitmap.height]

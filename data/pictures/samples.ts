@@ -5,10 +5,11 @@ import { check, texts } from "../../src/check.ts";
 import { openFile } from "../files/source.ts";
 import { type TarMember, tarMembers } from "../files/tar.ts";
 import { type RandomAccess, readRange } from "../formats/source.ts";
+import { ImageError } from "./image_error.ts";
 import "./images.ts"; // reads paths
 import { isImageName, listImages } from "./list.ts";
 import type { Picture } from "./picture.ts";
-import { ImageError, readImage, type ReadOptions } from "./source.ts";
+import { readImage, type ReadOptions } from "./source.ts";
 
 /** A picture with its caption, read when it is asked for. */
 export interface Sample {

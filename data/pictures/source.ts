@@ -1,6 +1,7 @@
 // A picture as people hand it over: a path, the bytes of a file, a Blob, or pixels. Reading files needs a decoder: the half of
 // the package that knows the disk registers one (sharp.ts), and a page has its own (page.ts).
 import { callback, checkOptions, oneOf, type Rules, shown, whole } from "../../src/check.ts";
+import { ImageError } from "./image_error.ts";
 import { decodeInPage } from "./page.ts";
 import { checkPicture, cropOffset, cropPicture, fromRgba, type Picture, type RgbaPixels } from "./picture.ts";
 
@@ -28,23 +29,6 @@ const rules: Rules<ReadOptions> = {
   random: callback,
   multipleOf: whole(1),
 };
-
-/** A picture that cannot be read: which one, and why. */
-export class ImageError extends Error {
-  /** "ImageError" */
-  override readonly name = "ImageError";
-  /** The path, the name of the File, or "(bytes)", "(Blob)" or "(pixels)". */
-  readonly path: string;
-  /** The message without the path. */
-  readonly reason: string;
-
-  /** The message names both. @param reason what is wrong with it, as the second half of a sentence */
-  constructor(path: string, reason: string) {
-    super(`cannot read the picture ${path}: ${reason}`);
-    this.path = path;
-    this.reason = reason;
-  }
-}
 
 /**
  * Turns a path, the bytes of a file or pixels into RGB pixels whose smallest side is `size`.

@@ -41,6 +41,7 @@ const errors: readonly [error: Error, api: string, prompt: string][] = [
     'no memory; a step on 8 of 64x48 takes about 2000 MB, not even one picture fits: use a smaller size, or precision: "f16"',
     "no memory; a step on 8 of 64x48 takes about 2000 MB, not even one picture fits: use a smaller --size, or --precision f16",
   ],
+  [noMemory, noMemory.message, "no memory"],
   [new Error("anything else"), "anything else", "anything else"],
 ];
 
