@@ -1,27 +1,29 @@
-"""The other side of tests/interop.test.ts: what torch, Lightning, safetensors and flax make of Tessera's files.
+"""The other side of packages.test.ts and tokens.test.ts: what torch, Lightning, safetensors, flax, pandas and pyarrow make
+of Tessera's files.
 
-    python check.py available            which of the packages are here, as JSON
-    python check.py read FOLDER          opens what Tessera wrote, prints every tensor's shape, type and SHA-256
-    python check.py write FOLDER         writes the same weights by these packages, for Tessera to read
-    python check.py step FOLDER          one step of torch.optim.Adam from Tessera's optimizer states
-    python check.py lightning FOLDER     Lightning goes on from Tessera's checkpoint by one step, and saves
+    python packages.py versions PACKAGE...     which of the packages are here
+    python packages.py read FOLDER             opens what Tessera wrote, prints every tensor's shape, type and SHA-256
+    python packages.py write FOLDER            writes the same weights by these packages, for Tessera to read
+    python packages.py step FOLDER             one step of torch.optim.Adam from Tessera's optimizer states
+    python packages.py lightning FOLDER        Lightning goes on from Tessera's checkpoint by one step, and saves
+    python packages.py tokens FOLDER           the tokens in tokens.parquet and tokens.tsv
+
+Each job prints JSON as its last line.
 """
 import hashlib
-import importlib
 import json
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 
-packages = ["torch", "safetensors", "flax", "ml_dtypes", "pytorch_lightning"]
 
-
-def available():
+def versions(*packages):
     found = {}
     for name in packages:
         try:
-            found[name] = getattr(importlib.import_module(name), "__version__", "?")
-        except Exception:  # a package that is there and broken is as good as none
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
             found[name] = None
     return found
 
@@ -219,7 +221,26 @@ def lightning(folder):
             "epoch": trainer.current_epoch}
 
 
+def tokens(folder):
+    import warnings
+
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    warnings.simplefilter("error")
+    table = pq.read_table(folder / "tokens.parquet")
+    frame = pd.read_parquet(folder / "tokens.parquet")
+    text = pd.read_csv(folder / "tokens.tsv", sep="\t", skiprows=1, keep_default_na=False)
+    return {
+        "type": str(table.schema.field("encoding").type.value_type),
+        "header": json.loads(table.schema.metadata[b"tessera"]),
+        "rows": table.to_pylist(),
+        "pandas": [list(map(int, row)) for row in frame.encoding],
+        "tsv": [[row.file, row.caption, json.loads(row.encoding)] for row in text.itertuples()],
+    }
+
+
 if __name__ == "__main__":
-    job, *folders = sys.argv[1:]
-    jobs = {"available": available, "read": read, "write": write, "step": step, "lightning": lightning}
-    print(json.dumps(jobs[job](*map(Path, folders))))
+    job, *words = sys.argv[1:]
+    jobs = {"read": read, "write": write, "step": step, "lightning": lightning, "tokens": tokens}
+    print(json.dumps(versions(*words) if job == "versions" else jobs[job](*map(Path, words))))

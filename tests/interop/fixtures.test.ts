@@ -1,0 +1,190 @@
+// Checkpoints that the authors' own stack wrote, against what that stack computes from them: tokens, pictures, both Adams,
+// and the steps by which Lightning goes on. Needs no Python: the numbers are in fixtures/authors.
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type AdamState, momentName, trainingState } from "../../data/formats/training.ts";
+import { VQGAN } from "../../nn/index.ts";
+import { device } from "../../src/index.ts";
+import { tessera } from "../support/commands.ts";
+import { withFile } from "../support/with_file.ts";
+import {
+  expected,
+  expectLosses,
+  expectSame,
+  fixture,
+  type Inference,
+  learntIn,
+  type Losses,
+  reconstruct,
+  rms,
+  type Summary,
+  summary,
+  unpack,
+} from "./fixtures.ts";
+
+setDefaultTimeout(300_000); // Bun gives a test five seconds, too few on a busy machine
+
+type Inferences = Record<string, Inference>;
+
+interface Lightning108 {
+  readonly inference: Inferences;
+  readonly start: {
+    readonly epoch: number;
+    readonly global_step: number;
+    /** Of each optimizer, the counts that its parameters have. */
+    readonly adam_steps: number[][];
+    readonly lr: number[];
+    readonly parameters: number[];
+    readonly tensors: Record<string, Summary>;
+  };
+}
+
+interface Continued {
+  readonly rounding_noise: string[];
+  readonly adam_steps: number[][];
+  readonly losses_float64: Losses[];
+  /** With the part of its norm by which torch's own float32 differs. */
+  readonly tensors_float64: Record<string, Summary & { readonly torch_float32_differs_by: number | null }>;
+}
+
+/** The sum and the sum of squares. */
+type Sums = [number, number];
+
+interface Fork140 {
+  readonly inference: Inferences;
+  readonly start: {
+    readonly epoch: number;
+    readonly global_step: number;
+    readonly sum_and_sum_of_squares_of_weights: Record<string, Sums>;
+    readonly adam: Record<string, { step: number; exp_avg: Sums; exp_avg_sq: Sums }>[];
+  };
+}
+
+const folder = await mkdtemp(join(tmpdir(), "tessera-authors-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+const names = ["lightning108", "fork140"] as const;
+const logs = (name: typeof names[number]) => join(folder, name);
+const checkpoint = (name: typeof names[number]) => join(logs(name), "checkpoints", "last.ckpt");
+for (const name of names) await unpack(name, logs(name));
+
+describe("tokens and pictures", () => {
+  for (const name of names) {
+    test(`of ${name}`, async () => {
+      const { inference } = expected<{ inference: Inferences }>(name);
+      const model = await VQGAN.load(checkpoint(name));
+      for (const [picture, theirs] of Object.entries(inference)) {
+        expectSame(await reconstruct(model, fixture(picture)), theirs);
+      }
+      model.dispose();
+    });
+  }
+
+  test("of a model with remap: the tokens before it", async () => {
+    const { picture, raw_ids } = expected<{ picture: string; raw_ids: number[] }>("remap");
+    const model = await VQGAN.load(fixture("remap.ckpt"));
+    expect((await reconstruct(model, fixture(`pictures/${picture}`))).ids).toEqual(raw_ids);
+    model.dispose();
+  });
+});
+
+/** Of each optimizer, the counts that its parameters have. */
+function stepsOf(optimizers: readonly AdamState[]): number[][] {
+  return optimizers.map(({ moments }) => [...new Set([...moments.values()].map(({ step }) => step))]);
+}
+
+/** Expects sums that differ by no more than the order of summing can make. */
+function expectSums({ sum, sum_of_squares }: Omit<Summary, "values">, theirs: Sums): void {
+  expect(Math.abs(sum - theirs[0])).toBeLessThan(1e-10);
+  expect(Math.abs(sum_of_squares - theirs[1])).toBeLessThan(1e-10);
+}
+
+describe("weights and both Adams", () => {
+  test("of lightning108", async () => {
+    const { start } = expected<Lightning108>("lightning108");
+    const { step, epoch, optimizers } = (await withFile(checkpoint("lightning108"), trainingState))!;
+    expect([step, epoch, stepsOf(optimizers)]).toEqual([start.global_step, start.epoch, start.adam_steps]);
+    expect(optimizers.map(({ lr }) => lr)).toEqual(start.lr);
+    expect(optimizers.map(({ moments }) => moments.size)).toEqual(start.parameters);
+    const ours = await learntIn(checkpoint("lightning108"));
+    expect([...ours.keys()].sort()).toEqual(Object.keys(start.tensors).sort());
+    for (const [name, theirs] of Object.entries(start.tensors)) {
+      const { values, ...sums } = summary(ours.get(name)!);
+      expect([name, values]).toEqual([name, theirs.values]);
+      expectSums(sums, [theirs.sum, theirs.sum_of_squares]);
+    }
+  });
+
+  test("of fork140", async () => {
+    const { start } = expected<Fork140>("fork140");
+    const { step, epoch, optimizers } = (await withFile(checkpoint("fork140"), trainingState))!;
+    expect([step, epoch]).toEqual([start.global_step, start.epoch]);
+    const ours = await learntIn(checkpoint("fork140"));
+    for (const [key, sums] of Object.entries(start.sum_and_sum_of_squares_of_weights)) {
+      expectSums(summary(ours.get(key)!), sums);
+    }
+    for (const [i, adam] of start.adam.entries()) {
+      expect([...optimizers[i].moments.keys()].sort()).toEqual(Object.keys(adam).sort());
+      for (const [key, theirs] of Object.entries(adam)) {
+        expect(optimizers[i].moments.get(key)!.step).toBe(theirs.step);
+        expectSums(summary(ours.get(momentName(i, "exp_avg", key))!), theirs.exp_avg);
+        expectSums(summary(ours.get(momentName(i, "exp_avg_sq", key))!), theirs.exp_avg_sq);
+      }
+    }
+  });
+});
+
+// An input of a ReLU that is nearly 0 lies on either side of its kink by rounding alone, which moves d_weight by a few 1e-5,
+// and Adam's first steps make much of small gradients. Tolerances are about three times the errors seen.
+const scenarios = [
+  {
+    name: "continued_3_steps",
+    words: ["--resume", logs("lightning108"), "--steps", "15"],
+    tolerances: [1e-4, 5e-4, 2e-3],
+  },
+  {
+    name: "continued_2_steps_accumulating_2",
+    words: ["--resume", logs("lightning108"), "--steps", "14", "--accumulate", "2"],
+    tolerances: [1e-4, 5e-4],
+  },
+  {
+    name: "fresh_optimizers_3_steps",
+    words: ["--from", checkpoint("lightning108"), "--steps", "3", "--disc-start", "0"],
+    tolerances: [1e-4, 2e-2, 6e-2],
+  },
+];
+
+describe("training goes on as Lightning's does", () => {
+  let before: boolean | undefined;
+  beforeAll(async () => {
+    before = (await device("cpu")).exact;
+    await device("cpu", { exact: true });
+  });
+  afterAll(async () => void await device("cpu", { exact: before }));
+
+  for (const { name, words, tolerances } of scenarios) {
+    test(name, async () => {
+      const theirs = expected<Record<string, Continued>>("lightning108")[name], out = join(folder, name);
+      const answer = await tessera(
+        ...["finetune", ...words, "--base", fixture("vqgan.yaml"), "--data", fixture("train.txt")],
+        ...["--val", fixture("test.txt"), "--taming-exact", "--log-every", "1", "--out", out],
+      );
+      expect([answer.code, answer.err]).toEqual([0, ""]);
+      const run = join(out, (await readdir(out))[0]), saved = join(run, "checkpoints", "last.safetensors");
+      await expectLosses(run, theirs.losses_float64, tolerances);
+      const { optimizers } = (await withFile(saved, trainingState))!;
+      expect(stepsOf(optimizers)).toEqual(theirs.adam_steps);
+      const ours = await learntIn(saved);
+      for (const [name, wanted] of Object.entries(theirs.tensors_float64)) {
+        if (theirs.rounding_noise.some((key) => name === key || name.endsWith(`.${key}`))) continue;
+        const all = ours.get(name)!, { values } = summary(all);
+        const error = rms(values.map((v, i) => v - wanted.values[i]));
+        const size = Math.sqrt(wanted.sum_of_squares / all.length);
+        if (!(error <= (10 * (wanted.torch_float32_differs_by ?? 0) + 1e-4) * size)) {
+          throw new Error(`${name} has ${values}, torch's has ${wanted.values}`);
+        }
+      }
+    });
+  }
+});

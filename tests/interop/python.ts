@@ -1,0 +1,52 @@
+// Runs jobs of the Python scripts beside this file. `. .ci/pythons` makes the Pythons that have the packages for them.
+import { describe, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** The environment variable that names the Python of a script; without it, it is python3. */
+const variables = { "packages.py": "PYTHON", "authors.py": "AUTHORS_PYTHON" } as const;
+
+type Script = keyof typeof variables;
+
+/** How long a job may take, in ms. The slowest takes ten seconds on two free cores. */
+const deadline = 300_000;
+
+/** The deadline of a test, beyond that of the jobs in it, which can say what Python did last. */
+export const testDeadline = 3 * deadline;
+
+/** Runs a job of a script and returns the JSON that it prints last. @throws with Python's last lines if it fails */
+export type RunJob = <T>(name: string, ...words: string[]) => T;
+
+/** A group of tests with a Python that has the packages they need. Without one, a skipped test says what is missing. */
+export function describePython(
+  script: Script,
+  needed: readonly string[],
+  group: (job: RunJob) => void,
+): void {
+  const python = process.env[variables[script]] ?? "python3";
+  const job: RunJob = (name, ...words) => runJob(python, script, name, words);
+  const versions = versionsIn(python, job, needed);
+  const missing = needed.filter((name) => versions[name] === null);
+  if (missing.length === 0) {
+    const found = needed.map((name) => `${name} ${versions[name]}`);
+    describe(`with ${found.join(", ")}`, () => group(job));
+  } else {
+    const advice = `set ${variables[script]} to one that has, which ". .ci/pythons" does`;
+    test.skip(`${script}: ${python} has no ${missing.join(", ")}; ${advice}`, () => {});
+  }
+}
+
+function versionsIn(python: string, job: RunJob, needed: readonly string[]): Record<string, string | null> {
+  const canTell = spawnSync(python, ["-c", "import importlib.metadata"]).status === 0; // from Python 3.8 on
+  return canTell ? job("versions", ...needed) : Object.fromEntries(needed.map((name) => [name, null]));
+}
+
+function runJob<T>(python: string, script: Script, name: string, words: readonly string[]): T {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const options = { encoding: "utf8", timeout: deadline, maxBuffer: 2 ** 26 } as const;
+  const { status, stdout, stderr, error } = spawnSync(python, [path, name, ...words], options);
+  if (status === 0) return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
+  const last = (stderr.trim() || stdout.trim()).split("\n").slice(-20).join("\n");
+  throw new Error(`${python} ${script} ${name}: ${error?.message ?? `exit code ${status}`}\n${last}`);
+}
