@@ -23,8 +23,12 @@ export async function openWorkplace(registry: string): Promise<Workplace> {
   const folder = await mkdtemp(join(tmpdir(), "tessera-package-"));
   const ownSettings = await readFile(join(homedir(), ".npmrc"), "utf8").catch(() => "");
   await writeFile(join(folder, ".npmrc"), `${ownSettings}\n@tessera:registry=${registry}\n`);
+  // npx tells its children where its own settings are, which would hide those of this folder
+  const inherited = Object.entries(process.env).filter(([name]) =>
+    !/^npm_/i.test(name) || /^npm_config_registry$/i.test(name)
+  );
   const env: NodeJS.ProcessEnv = {
-    ...process.env,
+    ...Object.fromEntries(inherited),
     HOME: folder,
     DENO_DIR: join(folder, ".deno"),
     XDG_CACHE_HOME: join(folder, ".cache"),

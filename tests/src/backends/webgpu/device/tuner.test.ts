@@ -55,8 +55,9 @@ describeDevices("tiles of the GPU", () => {
           conv2d(images[1], filters[1], null, { padding: 1, upsample: 2 }),
           matmul(images[1].reshape(-1, 32), filters[0].reshape(-1, 32), { transposeB: true }),
         ];
-        const gradOutputs = outs.map(({ shape }, i) => drawn(`g${i}`, shape));
-        const gradients = grad(outs.slice(0, 2), [...images, ...filters], { gradOutputs });
+        const convolved = outs.slice(0, 2);
+        const gradOutputs = convolved.map(({ shape }, i) => drawn(`g${i}`, shape));
+        const gradients = grad(convolved, [...images, ...filters], { gradOutputs });
         return await Promise.all([...outs, ...gradients].map((t) => t.floats()));
       };
       const untuned = await compute();
