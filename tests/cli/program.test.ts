@@ -56,7 +56,7 @@ describe("wrong use is told in one line", () => {
     [["encode"], 2, "missing required argument 'pictures'"],
     [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
     [["convert", model], 2, "missing required argument 'out'"],
-    [["convert", model, join(folder, "x.gguf")], 1, "the ending says what to write: .ckpt, .pt, .pth"],
+    [["convert", model, join(folder, "x.gguf")], 1, "the ending must name the format: .ckpt, .pt, .pth"],
     [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips says what --strip leaves"],
     [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network inside"],
     [["convert", "no.ckpt", join(folder, "x.ckpt")], 1, "no.ckpt: there is no such file"],

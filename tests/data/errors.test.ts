@@ -205,12 +205,12 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   ],
   ["half a token", () => add({ encoding: [1, 0.5] }), "token 0.5 at 1 is not in 0..15"],
   ["too few tokens", () => add({ encoding: [1] }), "1 tokens do not fill a grid of 1x2"],
-  ["another grid", () => add({ grid: [2, 1] }), "its grid is 2x1, the header says 1x2 for all"],
+  ["another grid", () => add({ grid: [2, 1] }), "its grid is 2x1, but the header says 1x2"],
   ["a number for a name", () => add({ file: 1 }), "TokenWriter.add: 1: file is 1, expected a string"],
   [
     "safetensors for torch",
     () => writeSafetensors(at("a.ckpt"), []),
-    "does not end in .safetensors, which is what is written",
+    "does not end in .safetensors; convertCheckpoint() writes",
   ],
   [
     "torch for safetensors",

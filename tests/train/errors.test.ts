@@ -159,7 +159,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
     "weights as torch's",
     () => saveWeights(`${here}.ckpt`, model),
-    "which is what is written; convertCheckpoint() writes what",
+    "convertCheckpoint() writes the format that",
   ],
   [
     "weights of half the bits",

@@ -110,9 +110,7 @@ if (!works(limited)) {
     const { status, stderr } = starve(limited, into, 200_000);
     expect(status).toBe(1);
     expect(stderr.trim()).toBe(
-      `${
-        join(into, "last.safetensors")
-      } was not written (EFBIG): it is larger than the system lets a file be; ` +
+      `${join(into, "last.safetensors")} was not written (EFBIG): it is larger than the system allows; ` +
         "raise the limit (ulimit -f) or write elsewhere",
     );
     for (const name of savedNames) expect(await versionOf(join(into, name))).toBe(1);

@@ -36,10 +36,10 @@ describe("tarMembers", () => {
   const good: TarEntry = { name: "a.txt", data: "x".repeat(600) };
   const huge = new Uint8Array(12).fill(0xff);
   const cases: [what: string, bytes: Uint8Array, message: string][] = [
-    ["an empty file", new Uint8Array(0), "the archive is cut short: it ends at byte 0 without its end mark"],
+    ["an empty file", new Uint8Array(0), "the archive is cut short: it ends at byte 0 without an end mark"],
     ["something else", new Uint8Array(2048).fill(80), "this is not a tar archive; unpack it first"],
-    ["no end mark", tar([good], false), "it ends at byte 1536 without its end mark"],
-    ["a cut header", tar([good, good]).subarray(0, 1600), "it ends at byte 1600 without its end mark"],
+    ["no end mark", tar([good], false), "it ends at byte 1536 without an end mark"],
+    ["a cut header", tar([good, good]).subarray(0, 1600), "it ends at byte 1600 without an end mark"],
     ["cut data", tar([good]).subarray(0, 900), `"a.txt" claims 600 bytes at byte 512, the file has 900`],
     ["an absurd size", tar([{ ...good, size: "77777777777\0" }]), "claims 8589934591 bytes"],
     ["an absurd binary size", tar([{ ...good, size: huge }]), "cut short"],
@@ -53,14 +53,22 @@ describe("tarMembers", () => {
     ],
     ["a broken pax header", tar([{ name: "p", type: "x", data: "99 path=x\n" }]), "a broken pax header"],
     ["a pax record of no length", tar([{ name: "p", type: "x", data: "0 path=x\n" }]), "a broken pax header"],
-    ["a wrong checksum", tar([good, { ...good, badChecksum: true }]), "byte 1536 has another checksum"],
+    [
+      "a wrong checksum",
+      tar([good, { ...good, badChecksum: true }]),
+      "byte 1536 does not match its checksum",
+    ],
     ["a climbing name", tar([{ name: "../../etc/passwd" }]), `the name "../../etc/passwd" leads out`],
     ["a climbing pax name", tar([pax({ path: "a/../../b" }), good]), `the name "a/../../b" leads out`],
     ["an absolute name", tar([{ name: "/etc/passwd" }]), `the name "/etc/passwd" leads out`],
     ["a name that writes to the terminal", tar([{ name: "a\x1b[2J.jpg" }]), `"a\\u001b[2J.jpg"`],
-    ["no name", tar([{ name: "" }]), `the name "" leads out of the archive or is none`],
-    ["a link", tar([{ name: "a.jpg", type: "2" }]), `"a.jpg" is no regular file (type "2")`],
-    ["a device", tar([{ name: "a.jpg", type: "3" }]), `is no regular file (type "3")`],
+    [
+      "no name",
+      tar([{ name: "" }]),
+      `the name "" leads out of the archive, is empty or has control characters`,
+    ],
+    ["a link", tar([{ name: "a.jpg", type: "2" }]), `"a.jpg" is not a regular file (type "2")`],
+    ["a device", tar([{ name: "a.jpg", type: "3" }]), `is not a regular file (type "3")`],
   ];
   for (const [what, bytes, message] of cases) {
     test(`refuses ${what}`, async () => {

@@ -101,7 +101,7 @@ describe("other files", () => {
     ["one byte", ascii("P"), "neither a torch, a safetensors nor a Flax file"],
     ["a web page", ascii("\n<!DOCTYPE html><html>login</html>"), "this is a web page (HTML)"],
     ["git-lfs", ascii("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"],
-    ["gzip", ascii("\x1f\x8b\x08xxxxxxxxxxxxx"), "packed by gzip"],
+    ["gzip", ascii("\x1f\x8b\x08xxxxxxxxxxxxx"), "compressed with gzip"],
     ["tar", ascii("sys_info".padEnd(257, "\0") + "ustar\0".padEnd(300, "\0")), "a tar archive"],
     ["bare pickle", pickle(new Map([["a", 1]])), "a bare Python pickle"],
     ["other zip", zip([{ name: "word/document.xml", bytes: ascii("<a/>") }]), "no data.pkl"],
@@ -137,7 +137,7 @@ describe("zip archives that lie", () => {
     expect(await attempt(zip([data, { ...storage, claim: { length: 80 } }]))).toContain(
       "two different sizes",
     );
-    expect(await attempt(zip([data]))).toContain("storage 0 should have 8 bytes and is not there");
+    expect(await attempt(zip([data]))).toContain("storage 0 should have 8 bytes and is missing");
     expect(await attempt(zip([data, { name: "a/data/0", bytes: floatBytes(1) }]))).toContain("and has 4");
   });
 
@@ -222,8 +222,8 @@ describe("pickles that mean harm", () => {
     ],
     ["call of a text", new Raw([0x4b, 1, 0x29, 0x52]), "calls a value"],
     ["call without arguments", new Raw([0x63, 0x61, 10, 0x62, 10, 0x4b, 1, 0x52]), "calls without a tuple"],
-    ["underflow", new Raw([0x30, 0x30]), "takes more values than it has made"],
-    ["mark missing", new Raw([0x74]), "refers to a mark that is not there"],
+    ["underflow", new Raw([0x30, 0x30]), "takes more values than it has created"],
+    ["mark missing", new Raw([0x74]), "refers to a mark that does not exist"],
     ["memo missing", new Raw([0x68, 200]), "refers to value 200"],
     ["odd dict", new Raw([0x7d, 0x28, 0x4e, 0x75]), "a key without a value"],
     ["extension", new Raw([0x82, 1]), "opcode 0x82"],
@@ -248,7 +248,7 @@ describe("pickles that mean harm", () => {
     expect(await attempt(zip([{ name: "a/data.pkl", bytes: pickle(copies) }]))).toContain("copies more than");
     const many = new Uint8Array(2 ** 22 + 9).fill(0x5d);
     expect(await attempt(zip([{ name: "a/data.pkl", bytes: many }]))).toContain(
-      "makes more than 4194304 values",
+      "creates more than 4194304 values",
     );
   });
 

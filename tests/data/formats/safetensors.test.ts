@@ -111,7 +111,7 @@ describe("safetensors", () => {
     await writeSafetensors(path, [entry("a", "f32", [1], new Float32Array([7]))]);
     const before = await readFile(path);
     const attempts: [TensorToWrite[], string][] = [
-      [[entry("a", "f32", [3], new Float32Array(2))], "tensor a has 2 values, its shape [3] needs 3"],
+      [[entry("a", "f32", [3], new Float32Array(2))], "tensor a has 2 values, but its shape [3] needs 3"],
       [[entry("a", "i64", [2], new Float32Array(2))], "tensor a of type i64 needs a BigInt64Array"],
       [[1, 2].map(() => entry("a", "f32", [1], new Float32Array(1))), "two tensors are named a"],
     ];
@@ -137,12 +137,20 @@ describe("safetensors", () => {
   const hostile: [string, Uint8Array, string][] = [
     ["overlap", made({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, 8), "starts at 4"],
     ["gap", made({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), "starts at 8"],
-    ["truncated", made({ a: f32([2], 0, 8) }, 5), "truncated safetensors file: its tensors need 8 bytes, 5"],
-    ["too long", made({ a: f32([2], 0, 8) }, 9), "corrupt safetensors file: its tensors need 8 bytes, 9"],
-    ["size", made({ a: f32([3], 0, 8) }, 8), "of shape [3] cannot lie at [0,8]"],
-    ["absurd shape", made({ a: f32([2 ** 40, 2 ** 40], 0, 8) }, 8), "cannot lie at"],
+    [
+      "truncated",
+      made({ a: f32([2], 0, 8) }, 5),
+      "truncated safetensors file: its tensors need 8 bytes, but there are 5",
+    ],
+    [
+      "too long",
+      made({ a: f32([2], 0, 8) }, 9),
+      "corrupt safetensors file: its tensors need 8 bytes, but there are 9",
+    ],
+    ["size", made({ a: f32([3], 0, 8) }, 8), "of shape [3] does not fit the offsets [0,8]"],
+    ["absurd shape", made({ a: f32([2 ** 40, 2 ** 40], 0, 8) }, 8), "does not fit the offsets"],
     ["negative shape", made({ a: f32([-1, -2], 0, 8) }, 8), "no valid shape"],
-    ["negative offset", made({ a: f32([2], -8, 0) }, 8), "cannot lie at"],
+    ["negative offset", made({ a: f32([2], -8, 0) }, 8), "does not fit the offsets"],
     ["no numbers", made({ a: f32(["2"], 0, 8) }, 8), "no valid shape"],
     ["no shape", made({ a: { dtype: "F32" } }, 8), "tensor a has no shape or offsets"],
     ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E8M0" } }, 4), "has the type F8_E8M0"],

@@ -105,7 +105,9 @@ describe("readImage", () => {
     for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
     expect(await messageOf(join(folder, "zero.jpg"))).toContain("zero.jpg: the file is empty (0 bytes)");
     expect(await messageOf(join(folder, "text.jpg"))).toContain("text.jpg: this is text, not a picture");
-    expect(await messageOf(join(folder, "noise.png"))).toContain("not a kind of picture that can be read");
+    expect(await messageOf(join(folder, "noise.png"))).toContain(
+      "this is not a picture in a format that can be read",
+    );
     expect(await messageOf(join(folder, "short.jpg"))).toContain("premature end of JPEG");
     expect(await messageOf(join(folder, "head.jpg"))).toContain("cannot read the picture");
     expect(await messageOf(join(folder, "none.jpg"))).toContain("none.jpg: there is no such file");

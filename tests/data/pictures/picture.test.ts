@@ -86,7 +86,7 @@ const cases: [string, () => unknown, string][] = [
   [
     "a crop outside",
     () => cropPicture(picture, 1, 0, 2, 1),
-    "cropPicture: 2x1 at (1, 0) leaves the picture of 2x1",
+    "cropPicture: 2x1 at (1, 0) does not fit into the picture of 2x1",
   ],
   [
     "an unknown range",

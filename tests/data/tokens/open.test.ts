@@ -59,8 +59,8 @@ describe("one clear error for", () => {
     ["image.jsonl", "\x89PNG\r\n", "line 1: this is not a JSON object"],
     ["array.jsonl", "[1, 2]\n", "line 1: its encoding is missing"],
     ["half.jsonl", `{"encoding":[1]}\n{"encoding":[1`, "line 2: this is not a JSON object"],
-    ["floats.jsonl", `{"encoding":[1.5]}`, "line 1: its encoding is no list of whole numbers"],
-    ["text.jsonl", `{"encoding":"one"}`, "line 1: its encoding is no list of whole numbers"],
+    ["floats.jsonl", `{"encoding":[1.5]}`, "line 1: its encoding is not a list of whole numbers"],
+    ["text.jsonl", `{"encoding":"one"}`, "line 1: its encoding is not a list of whole numbers"],
     ["none.jsonl", `{"encoding":[]}`, "line 1: it has 0 tokens"],
     [
       "grid.jsonl",
@@ -74,12 +74,12 @@ describe("one clear error for", () => {
       `{"format":"tessera-tokens","version":1,"factor":16,"vocabulary":9,"grid":5}`,
       "its header cannot be used: version 1, f 16, vocabulary 9, grid 5",
     ],
-    ["other.jsonl", `{"format":"else"}`, "its first line is no header of tokens"],
+    ["other.jsonl", `{"format":"else"}`, "its header is not that of a token file"],
     ["column.tsv", "file\tcaption\na\tb\n", "it has no column encoding"],
     ["open.tsv", `file\tencoding\n"a\t[1]\n`, "line 2: a quoted cell never ends"],
     ["cell.tsv", "file\tencoding\na\t\n", "line 2: its encoding is missing"],
-    ["text.parquet", "hello, I am text", "not a Parquet file that can be read"],
-    ["short.parquet", "PAR1", "not a Parquet file that can be read"],
+    ["text.parquet", "hello, I am text", "this is not a readable Parquet file"],
+    ["short.parquet", "PAR1", "this is not a readable Parquet file"],
   ];
   for (const [name, content, message] of cases) {
     test(name, async () => {

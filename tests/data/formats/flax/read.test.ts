@@ -79,8 +79,12 @@ describe("files made by hand", () => {
   const sound = ndarray([2], "float32", floats(1, 2));
   const deep = (n: number): number[] => n === 0 ? sound : map({ a: deep(n - 1) });
   const cases: [string, number[], string][] = [
-    ["bytes too few", map({ a: ndarray([3], "float32", floats(1, 2)) }), "cannot lie in 8 bytes"],
-    ["absurd shape", map({ a: ndarray([2 ** 40, 2 ** 40], "float32", floats(1)) }), "cannot lie in 4 bytes"],
+    ["bytes too few", map({ a: ndarray([3], "float32", floats(1, 2)) }), "does not fit its 8 bytes"],
+    [
+      "absurd shape",
+      map({ a: ndarray([2 ** 40, 2 ** 40], "float32", floats(1)) }),
+      "does not fit its 4 bytes",
+    ],
     [
       "a fractional shape",
       map({
@@ -117,20 +121,20 @@ describe("files made by hand", () => {
       "more than 1048576",
     ],
     ["a hundred levels", deep(100), "more than 32 levels"],
-    ["the same key twice", [0x82, ...pack.text("a"), ...sound, ...pack.text("a"), ...sound], "comes twice"],
+    ["the same key twice", [0x82, ...pack.text("a"), ...sound, ...pack.text("a"), ...sound], "occurs twice"],
     [
       "two names of one key",
       map({ a: map({ kernel: sound, scale: sound }) }),
       "two arrays are named a.weight",
     ],
     ["code 0xc1", map({ a: [0xc1] }), "has no meaning"],
-    ["a list as a key", [0x82, ...pack.text("a"), 0, 0x90, 0], "is no text"],
+    ["a list as a key", [0x82, ...pack.text("a"), 0, 0x90, 0], "is not a text"],
     [
       "chunks that do not fill the shape",
       map({
         a: map({ __msgpack_chunked_array__: pack.true, shape: map({ 0: [9] }), chunks: map({ 0: sound }) }),
       }),
-      "cannot be made of 2 values",
+      "does not fit the 2 values",
     ],
     [
       "chunks that are not numbered from 0",

@@ -72,7 +72,7 @@ describe("torch files", () => {
   test("are not begun where values do not match", async () => {
     const wrong = { name: "w", dtype: "f32", shape: [3], data: () => new Float32Array(2) } as const;
     await expect(writeTorch(join(folder, "all.pt"), wrong)).rejects.toThrow(
-      "tensor w has 2 values, its shape [3] needs 3",
+      "tensor w has 2 values, but its shape [3] needs 3",
     );
     await withFile(join(folder, "all.pt"), ({ tensors }) => Promise.resolve(expect(tensors.size).toBe(6)));
   });
