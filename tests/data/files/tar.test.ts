@@ -1,4 +1,4 @@
-// Members of tar archives; archives that are damaged or mean harm give one clear error.
+// Listing the members of tar archives. Damaged and malicious archives give one clear error.
 import { describe, expect, test } from "bun:test";
 import { FormatError, memorySource } from "../../../data/index.ts";
 import { tarMembers } from "../../../data/files/tar.ts";
@@ -45,23 +45,23 @@ describe("tarMembers", () => {
     ["an absurd binary size", tar([{ ...good, size: huge }]), "cut short"],
     ["an absurd pax size", tar([pax({ size: "9".repeat(40) }), good]), "claims 1e+40 bytes"],
     ["a negative pax size", tar([pax({ size: "-1" }), good]), "claims Infinity bytes"],
-    ["a size that is none", tar([{ ...good, size: "12x" }]), `has the size "12x"`],
+    ["a size that is not a number", tar([{ ...good, size: "12x" }]), `has the size "12x"`],
     [
       "a long name without end",
       tar([{ name: "l", type: "L", data: "x".repeat(2 ** 20 + 1) }]),
       "a header of",
     ],
     ["a broken pax header", tar([{ name: "p", type: "x", data: "99 path=x\n" }]), "a broken pax header"],
-    ["a pax record of no length", tar([{ name: "p", type: "x", data: "0 path=x\n" }]), "a broken pax header"],
+    ["a pax record of length 0", tar([{ name: "p", type: "x", data: "0 path=x\n" }]), "a broken pax header"],
     [
       "a wrong checksum",
       tar([good, { ...good, badChecksum: true }]),
       "byte 1536 does not match its checksum",
     ],
-    ["a climbing name", tar([{ name: "../../etc/passwd" }]), `the name "../../etc/passwd" leads out`],
-    ["a climbing pax name", tar([pax({ path: "a/../../b" }), good]), `the name "a/../../b" leads out`],
+    ["a name with ..", tar([{ name: "../../etc/passwd" }]), `the name "../../etc/passwd" leads out`],
+    ["a pax name with ..", tar([pax({ path: "a/../../b" }), good]), `the name "a/../../b" leads out`],
     ["an absolute name", tar([{ name: "/etc/passwd" }]), `the name "/etc/passwd" leads out`],
-    ["a name that writes to the terminal", tar([{ name: "a\x1b[2J.jpg" }]), `"a\\u001b[2J.jpg"`],
+    ["a name with terminal control characters", tar([{ name: "a\x1b[2J.jpg" }]), `"a\\u001b[2J.jpg"`],
     [
       "no name",
       tar([{ name: "" }]),
@@ -80,7 +80,7 @@ describe("tarMembers", () => {
     });
   }
 
-  test("answers every mutation with members inside the archive or one clear error", async () => {
+  test("gives, for every mutation, members inside the archive or one clear error", async () => {
     const bytes = tar([good, pax({ path: "b" }), {
       name: "c",
       data: Uint8Array.from({ length: 1500 }, (_, i) => i * 7),

@@ -1,4 +1,4 @@
-// safetensors there and back, what does not fit, and files that lie.
+// Writing and reading safetensors, values that do not fit, and files with false claims.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -28,7 +28,7 @@ function entry(
 }
 
 describe("safetensors", () => {
-  test("every type comes back, f16 and bf16 rounded to nearest even", async () => {
+  test("every type is read back, f16 and bf16 rounded to nearest even", async () => {
     const path = join(folder, "all.safetensors");
     const values = new Float32Array([1, -2.5, 0.1, 65519, 1e-8, Infinity, NaN, -0]);
     const tensors = [
@@ -65,7 +65,7 @@ describe("safetensors", () => {
     await file.close();
   });
 
-  test("floats of 8 bits are read, and widened where they are written", async () => {
+  test("floats of 8 bits are read, and become f32 when written", async () => {
     const header = {
       a: { dtype: "F8_E4M3", shape: [6], data_offsets: [0, 6] },
       b: { dtype: "F8_E5M2", shape: [4], data_offsets: [6, 10] },
@@ -106,7 +106,7 @@ describe("safetensors", () => {
     await file.close();
   });
 
-  test("what does not fit is refused, and the old file stays", async () => {
+  test("values that do not fit are refused, and the old file stays", async () => {
     const path = join(folder, "kept.safetensors");
     await writeSafetensors(path, [entry("a", "f32", [1], new Float32Array([7]))]);
     const before = await readFile(path);
@@ -122,7 +122,7 @@ describe("safetensors", () => {
     expect((await readdir(folder)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });
 
-  /** A file with this header and so many bytes of data. */
+  /** Makes a file with this header and this many bytes of data. */
   const made = (header: unknown, length: number, claimed?: number) => {
     const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
     const prefix = Buffer.alloc(8);

@@ -1,4 +1,4 @@
-// Token files from elsewhere are understood, and broken ones get one clear error.
+// Token files of other programs are accepted, and broken ones give one clear error.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 const folder = await mkdtemp(join(tmpdir(), "tessera-tokens-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("files from elsewhere", () => {
+describe("files of other programs", () => {
   const square = Array.from({ length: 256 }, (_, i) => i);
 
   test("DALL-E mini's TSV and JSON lines, tokens as text", async () => {
@@ -25,7 +25,7 @@ describe("files from elsewhere", () => {
     expect(await readAll(lines)).toEqual([{ file: "k", caption: "c", encoding: square, grid: [16, 16] }]);
   });
 
-  test("Parquet without names, with 64-bit integers, and a first token to take away", async () => {
+  test("Parquet without names, with 64-bit integers, and with a start token to remove", async () => {
     const path = join(folder, "mini.parquet"), writer = new ByteWriter();
     await parquetWrite({
       writer,
@@ -92,7 +92,7 @@ describe("one clear error for", () => {
     });
   }
 
-  test("every mutation of a Parquet file that does not leave it readable", async () => {
+  test("every mutation that makes a Parquet file unreadable", async () => {
     const path = join(folder, "mutated.parquet");
     await write(path, header, records);
     const bytes = new Uint8Array(await readFile(path));
