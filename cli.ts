@@ -1,5 +1,5 @@
 #!/usr/bin/env -S deno run -A
-// The command `tessera`. Its parts are in cli/.
+// Runs the command `tessera`, whose parts are in cli/.
 import process from "node:process";
 import { runCommandLine } from "./cli/program.ts";
 

@@ -1,4 +1,4 @@
-// tessera convert: writes a checkpoint in another format, whole or in part.
+// tessera convert: writes a checkpoint, or a part of it, in another format.
 import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
 import type { VQModelConfig } from "../data/formats/config.ts";
@@ -31,23 +31,23 @@ Examples:
   $ tessera convert last.ckpt flax_model/
   $ tessera convert flax_model/ model.ckpt
 
-The ending of OUT says what is written: .ckpt, .pt or .pth for torch and Lightning, .safetensors, and a folder
-without ending (or a .msgpack file) for Flax. Everything is kept that the format has a place for: torch and
-safetensors keep both optimizers, so that training goes on in taming or here (finetune --resume OUT); Flax holds
-the autoencoder alone. --strip keeps the autoencoder only, which serves to encode and decode: 31 % of the
-published file. --dtype rounds tensors of two dimensions and more; it can change a few tokens.`;
+The ending of OUT chooses the format: .ckpt, .pt or .pth for torch and Lightning, .safetensors, and a folder
+without ending (or a .msgpack file) for Flax. Everything that the format has a place for is kept: torch and
+safetensors keep both optimizers, so that training can continue in taming or here (finetune --resume OUT); Flax
+holds only the autoencoder. --strip keeps only the autoencoder, which is enough to encode and decode: 31 % of the
+published file. --dtype rounds tensors of two or more dimensions, which can change a few tokens.`;
 
 export function convertCommand(): Command {
   return new Command("convert").description(
-    "a checkpoint into another format, or the part of it that is needed",
+    "write a checkpoint in another format, or only a part of it",
   )
     .argument("<in>", "a checkpoint, or a folder with a Flax model")
     .argument("<out>", "the file or Flax folder to write")
-    .option("--strip", "the autoencoder only")
-    .option("--discriminator", "with --strip: the discriminator too")
-    .option("--lpips", "with --strip: the perceptual network too")
+    .option("--strip", "keep only the autoencoder")
+    .option("--discriminator", "with --strip: also keep the discriminator")
+    .option("--lpips", "with --strip: also keep the perceptual network")
     .addOption(
-      new Option("--dtype <type>", "precision of the weights (default: as they are)").choices([
+      new Option("--dtype <type>", "precision of the weights (default: unchanged)").choices([
         "f32",
         "f16",
         "bf16",
@@ -61,7 +61,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
   const { strip = false, dtype } = flags;
   const extra = (["discriminator", "lpips"] as const).find((part) => flags[part]);
   if (extra && !strip) {
-    throw new UsageError(`--${extra} says what --strip leaves: without it everything is kept`);
+    throw new UsageError(`--${extra} only works with --strip: without it everything is kept`);
   }
   const file = await openCheckpoint(path);
   try {
@@ -69,7 +69,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
     const progress = bytesProgress("convert");
     const config = configOrNull(file), optimizers = config !== null && !strip;
     if (!config) {
-      console.log("this is no VQGAN: its tensors are converted, and nothing else that is in the file");
+      console.log("this is not a VQGAN: only its tensors are converted, nothing else in the file");
     }
     const options = { keep, optimizers, dtype, config, onProgress: progress.report };
     const written = await convertCheckpoint(file, out, options).finally(() => progress.finish());
@@ -86,25 +86,27 @@ function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
   if (flags.discriminator) kept.push(["discriminator", under("loss.discriminator.")]);
   if (flags.lpips) kept.push(["perceptual network", under("loss.perceptual_loss.")]);
   for (const [name, isPart] of kept) {
-    if (![...file.tensors.keys()].some(isPart)) throw new Error(`${file.path} has no ${name} inside`);
+    if (![...file.tensors.keys()].some(isPart)) throw new Error(`${file.path} has no ${name}`);
   }
   return (key) => kept.some(([, isPart]) => isPart(key));
 }
 
-/** Warns of files that taming cannot resume: its LPIPS is on VGG16, and its --resume needs every tensor to fit. */
+/** Warns about files that taming cannot resume: its LPIPS uses VGG16, and its --resume requires every tensor to fit. */
 function warnOfTaming(file: CheckpointFile): void {
   const { perceptualNet } = guessLoss(file.tensors);
   if (perceptualNet === "vgg") return;
   const found = perceptualNet === "squeeze"
-    ? "the perceptual network inside is SqueezeNet"
-    : "no perceptual network inside";
+    ? "its perceptual network is SqueezeNet"
+    : "it has no perceptual network";
   console.log(
-    `warning: ${found}, and taming's is VGG16: it can start from the weights (ckpt_path) of a file converted with ` +
-      "--strip --discriminator, but not resume this one",
+    `warning: ${found}, but taming's is VGG16: taming can start from the weights (ckpt_path) of a file converted with ` +
+      "--strip --discriminator, but it cannot resume this one",
   );
 }
 
-/** The model's config, or null if the file holds another kind of model, whose tensors can be converted all the same. */
+/**
+ * Returns the model's config, or null if the file holds another kind of model, whose tensors can still be converted.
+ */
 function configOrNull(file: CheckpointFile): VQModelConfig | null {
   try {
     return configOf(file).config;

@@ -1,4 +1,4 @@
-// tessera decode: makes pictures of tokens.
+// tessera decode: turns tokens into pictures.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
 import { openTokens, type Picture, savePng, type TokenRecord, toPictures } from "../data/index.ts";
@@ -19,17 +19,17 @@ Examples:
   $ tessera decode --model last.ckpt --out pictures tokens.jsonl
   $ tessera decode --model last.ckpt --dalle-mini generated.parquet
 
-Any grid works: 16x16 tokens of an f16 model become 256x256 pixels. A file may come from elsewhere, if its rows have
-encoding, a list of tokens, and grid, [rows, columns], unless the tokens fill a square. Nothing is written before all
-tokens are known to be in the model's vocabulary.`;
+Any grid works: 16x16 tokens of an f16 model become 256x256 pixels. Files of other programs work if each row
+has encoding, a list of tokens, and grid, [rows, columns], which is optional if the tokens fill a square. All tokens
+are checked against the model's vocabulary before anything is written.`;
 
 export function decodeCommand(): Command {
-  const command = new Command("decode").description("tokens to pictures")
+  const command = new Command("decode").description("turn tokens into pictures")
     .argument("<tokens>", "token file: .parquet, .jsonl or .tsv");
   for (const option of modelOptions()) command.addOption(option);
-  return command.option("-o, --out <folder>", "where the PNGs go", "decoded")
+  return command.option("-o, --out <folder>", "the folder for the PNGs", "decoded")
     .addOption(
-      dalleMiniOption("tokens as DALL-E mini has them: pixels in [0, 1], a first token 16384 is taken away"),
+      dalleMiniOption("read tokens of DALL-E mini: pixels in [0, 1], a first token 16384 is removed"),
     )
     .addHelpText("after", examples).action(decode);
 }

@@ -1,4 +1,4 @@
-// tessera demo: fine-tunes the model that comes with Tessera on pictures that it draws itself. Nothing is downloaded.
+// tessera demo: fine-tunes the model that comes with Tessera on pictures that it draws itself. It downloads nothing.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -12,7 +12,7 @@ import { Progress } from "./progress.ts";
 import { shippedModel } from "./shipped.ts";
 import { describeOutcome, trainWithProgress } from "./training.ts";
 
-/** The side of the pictures in pixels, which is the one that the model was trained with. */
+/** The side of the pictures in pixels. The model was trained with this size. */
 const size = 128;
 
 interface Flags {
@@ -31,23 +31,28 @@ Examples:
   $ tessera demo
   $ tessera demo --steps 600 --seed 7
 
-A small VQGAN that Tessera trained on photographs of faces learns cartoon faces, drawn here and now. It trains on L1
-and GAN losses alone: the perceptual network (LPIPS), which tessera finetune needs, does not come with Tessera.`;
+A small VQGAN that Tessera trained on photographs of faces learns cartoon faces, which the command draws itself. It
+trains on L1 and GAN losses only: the perceptual network (LPIPS), which tessera finetune needs, does not come with
+Tessera.`;
 
 export function demoCommand(): Command {
   const option = (flags: string, text: string, standard: number) =>
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
   return new Command("demo").description("fine-tune the small faces model on cartoons, in a few minutes")
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
-    .addOption(option("--steps <n>", "steps", 320))
+    .addOption(option("--steps <n>", "training steps", 320))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
-    .addOption(option("--batch <n>", "pictures at once", 1))
+    .addOption(option("--batch <n>", "pictures per batch", 1))
     .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(8e-4))
     .addOption(
-      new Option("--disc-weight <factor>", "of the GAN loss").argParser(nonNegativeNumber).default(0.1),
+      new Option("--disc-weight <factor>", "weight of the GAN loss").argParser(nonNegativeNumber).default(
+        0.1,
+      ),
     )
-    .addOption(new Option("--seed <n>", "which faces, and their order").argParser(wholeNumber(0)).default(23))
-    .option("--out <folder>", "where the run folder goes", "runs")
+    .addOption(
+      new Option("--seed <n>", "choice and order of the faces").argParser(wholeNumber(0)).default(23),
+    )
+    .option("--out <folder>", "the folder for run folders", "runs")
     .addHelpText("after", examples)
     .action(demo);
 }
@@ -94,7 +99,7 @@ async function demo(flags: Flags): Promise<void> {
   console.log(`tokens of one face: ${await drawTokens(run)}`);
 }
 
-/** Draws the token grid of the first sample into the run's folder. @returns its path */
+/** Draws the tokens of the first sample as coloured tiles into the run's folder. @returns the path of the picture */
 async function drawTokens({ samples, trainer: { model }, folder, settings }: Run): Promise<string> {
   const { height, width, pixels } = await readImage(samples.paths[0], { size: settings.size });
   const [indices, [, rows, columns]] = await asyncScope(async () => {

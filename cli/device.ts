@@ -1,10 +1,10 @@
-// --device: where a command computes.
+// The option --device, which chooses where a command computes.
 import { type Command, Option } from "commander";
 import { currentBackend, device, type DeviceName } from "../src/index.ts";
 
-/** Adds the option --device to a command, and opens that device before the command runs. */
+/** Adds the option --device to a command, and opens the device before the command runs. */
 export function withDevice(command: Command): Command {
-  const option = new Option("--device <name>", "where to compute; auto: on a GPU, if there is one")
+  const option = new Option("--device <name>", "where to compute; auto uses a GPU if there is one")
     .choices(["cpu", "webgpu", "auto"]).default("cpu");
   return command.addOption(option).hook("preAction", async () => {
     const { device: name } = command.opts<{ device: DeviceName }>();
@@ -15,6 +15,6 @@ export function withDevice(command: Command): Command {
 
 function describeDevice(asked: DeviceName): string {
   const { name, description } = currentBackend();
-  const why = asked === "auto" && name === "cpu" ? " (no GPU; tessera doctor says why)" : "";
+  const why = asked === "auto" && name === "cpu" ? " (no GPU; tessera doctor shows why)" : "";
   return `device: ${description}${why}`;
 }

@@ -1,5 +1,5 @@
-// tessera encode: writes the tokens of pictures into one file, with their captions. When a run was killed, the same
-// command continues where it stopped.
+// tessera encode: writes the tokens of pictures, and their captions, to one file. After a kill, the same command
+// continues where it stopped.
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, normalize, parse } from "node:path";
@@ -46,22 +46,22 @@ Examples:
   $ tessera encode --model last.ckpt --out faces.parquet --grids faces/
   $ tessera encode --model last.ckpt --dalle-mini --shard 2/8 --out tokens.parquet shards/*.tar
 
-The file has a row for each picture: file, caption (the .txt beside it, also in an archive) and encoding, its tokens
-row by row; with --keep-shape or --size 0 also grid, their rows and columns. How the tokens were made stands in the
-first line of .jsonl and .tsv, and in the metadata of .parquet under "tessera". While encode works, the tokens are in
-FILE.partial: if it is killed, the same command goes on from there, and no picture is missing or comes twice.
---shard 2/8 takes an eighth of the pictures, always the same, and writes FILE-2-of-8.`;
+The file has a row for each picture: file, caption (from the .txt of the same name, also in archives), and encoding,
+which holds the tokens row by row. With --keep-shape or --size 0 it also has grid, the numbers of rows and columns.
+The first line of .jsonl and .tsv files, and the metadata of .parquet files under "tessera", say how the tokens were
+made. While encode works, the tokens are in FILE.partial. If encode is killed, the same command continues from there,
+and no picture is missing or repeated. --shard 2/8 encodes a fixed eighth of the pictures and writes FILE-2-of-8.`;
 
 export function encodeCommand(): Command {
-  const command = new Command("encode").description("pictures to tokens")
+  const command = new Command("encode").description("turn pictures into tokens")
     .argument("<pictures...>", "folders, globs, .txt lists, .tar archives or pictures");
   for (const option of [...modelOptions(), ...pictureOptions()]) command.addOption(option);
   return command
     .option("-o, --out <file>", "token file: .parquet, .jsonl or .tsv", "tokens.jsonl")
-    .addOption(dalleMiniOption("as DALL-E mini made its tokens: pixels in [0, 1]"))
-    .addOption(new Option("--batch <n>", "pictures at a time").argParser(wholeNumber(1)).default(1))
+    .addOption(dalleMiniOption("make tokens as DALL-E mini did: pixels in [0, 1]"))
+    .addOption(new Option("--batch <n>", "pictures per batch").argParser(wholeNumber(1)).default(1))
     .addOption(new Option("--shard <part/parts>", "encode only this part of the pictures").argParser(shard))
-    .option("--grids", "also draw each token grid as coloured tiles, a PNG beside the file")
+    .option("--grids", "also draw each token grid as coloured tiles, in a PNG next to the file")
     .addHelpText("after", examples)
     .action(encode);
 }
@@ -76,7 +76,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
   const writer = await TokenWriter.open(out, await headerOf(sources, flags, model, modelPath), (record) => {
     usage.add(Int32Array.from(record.encoding));
   });
-  if (writer.length > 0) console.log(`going on: ${count(writer.length, "picture")} in ${out}.partial`);
+  if (writer.length > 0) console.log(`continuing: ${count(writer.length, "picture")} in ${out}.partial`);
 
   const nameOf = namer(dirname(out));
   const progress = new Progress({ total, start: writer.length, label: "encode", unit: "picture" });
@@ -103,7 +103,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
     progress.finish();
     if (interrupt.signal.aborted) {
       await writer.close();
-      console.log(`stopped; the same command goes on after ${count(writer.length, "picture")}`);
+      console.log(`stopped; the same command continues after ${count(writer.length, "picture")}`);
       process.exitCode = interruptedCode;
       return;
     }
@@ -151,7 +151,7 @@ async function headerOf(
   };
 }
 
-/** The path of the token file: tokens.parquet, or tokens-2-of-8.parquet for a part. */
+/** Returns the path of the token file: tokens.parquet, or tokens-2-of-8.parquet for a part. */
 function shardPath({ out, shard }: Flags): string {
   if (!shard) return out;
   const { dir, name, ext } = parse(out);
@@ -159,8 +159,8 @@ function shardPath({ out, shard }: Flags): string {
 }
 
 /**
- * The samples of one part, chosen by the hash of their names rather than by their order, so that pictures that are
- * added later do not move others to another part.
+ * Yields the samples of one part. They are chosen by the hash of their names and not by their order, so that pictures
+ * that are added later do not move others to another part.
  */
 async function* partOf(samples: AsyncIterable<Sample>, shard?: Shard): AsyncGenerator<Sample> {
   for await (const sample of samples) {
@@ -169,7 +169,7 @@ async function* partOf(samples: AsyncIterable<Sample>, shard?: Shard): AsyncGene
   }
 }
 
-/** Leaves out samples that are in the file already or that came before under the same name. */
+/** Skips samples that are already in the file, and samples whose name has occurred before. */
 async function* withoutKnown(samples: AsyncIterable<Sample>, writer: TokenWriter): AsyncGenerator<Sample> {
   const begun = new Set<string>();
   for await (const sample of samples) {

@@ -1,4 +1,4 @@
-// tessera inspect: says what a checkpoint holds.
+// tessera inspect: reports what a checkpoint holds.
 import { Command } from "commander";
 import { formatInspectReport, formatTensors, hashFile, inspect } from "../data/index.ts";
 import { bytesProgress } from "./progress.ts";
@@ -9,14 +9,14 @@ Examples:
   $ tessera inspect --tensors runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors
   $ tessera inspect --json flax_model/
 
-Reads torch files (zip and legacy), safetensors and Flax. Nothing in the file is executed; the tensors are read for
-the SHA-256 alone.`;
+Reads torch files (zip and legacy), safetensors and Flax. Nothing in the file is executed. The tensors are read
+only for the SHA-256.`;
 
 export function inspectCommand(): Command {
-  return new Command("inspect").description("what a checkpoint holds, without loading it")
+  return new Command("inspect").description("report what a checkpoint holds, without loading it")
     .argument("<file>", "a checkpoint, or a folder with a Flax model")
     .option("--tensors", "list every tensor")
-    .option("--json", "as JSON, with every tensor")
+    .option("--json", "print JSON, with every tensor")
     .addHelpText("after", examples)
     .action(run);
 }

@@ -1,4 +1,4 @@
-// Ctrl-C: the first one asks the command to stop in good order, the second one leaves at once.
+// Handles Ctrl-C: the first one asks the command to finish cleanly, the second one ends it at once.
 import process from "node:process";
 
 /** The exit code of an interrupted process, by the convention of shells: 128 + SIGINT. */
@@ -6,7 +6,7 @@ export const interruptedCode = 130;
 
 /**
  * Listens for SIGINT and SIGTERM until `dispose` is called.
- * @param onFirst is called at the first signal, to tell the user what happens next
+ * @param onFirst called at the first signal, to tell the user what happens next
  */
 export function listenForInterrupt(onFirst: () => void): { signal: AbortSignal; dispose: () => void } {
   const controller = new AbortController();

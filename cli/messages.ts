@@ -1,5 +1,5 @@
-// Errors in the words of the command line. The library's messages name the settings of its API; where the way out of an
-// error is such a setting, the message printed at the prompt names the option instead.
+// Error messages for the command line. The library's messages name the settings of its API. Where such a setting is the
+// way out of an error, the message printed here names the option instead.
 import { OutOfMemoryError } from "../src/index.ts";
 import {
   BatchTooLargeError,
@@ -8,7 +8,7 @@ import {
   NotResumableError,
 } from "../train/index.ts";
 
-/** What to print for an error that a command ended with. */
+/** Returns what to print for an error that ended a command. */
 export function inWordsOfOptions(error: unknown): string {
   if (error instanceof MissingPerceptualError) {
     return `${error.problem}: give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips`;
@@ -29,7 +29,7 @@ export function inWordsOfOptions(error: unknown): string {
   return messageOf(error);
 }
 
-/** The message of whatever was thrown. */
+/** Returns the message of an error, or of any other thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,4 @@
-// What reconstruct, encode and decode have in common: opening the model, reading pictures, and naming results.
+// What reconstruct, encode and decode share: opening the model, reading pictures, and naming results.
 import { basename, extname, join } from "node:path";
 import { Option } from "commander";
 import type { AttentionOrder } from "../data/formats/config.ts";
@@ -21,7 +21,7 @@ export interface ModelFlags {
   readonly range: PixelRange;
   readonly precision: Precision;
   readonly attentionOrder?: AttentionOrder;
-  /** Implies the range `unit`. */
+  /** Sets the range to `unit`. */
   readonly dalleMini?: boolean;
 }
 
@@ -38,12 +38,12 @@ export function modelOptions(): Option[] {
     ),
     new Option(
       "--range <kind>",
-      "what the model expects of pixels: signed [-1, 1], or unit [0, 1] (DALL-E mini)",
+      "range of pixel values that the model expects: signed [-1, 1], or unit [0, 1] (DALL-E mini)",
     )
       .choices(["signed", "unit"]).default("signed"),
     new Option(
       "--attention-order <kind>",
-      "of a level's blocks: as the file says, else taming; vqgan-jax-legacy for tokens by vqgan-jax before July 2022",
+      "order of the attention blocks (default: as in the file, else taming); vqgan-jax-legacy for tokens made by vqgan-jax before July 2022",
     ).choices(["taming", "vqgan-jax-legacy"]),
     precisionOption(),
   ];
@@ -53,14 +53,14 @@ export function pictureOptions(): Option[] {
   return [
     new Option(
       "--size <pixels>",
-      "resize the smallest side to this and crop the middle square; 0: leave as it is (default: the model's)",
+      "resize the shorter side to this and crop the middle square; 0 keeps the size (default: the model's)",
     )
       .argParser(wholeNumber(0)),
-    new Option("--keep-shape", "do not crop to a square, only to whole tokens"),
+    new Option("--keep-shape", "crop only to whole tokens, not to a square"),
   ];
 }
 
-/** Loads the model, or the half of it that a command needs. @throws if the file is missing or holds no model. */
+/** Loads the model, or the half of it that a command needs. @throws if the file is missing or holds no model */
 export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
   const { model, dalleMini, precision, attentionOrder } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? await shippedModel();
@@ -75,7 +75,7 @@ export interface NamedPicture {
   readonly picture: Picture;
 }
 
-/** How pictures are read for a model. */
+/** Returns how pictures are read for a model. */
 function readOptions({ size: chosen, keepShape }: PictureFlags, model: VQGAN): ReadOptions {
   const size = chosen ?? model.config.ddconfig.resolution;
   const crop = size === 0 || keepShape ? "none" : "center";
@@ -83,8 +83,8 @@ function readOptions({ size: chosen, keepShape }: PictureFlags, model: VQGAN): R
 }
 
 /**
- * Describes `readOptions` for the header of a token file.
- * @returns a text, and the side of the pictures if all are squares of one size, otherwise null
+ * Describes `readOptions` in words for the header of a token file.
+ * @returns the description, and the side of the pictures if all are squares of one size, otherwise null
  */
 export function preprocessing(
   flags: PictureFlags,
@@ -102,9 +102,10 @@ export function preprocessing(
 }
 
 /**
- * Yields pictures in batches of equal shape. They are read ahead so that the model need not wait. Pictures that cannot
- * be read are reported and left out. The tensor of a batch, [B, H, W, 3], is freed when the next batch is asked for.
- * @throws at the end if there were pictures and none could be read.
+ * Yields pictures in batches of equal shape. They are read ahead, so that the model does not have to wait. Pictures
+ * that cannot be read are reported and skipped. The tensor of a batch, [B, H, W, 3], is freed when the next batch is
+ * requested.
+ * @throws at the end if there were pictures but none could be read.
  */
 export async function* eachBatch(
   samples: AsyncIterable<Sample>,
@@ -136,7 +137,7 @@ export async function* eachBatch(
     yield { pictures: waiting, images };
     images.dispose();
     waiting = [];
-    // The model has kept the thread busy: give the pictures that are read ahead a turn.
+    // The model has kept this thread busy, so let the pictures that are read ahead make progress.
     await new Promise((resolve) => setImmediate(resolve));
   };
   for await (const result of readAhead(samples, start, 4 * batch + 4)) {
@@ -156,14 +157,13 @@ export async function* eachBatch(
   if (skipped > 0) console.warn(`${count(skipped, "picture")} of ${read + skipped} skipped`);
 }
 
-/** Counts the items. */
 export async function countOf(items: AsyncIterable<unknown>): Promise<number> {
   let total = 0;
   for await (const _ of items) total++;
   return total;
 }
 
-/** Names the results after their pictures, and adds a number where two names would be equal. */
+/** Names results after their pictures, and adds a number if a name is already taken. */
 export function namer(folder: string): (path: string, suffix: string) => string {
   const taken = new Set<string>();
   return (path, suffix) => {

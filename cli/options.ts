@@ -1,4 +1,4 @@
-// Parsers for the values of options, and the error for wrong use.
+// Parsers for the values of options, and the error for incorrect use.
 import { InvalidArgumentError, Option } from "commander";
 
 /** The option --precision of commands that compute. */
@@ -6,12 +6,12 @@ export const precisionOption = (): Option =>
   new Option("--precision <kind>", "how activations are stored; f16 takes half the memory and needs a GPU")
     .choices(["f32", "f16"]).default("f32");
 
-/** The command was used wrongly. It is reported in one line, with exit code 2; other errors have exit code 1. */
+/** Incorrect use of a command. It is reported in one line with exit code 2; other errors have exit code 1. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** A parser for whole numbers from `least` on. */
+/** Makes a parser for whole numbers from `least` on. */
 export function wholeNumber(least: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -20,30 +20,30 @@ export function wholeNumber(least: number): (text: string) => number {
   };
 }
 
-/** A parser for numbers above 0, such as 4.5e-6. */
+/** Parses numbers above 0, such as 4.5e-6. */
 export function positiveNumber(text: string): number {
   const value = Number(text);
   if (value > 0 && value < Infinity) return value;
   throw new InvalidArgumentError("expected a number above 0, such as 4.5e-6");
 }
 
-/** A parser for numbers from 0 on. */
+/** Parses numbers from 0 on. */
 export function nonNegativeNumber(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && value >= 0 && value < Infinity) return value;
-  throw new InvalidArgumentError("expected a number from 0 on");
+  throw new InvalidArgumentError("expected a number >= 0");
 }
 
-/** A parser for lists of whole numbers such as 1,2,2,4. */
+/** Parses lists of whole numbers, such as 1,2,2,4. */
 export function wholeNumbers(text: string): number[] {
   return text.split(",").map((part) => {
     const value = Number(part);
     if (part.trim() !== "" && Number.isSafeInteger(value) && value >= 1) return value;
-    throw new InvalidArgumentError("expected whole numbers with commas, such as 1,2,2,4");
+    throw new InvalidArgumentError("expected whole numbers separated by commas, such as 1,2,2,4");
   });
 }
 
-/** A parser for fractions from 0 to below 1; anything that is not a number is taken as a path. */
+/** Parses fractions from 0 to below 1. Text that is not a number is returned as a path. */
 export function fractionOrPath(text: string): string | number {
   const value = Number(text);
   if (text.trim() === "" || Number.isNaN(value)) return text;
@@ -51,20 +51,20 @@ export function fractionOrPath(text: string): string | number {
   throw new InvalidArgumentError("expected a folder, or a fraction from 0 to below 1");
 }
 
-/** One of n equal parts of the work, counted from 1: "2/8". */
+/** One of n equal parts of the work, counted from 1. "2/8" is the second of eight. */
 export interface Shard {
   readonly part: number;
   readonly of: number;
 }
 
-/** A parser for shards such as 2/8. */
+/** Parses shards such as 2/8. */
 export function shard(text: string): Shard {
   const [, part, of] = /^(\d+)\/(\d+)$/.exec(text)?.map(Number) ?? [];
   if (part >= 1 && part <= of) return { part, of };
   throw new InvalidArgumentError("expected part/parts, such as 1/8 to 8/8");
 }
 
-/** A number with its noun: "1 picture", "2 pictures". */
+/** Formats a number with its noun: "1 picture", "2 pictures". */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }

@@ -1,4 +1,4 @@
-// The command line: puts its commands together, runs one, and reports how it failed.
+// The command line: combines the commands, runs one, and reports failures.
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import deno from "../deno.json" with { type: "json" };
@@ -17,17 +17,17 @@ import { reconstructCommand } from "./reconstruct.ts";
 
 const examples = `
 Examples:
-  $ tessera demo                                     a few minutes, nothing needed
+  $ tessera demo                                     takes a few minutes, needs nothing
   $ tessera inspect last.ckpt
   $ tessera reconstruct --model last.ckpt face.jpg
   $ tessera finetune --from last.ckpt --data faces/
   $ tessera <command> --help                         options and examples of a command
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. DEBUG=1 shows where an error arose.`;
+Exit codes: 0 success, 1 failure, 2 incorrect use, 130 interrupted. DEBUG=1 prints an error's stack trace.`;
 
 function buildProgram(): Command {
   const program = new Command("tessera")
-    .description("VQGAN: pictures to tokens and back, and fine-tuning, on the CPU and on GPUs")
+    .description("VQGAN: turns pictures into tokens and back, and fine-tunes, on the CPU and on GPUs")
     .version(deno.version, "-V, --version")
     .addHelpText("after", examples);
   const commands = [
@@ -70,12 +70,12 @@ function fail(message: string, code: number): number {
   return code;
 }
 
-/** Commander's message without its prefix, and with its suggestion in the same line. */
+/** Returns commander's message without its prefix, with the suggestion on the same line. */
 function oneLine(message: string): string {
   return message.replace(/^error: /, "").replace(/\.?\s*\n\s*/g, " ").replace(/\.$/, "").trim();
 }
 
-/** The command among the words, as it stands in "see tessera finetune --help". */
+/** Returns the command among the words, for "see tessera finetune --help". */
 function helpFor(program: Command, words: readonly string[]): string {
   const name = words.find((word) => program.commands.some((command) => command.name() === word));
   return name === undefined ? "" : `${name} `;

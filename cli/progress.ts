@@ -1,9 +1,9 @@
-// One live line for long work: a bar, the count, the rate, the time passed and left, and a text. Where the output is
-// not a terminal (a file, CI), a plain line is printed every few seconds instead. The cursor is never hidden, so the
-// terminal stays intact when the process is killed.
+// A live progress line for long work: a bar, the count, the rate, the elapsed and remaining time, and a text. If the
+// output is not a terminal (a file, CI), a plain line is printed every few seconds instead. The cursor is never hidden,
+// so that the terminal stays intact when the process is killed.
 import process from "node:process";
 
-/** Where the lines go, such as process.stdout. */
+/** The destination of the lines, such as process.stdout. */
 interface ProgressStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
@@ -11,15 +11,15 @@ interface ProgressStream {
 }
 
 export interface ProgressOptions {
-  /** How many units there are. Without it neither a bar nor the time left is shown. */
+  /** The number of units. Without it neither a bar nor the remaining time is shown. */
   readonly total?: number;
-  /** Units done earlier, such as the steps of a resumed run. They count for the bar, but not for the rate. */
+  /** Units that were done earlier, such as the steps of a resumed run. They count for the bar but not for the rate. */
   readonly start?: number;
-  /** What is being done; it stands first in the line. */
+  /** The name of the work, at the start of the line. */
   readonly label?: string;
-  /** What is counted, shown in the rate. Default "it". */
+  /** The name of a unit, for the rate. Default "it". */
   readonly unit?: string;
-  /** Default process.stdout. */
+  /** Default: process.stdout. */
   readonly stream?: ProgressStream;
   /** The clock in milliseconds, for tests. */
   readonly now?: () => number;
@@ -27,14 +27,14 @@ export interface ProgressOptions {
 
 /** Milliseconds between two drawings of the live line. */
 const liveInterval = 100;
-/** Milliseconds between two plain lines where the stream is not a terminal. */
+/** Milliseconds between two plain lines if the stream is not a terminal. */
 const plainInterval = 5000;
-/** The rate is measured over the last so many milliseconds, so that it recovers from a pause or a slow start. */
+/** The rate is measured over this many milliseconds, so that it recovers from a pause or a slow start. */
 const rateWindow = 30_000;
 /** Milliseconds before `bytesProgress` shows a line. */
 const patience = 1000;
 
-/** Seconds as 7s, 3:05 or 2:03:05. */
+/** Formats seconds as 7s, 3:05 or 2:03:05. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole}s`;
@@ -44,7 +44,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
 }
 
-/** 12.3 it/s when it is fast, 4.56 s/it when it is slow. */
+/** Formats fast rates as 12.3 it/s and slow ones as 4.56 s/it. */
 export function formatRate(perSecond: number, unit: string): string {
   if (!(perSecond > 0)) return `- ${unit}/s`;
   if (perSecond < 1) return `${(1 / perSecond).toPrecision(3)} s/${unit}`;
@@ -82,7 +82,7 @@ export class Progress {
     else this.#drawn = this.#startTime; // the first plain line comes after one interval
   }
 
-  /** Sets how many units are done in all, and the text after them. */
+  /** Sets how many units are done in total, and the text behind them. */
   update(done: number, text = this.#text): void {
     this.#done = done;
     this.#text = text;
@@ -112,7 +112,7 @@ export class Progress {
     if (this.#isLive) this.#stream.write("\n");
   }
 
-  /** The line as it would be drawn now, at most `width` characters. */
+  /** Returns the current line, cut to `width` characters. */
   line(width = Infinity): string {
     const { total, label, unit = "it" } = this.#options;
     const time = this.#now();
@@ -129,7 +129,7 @@ export class Progress {
     const share = total > 0 ? Math.max(0, Math.min(1, this.#done / total)) : 1;
     const percent = `${String(Math.floor(share * 100)).padStart(3)}% `;
     const room = width - head.length - percent.length - tail.length - 3;
-    const cells = [30, 20, 10].find((cells) => cells <= room); // few lengths, so that the bar looks steady
+    const cells = [30, 20, 10].find((cells) => cells <= room); // only a few lengths, so that the bar does not flicker
     const bar = this.#isLive && cells !== undefined ? `${drawBar(share, cells)} ` : "";
     return clip(head + percent + bar + tail, width);
   }
@@ -140,7 +140,7 @@ export class Progress {
       this.#stream.write(`${this.line()}\n`);
       return;
     }
-    // One column stays free: a full line would wrap and leave copies behind.
+    // One column stays free, because a full line would wrap and leave copies behind.
     this.#stream.write(`\r${this.line((this.#stream.columns || 80) - 1)}\x1b[K`);
   }
 }
@@ -149,7 +149,7 @@ function clip(line: string, width: number): string {
   return line.length <= width ? line : line.slice(0, Math.max(0, width - 1)) + "…";
 }
 
-/** A bar of `cells` characters, filled to an eighth of a character. */
+/** Draws a bar of `cells` characters with a resolution of an eighth of a character. */
 function drawBar(share: number, cells: number): string {
   const eighths = Math.round(share * cells * 8);
   const part = eighths % 8 === 0 ? "" : " ▏▎▍▌▋▊▉"[eighths % 8];
@@ -158,7 +158,7 @@ function drawBar(share: number, cells: number): string {
 }
 
 /**
- * A progress line in megabytes, for reading or writing a file. Work that ends within a second shows nothing. The line
+ * A progress line in megabytes for reading or writing a file. Work that ends within a second shows nothing. The line
  * goes to stderr, because stdout is for results.
  */
 export function bytesProgress(label: string): { report(bytes: number, total: number): void; finish(): void } {

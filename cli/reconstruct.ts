@@ -1,5 +1,5 @@
-// tessera reconstruct: encodes and decodes pictures, saves the results beside the originals, and measures how close
-// they are.
+// tessera reconstruct: encodes and decodes pictures, saves the results side by side with the originals, and measures
+// how close they are.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
 import { eachSample, savePng, sideBySide, toPictures } from "../data/index.ts";
@@ -30,10 +30,12 @@ Each PNG holds the original on the left and the reconstruction on the right. PSN
 SSIM over the brightness with a Gaussian window of 11x11.`;
 
 export function reconstructCommand(): Command {
-  const command = new Command("reconstruct").description("pictures through the tokens and back, side by side")
+  const command = new Command("reconstruct").description(
+    "encode and decode pictures, and show the result next to the original",
+  )
     .argument("<pictures...>", "folders, globs, .txt lists, .tar archives or pictures");
   for (const option of [...modelOptions(), ...pictureOptions()]) command.addOption(option);
-  return command.option("-o, --out <folder>", "where the PNGs go", "reconstructions")
+  return command.option("-o, --out <folder>", "the folder for the PNGs", "reconstructions")
     .addHelpText("after", examples).action(reconstruct);
 }
 

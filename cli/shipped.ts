@@ -1,4 +1,4 @@
-// The small model of faces that comes with Tessera.
+// Finds the small model of faces that comes with Tessera.
 import { mkdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,8 +9,8 @@ import { readAsset } from "../data/files/asset.ts";
 import { writeAtomic } from "../data/files/atomic.ts";
 
 /**
- * The path of the model. Where Tessera itself was loaded over https, the model is downloaded once into the user's folder
- * for caches.
+ * Returns the path of the model. If Tessera itself was loaded over https, the model is downloaded once into the user's
+ * cache folder.
  */
 export async function shippedModel(): Promise<string> {
   const url = new URL("../models/faces.safetensors", import.meta.url);

@@ -1,25 +1,25 @@
-// What encode and decode have in common: the record of how tokens were made, the check that they fit a model, and the
+// What encode and decode share: the description of how tokens were made, the check that they fit a model, and the
 // conventions of DALL-E mini.
 import { basename } from "node:path";
 import { Option } from "commander";
 import { hashWeights, type TokenHeader, type TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 
-/** The option for DALL-E mini, which fed its VQGAN pixels in [0, 1] and put one token in front of each picture's. */
+/** The option for DALL-E mini, which gave its VQGAN pixels in [0, 1] and put one token before those of each picture. */
 export function dalleMiniOption(description: string): Option {
   return new Option("--dalle-mini", description).conflicts("range");
 }
 
-/** The token in front of each picture in DALL-E mini's sequences: the first one after the 16384 of its codebook. */
+/** The token before each picture in DALL-E mini's sequences: the first one after the 16384 codes of its codebook. */
 export const dalleMiniBos = 16384;
 
-/** The part of a token file's header that depends on the model alone. */
+/** The part of a token file's header that depends only on the model. */
 type ModelFacts = Pick<
   TokenHeader,
   "format" | "version" | "factor" | "vocabulary" | "range" | "attentionOrder" | "model" | "weights"
 >;
 
-/** What the header of a token file says about the model that made the tokens. */
+/** Returns what the header of a token file states about the model that made the tokens. */
 export async function modelFacts(model: VQGAN, path: string): Promise<ModelFacts> {
   return {
     format: "tessera-tokens",
@@ -33,11 +33,11 @@ export async function modelFacts(model: VQGAN, path: string): Promise<ModelFacts
   };
 }
 
-/** What differs between the model that made tokens and the one that is to decode them, a line each. */
+/** Lists the differences between the model that made the tokens and the one that decodes them. */
 export function mismatches(header: TokenHeader, model: ModelFacts): string[] {
   const found: string[] = [];
   if (header.weights !== model.weights) {
-    found.push(`was made with other weights (${header.model}); pictures may make no sense`);
+    found.push(`was made with other weights (${header.model}); the pictures may make no sense`);
   }
   if (header.range !== model.range) found.push(`was made with --range ${header.range}, not ${model.range}`);
   if (header.attentionOrder !== model.attentionOrder) {
@@ -46,7 +46,7 @@ export function mismatches(header: TokenHeader, model: ModelFacts): string[] {
   return found;
 }
 
-/** @throws an error that names the first token of the record that is not in the model's vocabulary. */
+/** @throws an error that names the record's first token outside the model's vocabulary. */
 export function checkTokens(path: string, { file, encoding }: TokenRecord, vocabulary: number): void {
   const bad = encoding.findIndex((token) => token < 0 || token >= vocabulary);
   if (bad < 0) return;

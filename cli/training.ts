@@ -1,20 +1,20 @@
-// What finetune and demo have in common: training with a progress line, and the summary at the end.
+// What finetune and demo share: training with a progress line, and the summary at the end.
 import { type Run, train, type TrainOutcome } from "../train/index.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
 import { Progress } from "./progress.ts";
 
-/** Trains with a progress line. Ctrl-C saves the run and says how to continue it. */
+/** Trains with a progress line. Ctrl-C saves the run and prints how to continue it. */
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {
   const { settings, trainer, folder, pictures, validation } = run;
-  const held = validation ? `, ${validation.length} to measure on` : "";
+  const held = validation ? `, ${validation.length} for validation` : "";
   console.log(
     `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
       `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""} at ${settings.size}x${settings.size}, ` +
       `learning rate ${settings.lr.toPrecision(3)}`,
   );
   const { discStart } = settings.model.lossconfig;
-  if (discStart > trainer.step) console.log(`the discriminator counts from step ${discStart} on`);
+  if (discStart > trainer.step) console.log(`the discriminator takes effect from step ${discStart} on`);
   console.log(`run folder: ${folder.path}`);
   const monitor = new Progress({ total: settings.steps, start: trainer.step, label, unit: "step" });
   const interrupt = listenForInterrupt(() =>
@@ -24,7 +24,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     const outcome = await train(run, { monitor, signal: interrupt.signal });
     monitor.finish();
     if (outcome.interrupted) {
-      console.log(`saved step ${outcome.step}; go on with: tessera finetune --resume ${folder.path}`);
+      console.log(`saved step ${outcome.step}; continue with: tessera finetune --resume ${folder.path}`);
     }
     return outcome;
   } catch (error) {
@@ -37,7 +37,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   }
 }
 
-/** The measurements before and after the training, and the paths of what was written. */
+/** Describes the measurements before and after the training, and lists the files that were written. */
 export function describeOutcome({ before, after, checkpoint, curves, comparison }: TrainOutcome): string {
   const lines: string[] = [];
   if (before && after && before !== after) {

@@ -1,12 +1,12 @@
-// Everything the rest of Tessera uses of data/, with and without a disk. What a page may import (core.ts, nn/) imports the
-// files themselves, since this one pulls in the disk.
+// Exports everything that the rest of Tessera uses from data/. Code that also runs in web pages (core.ts, nn/) imports
+// the single files instead, because some of these modules need a disk.
 
 // Files
 export { type FileHash, hashFile, type HashOptions, hashWeights } from "./files/hash.ts";
 export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
 
-// Checkpoint formats, of any bytes
+// Checkpoint formats, from any source of bytes
 export type { ConvertOptions } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
 export type { FlaxConfig } from "./formats/flax/write.ts";

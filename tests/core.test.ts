@@ -75,7 +75,7 @@ describe("core.ts", () => {
     const target = new Uint8Array(3);
     await source.readInto(target, 1);
     expect([...target]).toEqual([2, 3, 4]);
-    await expect(source.readInto(target, 3)).rejects.toThrow("needs 3 bytes at byte 3, the file has 5");
+    await expect(source.readInto(target, 3)).rejects.toThrow("needs 3 bytes at byte 3, but the file has 5");
     const gone = { size: 5, slice: () => ({ arrayBuffer: () => Promise.reject(new Error("NotReadable")) }) };
     await expect(core.blobSource("gone.bin", gone as unknown as Blob).readInto(target, 0)).rejects.toThrow(
       /^gone\.bin: bytes from 0 on cannot be read .*NotReadable.*; choose the file again$/,
@@ -90,7 +90,7 @@ describe("core.ts", () => {
     const lines = JSON.parse(out) as string[];
     const rest =
       ': a path ("last.ckpt") needs the full package: import from "@tessera/vqgan" (mod.ts) instead ' +
-      'of "@tessera/vqgan/core" (core.ts), or give bytes or a Blob';
+      'of "@tessera/vqgan/core" (core.ts), or pass bytes or a Blob';
     expect(lines).toEqual(["VQGAN.load", "loadPerceptual", "inspect", "readImage"].map((who) => who + rest));
   });
 

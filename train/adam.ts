@@ -1,4 +1,4 @@
-// Adam (Kingma & Ba 2015) over named parameters, step for step as torch computes it:
+// Adam (Kingma & Ba 2015) over named parameters, with the same arithmetic as torch:
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
 import { checkOptions, fraction, needed, notNegative, rule, type Rules, shown } from "../src/check.ts";
 import { adamStep, keep, type Tensor, zeros } from "../src/index.ts";
@@ -8,9 +8,9 @@ import { checkTensor } from "../src/operands.ts";
 export interface AdamOptions {
   /** The learning rate. */
   readonly lr: number;
-  /** Default (0.5, 0.9), as taming trains both of its networks. */
+  /** The decay rates of the two averages. Default (0.5, 0.9), with which taming trains both networks. */
   readonly betas?: readonly [number, number];
-  /** Default 1e-8. */
+  /** Added to the divisor, so that the quotient stays finite. Default 1e-8. */
   readonly eps?: number;
 }
 
@@ -22,19 +22,19 @@ const rules: Rules<AdamOptions> = {
   eps: notNegative,
 };
 
-/** The running averages of a parameter's gradient and of its square, and how many gradients they are made of. */
+/** The running averages of a parameter's gradient and of its square, and the number of gradients in them. */
 export interface Moments {
-  /** How many gradients. */
+  /** The number of gradients. */
   step: number;
-  /** Of the gradient; has the parameter's shape. */
+  /** The average of the gradient, in the parameter's shape. */
   readonly expAvg: Tensor;
-  /** Of its square; has the parameter's shape. */
+  /** The average of its square, in the parameter's shape. */
   readonly expAvgSq: Tensor;
 }
 
 /**
- * Moves parameters by their `.grad`, in place. A parameter without a gradient is left out, and its own step count with
- * it, as torch does.
+ * Updates parameters in place by their `.grad`. A parameter without a gradient is skipped, and so is its step count, as
+ * in torch.
  *
  * @example One step down a parabola
  * ```ts
@@ -49,22 +49,23 @@ export interface Moments {
  * ```
  */
 export class Adam {
-  /** The tensors that are moved, by the names under which a checkpoint keeps their moments. */
+  /** The tensors to update, by the names under which a checkpoint keeps their moments. */
   readonly parameters: ReadonlyMap<string, Tensor>;
 
-  /** Read by the next `step()`. */
+  /** The learning rate of the next `step()`. */
   lr: number;
-  /** The factor that gradients are multiplied by (loss_scale.ts); read by the next `step()`. */
+  /** The factor by which the gradients are multiplied (loss_scale.ts), for the next `step()`. */
   lossScale: number | undefined;
-  /** How much of the past the two averages keep. */
+  /** The decay rates of the two averages. */
   readonly betas: readonly [number, number];
-  /** Keeps the quotient finite. */
+  /** Added to the divisor, so that the quotient stays finite. */
   readonly eps: number;
   readonly #moments = new Map<string, Moments>();
 
   /**
-   * An optimizer without moments yet. The options hold for all parameters.
-   * @throws TypeError if the parameters are no Map of tensors, the learning rate is missing, or a setting is no number
+   * Makes an optimizer without moments. The options apply to all parameters.
+   * @throws TypeError if the parameters are not a Map of tensors, the learning rate is missing, or a setting is not a
+   * number
    */
   constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamOptions) {
     if (!(parameters instanceof Map)) {
@@ -82,7 +83,7 @@ export class Adam {
     this.eps = options.eps ?? 1e-8;
   }
 
-  /** Moves every parameter that has a gradient. @throws TypeError if `lr` is no number */
+  /** Updates every parameter that has a gradient. @throws TypeError if `lr` is not a number */
   step(): void {
     const { lr, betas: [beta1, beta2], eps, lossScale } = this;
     for (const [key, parameter] of this.parameters) {
@@ -102,7 +103,7 @@ export class Adam {
     }
   }
 
-  /** What is remembered of a parameter, zeros at first. @throws if it is not one of this optimizer's. */
+  /** Returns the moments of a parameter, which are zeros at first. @throws if the parameter is not in this optimizer */
   moments(key: string): Moments {
     const known = this.#moments.get(key);
     if (known) return known;
@@ -114,12 +115,12 @@ export class Adam {
     return fresh;
   }
 
-  /** The moments of every parameter that has had a gradient, by key: what a checkpoint holds. */
+  /** Returns the moments of every parameter that has received a gradient, by key, for a checkpoint. */
   state(): ReadonlyMap<string, Moments> {
     return this.#moments;
   }
 
-  /** Frees the moments; the parameters are not its own. */
+  /** Frees the moments. The parameters belong to the caller. */
   dispose(): void {
     for (const { expAvg, expAvgSq } of this.#moments.values()) {
       expAvg.dispose();

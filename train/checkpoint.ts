@@ -1,6 +1,7 @@
-// One safetensors file holds a whole run: all weights under taming's keys (discriminator and perceptual network too),
-// both Adams' moments as optimizer.<0|1>.<exp_avg|exp_avg_sq>.<key>, and in its metadata what is not a tensor.
-// Its size is about 12 bytes a learnt parameter plus 4 a frozen one: 921 MB for f16-16384, 980 MB with VGG inside.
+// One safetensors file holds a whole run: all weights under taming's keys (including discriminator and perceptual
+// network), the moments of both Adam optimizers as optimizer.<0|1>.<exp_avg|exp_avg_sq>.<key>, and everything else in
+// its metadata. The file has about 12 bytes per trained parameter plus 4 per frozen one: 921 MB for f16-16384, 980 MB
+// with VGG.
 import {
   type CheckpointFile,
   momentName,
@@ -23,34 +24,34 @@ import { LossScale, type LossScaleState } from "./loss_scale.ts";
 import type { RunSettings } from "./settings.ts";
 import type { Trainer } from "./trainer.ts";
 
-/** What a run needs besides tensors to continue as if it had never stopped. */
+/** What a run needs, in addition to tensors, to continue as if it had never stopped. */
 export interface RunState {
-  /** Steps done. */
+  /** The number of steps done. */
   readonly step: number;
-  /** Times that all pictures were seen. */
+  /** How often all pictures were seen. */
   readonly epoch: number;
-  /** The place in the pictures. */
+  /** The state of the sampler of pictures. */
   readonly sampler: SamplerState;
-  /** Where the streams of random numbers stand. */
+  /** The states of the random number generators. */
   readonly random: { readonly dropout: RandomState; readonly restart: RandomState };
   /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
   readonly best: { readonly loss: number; readonly file: string } | null;
   /** How often each code was chosen since the last restart; null without restarts. */
   readonly codeCounts: readonly number[] | null;
-  /** What the run was begun with. */
+  /** The settings that the run began with. */
   readonly settings: RunSettings;
 }
 
 interface StoredState extends RunState {
-  /** For each optimizer, how many gradients each parameter has had. */
+  /** How many gradients each parameter has received, for each optimizer. */
   readonly adamSteps: readonly Record<string, number>[];
-  /** null with f32. */
+  /** The state of the loss scale; null with f32. */
   readonly lossScale: LossScaleState | null;
 }
 
 const stateVersion = 1;
 
-/** Writes everything atomically: readers see the old file or the new one. */
+/** Writes the checkpoint atomically: readers see either the old file or the new one. */
 export async function saveCheckpoint(path: string, trainer: Trainer, state: RunState): Promise<void> {
   const optimizers = Object.values(trainer.optimizers);
   const tensors = new Map<string, Tensor>(trainer.model.stateDict());
@@ -75,16 +76,20 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
   });
 }
 
-/** How weights are written. */
+/** How `saveWeights` writes weights. */
 export interface WeightsOptions {
-  /** f16 halves the file: tensors of two dimensions and more are rounded, statistics and biases stay f32. */
+  /**
+   * The type of the weights. f16 halves the file: tensors of two or more dimensions are rounded, statistics and biases
+   * stay f32.
+   */
   readonly dtype?: "f32" | "f16";
 }
 
 /**
- * Writes weights alone, as safetensors: for using a model, and for starting from it.
- * @throws if the path does not end in .safetensors, or the file cannot be written; what was there before then stays
- * @example In half the bytes
+ * Writes only the weights, as safetensors, for using a model or for starting from it.
+ * @throws if the path does not end in .safetensors, or the file cannot be written; an existing file then stays as it
+ * was
+ * @example Half the file size
  * ```ts
  * import { saveWeights, VQGAN } from "@tessera/vqgan";
  *
@@ -114,8 +119,8 @@ function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f
 }
 
 /**
- * Reads the settings of a run and where it stood.
- * @throws NotResumableError if the file holds weights alone, as the published ones do.
+ * Reads the settings and the state of a run.
+ * @throws NotResumableError if the file holds only weights, as the published ones do.
  */
 export async function readRunState(path: string): Promise<RunState> {
   const file = await openCheckpoint(path);
@@ -134,13 +139,13 @@ function parseState(path: string, metadata: Record<string, string>): StoredState
   if (metadata.state === undefined) throw weightsAlone(path);
   if (metadata.version !== String(stateVersion)) {
     throw new Error(
-      `${path} was written in version ${metadata.version} of the format; this Tessera reads version ${stateVersion}`,
+      `${path} has version ${metadata.version} of the format, but this Tessera reads version ${stateVersion}`,
     );
   }
   return JSON.parse(metadata.state) as StoredState;
 }
 
-/** Fills a trainer and its model from a checkpoint of the same run. @throws if a tensor is missing. */
+/** Fills a trainer and its model from a checkpoint of the same run. @throws if a tensor is missing */
 export async function restoreTrainer(
   path: string,
   trainer: Trainer,
@@ -161,19 +166,19 @@ export async function restoreTrainer(
   }
 }
 
-/** Where the training in a checkpoint by Lightning stands; the checkpoint may have been converted since. */
+/** The state of the training in a checkpoint by Lightning, which may have been converted since. */
 export interface TrainingProgress {
-  /** Steps done; a step is one update of both networks. */
+  /** The number of steps done. A step is one update of both networks. */
   readonly step: number;
-  /** Times that all pictures were seen. */
+  /** How often all pictures were seen. */
   readonly epoch: number;
   /** The learning rate of the autoencoder's optimizer. */
   readonly lr: number;
 }
 
 /**
- * Reads how far the training in a file has come, unless it is a run of Tessera's own, which `readRunState` reads.
- * @throws NotResumableError if the file has no optimizers, or other ones than Tessera trains with.
+ * Reads the state of the training in a file. For a run by Tessera it returns "own run"; `readRunState` reads those.
+ * @throws NotResumableError if the file has no optimizers, or their settings are not those that Tessera trains with.
  */
 export async function readProgress(path: string): Promise<TrainingProgress | "own run"> {
   const file = await openCheckpoint(path);
@@ -186,7 +191,7 @@ export async function readProgress(path: string): Promise<TrainingProgress | "ow
   }
 }
 
-/** Gives a trainer the optimizers and the step of such a file. The trainer's model has the weights already. */
+/** Gives a trainer the optimizers and the step of such a file. The trainer's model must already have the weights. */
 export async function continueTrainer(path: string, trainer: Trainer): Promise<TrainingProgress> {
   const file = await openCheckpoint(path);
   try {
@@ -207,7 +212,7 @@ function checkAdams(path: string, training: TrainingState | null): TrainingState
         path,
         `cannot be resumed: its Adam has betas ${
           betas.join(", ")
-        } and eps ${eps}, and Tessera trains with taming's, ` +
+        } and eps ${eps}, but Tessera trains with taming's, ` +
           `${tamingAdam.betas.join(", ")} and ${tamingAdam.eps}`,
       );
     }
@@ -224,7 +229,7 @@ async function fillMoments(
   for (const [i, optimizer] of Object.values(trainer.optimizers).entries()) {
     const all = [...training?.optimizers[i]?.moments ?? []];
     const shapeOf = (key: string) => optimizer.parameters.get(key)?.shape;
-    // A discriminator that does not fit was replaced by a new one, which needs a new optimizer too.
+    // A discriminator that does not fit was replaced by a new one, and then its optimizer must be new too.
     if (!all.every(([key, { expAvg }]) => `${shapeOf(key)}` === `${expAvg.shape}`)) continue;
     for (const [key, { step, expAvg, expAvgSq }] of all) {
       const moments = optimizer.moments(key);

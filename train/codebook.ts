@@ -1,14 +1,14 @@
-// A codebook that starts where the encoder's vectors are. taming's initial codes, uniform in +-1/K, are closer to each
-// other than to the data, and few are ever chosen. Two things keep them in use: starting from the k-means of the first
-// vectors, and moving codes that are never chosen to vectors of the current pictures (as Jukebox did, Dhariwal et al.
-// 2020, section 3.1).
+// Keeps the codebook in use. taming's initial codes, uniform in +-1/K, are closer to each other than to the encoder's
+// vectors, so that only a few are ever chosen. This file does two things about it: the codes start at the k-means
+// centres of the first vectors, and codes that are never chosen move to vectors of the current pictures (as in Jukebox,
+// Dhariwal et al. 2020, section 3.1).
 import type { Batch } from "../data/pictures/dataset.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
 import { asyncScope, nearestCode, noGrad, type Random, type Tensor, tensor } from "../src/index.ts";
 import type { Adam } from "./adam.ts";
 
-/** The encoder's vectors for some pictures, before they are quantized: [B * h * w, embedDim], row-major. */
+/** Returns the encoder's vectors for some pictures, before quantization: [B * h * w, embedDim], row-major. */
 async function encodedVectors(model: VQGAN, images: Tensor): Promise<Float32Array> {
   return await asyncScope(async () => {
     return await noGrad(() => model.quant_conv.call(model.encoder.call(images))).floats();
@@ -16,8 +16,8 @@ async function encodedVectors(model: VQGAN, images: Tensor): Promise<Float32Arra
 }
 
 /**
- * Sets the codes to the k-means centres of the encoder's vectors for the first pictures: at least four vectors a code,
- * from at most `maxBatches` batches.
+ * Sets the codes to the k-means centres of the encoder's vectors for the first pictures. It reads batches until there
+ * are four vectors per code, but at most `maxBatches`.
  * @returns how many vectors were used
  */
 export async function initializeCodebook(
@@ -45,7 +45,7 @@ export async function initializeCodebook(
   return count;
 }
 
-/** Lloyd's algorithm from random vectors, ten rounds; a centre without vectors becomes a random vector. */
+/** Runs ten rounds of Lloyd's algorithm from random vectors. A centre without vectors becomes a random vector. */
 async function kMeans(
   vectors: Float32Array,
   channels: number,
@@ -74,18 +74,18 @@ async function kMeans(
   return centres;
 }
 
-/** Counts which codes training chooses, and moves those that are never chosen to vectors of the current pictures. */
+/** Counts which codes training chooses, and moves codes that are never chosen to vectors of the current pictures. */
 export class DeadCodeRestart {
-  /** Whose codes are moved. */
+  /** The model whose codes are moved. */
   readonly model: VQGAN;
-  /** Of the autoencoder; the moments of a code that moves begin anew. */
+  /** The autoencoder's optimizer. The moments of a code that moves are cleared. */
   readonly optimizer: Adam;
-  /** Chooses the vectors that codes move to. */
+  /** Chooses the vectors to which codes move. */
   readonly random: Random;
   readonly #usage: CodebookUsage;
   readonly #pending: Tensor[] = [];
 
-  /** Counts from now on; training calls `observe`, and `restart` from time to time. */
+  /** Starts to count. Training then calls `observe` after each step, and `restart` from time to time. */
   constructor(model: VQGAN, optimizer: Adam, random: Random) {
     this.model = model;
     this.optimizer = optimizer;
@@ -98,12 +98,12 @@ export class DeadCodeRestart {
     return this.#usage.counts;
   }
 
-  /** Takes over index tensors that were kept, and frees them when they have been read, which may be later. */
+  /** Takes ownership of index tensors that were kept. They are read later, and then freed. */
   observe(indices: readonly Tensor[]): void {
     this.#pending.push(...indices);
   }
 
-  /** Brings `counts` up to date. */
+  /** Reads the pending tensors, which brings `counts` up to date. */
   async collect(): Promise<Int32Array> {
     for (const indices of this.#pending.splice(0)) {
       this.#usage.add(await indices.ints());
@@ -113,9 +113,9 @@ export class DeadCodeRestart {
   }
 
   /**
-   * Moves every code that was not chosen since the last call, clears its Adam moments, and counts anew. A frozen codebook
-   * stays as it is.
-   * @returns how many codes were moved, and the effective number of codes before
+   * Moves every code that was not chosen since the last call, clears its Adam moments, and starts to count again. A
+   * frozen codebook stays as it is.
+   * @returns how many codes were moved, and the effective number of codes before the move
    */
   async restart(images: Tensor): Promise<{ moved: number; perplexity: number }> {
     const counts = await this.collect();
@@ -143,7 +143,7 @@ export class DeadCodeRestart {
   }
 }
 
-/** The key under which an optimizer knows a parameter, wherever the quantizer keeps it. */
+/** Returns the key of a parameter in an optimizer. It depends on where the quantizer keeps its codebook. */
 function keyOf(parameter: Tensor, { parameters }: Adam): string {
   for (const [key, p] of parameters) if (p === parameter) return key;
   throw new Error("DeadCodeRestart: the codebook is not one of the optimizer's parameters");

@@ -1,17 +1,17 @@
-// Errors whose way out is a setting of the run. The message names the setting as the API does; `problem` is the message
-// without that advice, for callers whose users set it in another way, such as the command line.
+// Errors that a setting of the run can resolve. The message names the setting as the API does. `problem` is the message
+// without that advice, for programs in which users choose the setting differently, such as the command line.
 
-/** The model is to be trained with a perceptual network, and there is none. */
+/** The model should be trained with a perceptual network, but there is none. */
 export class MissingPerceptualError extends Error {
   /** "MissingPerceptualError" */
   override readonly name = "MissingPerceptualError";
   /** The message without the advice. */
   readonly problem: string;
 
-  /** Adds the advice. */
+  /** Appends the advice to `problem`. */
   constructor(problem: string) {
     super(
-      `${problem}: give the files with its weights (perceptual: [files]), or train without it, ` +
+      `${problem}: pass the files with its weights (perceptual: [files]), or train without it, ` +
         'which is blurrier (perceptual: "none")',
     );
     this.problem = problem;
@@ -24,10 +24,10 @@ export class NotResumableError extends Error {
   override readonly name = "NotResumableError";
   /** The message without the advice. */
   readonly problem: string;
-  /** The checkpoint. */
+  /** The path of the checkpoint. */
   readonly path: string;
 
-  /** Adds the path and the advice. */
+  /** Joins the path, the problem and the advice. */
   constructor(path: string, problem: string) {
     super(`${path} ${problem}: begin a new run with start: { from: ${JSON.stringify(path)} }`);
     this.problem = `${path} ${problem}`;
@@ -42,7 +42,7 @@ export class DivergedError extends Error {
   /** The message without the advice. */
   readonly problem: string;
 
-  /** Adds the advice. */
+  /** Appends the advice to `problem`. */
   constructor(problem: string) {
     super(`${problem}. A lower learning rate (lr) may help.`);
     this.problem = problem;

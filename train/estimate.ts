@@ -1,4 +1,5 @@
-// The memory that a training step takes, counted by running it on a device that computes nothing; and which batch would fit.
+// Estimates the memory of a training step by running it on a device that only counts, and finds the batch size that
+// would fit.
 import type { VQModelConfig } from "../data/formats/config.ts";
 import type { Precision } from "../nn/layers.ts";
 import { setPrecision } from "../nn/precision.ts";
@@ -8,32 +9,32 @@ import { withBackend } from "../src/device.ts";
 import { asyncScope, OutOfMemoryError, zeros } from "../src/index.ts";
 import { applyGradients, makeOptimizers, trainingStep } from "./step.ts";
 
-/** What decides the memory of a step. */
+/** What the memory of a step depends on. */
 export interface StepShape {
-  /** Pictures at once. */
+  /** The number of pictures in a batch. */
   readonly batch: number;
-  /** In pixels. */
+  /** The height of the pictures in pixels. */
   readonly height: number;
-  /** In pixels. */
+  /** The width of the pictures in pixels. */
   readonly width: number;
-  /** How activations are stored. */
+  /** The type in which activations are stored. */
   readonly precision: Precision;
 }
 
-/** The memory of a step, as `estimateStep` counts it. */
+/** The memory of a step, as counted by `estimateStep`. */
 export interface StepMemory {
-  /** Bytes of all tensors at the highest point: weights, both Adams, gradients, activations. */
+  /** The bytes of all tensors at the peak: weights, moments of both Adam optimizers, gradients and activations. */
   readonly peak: number;
-  /** Bytes of the largest tensor. */
+  /** The bytes of the largest tensor. */
   readonly largest: number;
 }
 
-/** Memory beside tensors: packed filters, partial sums, and blocks that are a little too large. */
+/** Extra memory in addition to the tensors: packed filters, partial sums, and blocks that are a little too large. */
 const MORE = 1.15;
 
 /**
- * The memory of a training step.
- * @example Of the published model
+ * Estimates the memory of a training step.
+ * @example The published model
  * ```ts
  * import { estimateStep, preset } from "@tessera/vqgan";
  *
@@ -52,7 +53,7 @@ export async function estimateStep(
     if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = true;
     setPrecision(model, precision);
     const optimizers = makeOptimizers(model, 1);
-    for (let globalStep = 0; globalStep < 2; globalStep++) { // the second has Adam's moments from the beginning
+    for (let globalStep = 0; globalStep < 2; globalStep++) { // Adam's moments exist from the start of the second step
       await asyncScope(async () => {
         await trainingStep(model, [images], { globalStep }, (network) => applyGradients(optimizers[network]));
       });
@@ -62,22 +63,22 @@ export async function estimateStep(
   return { peak: backend.peak, largest: backend.largest };
 }
 
-/** A training step needs more memory than there is. The fields say what would fit. */
+/** A training step needs more memory than there is. The fields give the batch size that would fit. */
 export class BatchTooLargeError extends Error {
   /** "BatchTooLargeError" */
   override readonly name = "BatchTooLargeError";
-  /** The step that was asked for. */
+  /** The step that was requested. */
   readonly shape: StepShape;
-  /** About how many bytes it takes. */
+  /** The memory that it takes, in bytes, approximately. */
   readonly bytes: number;
-  /** The largest batch that fits; 0 if not even one picture does. */
+  /** The largest batch that fits; 0 if not even one picture fits. */
   readonly fits: number;
-  /** How many batches of that size make a step on as many pictures; 0 if none fits. */
+  /** How many batches of that size make a step with as many pictures; 0 if none fits. */
   readonly accumulate: number;
-  /** The message without its advice. */
+  /** The message without the advice. */
   readonly problem: string;
 
-  /** The message has all the numbers. */
+  /** Builds the message from all the numbers. */
   constructor(cause: OutOfMemoryError, shape: StepShape, bytes: number, fits: number, accumulate: number) {
     const { batch, height, width, precision } = shape;
     const megabytes = Math.round(bytes / 1e6);
@@ -95,8 +96,8 @@ export class BatchTooLargeError extends Error {
 }
 
 /**
- * The error to throw in place of `error`: if memory did not suffice, one that names the batch for which it would.
- * @param accumulate batches in the step that failed
+ * Returns the error to throw in place of `error`: if memory ran out, one that names the batch size that would fit.
+ * @param accumulate the number of batches in the step that failed
  */
 export async function withAdvice(
   error: unknown,

@@ -1,4 +1,4 @@
-// Training in one import: a run is begun or resumed (run.ts) and then trained (loop.ts).
+// Exports everything for training. A run is begun or resumed (run.ts) and then trained (loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export {
   continueTrainer,

@@ -1,4 +1,4 @@
-// The loop around the training step: it logs, saves pictures and checkpoints, validates, and stops in good order.
+// The loop around the training step: it logs, saves pictures and checkpoints, validates, and stops cleanly.
 import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { aSignal, callback, checkOptions, rule, type Rules } from "../src/check.ts";
@@ -12,19 +12,19 @@ import { stepName } from "./run_folder.ts";
 import type { Logs } from "./step.ts";
 import { type Measurements, readItems, validate } from "./validate.ts";
 
-/** Shows how the training proceeds, as a progress bar does. */
+/** Shows the progress of a training, for example with a progress bar. */
 export interface TrainMonitor {
-  /** A step is done; the text has its losses. */
+  /** Called after each step. The text has the step's losses. */
   update(step: number, text?: string): void;
-  /** Something happened that is worth a line of its own. */
+  /** Called for an event that deserves its own line. */
   log(line: string): void;
 }
 
 /** How `train` is watched and stopped. */
 export interface TrainOptions {
-  /** Told of each step, and of what is worth a line. */
+  /** Receives every step, and events that deserve their own line. */
   readonly monitor?: TrainMonitor;
-  /** When it is aborted, the current step is finished and saved, and the training ends. */
+  /** If it is aborted, the current step is finished and saved, and the training ends. */
   readonly signal?: AbortSignal;
 }
 
@@ -39,25 +39,27 @@ const rules: Rules<TrainOptions> = {
 
 /** How a training ended. */
 export interface TrainOutcome {
-  /** The steps that were done. */
+  /** The number of steps done. */
   readonly step: number;
   /** Whether the signal ended it. */
   readonly interrupted: boolean;
-  /** The first measurements on the validation pictures; null without such pictures. */
+  /** The first measurements on the validation pictures; null if there are no such pictures. */
   readonly before: Measurements | null;
-  /** The last measurements; null without such pictures. */
+  /** The last measurements; null if there are no such pictures. */
   readonly after: Measurements | null;
   /** The path of the last checkpoint. */
   readonly checkpoint: string;
   /** The path of the curves; null if there is nothing to draw. */
   readonly curves: string | null;
-  /** Originals beside their reconstructions at the beginning and the end; null for a run that was resumed. */
+  /**
+   * The path of a sheet with originals and their reconstructions at the beginning and the end; null for a resumed run.
+   */
   readonly comparison: string | null;
 }
 
 /**
  * Trains until the last step of the run.
- * @throws DivergedError when a loss or a weight becomes NaN or infinite; the last good checkpoint is kept.
+ * @throws DivergedError if a loss or a weight becomes NaN or infinite; the last good checkpoint stays.
  */
 export async function train(run: Run, options: TrainOptions = {}): Promise<TrainOutcome> {
   checkOptions("train", options, rules);
@@ -107,7 +109,7 @@ class Loop {
     };
   }
 
-  /** Prepares a new run: sets the codebook of a new model, saves the first pictures and measures. */
+  /** Prepares a new run: initializes the codebook of a new model, saves the first pictures and validates. */
   async #open(): Promise<void> {
     const { settings, trainer: { model }, pictures, random } = this.#run;
     if (settings.from === null) {
@@ -184,12 +186,15 @@ class Loop {
     const count = validation.length;
     this.#monitor.log(
       `step ${step}: PSNR ${psnr.toFixed(2)} dB${lpips}, rec_loss ${loss.toFixed(4)} ` +
-        `(mean of ${count} pictures not learnt from)`,
+        `(mean of ${count} validation pictures)`,
     );
     if (step > 0 && loss < (this.#best?.loss ?? Infinity)) await this.#save(null, loss);
   }
 
-  /** Writes last.safetensors. With `loss`, the lowest on validation so far, the file is also kept as the best one. */
+  /**
+   * Writes last.safetensors. With `loss`, the lowest validation loss so far, the file is also kept as the best
+   * checkpoint.
+   */
   async #save(logs: Logs | null, loss?: number): Promise<void> {
     const { trainer, folder, restarts, random, settings, pictures } = this.#run;
     const { step } = trainer;
@@ -221,7 +226,9 @@ class Loop {
     return values;
   }
 
-  /** @throws DivergedError if a weight is not a finite number: the sum of all weights is finite only if each one is. */
+  /**
+   * @throws DivergedError if a weight is not a finite number. The sum of all weights is finite only if each of them is.
+   */
   async #checkWeights(): Promise<void> {
     const parameters = this.#run.trainer.model.namedParameters();
     const total = await asyncScope(async () => {
@@ -249,7 +256,9 @@ class Loop {
     return outputs;
   }
 
-  /** Draws a sheet with the original, the reconstruction before and the one after, for two pictures in each row. */
+  /**
+   * Draws a sheet with the original and the reconstructions before and after the training, for two pictures per row.
+   */
   async #compare(): Promise<string | null> {
     const { samples, trainer: { model }, folder } = this.#run;
     if (!this.#first) return null;

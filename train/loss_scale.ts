@@ -1,8 +1,9 @@
-// Loss scaling for f16 (Micikevicius et al. 2018): gradients are multiplied by a power of two, so that small ones do not
-// round to 0, and divided by it in Adam. The factor halves after an overflow and doubles when there was none for long.
+// Loss scaling for f16 (Micikevicius et al. 2018). Gradients are multiplied by a power of two, so that small ones do
+// not round to 0, and Adam divides them by it. The factor halves after an overflow and doubles after many steps without
+// one.
 import { keep, type Tensor } from "../src/index.ts";
 
-/** Steps between two looks at the gradients, because a look waits for the GPU. */
+/** Steps between two checks of the gradients. They are rare because each one waits for the GPU. */
 const LOOK = 10;
 /** Steps without an overflow after which the scale doubles. */
 const PATIENCE = 500;
@@ -10,19 +11,19 @@ const LARGEST = 2 ** 24;
 
 export interface LossScaleState {
   readonly value: number;
-  /** Steps since the last change. */
+  /** The number of steps since the last change. */
   readonly steps: number;
-  /** Whether there was an overflow since the last look. */
+  /** Whether there was an overflow since the last check. */
   readonly isOver: boolean;
 }
 
 /**
- * The scale of the autoencoder's loss. An overflow does no harm before it is seen: Adam leaves weights alone whose
- * gradient is not finite.
+ * The scale of the autoencoder's loss. An overflow does no harm before it is noticed, because Adam does not change
+ * weights whose gradient is not finite.
  */
 export class LossScale {
   #state: LossScaleState;
-  /** One number for each step since the last look. */
+  /** One number for each step since the last check. */
   #sums: Tensor[] = [];
 
   constructor(state: LossScaleState = { value: 2 ** 16, steps: 0, isOver: false }) {
@@ -33,7 +34,7 @@ export class LossScale {
     return this.#state.value;
   }
 
-  /** What a checkpoint needs. */
+  /** Returns what a checkpoint needs. */
   async state(): Promise<LossScaleState> {
     const values = await Promise.all(this.#sums.map((sum) => sum.item()));
     this.dispose();
@@ -42,9 +43,9 @@ export class LossScale {
   }
 
   /**
-   * Takes note of a step, and looks for overflows at every tenth.
-   * @param step counted from 1
-   * @param gradient one that is not finite if any gradient overflowed
+   * Records a step, and checks for overflows at every tenth step.
+   * @param step the step, counted from 1
+   * @param gradient a gradient that is not finite if any gradient overflowed
    */
   async update(step: number, gradient: Tensor): Promise<void> {
     this.#sums.push(keep(gradient.sum()));

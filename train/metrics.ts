@@ -1,4 +1,4 @@
-// How near a reconstruction is to its original, on the 8-bit pixels that a file would hold.
+// Measures how close a reconstruction is to its original, on the 8-bit pixels that a file would hold.
 import { checkPicture, type Picture } from "../data/pictures/picture.ts";
 
 /**
@@ -12,7 +12,7 @@ export function psnr(a: Picture, b: Picture): number {
   return 10 * Math.log10(255 ** 2 / (sum / a.pixels.length));
 }
 
-/** Gaussian window of 11 pixels, sigma 1.5, of sum 1. */
+/** A Gaussian window of 11 pixels with sigma 1.5 and sum 1. */
 const window = (() => {
   const weights = Array.from({ length: 11 }, (_, i) => Math.exp(-((i - 5) ** 2) / (2 * 1.5 ** 2)));
   const sum = weights.reduce((a, b) => a + b);
@@ -20,14 +20,15 @@ const window = (() => {
 })();
 
 /**
- * Structural similarity (Wang et al. 2004) of the brightness (BT.601 luma), in [-1, 1], 1 for equal pictures: Gaussian
- * window of 11x11, sigma 1.5, K1 = 0.01, K2 = 0.03, averaged over the windows that lie within the picture.
+ * Structural similarity (Wang et al. 2004) of the brightness (BT.601 luma), in [-1, 1], 1 for equal pictures. The
+ * Gaussian window has 11x11 pixels and sigma 1.5; K1 = 0.01, K2 = 0.03. The result is the mean over all windows within
+ * the picture.
  * @throws if the pictures differ in size or are smaller than the window.
  */
 export function ssim(a: Picture, b: Picture): number {
   checkSizes("ssim", a, b);
   if (Math.min(a.width, a.height) < 11) {
-    throw new Error(`ssim: the picture has ${a.width}x${a.height} pixels, its window needs 11x11`);
+    throw new Error(`ssim: the picture has ${a.width}x${a.height} pixels, but its window needs 11x11`);
   }
   const x = luma(a), y = luma(b);
   const mean = (values: Float64Array) => blur(values, a.width, a.height);
@@ -50,7 +51,10 @@ function luma({ pixels }: Picture): Float64Array {
   });
 }
 
-/** Averages under the window wherever it fits: [height - 10, width - 10], rows first and then columns. */
+/**
+ * Averages under the window at all positions within the picture: [height - 10, width - 10]. Rows come first, then
+ * columns.
+ */
 function blur(values: Float64Array, width: number, height: number): Float64Array {
   const reach = window.length - 1, across = width - reach, down = height - reach;
   const rows = new Float64Array(height * across), out = new Float64Array(down * across);

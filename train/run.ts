@@ -1,5 +1,4 @@
-// Runs: what training needs (model, optimizers, pictures and folder), put together for a new run or for one that is
-// resumed.
+// Puts together what training needs (model, optimizers, pictures and folder), for a new run or for a resumed one.
 import type { VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import { ImageDataset, listImages } from "../data/index.ts";
 import { type LoadOptions, VQGAN } from "../nn/index.ts";
@@ -24,31 +23,34 @@ import { checkNewOptions, checkSettings, rulesOf, type RunOptions, type RunSetti
 import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
 import { Trainer } from "./trainer.ts";
 
-/** A run that is ready to be trained from where it stands. */
+/** A run that is ready to be trained from its current step. */
 export interface Run {
-  /** What the run was begun with. */
+  /** The settings of the run. */
   readonly settings: RunSettings;
   /** The model with its optimizers. */
   readonly trainer: Trainer;
-  /** To learn from. */
+  /** The pictures to train on. */
   readonly pictures: ImageDataset;
-  /** To measure on; null without such pictures. */
+  /** The pictures for validation; null if there are none. */
   readonly validation: ImageDataset | null;
-  /** The few pictures whose reconstructions are saved along the way. */
+  /** The few pictures whose reconstructions are saved during training. */
   readonly samples: ImageDataset;
-  /** Where everything is written. */
+  /** The folder to which everything is written. */
   readonly folder: RunFolder;
   /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
   readonly random: { readonly dropout: Random; readonly restart: Random };
-  /** Moves codes that are never chosen; null without. */
+  /** Moves codes that are never chosen; null if this is off. */
   readonly restarts: DeadCodeRestart | null;
   /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
   readonly best: RunState["best"];
-  /** Times that all pictures were seen. */
+  /** How often all pictures were seen. */
   readonly epoch: number;
-  /** Whether the run has not been trained yet; `train` then sets a new model's codebook and saves the first pictures. */
+  /**
+   * Whether the run has not been trained yet. `train` then initializes a new model's codebook and saves the first
+   * pictures.
+   */
   readonly isNew: boolean;
-  /** What was found, for the user to read. */
+  /** Messages for the user about what was loaded. */
   readonly notes: readonly string[];
 }
 
@@ -57,7 +59,7 @@ export type Loading = Pick<LoadOptions, "onProgress" | "signal">;
 
 const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSignal };
 
-/** What a new run is made of. */
+/** The parts of a new run. */
 export interface NewRun {
   /**
    * A checkpoint to start from, or the config of a new model. With `goOn` the run continues the training in a
@@ -66,11 +68,11 @@ export interface NewRun {
   readonly start:
     | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
     | { readonly scratch: VQModelConfig };
-  /** Where the weights of LPIPS come from. */
+  /** The source of LPIPS's weights. */
   readonly perceptual: PerceptualChoice;
-  /** `size` defaults to the model's resolution. */
+  /** The options. `size` defaults to the model's resolution. */
   readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
-  /** Folder in which the run's folder is made. */
+  /** The folder in which the run's folder is created. */
   readonly out: string;
   /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
   readonly loading?: Loading;
@@ -93,11 +95,11 @@ const newRules: Rules<NewRun> = {
 };
 const startRules = { from: needed(text), overrides: object, goOn: flag };
 
-/** How many pictures' reconstructions are saved along the way. */
+/** The number of pictures whose reconstructions are saved during training. */
 const sampleCount = 8;
 
 /**
- * Begins a new run: loads or makes the model, lists the pictures and makes the folder. `train` does the rest.
+ * Begins a new run: loads or creates the model, lists the pictures and creates the folder. `train` does the rest.
  *
  * @example From a checkpoint
  * ```ts
@@ -111,7 +113,7 @@ const sampleCount = 8;
  * });
  * console.log(run.notes.join("\n"));
  * ```
- * @throws if options, checkpoint or pictures cannot be used; then nothing is written.
+ * @throws if options, checkpoint or pictures are invalid; then nothing is written.
  */
 export async function beginRun(run: NewRun): Promise<Run> {
   checkOptions("beginRun", run, newRules);
@@ -139,7 +141,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
   const folder = await RunFolder.create(out, options.name);
   await folder.writeConfig(settings);
   const optimizers = goesOn
-    ? [`optimizers: both Adams from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
+    ? [`optimizers: both from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
     : [];
   return {
     ...{ settings, ...parts, ...pictures, folder, random, best: null, epoch, isNew: true },
@@ -167,10 +169,10 @@ const changeRules = rulesOf(
 );
 
 /**
- * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as if the run
- * had not been interrupted.
- * @throws NotResumableError if the file has weights alone; an Error if an option cannot change
- * @example A thousand steps more
+ * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as without
+ * the interruption.
+ * @throws NotResumableError if the file holds only weights; an Error if an option cannot be changed
+ * @example Continuing to step 2000
  * ```ts
  * import { resumeRun, train } from "@tessera/vqgan";
  *
@@ -226,9 +228,9 @@ function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
 
 /** The pictures of a run. */
 interface Split {
-  /** To learn from. */
+  /** The pictures to train on. */
   readonly paths: string[];
-  /** To measure on. */
+  /** The pictures held out for validation. */
   readonly held: string[];
 }
 
@@ -238,7 +240,7 @@ async function splitPictures({ data, val, seed }: Pick<RunOptions, "data" | "val
   if (val === 0) return { paths, held: [] };
   const count = Math.max(1, Math.round(val * paths.length));
   if (count >= paths.length) {
-    throw new Error(`keeping ${val} of ${paths.length} pictures for validation leaves none to learn from`);
+    throw new Error(`keeping ${val} of ${paths.length} pictures for validation leaves none to train on`);
   }
   const isHeld = new Set(new Random(seed).fork("validation").shuffle(paths.length).subarray(0, count));
   return { paths: paths.filter((_, i) => !isHeld.has(i)), held: paths.filter((_, i) => isHeld.has(i)) };
@@ -252,7 +254,7 @@ function openPictures(
   const shown = held.length > 0 ? held : paths;
   const count = Math.min(sampleCount, shown.length);
   const samples = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
-  // so many that the next step's pictures are read while this step is computed
+  // enough that the next step's pictures are read while this step is computed
   const prefetch = 2 * batch * accumulate;
   return {
     pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch }),
@@ -265,7 +267,7 @@ function checkSize({ size }: RunSettings, { factor }: VQGAN): void {
   if (size % factor === 0) return;
   const below = Math.max(factor, size - size % factor);
   throw new Error(
-    `size ${size} is not a multiple of ${factor}, the pixels of a token; nearest: ${below} or ${
+    `size ${size} is not a multiple of ${factor}, the number of pixels per token; the nearest are ${below} or ${
       below + factor
     }`,
   );

@@ -8,13 +8,13 @@ import { writeAtomic } from "../data/files/atomic.ts";
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Record<string, number | string>;
 
-/** The panels of loss.png, each with the metrics in it. Metrics that a run does not have are left out. */
+/** The panels of loss.png with their metrics. Metrics that a run does not have are left out. */
 const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] = [
   { title: "reconstruction", names: ["train/rec_loss", "val/rec_loss", "train/p_loss", "val/p_loss"] },
   { title: "PSNR, dB", names: ["val/psnr"] },
   { title: "codebook", names: ["train/quant_loss", "val/quant_loss"] },
   {
-    title: "discriminator (hinge: 1 means it cannot tell)",
+    title: "discriminator (hinge loss: 1 is no better than chance)",
     names: ["train/disc_loss", "train/logits_real", "train/logits_fake"],
   },
   { title: "adaptive weight", names: ["train/d_weight"], logScale: true },
@@ -22,7 +22,7 @@ const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
 
 /**
  * The files of one run.
- * @example A folder for numbers of one's own
+ * @example A folder for your own metrics
  * ```ts
  * import { RunFolder } from "@tessera/vqgan";
  *
@@ -31,15 +31,15 @@ const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
  * ```
  */
 export class RunFolder {
-  /** Of the folder. */
+  /** The path of the folder. */
   readonly path: string;
 
-  /** A folder that is there already; `RunFolder.create` makes one. */
+  /** Uses an existing folder; `RunFolder.create` creates one. */
   constructor(path: string) {
     this.path = path;
   }
 
-  /** Makes a new folder `<out>/<local time>_<name>`; a number is added when it exists already. */
+  /** Creates a new folder `<out>/<local time>_<name>`. If it already exists, a number is added. */
   static async create(out: string, name: string): Promise<RunFolder> {
     const now = new Date();
     const local = new Date(now.getTime() - now.getTimezoneOffset() * 60_000);
@@ -56,7 +56,10 @@ export class RunFolder {
     }
   }
 
-  /** The folder that a checkpoint lies in, or a new one beside a checkpoint that was moved out of its run. */
+  /**
+   * Returns the run folder that contains a checkpoint, or a new folder next to a checkpoint that was moved out of its
+   * run.
+   */
   static async around(checkpoint: string): Promise<RunFolder> {
     const folder = dirname(checkpoint);
     if (basename(folder) === "checkpoints") return await new RunFolder(dirname(folder)).#prepare();
@@ -92,7 +95,7 @@ export class RunFolder {
     await appendFile(join(this.path, "metrics.jsonl"), JSON.stringify(metrics) + "\n");
   }
 
-  /** Reads all lines so far. A line that a crash cut short is left out. */
+  /** Reads all lines so far. A line that was cut short by a crash is skipped. */
   async readMetrics(): Promise<Metrics[]> {
     let text: string;
     try {
@@ -109,7 +112,7 @@ export class RunFolder {
     });
   }
 
-  /** Removes the lines after `step`, which a run that is resumed from there writes again. */
+  /** Removes the lines after `step`, because a run that is resumed from there writes them again. */
   async rewindMetrics(step: number): Promise<void> {
     const kept = (await this.readMetrics()).filter((metrics) => metrics.step <= step);
     const text = kept.map((metrics) => JSON.stringify(metrics) + "\n").join("");
@@ -137,7 +140,7 @@ export class RunFolder {
     }
   }
 
-  /** Draws metrics.jsonl as loss.png. @returns its path, or null when there is nothing to draw yet. */
+  /** Draws metrics.jsonl as loss.png. @returns its path, or null if there is nothing to draw yet */
   async drawCurves(): Promise<string | null> {
     const metrics = await this.readMetrics();
     const panels = curves.flatMap(({ names, ...panel }): Panel[] => {
@@ -158,13 +161,13 @@ export class RunFolder {
   }
 }
 
-/** The first part of the names of files that belong to a step: step-000250. */
+/** Returns the first part of the file names of a step: step-000250. */
 export function stepName(step: number): string {
   return `step-${String(step).padStart(6, "0")}`;
 }
 
 /**
- * Finds the checkpoint to resume: the file itself, or the last one in a run folder, which may be one of taming's.
+ * Finds the checkpoint to resume: the file itself, or the last one in a run folder, which may also be a run by taming.
  * @throws if there is none.
  */
 export async function checkpointOf(runOrFile: string): Promise<string> {

@@ -1,16 +1,16 @@
-// The learning rate over a run: it rises linearly, then it stays or falls along half a cosine to zero (Loshchilov &
+// The learning rate over a run. It rises linearly, then either stays or falls to zero along half a cosine (Loshchilov &
 // Hutter 2017).
 import { check, checkValues, needed, notNegative, oneOf, type Rules, whole } from "../src/check.ts";
 
-/** How the learning rate changes. */
+/** How the learning rate changes over a run. */
 export interface Schedule {
   /** The full learning rate. */
   readonly lr: number;
-  /** Steps over which it rises from 0; 0 for none. */
+  /** The number of steps over which it rises from 0; 0 starts at the full rate. */
   readonly warmup: number;
-  /** What it does after it has risen. */
+  /** How it changes after the rise. */
   readonly decay: "constant" | "cosine";
-  /** Steps of the whole run, at whose end the cosine reaches zero. */
+  /** The number of steps of the whole run. The cosine reaches zero at the end. */
   readonly steps: number;
 }
 
@@ -22,9 +22,9 @@ const rules: Rules<Schedule> = {
 };
 
 /**
- * The learning rate of step `step`, counted from 0.
- * @throws TypeError if a field cannot be used
- * @example Half way up
+ * Returns the learning rate of step `step`, counted from 0.
+ * @throws TypeError if a field is invalid
+ * @example During the rise
  * ```ts
  * import { learningRate } from "@tessera/vqgan/core";
  *

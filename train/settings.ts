@@ -1,5 +1,5 @@
-// All settings of a run in one record. It is written to config.json and into every checkpoint, so that resuming needs
-// nothing but the checkpoint.
+// All settings of a run in one record. It is written to config.json and into every checkpoint, so that a checkpoint is
+// enough to resume.
 import type { VQModelConfig } from "../data/formats/config.ts";
 import type { Precision } from "../nn/index.ts";
 import {
@@ -18,61 +18,66 @@ import {
   whole,
 } from "../src/check.ts";
 
-/** What may be chosen when a run begins. */
+/** The options of a new run. */
 export interface RunOptions {
-  /** Folders, globs, .txt lists or pictures to learn from. */
+  /** Folders, globs, .txt lists or pictures to train on. */
   readonly data: readonly string[];
-  /** Steps of the whole run. */
+  /** The number of steps of the whole run. */
   readonly steps: number;
-  /** Pictures at a time. */
+  /** The number of pictures per batch. */
   readonly batch: number;
-  /** Batches whose gradients are averaged in one step. */
+  /** The number of batches whose gradients are averaged in one step. */
   readonly accumulate: number;
-  /** Side of the square pictures. */
+  /** The side of the square pictures in pixels. */
   readonly size: number;
-  /** Decides the order of the pictures, the crops and the initial weights: a whole number >= 0. */
+  /** The seed of the order of the pictures, the crops and the initial weights: a whole number >= 0. */
   readonly seed: number;
-  /** Pictures to measure on: a source as for `data`, or the fraction of `data` to keep back; 0 for none. */
+  /** Pictures for validation: a source as for `data`, or the fraction of `data` to hold out; 0 for none. */
   readonly val: string | number;
   /** Which square is cut from a picture. */
   readonly crop: "center" | "random";
-  /** Mirror half of the pictures. */
+  /** Whether to mirror each picture with probability 1/2. */
   readonly flip: boolean;
-  /** Learning rate of both optimizers. */
+  /** The learning rate of both optimizers. */
   readonly lr: number;
-  /** Steps over which the learning rate rises from 0. */
+  /** The number of steps over which the learning rate rises from 0. */
   readonly warmup: number;
-  /** What the learning rate does after that: stay, or fall to 0 along half a cosine. */
+  /** How the learning rate changes after that: it stays, or falls to 0 along half a cosine. */
   readonly decay: "constant" | "cosine";
-  /** f16 needs a GPU that has it; see `setPrecision`. */
+  /** The type of the activations. f16 needs a GPU that supports it; see `setPrecision`. */
   readonly precision: Precision;
-  /** Whether the discriminator learns from the autoencoder that has just learnt, as in taming; see `TrainerOptions`. */
+  /**
+   * Whether the discriminator sees reconstructions made after the autoencoder's update, as in taming; see
+   * `TrainerOptions`.
+   */
   readonly tamingExact: boolean;
-  /** Whether LPIPS has dropout, as taming's had by accident. */
+  /** Whether LPIPS uses dropout, which taming's did by accident. */
   readonly lpipsDropout: boolean;
-  /** Steps after which codes that were never chosen move to vectors of the current pictures; 0 for never. */
+  /**
+   * The number of steps after which codes that were never chosen move to vectors of the current pictures; 0 for never.
+   */
   readonly restartDeadCodes: number;
-  /** Steps between two lines of metrics.jsonl. */
+  /** The number of steps between two lines of metrics.jsonl. */
   readonly logEvery: number;
-  /** Steps between two sheets of samples. */
+  /** The number of steps between two sheets of samples. */
   readonly imageEvery: number;
-  /** Steps between two measurements on the validation pictures. */
+  /** The number of steps between two validations. */
   readonly valEvery: number;
-  /** Steps between two checkpoints. */
+  /** The number of steps between two checkpoints. */
   readonly saveEvery: number;
-  /** Last part of the run folder's name. */
+  /** The last part of the run folder's name. */
   readonly name: string;
 }
 
-/** What a run was begun with, as its checkpoints keep it. */
+/** The settings of a run, as its checkpoints store them. */
 export interface RunSettings extends RunOptions {
-  /** The checkpoint that the run began with; null when it began from scratch. */
+  /** The checkpoint that the run started from; null if it started with a new model. */
   readonly from: string | null;
-  /** What the model is made of. */
+  /** The config of the model. */
   readonly model: VQModelConfig;
 }
 
-/** Options that suit most runs; what depends on the pictures is left to the caller. */
+/** Options that suit most runs. The fields that depend on the pictures are missing. */
 export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "name"> = {
   steps: 1000,
   batch: 1,
@@ -125,21 +130,21 @@ const rules: Rules<RunOptions> = {
   name: needed(text),
 };
 
-/** The rules of the options that may change when a run is resumed. */
+/** Returns the rules of the options that may be changed when a run is resumed. */
 export function rulesOf(...names: readonly (keyof RunOptions)[]): Record<string, Rule> {
   return Object.fromEntries(names.map((name) => [name, { ...rules[name], isNeeded: false }]));
 }
 
 /**
- * Checks the options of a run that is to begin.
- * @throws an error that names the first value that cannot be used, and what it may be; or a name that is none
+ * Checks the options of a new run.
+ * @throws an error that names the first invalid value and what is allowed, or an unknown name
  */
 export function checkNewOptions(options: RunOptions): void {
   checkOptions("beginRun", options, rules);
   checkData("beginRun", options);
 }
 
-/** Checks settings from a checkpoint, which have other fields beside. @throws as `checkNewOptions` does */
+/** Checks settings from a checkpoint, which have additional fields. @throws like `checkNewOptions` */
 export function checkSettings(who: string, settings: RunSettings): void {
   checkValues<RunOptions>(who, settings, rules);
   checkData(who, settings);
@@ -147,5 +152,5 @@ export function checkSettings(who: string, settings: RunSettings): void {
 
 function checkData(who: string, { data }: RunOptions): void {
   if (data.length > 0) return;
-  throw new Error(`${who}: data names no pictures: give a folder, a glob or a list`);
+  throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
 }

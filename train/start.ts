@@ -1,5 +1,5 @@
-// The model that a run begins with: a checkpoint's weights or a new model, and the perceptual network from wherever its
-// weights are.
+// Makes the model that a run begins with: the weights of a checkpoint or a new model, with a perceptual network from
+// any of several sources.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
@@ -13,22 +13,22 @@ import { MissingPerceptualError } from "./errors.ts";
 const inCheckpoint = "loss.perceptual_loss.";
 
 /**
- * Where the weights of LPIPS come from: from files (the two published ones, their folder, or a checkpoint), from
- * `inside` the checkpoint that the run starts from, or from nowhere: with `none` only the L1 and GAN losses are left.
+ * The source of LPIPS's weights: a list of files (the two published ones, their folder, or a checkpoint), or `inside`
+ * for the checkpoint that the run starts from. With `none` there is no LPIPS, and only the L1 and GAN losses are used.
  */
 export type PerceptualChoice = readonly string[] | "inside" | "none";
 
 /** A model to train, and what the user should know about it. */
 export interface StartedModel {
   readonly model: VQGAN;
-  /** What was found and what was not, a line each. */
+  /** What was found and what is missing, one line each. */
   readonly notes: readonly string[];
 }
 
 /**
- * Loads a checkpoint to fine-tune: the autoencoder, and the discriminator and the perceptual network if the file has
- * them. Without a discriminator in the file, a new one is made.
- * @throws if the file lacks the autoencoder, or if a perceptual network is wanted and not found.
+ * Loads a checkpoint for fine-tuning: the autoencoder and, if the file has them, the discriminator and the perceptual
+ * network. If the file has no discriminator, a new one is made.
+ * @throws if the file lacks the autoencoder, or if a perceptual network is required but not found.
  */
 export async function startFrom(
   path: string,
@@ -56,20 +56,20 @@ export async function startFrom(
       `autoencoder: ${describeConfig(model.config)}, from ${path}`,
       loaded.discriminator === "file"
         ? "discriminator: from the file"
-        : "warning: no discriminator that fits in the file; it begins anew, and the first hundred steps may look worse",
+        : "warning: the file has no discriminator that fits; a new one is trained, and the first hundred steps may look worse",
       describePerceptual(source, perceptual),
     ],
   };
 }
 
-/** Makes a model with new weights. @throws if the perceptual network is expected inside a checkpoint. */
+/** Makes a model with new weights. @throws if the perceptual network is expected inside a checkpoint */
 export async function startNew(
   config: VQModelConfig,
   perceptual: PerceptualChoice,
   seed: number,
 ): Promise<StartedModel> {
   if (perceptual === "inside") {
-    throw new MissingPerceptualError("a new model has no perceptual network inside");
+    throw new MissingPerceptualError("a new model contains no perceptual network");
   }
   const source = await sourceOf(perceptual);
   const changed = withOverrides(config, perceptualOverrides(source, config.lossconfig.perceptualWeight));
@@ -95,7 +95,7 @@ async function sourceOf(perceptual: "none" | readonly string[]): Promise<Percept
   return perceptual === "none" ? null : await findPerceptual(perceptual);
 }
 
-/** The kind of network that was found, with the weight that was asked for; without a network the weight is 0. */
+/** Returns the kind of network that was found, with the requested weight. Without a network the weight is 0. */
 function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
   return {
     lossconfig: source
@@ -104,7 +104,7 @@ function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQMod
   };
 }
 
-/** Joins overrides field by field; those of `b` win. */
+/** Merges overrides field by field. Those of `b` take precedence. */
 function joined(a: VQModelOverrides, b: VQModelOverrides): VQModelOverrides {
   return {
     ...a,
@@ -120,24 +120,24 @@ function describeConfig({ ddconfig, nEmbed, embedDim }: VQModelConfig): string {
 }
 
 function describePerceptual(source: PerceptualSource | null, choice: PerceptualChoice): string {
-  if (!source) return "perceptual network: none (L1 and GAN losses alone)";
+  if (!source) return "perceptual network: none (only L1 and GAN losses)";
   const net = source.net === "vgg" ? "VGG16" : "SqueezeNet";
   const from = choice === "inside" ? "the file" : Object.values(source.files).join(" and ");
   return `perceptual network: LPIPS on ${net}, from ${from}`;
 }
 
-/** Files that together hold a perceptual network. */
+/** Files that together contain a perceptual network. */
 export interface PerceptualSource {
-  /** The classifier. */
+  /** The kind of classifier. */
   readonly net: "vgg" | "squeeze";
-  /** One file that holds everything, or the two published ones. */
+  /** One file that contains everything, or the two published files. */
   readonly files: { readonly whole: string } | { readonly backbone: string; readonly heads: string };
 }
 
 /**
- * Finds out from their keys which network the files hold.
- * @param paths a checkpoint, the two published files in any order, or a folder with one or the other
- * @throws if they hold no network, or only half of one.
+ * Recognises by their keys which network the files contain.
+ * @param paths a checkpoint, the two published files in any order, or a folder with either of these
+ * @throws if they contain no network, or only half of one.
  */
 export async function findPerceptual(paths: readonly string[]): Promise<PerceptualSource> {
   let backbone: string | null = null, heads: string | null = null, count = 0;

@@ -1,6 +1,6 @@
-// One training step, from top to bottom: forward, losses and gradients of the autoencoder, then of the discriminator.
-// Gradients are left in `.grad`. Applying them is apart, so that clipping, summing over processes and averages of the
-// weights have their place between the two.
+// One training step from top to bottom: forward pass, losses and gradients of the autoencoder, then of the
+// discriminator. The gradients stay in `.grad`. They are applied by a separate function, so that clipping, summing over
+// processes and averaging of weights can be done in between.
 import {
   adaptiveWeight,
   discriminatorFactor,
@@ -32,41 +32,41 @@ import { asyncScope, backward, full, grad, noGrad, Random, scope, type Tensor } 
 import { checkTensor } from "../src/operands.ts";
 import { Adam } from "./adam.ts";
 
-/** The two networks that learn. The generator is the autoencoder. */
+/** The two networks that are trained. The generator is the autoencoder. */
 export type Network = "generator" | "discriminator";
 
 /** An optimizer for each network, in taming's order. */
 export type Optimizers = Readonly<Record<Network, Adam>>;
 
-/** What a step of one network needs to know. */
+/** The options of a step of one network. */
 export interface StepOptions {
-  /** Steps done so far; compared with `discStart`. */
+  /** The number of steps done so far, which is compared with `discStart`. */
   readonly globalStep: number;
-  /** Multiplies the gradients: 1 / batches accumulated. Logged values are not scaled. */
+  /** The factor of the gradients: 1 / number of accumulated batches. Logged values are not scaled. */
   readonly gradScale?: number;
-  /** With f16: the factor that the autoencoder's gradients are multiplied by, and still have in `.grad`. */
+  /** For f16: the factor by which the autoencoder's gradients are multiplied. They still contain it in `.grad`. */
   readonly lossScale?: number;
-  /** Dropout inside LPIPS as in taming's training; off if absent. */
+  /** The random numbers for dropout inside LPIPS, as in taming's training. Default: no dropout. */
   readonly lpipsDropout?: Random | null;
 }
 
-/** What a step of both networks needs to know. */
+/** The options of a step of both networks. */
 export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
   /**
-   * Shows the discriminator a reconstruction by the autoencoder that has just learnt, at the price of another forward
-   * pass, as Lightning did. Default: the reconstruction that is already there.
+   * Shows the discriminator a reconstruction made after the autoencoder's update, as Lightning did. This costs another
+   * forward pass. Default: the existing reconstruction is used.
    */
   readonly tamingExact?: boolean;
 }
 
-/** The rule of an option that is a stream of random numbers. */
+/** The rule for an option that is a random number generator. */
 export const aRandom: Rule = rule("a Random", (value) => value instanceof Random);
 
 const common = { globalStep: needed(whole(0)), lossScale: positive, lpipsDropout: orNull(aRandom) };
 const rules: Rules<StepOptions> = { ...common, gradScale: positive };
 const trainingRules: Rules<TrainingStepOptions> = { ...common, tamingExact: flag };
 
-/** @throws TypeError unless these are a list of one batch or more */
+/** @throws TypeError if this is not a list of at least one batch */
 export function checkBatches(who: string, batches: readonly Tensor[]): void {
   if (!isList(batches) || batches.length === 0) {
     throw new TypeError(
@@ -76,23 +76,24 @@ export function checkBatches(who: string, batches: readonly Tensor[]): void {
   for (const images of batches) checkTensor(who, images);
 }
 
-/** One-element tensors under taming's names; reading them is left to the caller. */
+/** One-element tensors under taming's names. The caller decides when to read them. */
 export type Logs = Record<string, Tensor>;
 
-/** What a training step gives. */
+/** The result of a training step. */
 export interface StepResult {
-  /** Averaged over the accumulated batches. */
+  /** The losses, averaged over the accumulated batches. */
   readonly logs: Logs;
-  /** Tokens of each batch, i32 [B, h, w]. */
+  /** The tokens of each batch, i32 [B, h, w]. */
   readonly indices: Tensor[];
 }
 
 /**
- * One step of both networks in taming's order, on one batch or on several whose gradients are averaged. Reads nothing
- * back from the device.
+ * Runs one step of both networks in taming's order, on one batch or on several whose gradients are averaged. It reads
+ * nothing back from the device.
  *
- * @param apply called when all gradients of a network are in `.grad`; what it does with them ends with `applyGradients`
- * @returns tensors that pass to the surrounding scope
+ * @param apply called when all gradients of a network are in `.grad`; it may change them and must end with
+ * `applyGradients`
+ * @returns tensors that belong to the surrounding scope
  * @example A step of both networks
  * ```ts
  * import { applyGradients, makeOptimizers, type Tensor, trainingStep, type VQGAN } from "@tessera/vqgan/core";
@@ -117,7 +118,7 @@ export async function trainingStep(
       const scaled = { ...options, gradScale: 1 / batches.length };
       const { logs, reconstruction, indices } = generatorStep(model, images, scaled);
       if (isLast) await apply("generator");
-      await images.backend.pause(); // without it a signal or a finished read would wait for many steps
+      await images.backend.pause(); // otherwise signals and finished reads would wait for many steps
 
       const shown = options.tamingExact ? noGrad(() => model.forward(images).reconstruction) : reconstruction;
       const discriminatorLogs = discriminatorStep(model, images, shown, scaled);
@@ -137,23 +138,23 @@ export async function trainingStep(
   });
 }
 
-/** What a step of the autoencoder gives. */
+/** The result of a step of the autoencoder. */
 export interface GeneratorStep {
   /** train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, disc_factor, g_loss. */
   readonly logs: Logs;
-  /** [B, H, W, 3], without history. */
+  /** [B, H, W, 3], without a graph for gradients. */
   readonly reconstruction: Tensor;
-  /** i32 [B, H/f, W/f]. */
+  /** The tokens, i32 [B, H/f, W/f]. */
   readonly indices: Tensor;
 }
 
 /**
- * Forward, losses and one backward of the autoencoder. The adaptive weight needs the gradients of both losses at the
- * last layer alone. So they are taken at the image (u, v) and carried to `decoder.conv_out.weight`, and the rest of the
- * network is walked once with u + weight * v.
+ * Runs the forward pass, the losses and a single backward pass of the autoencoder. The adaptive weight needs the
+ * gradients of both losses only at the last layer. They are therefore computed at the image (u, v) and propagated to
+ * `decoder.conv_out.weight`, and the rest of the network is traversed once with u + weight * v.
  *
- * Parameters that are frozen (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not
- * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that cannot learn.
+ * Frozen parameters (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not depend on
+ * what is frozen: it is computed at `decoder.conv_out.weight` even if that is frozen.
  *
  * @throws if everything is frozen
  */
@@ -189,7 +190,7 @@ export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions
       const factor = discriminatorFactor(lossconfig, globalStep);
       const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
       const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
-      const learnsCodes = codebookLoss.node !== null; // not if encoder and codebook are frozen
+      const learnsCodes = codebookLoss.node !== null; // false if encoder and codebook are frozen
       if (learnsCodes) backward([reconstruction, codebookLoss], [atImage, atCodebookLoss]);
       else backward(reconstruction, [atImage]);
 
@@ -202,9 +203,9 @@ export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions
 }
 
 /**
- * Forward, loss and backward of the discriminator on real pictures and reconstructions, whose history is ignored.
- * Before `discStart` the gradients are exactly zero, and the averages of batch norm move nevertheless. A frozen
- * discriminator gives its losses without gradients.
+ * Runs the forward pass, the loss and the backward pass of the discriminator on pictures and reconstructions. No
+ * gradient flows into either. Before `discStart` the gradients are exactly zero, but the averages of batch norm still
+ * change. A frozen discriminator returns its losses without gradients.
  *
  * @returns train/ disc_loss, logits_real, logits_fake
  * @throws if everything is frozen
@@ -230,7 +231,7 @@ export function discriminatorStep(
   });
 }
 
-/** An optimizer for each network, at a learning rate. Parameters that get no gradient are left alone. */
+/** Makes an optimizer for each network with the same learning rate. Parameters without a gradient are not updated. */
 export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
   return {
     generator: new Adam(model.generatorParameters(), { lr }),
@@ -238,14 +239,14 @@ export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
   };
 }
 
-/** Moves the parameters of a network by their gradients, which are used up then. */
+/** Updates the parameters of a network by their gradients, then frees the gradients. */
 export function applyGradients(optimizer: Adam): void {
   optimizer.step();
   optimizer.zeroGrad();
 }
 
 /**
- * All losses of a batch without gradients, in evaluation mode. As in taming the GAN term does not enter
+ * Computes all losses of a batch without gradients, in evaluation mode. As in taming, the GAN's loss is not part of
  * val/total_loss: without gradients there is no adaptive weight, and val/d_weight is 0.
  */
 export function validationStep(model: VQGAN, images: Tensor, globalStep: number): GeneratorStep {
@@ -278,7 +279,7 @@ export function validationStep(model: VQGAN, images: Tensor, globalStep: number)
   }
 }
 
-/** Mean LPIPS over the batch; zero without a network. */
+/** Returns the mean LPIPS over the batch, or zero if there is no network. */
 function perceptualLoss(
   lpips: LPIPS | null,
   images: Tensor,
@@ -325,12 +326,12 @@ function average(all: readonly Logs[]): Logs {
   );
 }
 
-/** One number on the device of another tensor. */
+/** Makes a one-number tensor on the same device as another tensor. */
 function constant(value: number, beside: Tensor): Tensor {
   return full([], value, beside.backend);
 }
 
-/** Runs `fn` in a scope in which no parameter of the module asks for a gradient. */
+/** Runs `fn` in a scope in which no parameter of the module requires a gradient. */
 function withoutGradients<T>(module: Module, fn: () => T): T {
   const learning = [...module.namedParameters().values()].filter((p) => p.requiresGrad);
   for (const p of learning) p.requiresGrad = false;
@@ -341,7 +342,7 @@ function withoutGradients<T>(module: Module, fn: () => T): T {
   }
 }
 
-/** Runs `fn` with gradients that reach `parameter`. If it is frozen, it and its `.grad` are afterwards as before. */
+/** Runs `fn` so that `parameter` can receive gradients. If it is frozen, it and its `.grad` are restored afterwards. */
 function withGradient<T>(parameter: Tensor, fn: () => T): T {
   const { requiresGrad, grad } = parameter;
   if (requiresGrad) return fn();
@@ -354,13 +355,13 @@ function withGradient<T>(parameter: Tensor, fn: () => T): T {
   }
 }
 
-/** @throws if everything that could be trained is frozen */
+/** @throws if everything that can be trained is frozen */
 function checkLearns(model: VQGAN): void {
   for (const parameters of [model.generatorParameters(), model.discriminatorParameters()]) {
     for (const p of parameters.values()) if (p.requiresGrad) return;
   }
   throw new Error(
-    "every part of the model is frozen, so nothing can learn: call setRequiresGrad(true) on what shall be trained " +
+    "every part of the model is frozen, so nothing can be trained: call setRequiresGrad(true) on the parts to train " +
       "(model.encoder, decoder, quantize, quant_conv, post_quant_conv or loss.discriminator)",
   );
 }

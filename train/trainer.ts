@@ -1,4 +1,4 @@
-// A model in training: its optimizers, its step count, and what a step of either network needs.
+// A model in training: its optimizers, its step count, and what a step of both networks needs.
 import { setPrecision } from "../nn/precision.ts";
 import type { Precision } from "../nn/layers.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
@@ -19,13 +19,13 @@ import {
 
 /** How a `Trainer` trains. */
 export interface TrainerOptions {
-  /** The learning rate of both optimizers at a step, counted from 0. */
+  /** Returns the learning rate of both optimizers for a step, counted from 0. */
   readonly learningRate: (step: number) => number;
-  /** Shows the discriminator what the autoencoder makes after its own update; see `TrainingStepOptions`. */
+  /** Shows the discriminator what the autoencoder produces after its update; see `TrainingStepOptions`. */
   readonly tamingExact?: boolean;
-  /** f16 sets the model's precision (`setPrecision`) and scales the loss. Default f32. */
+  /** The type of the activations. f16 sets the model's precision (`setPrecision`) and scales the loss. Default f32. */
   readonly precision?: Precision;
-  /** Dropout inside LPIPS, which taming trained with by accident. Default none. */
+  /** Dropout inside LPIPS, which taming used by accident. Default: none. */
   readonly lpipsDropout?: Random | null;
 }
 
@@ -52,21 +52,24 @@ const rules: Rules<TrainerOptions> = {
  * ```
  */
 export class Trainer {
-  /** What is trained. */
+  /** The model to train. */
   readonly model: VQGAN;
-  /** As given to the constructor. */
+  /** The options that were given to the constructor. */
   readonly options: TrainerOptions;
-  /** One for each network. */
+  /** The optimizers of the two networks. */
   readonly optimizers: Optimizers;
   /**
-   * Of f16; null with f32.
+   * The loss scale of f16; null with f32.
    * @internal
    */
   lossScale: LossScale | null = null;
-  /** Steps done. A step is one update of both networks, however many batches went into it. */
+  /** The number of steps done. A step is one update of both networks, with any number of batches. */
   step = 0;
 
-  /** Makes the optimizers and sets the model's precision. @throws if the learning rate is no function, or f16 is asked of a device that has none */
+  /**
+   * Makes the optimizers and sets the model's precision.
+   * @throws if the learning rate is not a function, or the device does not support f16
+   */
   constructor(model: VQGAN, options: TrainerOptions) {
     checkOptions("Trainer", options, rules);
     this.model = model;
@@ -77,16 +80,17 @@ export class Trainer {
     this.optimizers = makeOptimizers(model, options.learningRate(0));
   }
 
-  /** The rate at which the next step learns. */
+  /** The learning rate of the next step. */
   get lr(): number {
     return this.options.learningRate(this.step);
   }
 
   /**
-   * One step on one batch, or on several whose gradients are averaged. Nothing is read back from the device, except with
-   * f16 one number every ten steps. The tensors in the result pass to the surrounding scope.
+   * Runs one step on one batch, or on several whose gradients are averaged. Nothing is read back from the device,
+   * except one number every ten steps with f16. The tensors in the result belong to the surrounding scope.
    *
-   * @throws TypeError unless the batches are a list of tensors; BatchTooLargeError where memory does not suffice, with the batch for which it would
+   * @throws TypeError if the batches are not a list of tensors; BatchTooLargeError, with the batch size that would fit,
+   * if memory runs out
    */
   async trainStep(batches: readonly Tensor[]): Promise<StepResult> {
     checkBatches("trainStep", batches);
@@ -117,7 +121,10 @@ export class Trainer {
     applyGradients(this.optimizers[network]);
   }
 
-  /** Where every overflow shows: in the first layer, which backward reaches last; if that is frozen, in the sum of all. */
+  /**
+   * Returns a gradient that shows every overflow: that of the first layer, which the backward pass reaches last, or the
+   * sum of all gradients if this layer is frozen.
+   */
   #watchedGradient(): Tensor {
     const { weight, bias } = this.model.encoder.conv_in;
     if (bias?.grad) return bias.grad;
@@ -125,7 +132,7 @@ export class Trainer {
     return gradients.reduce((sum, gradient) => sum.add(gradient.sum()), full([], 0, weight.backend));
   }
 
-  /** Frees what the optimizers remember. The model lives on. */
+  /** Frees the optimizers' moments. The model stays. */
   dispose(): void {
     for (const optimizer of Object.values(this.optimizers)) optimizer.dispose();
     this.lossScale?.dispose();

@@ -1,5 +1,5 @@
-// How good the model is on pictures that it does not learn from: losses, PSNR and SSIM of the 8-bit pictures, and how
-// much of the codebook they use.
+// Measures the model on pictures that it is not trained on: losses, PSNR and SSIM of the 8-bit pictures, and how much
+// of the codebook they use.
 import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
@@ -11,9 +11,9 @@ import { type Logs, validationStep } from "./step.ts";
 export type Measurements = Record<string, number>;
 
 /**
- * Goes once through a dataset that does not shuffle.
+ * Goes through a dataset once; it must not shuffle.
  * @returns taming's val/ losses; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
- * codes chosen at all) and val/codebook_perplexity over all pictures.
+ * codes that were chosen) and val/codebook_perplexity over all pictures.
  */
 export async function validate(
   model: VQGAN,
@@ -58,7 +58,9 @@ function measureBatch(
   });
 }
 
-/** The numbers in one-element tensors. They are read together, because a GPU takes as long for one as for many. */
+/**
+ * Reads the numbers in one-element tensors. They are read together, because on a GPU many reads take as long as one.
+ */
 export async function readItems(logs: Logs): Promise<Record<string, number>> {
   return Object.fromEntries(
     await Promise.all(Object.entries(logs).map(async ([name, t]) => [name, await t.item()] as const)),

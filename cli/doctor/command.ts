@@ -1,4 +1,4 @@
-// tessera doctor: reports what this machine offers, checks that it computes rightly, and says what to do about what is
+// tessera doctor: reports what this machine offers, checks that its results are correct, and gives advice about what is
 // missing.
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import process from "node:process";
@@ -16,10 +16,10 @@ const examples = `
 Examples:
   $ tessera doctor
 
-Exit code 1 when something is missing that Tessera cannot do without.`;
+The exit code is 1 if something that Tessera needs is missing.`;
 
 export function doctorCommand(): Command {
-  return new Command("doctor").description("check this machine, and say what to do").addHelpText(
+  return new Command("doctor").description("check this machine and give advice").addHelpText(
     "after",
     examples,
   )
@@ -56,11 +56,11 @@ function processor(): Finding {
   return { name: "processor", found, advice: "training on one core is very slow" };
 }
 
-/** A module with a function that copies a byte to all lanes of a vector. Without 128-bit SIMD it is not valid. */
+/** A module with a function that copies a byte to all lanes of a vector. It is invalid without 128-bit SIMD. */
 const simdModule = Uint8Array.of(
   ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic and version
   ...[1, 5, 1, 0x60, 0, 1, 0x7b], // type: () -> v128
-  ...[3, 2, 1, 0], // one function of it
+  ...[3, 2, 1, 0], // one function of this type
   ...[10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x0f, 0x0b], // i32.const 0, i8x16.splat, end
 );
 
@@ -76,13 +76,13 @@ function sharedMemory(): Finding[] {
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
     if (memory.buffer instanceof SharedArrayBuffer) return [{ name, found: "up to 4 GiB, with threads" }];
   } catch {
-    // the finding below says so
+    // reported below
   }
   const advice = "4 GiB of address space are needed: raise ulimit -v or the container's limit";
   return [{ name, found: "not available", isVital: true, advice }];
 }
 
-/** Starts the CPU's engine and checks that it computes rightly. */
+/** Starts the CPU's engine and checks that its results are correct. */
 async function engine(): Promise<Finding[]> {
   try {
     await device("cpu");
@@ -93,7 +93,7 @@ async function engine(): Promise<Finding[]> {
       const more = process.arch === "x64" ? " (deno task fast: 256, half the time)" : "";
       findings.push({ name: "vectors", found: backend.wide ? "256 bits" : `128 bits${more}` });
       const advice =
-        "products and sums are rounded twice, and training takes longer; a newer runtime may have it";
+        "products and sums are rounded separately, and training takes longer; a newer runtime may have it";
       findings.push(
         backend.relaxedSimd
           ? { name: "relaxed SIMD", found: "fused multiply-add" }
@@ -114,7 +114,7 @@ async function engine(): Promise<Finding[]> {
 function memory(): Finding {
   const found = `${formatBytes(totalmem())}, ${formatBytes(freemem())} free`;
   if (totalmem() >= 4e9) return { name: "memory", found };
-  const advice = "fine-tuning f16-16384 at 256x256 wants about 4 GB; small models and encoding want less";
+  const advice = "fine-tuning f16-16384 at 256x256 needs about 4 GB; small models and encoding need less";
   return { name: "memory", found, advice };
 }
 

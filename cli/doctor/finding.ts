@@ -1,10 +1,10 @@
-// A line of doctor's report.
+// One line of doctor's report.
 
 export interface Finding {
   readonly name: string;
   readonly found: string;
-  /** What the user can do about it; absent when all is well. */
+  /** What the user can do about a problem; undefined if all is well. */
   readonly advice?: string;
-  /** Tessera does not work without it. */
+  /** Whether Tessera cannot work without it. */
   readonly isVital?: boolean;
 }

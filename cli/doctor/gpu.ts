@@ -1,4 +1,4 @@
-// What doctor says about the GPU: which one it is, what it allows, and whether it computes rightly.
+// What doctor reports about the GPU: its name, its limits, and whether its results are correct.
 import process from "node:process";
 import { formatBytes } from "../../data/index.ts";
 import type { FoundAdapter } from "../../src/backends/webgpu/device/adapter.ts";
@@ -10,7 +10,10 @@ import { messageOf } from "../messages.ts";
 import type { Finding } from "./finding.ts";
 import { checkEngine } from "./known_convolution.ts";
 
-/** Bytes of the largest tensor in a training step of f16-16384 on one picture of 256x256; a GPU must bind it whole. */
+/**
+ * The size of the largest tensor in a training step of f16-16384 on one picture of 256x256, in bytes. A GPU must be
+ * able to bind it as a whole.
+ */
 const wanted = 128 * 2 ** 20;
 
 export async function gpu(): Promise<Finding[]> {
@@ -35,7 +38,7 @@ function adapterOf({ report }: FoundAdapter): Finding {
   const found = `${report.name}, by ${report.source}`, name = "GPU";
   if (!report.isSoftware) return { name, found: `${found}: use it with --device webgpu` };
   const advice =
-    "it computes on the CPU, slower than --device cpu: install the driver of your GPU, if there is one";
+    "it computes on the CPU and is slower than --device cpu: install the driver of your GPU, if there is one";
   return { name, found, advice };
 }
 
@@ -43,7 +46,7 @@ function limitsOf({ limits }: GPUAdapter): Finding {
   const bytes = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize), name = "GPU limits";
   const found =
     `tensors up to ${formatBytes(bytes)}, ${limits.maxComputeInvocationsPerWorkgroup} threads and ` +
-    `${formatBytes(limits.maxComputeWorkgroupStorageSize)} a workgroup`;
+    `${formatBytes(limits.maxComputeWorkgroupStorageSize)} per workgroup`;
   if (bytes >= wanted) return { name, found };
   return {
     name,
@@ -54,12 +57,12 @@ function limitsOf({ limits }: GPUAdapter): Finding {
 
 function featuresOf({ adapter, matrix }: Gpu): Finding {
   const features: { has(name: string): boolean } = adapter.features;
-  const shape = matrix ? `${matrix.m}x${matrix.n}x${matrix.k}, tried and right` : "not used";
+  const shape = matrix ? `${matrix.m}x${matrix.n}x${matrix.k}, tested and correct` : "not used";
   const names = {
     "shader-f16": "half precision",
-    "timestamp-query": "timestamps, by which tiles are measured",
+    "timestamp-query": "timestamps, for choosing tile sizes",
     [MATRIX_FEATURE]: `subgroup matrices (${shape})`,
   };
   const list = Object.entries(names).filter(([key]) => features.has(key)).map(([, text]) => text);
-  return { name: "GPU features", found: list.length > 0 ? list.join(", ") : "none of those that help" };
+  return { name: "GPU features", found: list.length > 0 ? list.join(", ") : "none that Tessera can use" };
 }

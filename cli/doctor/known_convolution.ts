@@ -1,8 +1,7 @@
-// Checks a device by one small convolution, whose result is also computed here in plain JavaScript.
+// Checks a device with one small convolution, whose result is also computed here in plain JavaScript.
 import { conv2d, scope, tensor } from "../../src/index.ts";
 import type { Finding } from "./finding.ts";
 
-/** Computes the convolution on the current device and compares. */
 export async function checkEngine(name: string): Promise<Finding> {
   const start = performance.now();
   const error = await convolutionError(), milliseconds = (performance.now() - start).toFixed(0);
@@ -11,11 +10,11 @@ export async function checkEngine(name: string): Promise<Finding> {
   return {
     name,
     found,
-    advice: "the answer is wrong: please report this with the output of this command",
+    advice: "the result is wrong: please report this together with the output of this command",
   };
 }
 
-/** The largest difference between the device's result and sums in double precision. */
+/** Returns the largest difference between the device's result and sums in double precision. */
 async function convolutionError(): Promise<number> {
   const side = 24, inputs = 16, outputs = 32;
   const image = Float32Array.from({ length: side * side * inputs }, (_, i) => ((i * 37) % 101) / 50 - 1);

@@ -1,4 +1,5 @@
-// tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or where a run stopped.
+// tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or from the point where a run
+// stopped.
 import process from "node:process";
 import { Command, Option } from "commander";
 import {
@@ -33,21 +34,22 @@ Examples:
   $ tessera finetune --base configs/custom_vqgan.yaml --lpips squeeze.pth lin.pth data.params.batch_size=1
   $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan --data faces/
 
-The learning rate is batch x accumulate x base rate, as in taming; --lr sets it outright. Each run gets a folder
-with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss), and
-at the end loss.png and before-after.png. Ctrl-C saves and leaves; a second one leaves at once; exit code 130.
+The learning rate is batch x accumulate x base rate, as in taming; --lr sets it directly. Each run gets a folder
+with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss) and, at
+the end, loss.png and before-after.png. Ctrl-C saves the run and stops; a second one stops at once. The exit code
+is then 130.
 
-A new model (--scratch) gets a codebook of k-means centres of the encoder's first vectors, since taming's start
-lets most codes die, and codes that were not chosen for 100 steps move to vectors of the current pictures
-(--restart-dead-codes; 0 turns it off). Its discriminator begins half way unless --disc-start says otherwise.
+The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
+taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current
+pictures (--restart-dead-codes; 0 turns this off). The discriminator starts half way unless --disc-start is given.
 
---base takes taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
-and options win over them. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
+--base reads taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
+and options override both. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
 --lpips.`;
 
 export function finetuneCommand(): Command {
   const command = new Command("finetune").description(
-    "learn from pictures: fine-tune, train anew, or resume",
+    "train on pictures: fine-tune a model, train a new one, or resume a run",
   ).argument("[settings...]", "changes to --base, such as model.params.n_embed=1024");
   const group = (title: string, ...options: Option[]) => {
     for (const option of options) command.addOption(option.helpGroup(title));
@@ -58,15 +60,18 @@ export function finetuneCommand(): Command {
     new Option("--scratch", "a new model (see Model)"),
     new Option(
       "--resume <run>",
-      "a run to go on with, exactly: its folder or a checkpoint; or Lightning's, with its optimizers",
+      "a run to continue exactly: its folder or a checkpoint; or a checkpoint by Lightning with its optimizers",
     ).conflicts([
       "from",
       "scratch",
     ]),
   );
   group(
-    "A config of taming's:",
-    new Option("--base <file>", "a YAML file that says all of this; may be given again, later ones win")
+    "Configs of taming:",
+    new Option(
+      "--base <file>",
+      "a YAML file with these settings; if given several times, later files override earlier ones",
+    )
       .argParser((file: string, before: string[] | undefined) => [...before ?? [], file]),
   );
   group(
@@ -75,27 +80,33 @@ export function finetuneCommand(): Command {
     new Option("--size <pixels>", "side of the squares (default: the model's resolution)").argParser(
       wholeNumber(1),
     ),
-    new Option("--random-crop", "crop at random, not at the centre"),
+    new Option("--random-crop", "crop at random instead of at the centre"),
     new Option("--flip", "mirror half of the pictures"),
-    new Option("--val <source>", "pictures to measure on, or the fraction of --data to keep back")
+    new Option("--val <source>", "pictures for validation, or the fraction of --data to hold out")
       .argParser(fractionOrPath).default(defaultOptions.val),
   );
   group(
     "Training:",
-    new Option("--steps <n>", `steps in all (default: ${defaultOptions.steps})`).argParser(wholeNumber(1)),
-    number("--batch <n>", "pictures at once", 1, defaultOptions.batch),
-    number("--accumulate <n>", "batches a step, their gradients averaged", 1, defaultOptions.accumulate),
+    new Option("--steps <n>", `total steps (default: ${defaultOptions.steps})`).argParser(wholeNumber(1)),
+    number("--batch <n>", "pictures per batch", 1, defaultOptions.batch),
+    number(
+      "--accumulate <n>",
+      "batches per step, whose gradients are averaged",
+      1,
+      defaultOptions.accumulate,
+    ),
     new Option("--base-lr <rate>", "learning rate for a batch of one (default: 4.5e-6)")
       .argParser(positiveNumber),
-    new Option("--lr <rate>", "learning rate, whatever the batch").argParser(positiveNumber).conflicts(
+    new Option("--lr <rate>", "learning rate for any batch size").argParser(positiveNumber).conflicts(
       "baseLr",
     ),
     number("--warmup <n>", "steps over which the learning rate rises", 0, 0),
-    new Option("--decay <kind>", "learning rate over the run").choices(["constant", "cosine"]).default(
-      "constant",
-    ),
+    new Option("--decay <kind>", "course of the learning rate over the run").choices(["constant", "cosine"])
+      .default(
+        "constant",
+      ),
     precisionOption(),
-    number("--seed <n>", "order, crops and new weights", 0, defaultOptions.seed),
+    number("--seed <n>", "seed of the order, the crops and new weights", 0, defaultOptions.seed),
     new Option("--restart-dead-codes <n>", "steps after which unused codes move (default: 0; --scratch: 100)")
       .argParser(wholeNumber(0)),
   );
@@ -103,43 +114,51 @@ export function finetuneCommand(): Command {
     "Losses:",
     new Option(
       "--lpips <files...>",
-      "perceptual network: classifier and heads, their folder, or a checkpoint",
+      "perceptual network: files of classifier and heads, their folder, or a checkpoint",
     ),
-    new Option("--no-lpips", "train without a perceptual network: blurrier"),
+    new Option("--no-lpips", "train without a perceptual network; results are blurrier"),
     new Option(
       "--disc-start <step>",
-      "first step at which the discriminator counts (default: 0; --scratch: half way)",
+      "first step at which the discriminator takes effect (default: 0; --scratch: half way)",
     )
       .argParser(wholeNumber(0)),
-    new Option("--disc-weight <factor>", "on top of the adaptive weight (default: the model's, 0.75)")
+    new Option(
+      "--disc-weight <factor>",
+      "weight of the GAN loss, multiplied by the adaptive weight (default: the model's, 0.75)",
+    )
       .argParser(nonNegativeNumber),
-    new Option("--taming-exact", "recompute the reconstruction for the discriminator, as taming did: slower"),
-    new Option("--lpips-dropout", "dropout inside LPIPS, as taming had by accident"),
+    new Option(
+      "--taming-exact",
+      "recompute the reconstruction for the discriminator as taming did, which is slower",
+    ),
+    new Option("--lpips-dropout", "dropout inside LPIPS, which taming had by accident"),
   );
   group(
     "Output:",
-    new Option("--out <folder>", "where run folders go").default("runs"),
-    new Option("--name <name>", "last part of the run folder's name (default: that of the data)"),
+    new Option("--out <folder>", "the folder for run folders").default("runs"),
+    new Option("--name <name>", "last part of the run folder's name (default: the name of the data)"),
     number("--log-every <n>", "steps between lines of metrics.jsonl", 1, defaultOptions.logEvery),
     number("--image-every <n>", "steps between pictures", 1, defaultOptions.imageEvery),
     number("--save-every <n>", "steps between checkpoints", 1, defaultOptions.saveEvery),
-    new Option("--val-every <n>", "steps between measurements (default: --save-every)").argParser(
+    new Option("--val-every <n>", "steps between validations (default: --save-every)").argParser(
       wholeNumber(1),
     ),
   );
   group(
     "Model (with --scratch):",
-    new Option("--preset <name>", "where the other numbers come from (default: faces)")
+    new Option("--preset <name>", "source of all other settings (default: faces)")
       .choices(["f16-16384", "faces"]),
     new Option("--ch <n>", "channels at full resolution, a multiple of 32").argParser(wholeNumber(1)),
-    new Option("--ch-mult <list>", "their multiples level by level, such as 1,2,2,4").argParser(wholeNumbers),
-    new Option("--res-blocks <n>", "residual blocks a level").argParser(wholeNumber(1)),
+    new Option("--ch-mult <list>", "multiples of --ch level by level, such as 1,2,2,4").argParser(
+      wholeNumbers,
+    ),
+    new Option("--res-blocks <n>", "residual blocks per level").argParser(wholeNumber(1)),
     new Option("--attn <list>", "resolutions with attention").argParser(wholeNumbers),
     new Option("--z-channels <n>", "channels before quantization").argParser(wholeNumber(1)),
-    new Option("--embed-dim <n>", "channels of a code").argParser(wholeNumber(1)),
+    new Option("--embed-dim <n>", "values per code").argParser(wholeNumber(1)),
     new Option("--codes <n>", "codes in the codebook").argParser(wholeNumber(1)),
     new Option("--disc-ndf <n>", "channels of the discriminator's first layer").argParser(wholeNumber(1)),
-    new Option("--disc-layers <n>", "normalised layers of the discriminator").argParser(wholeNumber(1)),
+    new Option("--disc-layers <n>", "layers of the discriminator with batch norm").argParser(wholeNumber(1)),
   );
   return command.addHelpText("after", examples).action(
     async (settings: string[], _flags, command: Command) => await run(settings, command),
@@ -154,7 +173,9 @@ function number(flags: string, text: string, least: number, standard: number): O
 async function run(settings: readonly string[], command: Command): Promise<void> {
   const given = command.opts<Flags>();
   if (settings.length > 0 && !given.base) {
-    throw new UsageError(`"${settings[0]}" belongs to no option; settings such as it change a --base config`);
+    throw new UsageError(
+      `"${settings[0]}" belongs to no option; settings like this one change a --base config`,
+    );
   }
   const { flags, notes } = given.base
     ? await withConfigs(given, command, settings)
@@ -169,22 +190,22 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   else console.log(describeOutcome(outcome));
 }
 
-/** Continues a run of Tessera's exactly, or begins a run with weights and optimizers of a checkpoint by Lightning. */
+/** Continues a run by Tessera exactly, or begins a run with the weights and optimizers of a checkpoint by Lightning. */
 async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
   const path = await checkpointOf(runOrFile);
   const progress = await readProgress(path);
   if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command));
   const steps = flags.steps ?? progress.step + defaultOptions.steps;
   if (steps <= progress.step) {
-    throw new UsageError(`${path} stands at step ${progress.step}: --steps, counted in all, must be more`);
+    throw new UsageError(`${path} is at step ${progress.step}: --steps is the total and must be larger`);
   }
-  // As in Lightning, the optimizers' own rate wins over that of a config, but not over an option.
+  // As in Lightning, the optimizers' own rate overrides that of a config, but not an option.
   const hasBaseLr = command.getOptionValueSource("baseLr") === "cli";
   const lr = flags.lr ?? (hasBaseLr ? undefined : progress.lr);
   return await beginRun(continuedRun(path, flags, steps, lr));
 }
 
-/** The options that may be given again when a run is resumed. */
+/** The options that can be changed when a run is resumed. */
 const resumable: readonly string[] = [
   "resume",
   "device",
@@ -198,13 +219,15 @@ const resumable: readonly string[] = [
   "saveEvery",
 ];
 
-/** The options that were given on the command line. @throws UsageError if one of them cannot change any more. */
+/** Returns the options from the command line. @throws UsageError if one of them cannot be changed any more */
 function resumeChanges(command: Command): ResumeChanges {
   const given = Object.entries(command.opts()).filter(([key]) => command.getOptionValueSource(key) === "cli");
   const fixed = given.find(([key]) => !resumable.includes(key));
   if (fixed) {
     const option = command.options.find((option) => option.attributeName() === fixed[0]);
-    throw new UsageError(`${option?.long} is fixed when a run is resumed: the checkpoint holds it`);
+    throw new UsageError(
+      `${option?.long} cannot be changed when a run is resumed: its value is in the checkpoint`,
+    );
   }
   return Object.fromEntries(given.filter(([key]) => key !== "resume" && key !== "device"));
 }

@@ -1,4 +1,4 @@
-// What the options of finetune say, and the run that they ask for.
+// The values of finetune's options, and the run that they describe.
 import { basename, resolve } from "node:path";
 import {
   preset,
@@ -20,7 +20,7 @@ import { UsageError } from "../options.ts";
 /** The values of the options. */
 export interface Flags {
   base?: string[];
-  /** What the configs of --base say about the model. */
+  /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
   data?: string[];
   from?: string;
@@ -63,7 +63,9 @@ export interface Flags {
   discLayers?: number;
 }
 
-/** The new run that the options ask for. @throws UsageError if they do not say where to start or what to learn from. */
+/**
+ * Returns the new run that the options describe. @throws UsageError if the starting point or the pictures are missing
+ */
 export function newRun(flags: Flags): NewRun {
   if (!flags.from && !flags.scratch) {
     throw new UsageError("say where to start: --from FILE, --scratch or --resume RUN");
@@ -81,11 +83,11 @@ export function newRun(flags: Flags): NewRun {
   return { start, perceptual: perceptualOf(flags), options, out: flags.out };
 }
 
-/** The run that continues the training in a checkpoint by Lightning, with its optimizers, up to `steps` in all. */
+/** Returns the run that continues a checkpoint by Lightning, with its optimizers, until `steps` steps in total. */
 export function continuedRun(path: string, flags: Flags, steps: number, lr: number | undefined): NewRun {
   return {
     ...newRun({ ...flags, from: path, steps, lr }),
-    // without a default for discStart: the checkpoint's config has it
+    // no default for discStart, because the checkpoint's config has it
     start: { from: path, overrides: overridesOf(flags), goOn: true },
   };
 }
@@ -95,7 +97,7 @@ function perceptualOf({ lpips, model }: Flags): PerceptualChoice {
   return Array.isArray(lpips) ? lpips : "inside";
 }
 
-/** What the configs of --base and the options for losses change in the model's config. */
+/** Returns the changes to the model's config that the configs of --base and the options for losses make. */
 function overridesOf({ model, discStart, discWeight }: Flags): VQModelOverrides {
   return { ...model, lossconfig: { ...model?.lossconfig, ...given({ discStart, discWeight }) } };
 }
@@ -126,10 +128,10 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
   };
 }
 
-/** The config of a new model: the preset, changed by the configs of --base, changed by the options. */
+/** Returns the config of a new model: the preset, changed first by the configs of --base and then by the options. */
 function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig {
   const base = preset(flags.preset ?? "faces", overrides);
-  const hasConfig = flags.model !== undefined; // then resolution and attention are the config's
+  const hasConfig = flags.model !== undefined; // then resolution and attention come from the config
   const size = hasConfig ? base.ddconfig.resolution : flags.size ?? base.ddconfig.resolution;
   const chMult = flags.chMult ?? base.ddconfig.chMult;
   const lowest = hasConfig ? base.ddconfig.attnResolutions : [size / 2 ** (chMult.length - 1)];

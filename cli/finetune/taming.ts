@@ -1,11 +1,11 @@
-// finetune --base: takes what taming's configs say as if it had been given by options.
+// finetune --base: treats the settings of taming's configs as if they had been given as options.
 import type { Command } from "commander";
 import { listImages } from "../../data/index.ts";
 import { readTamingConfig, type TamingConfig } from "../../train/index.ts";
 import type { Flags } from "./flags.ts";
 
 /**
- * Adds the settings of the configs to the flags; options on the command line win over them.
+ * Adds the settings of the configs to the flags. Options on the command line override them.
  * @param assignments the settings at the end of the command line, such as model.params.n_embed=1024
  * @returns the flags, and notes about settings that have no effect
  */
@@ -15,7 +15,7 @@ export async function withConfigs(
   assignments: readonly string[],
 ): Promise<{ flags: Flags; notes: readonly string[] }> {
   const all = [...assignments];
-  // --data and --lpips take all words behind them as their values, so an assignment may be among those.
+  // --data and --lpips take all following words as their values, so assignments may be among them.
   const withoutAssignments = <T>(words: T | string[]) => {
     if (!Array.isArray(words)) return words;
     all.push(...words.filter(isAssignment));
@@ -56,7 +56,9 @@ function startOf({ from }: TamingConfig): Pick<Flags, "from" | "scratch"> {
   return from === null ? { scratch: true } : { from };
 }
 
-/** The steps of the run. Where the config has none, Lightning counts epochs. */
+/**
+ * Returns the steps of the run. If the config has none, they follow from its epochs, which Lightning counts instead.
+ */
 async function stepsOf(
   { data, batch, accumulate }: Flags,
   { steps, epochs }: TamingConfig,

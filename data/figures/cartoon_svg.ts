@@ -1,8 +1,8 @@
-// Cartoon faces for demonstrations and tests as SVG: drawn by the facesjs package, so nothing is downloaded and no
-// real person is shown. Every face is fixed by its seed, in every runtime.
+// Draws cartoon faces for demonstrations and tests as SVG with the facesjs package, so that nothing is downloaded and
+// no real person is shown. A seed gives the same face in every runtime.
 import { Random } from "../../src/random.ts";
 
-/** Plain light backgrounds, from which every face stands out. */
+/** Plain light backgrounds, against which every face stands out. */
 const backgrounds = "#f4efe6 #dfe7ee #cfe3d4 #f2d9d0 #e6dcf0 #f3e6c4 #c9dbe8 #d9d9d9".split(" ");
 
 /** Shirt, trim and second colour of a jersey. */
@@ -20,13 +20,13 @@ const jerseys = [
 /** The square of facesjs's 400 x 600 canvas that holds the head with hair and ears: left, top and side. */
 const frame = { left: -10, top: 84, side: 420 };
 
-/** The `viewBox` of an SVG whose inside is a cartoon face. */
+/** The `viewBox` of an SVG that contains a cartoon face. */
 export const cartoonViewBox: string = `${frame.left} ${frame.top} ${frame.side} ${frame.side}`;
 
 /**
- * facesjs takes no generator but draws from the global Math.random, and it expects Node's `global`, which pages do not
- * have. Both are lent to it while it runs and taken back in any case; the work in between is synchronous, so no other
- * code can see the change.
+ * facesjs has no parameter for a random generator but calls the global Math.random, and it expects Node's `global`,
+ * which web pages do not have. Both are set while it runs and restored afterwards, also after an error. The work is
+ * synchronous, so that no other code can see the change.
  */
 function withGlobals<T>(random: Random, work: () => T): T {
   const original = Math.random, all = globalThis as { global?: unknown };
@@ -42,8 +42,8 @@ function withGlobals<T>(random: Random, work: () => T): T {
 }
 
 /**
- * The cartoon face of a seed as SVG: the inside of an `<svg>` whose viewBox is `cartoonViewBox`.
- * In a page it has to be called in a worker: facesjs lends itself a `document`, and a page's own cannot be replaced.
+ * Returns the cartoon face of a seed as SVG: the content of an `<svg>` element whose viewBox is `cartoonViewBox`. In a
+ * web page, call it in a worker: facesjs sets the global `document`, which a page does not allow.
  * @example A face as a file
  * ```ts
  * import { cartoonFaceSvg, cartoonViewBox } from "@tessera/vqgan/core";

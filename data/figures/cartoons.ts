@@ -1,4 +1,4 @@
-// Cartoon faces as pictures and as files.
+// Draws cartoon faces as pictures and writes them to files.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { check, whole } from "../../src/check.ts";
@@ -28,8 +28,8 @@ export async function drawCartoonFace(seed: number, size: number): Promise<Uint8
 }
 
 /**
- * Writes `count` faces as PNG files, face_00000.png and on, into a folder made if need be.
- * @param seed the set: other seeds give other faces; face i of a set does not depend on `count`
+ * Writes `count` faces as PNG files, face_00000.png and so on, into a folder, which is created if it does not exist.
+ * @param seed the seed of the whole set; face i does not depend on `count`
  * @returns the paths, in order
  */
 export async function writeCartoonFaces(

@@ -1,5 +1,5 @@
-// Curves of numbers over training steps as a PNG: the smoothed line over the faint measured one, axes with
-// round ticks, a legend with the last values, and a logarithmic scale on request. Drawn as SVG, so the
+// Draws curves over training steps as a PNG: the smoothed line over a faint line of the measured values, axes with
+// round ticks, a legend with the last values, and a logarithmic scale on request. They are drawn as SVG, so that the
 // picture is sharp at any size.
 import { checkOptions, fraction, type Rules, text, whole } from "../../src/check.ts";
 import type { Picture } from "../pictures/picture.ts";
@@ -7,17 +7,17 @@ import { renderSvg, type TextPen, textPen } from "./svg.ts";
 
 /** One named curve. `steps` and `values` have equal length; values that are not finite are left out. */
 export interface Series {
-  /** In the legend. */
+  /** The curve's name in the legend. */
   readonly name: string;
-  /** Where the values stand on the x axis. */
+  /** The positions of the values on the x axis. */
   readonly steps: ArrayLike<number>;
-  /** On the y axis. */
+  /** The values on the y axis. */
   readonly values: ArrayLike<number>;
 }
 
 /** One pair of axes. */
 export interface Panel {
-  /** Above the axes. */
+  /** The text above the axes. */
   readonly title?: string;
   /** The curves. */
   readonly series: readonly Series[];
@@ -27,18 +27,17 @@ export interface Panel {
 
 /** How curves are drawn. */
 export interface PlotOptions {
-  /** Pixels of the whole picture, default 960. */
+  /** The width of the whole picture in pixels. Default 960. */
   readonly width?: number;
-  /** Pixels of the whole picture, default 420 for each row of panels. */
+  /** The height of the whole picture in pixels. Default: 420 for each row of panels. */
   readonly height?: number;
-  /** Panels in a row, default 1. */
+  /** The number of panels in a row. Default 1. */
   readonly columns?: number;
   /**
-   * How much of the past the smooth line keeps per point, from 0 (none) to below 1. The default depends on the number
-   * of points.
+   * How strongly the line is smoothed, from 0 (not at all) to below 1. The default depends on the number of points.
    */
   readonly smoothing?: number;
-  /** Under the x axis, default "step". */
+  /** The text under the x axis. Default "step". */
   readonly xLabel?: string;
 }
 
@@ -50,7 +49,7 @@ const rules: Rules<PlotOptions> = {
   xLabel: text,
 };
 
-/** Okabe and Ito's colours, told apart by colour-blind readers too, in an order that contrasts neighbours. */
+/** Okabe and Ito's colours, which colour-blind readers can tell apart, in an order in which neighbours contrast. */
 const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
 const ink = "#333", faint = "#e4e6ea";
 
@@ -66,7 +65,7 @@ interface Point {
   readonly value: number;
 }
 
-/** A range of values and the numbers to write beside it. */
+/** The range of an axis and the numbers to write along it. */
 interface Axis {
   readonly low: number;
   readonly high: number;
@@ -74,7 +73,7 @@ interface Axis {
 }
 
 /**
- * Moving average that looks both ways, so that the smooth line does not lag behind a falling one:
+ * A moving average in both directions, so that the smoothed line does not lag behind the values:
  * s_t = sum_i b^|t-i| v_i / sum_i b^|t-i|.
  * @param keep b, from 0 (no smoothing) to below 1
  */
@@ -116,7 +115,7 @@ function logTicks(low: number, high: number): number[] {
   return ticks.filter((tick) => tick >= low * 0.999999 && tick <= high * 1.000001);
 }
 
-/** 12,000 as 12k, 0.00012 as 1.2e-4, the rest as it is. */
+/** Formats a tick: 12,000 as 12k, 0.00012 as 1.2e-4, other numbers as they are. */
 export function formatTick(value: number): string {
   const size = Math.abs(value);
   if (size === 0) return "0";
@@ -171,7 +170,10 @@ function stepAxis(steps: readonly number[], width: number): Axis {
   return { low, high, ticks: ticks.filter(Number.isInteger) }; // steps are whole numbers
 }
 
-/** A polyline; long ones are thinned to a low and a high point a pixel, which looks the same. */
+/**
+ * The points of a polyline. Long lines are thinned to the low, high and last point of each half pixel, which looks the
+ * same.
+ */
 function polyline(points: readonly (readonly [x: number, y: number])[]): string {
   const kept: (readonly [number, number])[] = [];
   for (let i = 0; i < points.length;) {
@@ -267,7 +269,7 @@ function drawPanel(panel: Panel, outer: Box, options: PlotOptions, pen: TextPen,
   return marks.join("") + drawLegend(curves, box, pen);
 }
 
-/** Names and last smooth values in one line above the axes, in smaller text if they would not fit. */
+/** Writes names and last smoothed values in one line above the axes, in smaller text if they do not fit. */
 function drawLegend(
   curves: readonly { name: string; color: string; line: readonly number[] }[],
   box: Box,
@@ -295,7 +297,7 @@ function drawLegend(
 
 /**
  * Draws one or several panels of curves.
- * @throws Error if a series has another number of steps than of values, or there is no panel
+ * @throws Error if a series has different numbers of steps and values, or there is no panel
  * @example A loss that falls
  * ```ts
  * import { plotCurves, savePng } from "@tessera/vqgan";

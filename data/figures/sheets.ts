@@ -1,16 +1,15 @@
-// Many pictures on one sheet: grids, rows side by side under their names, and the token grid as coloured
-// tiles.
+// Puts many pictures on one sheet: grids, labelled columns side by side, and tokens as coloured tiles.
 import { checkOptions, flag, isWhole, rule, type Rules, texts, whole } from "../../src/check.ts";
 import { checkPicture, type Picture } from "../pictures/picture.ts";
 import { renderSvg, textPen } from "./svg.ts";
 
 /** How pictures are laid out on a sheet. */
 export interface GridOptions {
-  /** Pictures in a row; default the square root of their number, rounded up. */
+  /** The number of pictures in a row. Default: the square root of their number, rounded up. */
   readonly columns?: number;
-  /** Pixels between and around the pictures, default 2. */
+  /** The space between and around the pictures in pixels. Default 2. */
   readonly padding?: number;
-  /** Grey level of the space between them, 0 to 255, default white. */
+  /** The grey level of that space, 0 to 255. Default 255, which is white. */
   readonly background?: number;
 }
 
@@ -20,7 +19,7 @@ const gridRules: Rules<GridOptions> = {
   background: rule("a grey level from 0 to 255", (level) => isWhole(level) && level <= 255),
 };
 
-/** A sheet of one grey level, to be painted on. */
+/** An empty sheet of one grey level. */
 function blank(width: number, height: number, level: number): Picture {
   return { width, height, pixels: new Uint8Array(width * height * 3).fill(level) };
 }
@@ -34,8 +33,9 @@ function paste(sheet: Picture, picture: Picture, left: number, top: number): voi
 }
 
 /**
- * Lays pictures out in rows. Cells are as large as the largest picture; smaller ones are centred in theirs.
- * @throws if there are no pictures, or one's pixels do not fill it
+ * Lays pictures out in rows. Every cell is as large as the largest picture; smaller pictures are centred in their
+ * cells.
+ * @throws if there are no pictures, or one has the wrong number of bytes
  * @example A sheet of faces
  * ```ts
  * import { grid, listImages, readImage, savePng } from "@tessera/vqgan";
@@ -64,7 +64,7 @@ export function grid(pictures: readonly Picture[], options: GridOptions = {}): P
 
 /** How `sideBySide` lays pictures out. The number of columns follows from the rows. */
 export interface SideBySideOptions extends Omit<GridOptions, "columns"> {
-  /** A name for each column, above it. */
+  /** The label above each column. */
   readonly labels?: readonly string[];
 }
 
@@ -75,10 +75,10 @@ const sideRules: Rules<SideBySideOptions> = {
 };
 
 /**
- * Rows of pictures that belong together, such as [original, before, after], with a name over each column.
- * Every row must have as many pictures; with labels, as many as there are labels.
- * @throws if one has not
- * @example A picture beside its mirror image
+ * Lays out rows of pictures that belong together, such as [original, before, after], with a label above each column.
+ * All rows must have the same number of pictures: with labels, one for each label.
+ * @throws if a row has a different number
+ * @example A picture next to its mirror image
  * ```ts
  * import { flipPicture, readImage, savePng, sideBySide } from "@tessera/vqgan";
  *
@@ -118,8 +118,9 @@ export async function sideBySide(
 }
 
 /**
- * The colour of a code. It depends on the code's number alone, and neighbours get very different ones: M. Roberts' R3
- * low-discrepancy sequence (steps 1/g, 1/g^2, 1/g^3 with g^4 = g + 1) walks through hue, saturation and lightness.
+ * The colour of a code. It depends only on the code's number, and consecutive codes get very different colours: M.
+ * Roberts' R3 low-discrepancy sequence (steps 1/g, 1/g^2, 1/g^3 with g^4 = g + 1) walks through hue, saturation and
+ * lightness.
  */
 export function codeColor(code: number): [red: number, green: number, blue: number] {
   const along = (step: number) => (0.5 + code * step) % 1;
@@ -135,14 +136,14 @@ export function codeColor(code: number): [red: number, green: number, blue: numb
 
 /** How `tokenGrid` draws tokens. */
 export interface TokenGridOptions {
-  /** Pixels of a tile's side, default 16: then the sheet is as large as the picture of an f16 model. */
+  /** The side of a tile in pixels. Default 16, which makes the sheet as large as the picture of an f16 model. */
   readonly tile?: number;
   /** Writes each code's number into its tile, which should have 24 pixels or more. */
   readonly numbers?: boolean;
 }
 
 /**
- * The tokens of a picture as a sheet of coloured tiles, one a token, in raster order.
+ * Draws the tokens of a picture as coloured tiles, one per token, in raster order.
  * @param indices height * width code numbers
  * @throws if there are more or fewer
  * @example Four tokens

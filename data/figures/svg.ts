@@ -1,6 +1,6 @@
-// SVG to pixels, with text drawn as outlines: a machine or container without fonts gets the same picture as
-// any other. The font is B612 (made for cockpit displays: clear when small, digits of equal width), read with
-// opentype.js. Its files are fonts/*.woff, as npm's @fontsource/b612 5.3.0 has them.
+// Renders SVG to pixels. Text is drawn as outlines, so that the picture is the same on machines without fonts. The font
+// is B612 (made for cockpit displays: clear when small, digits of equal width), read with opentype.js. The files
+// fonts/*.woff are from npm's @fontsource/b612 5.3.0.
 import type { Font, PathCommand } from "opentype.js";
 import { readAsset } from "../files/asset.ts";
 import type { Picture } from "../pictures/picture.ts";
@@ -16,9 +16,10 @@ export interface TextOptions {
 }
 
 /**
- * Draws text into an SVG: returns the markup of one path. Synchronous, for building a picture piece by piece.
+ * Draws text for an SVG. It is synchronous, so that a picture can be built piece by piece.
  */
 export interface TextPen {
+  /** Returns the markup of one path. */
   draw(text: string, x: number, baseline: number, options?: TextOptions): string;
   width(text: string, size: number, bold?: boolean): number;
 }
@@ -31,7 +32,7 @@ async function loadFont(weight: 400 | 700): Promise<Font> {
   return opentype.parse(bytes.buffer);
 }
 
-/** SVG path data. opentype.js 2.0.0's own toPathData runs some numbers together (a 0 and its successor). */
+/** Returns SVG path data. The toPathData() of opentype.js 2.0.0 joins some numbers (a 0 and the number after it). */
 function pathData(commands: readonly PathCommand[]): string {
   return commands.map((command) => {
     const { type, ...points } = command;
@@ -61,12 +62,12 @@ async function makePen(): Promise<TextPen> {
   };
 }
 
-/** The pen that draws text; the font files are read once. */
+/** Returns the pen that draws text. The font files are read only once. */
 export function textPen(): Promise<TextPen> {
   return pen ??= makePen();
 }
 
-/** Renders the inside of an SVG of the given size, over white. */
+/** Renders the content of an SVG of the given size, on a white background. */
 export async function renderSvg(
   body: string,
   width: number,

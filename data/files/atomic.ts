@@ -1,4 +1,5 @@
-// Files appear whole or not at all: written under a temporary name in the same folder, synced, then renamed.
+// Writes files so that they appear whole or not at all: under a temporary name in the same folder, synced, then
+// renamed.
 import { readlinkSync } from "node:fs";
 import { open, readdir, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
@@ -9,14 +10,18 @@ import process from "node:process";
 let counter = 0;
 
 /**
- * Part of the names of temporary files: the machine, and on Linux the container, in which a process number is unique.
- * It is found out when something is written, since Deno asks for permission to tell the machine's name.
+ * Part of the names of temporary files. It identifies the machine and, on Linux, the container, because process numbers
+ * are unique only there. It is looked up when something is written and not on import, because Deno asks for permission
+ * to read the host name.
  */
 export function place(): string {
   return `${hostname()}-${pidNamespace()}`.replace(/[^\w.-]+/g, "_");
 }
 
-/** On Linux, what distinguishes containers: they may share a host name and a folder, but not their process numbers. */
+/**
+ * Identifies the container on Linux. Two containers may share a host name and a folder, but they number their processes
+ * separately.
+ */
 function pidNamespace(): string {
   try {
     return readlinkSync("/proc/self/ns/pid");
@@ -29,10 +34,10 @@ function pidNamespace(): string {
 const reasons: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full; make room and try again",
   EDQUOT: "the disk quota is used up; make room and try again",
-  EFBIG: "it is larger than the system lets a file be; raise the limit (ulimit -f) or write elsewhere",
+  EFBIG: "it is larger than the system allows; raise the limit (ulimit -f) or write elsewhere",
   ENOENT: "its folder does not exist; make it first",
   ENOTDIR: "its folder is a file; choose another path",
-  EACCES: "the folder may not be written to; change its permissions or choose another",
+  EACCES: "there is no permission to write to the folder; change its permissions or choose another",
   EROFS: "the disk is read-only; choose another folder",
 };
 
@@ -45,7 +50,7 @@ const reasons: Readonly<Record<string, string>> = {
  * ```ts
  * await writeAtomic("config.json", (file) => file.writeFile("{}"));
  * ```
- * @throws what `write` throws; an error of one line if the disk is full, or the folder is missing or may not be written to.
+ * @throws what `write` throws; a one-line error if the disk is full, or the folder is missing or not writable.
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
@@ -67,7 +72,9 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
   await syncFolder(folder);
 }
 
-/** Removes the temporary files of `name` whose processes have ended. One whose number was given to a new process stays. */
+/**
+ * Removes the temporary files of `name` whose processes have ended. A file stays if its process number is in use again.
+ */
 async function removeLeftovers(folder: string, name: string): Promise<void> {
   const start = `.${name}.${place()}-`;
   for (const entry of await readdir(folder).catch(() => [])) {
@@ -77,7 +84,7 @@ async function removeLeftovers(folder: string, name: string): Promise<void> {
   }
 }
 
-/** Whether a process with this number is running, also another user's. Says yes if that cannot be found out. */
+/** Whether a process with this number is running, whoever owns it. Returns true if this cannot be found out. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

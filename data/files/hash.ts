@@ -1,4 +1,5 @@
-// The SHA-256 of a file and of a model's weights, and the published files that have a known one (from model cards and catalogues).
+// The SHA-256 of a file or of a model's weights, and the published files with a known one (from model cards and
+// catalogues).
 import { createHash } from "node:crypto";
 import { aSignal, callback, checkOptions, type Rules } from "../../src/check.ts";
 import { type CheckpointSource, withCheckpoint } from "../formats/opener.ts";
@@ -17,7 +18,7 @@ const chunkLength = 2 ** 22;
 
 /** How hashing is watched and stopped. */
 export interface HashOptions {
-  /** Called with the bytes read so far and in all. */
+  /** Called with the number of bytes read so far, and the total. */
   readonly onProgress?: (bytes: number, total: number) => void;
   /** Aborting it makes the function reject with its reason. */
   readonly signal?: AbortSignal;
@@ -25,16 +26,16 @@ export interface HashOptions {
 
 const rules: Rules<HashOptions> = { onProgress: callback, signal: aSignal };
 
-/** What `hashFile` finds. */
+/** The result of `hashFile`. */
 export interface FileHash {
-  /** In hexadecimal. */
+  /** The hash in hexadecimal. */
   readonly sha256: string;
-  /** What is published under this hash; null if that is not known. */
+  /** The published model with this hash; null if none is known. */
   readonly published: string | null;
 }
 
 /**
- * The SHA-256 of a file, byte by byte.
+ * Computes the SHA-256 of a file's bytes.
  * @throws FormatError if the file cannot be read.
  */
 export async function hashFile(path: string, options: HashOptions = {}): Promise<FileHash> {
@@ -59,10 +60,11 @@ export async function hashFile(path: string, options: HashOptions = {}): Promise
 }
 
 /**
- * The SHA-256 of an autoencoder's weights, which the header of a token file asks for: of the key, the shape and the f32
- * values of each tensor, in the order of the keys. It is the same in every format that holds the same numbers.
+ * Computes the SHA-256 of an autoencoder's weights, which the header of a token file contains. It covers the key, the
+ * shape and the f32 values of each tensor, sorted by key, so it is the same in every format that holds the same
+ * numbers.
  *
- * The weights are read from the file, since a model in memory may be only one half of it.
+ * The weights are read from the file, because a model in memory may hold only one half of them.
  * @returns the hash in hexadecimal
  * @throws FormatError if the checkpoint cannot be read
  * @example For the header of a token file

@@ -1,20 +1,22 @@
-// Text files line by line in bounded memory.
+// Reads text files line by line, in bounded memory.
 import { open } from "node:fs/promises";
 import { FormatError } from "../formats/source.ts";
 
 export interface Line {
   readonly text: string;
   readonly number: number;
-  /** The byte after the line's end. */
+  /** The position of the byte after the line's end. */
   readonly end: number;
   /** Whether it ends with a line end. False for a last line that was cut off. */
   readonly isWhole: boolean;
 }
 
-/** A line of 8192x8192 pixels at f8 has 6 MB. */
+/** The longest line in bytes. The tokens of an 8192x8192 picture at f8 take 6 MB. */
 const maxLine = 2 ** 26;
 
-/** The lines of a UTF-8 file, without their ends. @throws FormatError if it is missing or a line is absurdly long. */
+/**
+ * Yields the lines of a UTF-8 file without line ends. @throws FormatError if the file is missing or a line is too long
+ */
 export async function* linesOf(path: string): AsyncGenerator<Line> {
   const file = await open(path, "r").catch(() => {
     throw new FormatError(path, "there is no such file", "check the path");

@@ -1,4 +1,4 @@
-// Checkpoints on the disk. Importing this file is what makes paths work wherever a checkpoint is asked for.
+// Opens checkpoints on the disk. Functions that take a checkpoint accept paths only after this file has been imported.
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { CheckpointFile } from "../formats/file.ts";
@@ -10,7 +10,7 @@ import { openFile } from "./source.ts";
 registerOpener(openCheckpoint);
 
 /**
- * Opens a checkpoint: its structure is read, its tensors are not, until they are asked for.
+ * Opens a checkpoint. Only its structure is read; each tensor is read when it is requested.
  *
  * @param path a file, or a folder with a Flax model
  * @example The codebook of a model
@@ -21,7 +21,7 @@ registerOpener(openCheckpoint);
  * const codes = await file.tensors.get("quantize.embedding.weight")?.read();
  * await file.close();
  * ```
- * @throws FormatError in one line if the file is missing, cut off, damaged, or something else.
+ * @throws FormatError with a one-line message if the file is missing, cut off, damaged, or not a checkpoint.
  */
 export async function openCheckpoint(path: string): Promise<CheckpointFile> {
   const within = join(path, flaxWeights);
@@ -31,7 +31,7 @@ export async function openCheckpoint(path: string): Promise<CheckpointFile> {
   return config ? { ...file, root: new Map([["config", config]]) } : file;
 }
 
-/** The settings in the config.json beside Flax weights; null where there is none, or that of something else. */
+/** Reads the config.json next to Flax weights. Returns null if there is none, or if it belongs to something else. */
 export async function readFlaxConfig(weights: string): Promise<Map<string, unknown> | null> {
   const text = await readFile(join(dirname(weights), flaxConfig), "utf8").catch(() => undefined);
   return parseFlaxConfig(text);

@@ -1,4 +1,4 @@
-// Checkpoints onto the disk: each file appears whole or not at all.
+// Writes checkpoints to the disk. Each file appears whole or not at all.
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { check, text } from "../../src/check.ts";
@@ -14,18 +14,18 @@ import type { TensorToWrite } from "../formats/values.ts";
 import { writeAtomic } from "./atomic.ts";
 import { readFlaxConfig } from "./open.ts";
 
-/** Writes the file with what `write` puts into the sink; if it throws, the file is left as it was. */
+/** Writes what `write` puts into the sink. If `write` throws, the file stays as it was. */
 async function save(path: string, write: (sink: Sink) => Promise<void>): Promise<void> {
   await writeAtomic(path, (file) => write({ write: (bytes) => file.writeFile(bytes) }));
 }
 
-/** @throws if the path has none of the endings, since readers go by it and people do too */
+/** @throws if the path has none of the endings, because programs and people recognise the format by the ending */
 export function checkEnding(who: string, path: string, endings: readonly string[]): void {
   check(who, "the path", path, text);
   if (endings.includes(extname(path).toLowerCase())) return;
   throw new Error(
-    `${who}: ${path} does not end in ${endings.join(" or ")}, which is what is written; ` +
-      "convertCheckpoint() writes what the ending of its path says",
+    `${who}: ${path} does not end in ${endings.join(" or ")}; ` +
+      "convertCheckpoint() writes the format that the ending names",
   );
 }
 
@@ -39,8 +39,7 @@ export function checkEnding(who: string, path: string, endings: readonly string[
  * const data = () => new Float32Array([1, 2]);
  * await writeSafetensors("a.safetensors", [{ name: "w", shape: [2], dtype: "f16", data }]);
  * ```
- * @throws if a name comes twice, or values do not match their shape and type; the file is then left as it
- * was.
+ * @throws if a name occurs twice, or values do not match their shape and type; the file then stays as it was.
  */
 export async function writeSafetensors(
   path: string,
@@ -52,7 +51,7 @@ export async function writeSafetensors(
 }
 
 /**
- * Writes what torch.save would, whole or not at all. Tensors are asked for one at a time.
+ * Writes what torch.save would write, whole or not at all. Tensors are read one at a time.
  *
  * @example A state_dict for torch.load
  * ```ts
@@ -61,7 +60,7 @@ export async function writeSafetensors(
  * const w = { name: "w", shape: [2], dtype: "f32", data: () => new Float32Array([1, 2]) } as const;
  * await writeTorch("a.pt", new Map([["state_dict", new Map([["w", w]])]]));
  * ```
- * @throws if values do not match their shape and type; the file is then left as it was.
+ * @throws if values do not match their shape and type; the file then stays as it was.
  */
 export async function writeTorch(path: string, root: Pickleable): Promise<void> {
   checkEnding("writeTorch", path, [".ckpt", ".pt", ".pth", ".bin"]);
@@ -69,12 +68,12 @@ export async function writeTorch(path: string, root: Pickleable): Promise<void> 
 }
 
 /**
- * Writes an autoencoder's weights as Flax has them, whole or not at all, and its config.json beside them.
+ * Writes an autoencoder's weights in Flax's format, whole or not at all, with a config.json next to them.
  *
- * @param path the .msgpack file; transformers asks for the name flax_model.msgpack
- * @param tensors under taming's keys; those of the loss have no place in Flax
- * @param maxChunk bytes above which an array is cut into pieces, as Flax does
- * @throws if another config.json is in the folder, or values do not match shape and type.
+ * @param path the .msgpack file; transformers expects the name flax_model.msgpack
+ * @param tensors the tensors under taming's keys; Flax has no place for those of the loss
+ * @param maxChunk the size in bytes above which an array is cut into pieces, as Flax does
+ * @throws if the folder holds the config.json of something else, or values do not match their shape and type.
  */
 export async function writeFlax(
   path: string,
@@ -86,7 +85,7 @@ export async function writeFlax(
   await saveFlax(path, config, (sink) => writeFlaxTo(sink, tensors, maxChunk));
 }
 
-/** The weights, then the config.json, which must be free or a Flax model's already. */
+/** Writes the weights, then the config.json. It replaces only a config.json that belongs to a Flax model. */
 async function saveFlax(
   path: string,
   config: FlaxConfig,
@@ -102,8 +101,8 @@ async function saveFlax(
 }
 
 /**
- * What the ending of a path asks for; a path without one is a folder for Flax.
- * @throws if it is none of those that can be written.
+ * Returns the format that the ending of a path stands for; a path without an ending is a folder for Flax.
+ * @throws if the ending is not that of a format that can be written.
  */
 export function formatByName(path: string): WrittenFormat {
   switch (extname(path).toLowerCase()) {
@@ -118,7 +117,7 @@ export function formatByName(path: string): WrittenFormat {
       return "flax";
     default:
       throw new Error(
-        `${path}: the ending says what to write: .ckpt, .pt, .pth, .safetensors, .msgpack, or none for a Flax folder`,
+        `${path}: the ending must name the format: .ckpt, .pt, .pth, .safetensors, .msgpack, or none for a Flax folder`,
       );
   }
 }
@@ -135,7 +134,7 @@ export function formatByName(path: string): WrittenFormat {
  * await file.close();
  * ```
  * @returns where it was written
- * @throws if the file has no VQGAN and Flax is asked for, or optimizers that do not fit its weights.
+ * @throws if Flax is requested and the file holds no VQGAN, or if its optimizers do not fit its weights.
  */
 export async function convertCheckpoint(
   file: CheckpointFile,

@@ -1,8 +1,8 @@
-// Files on the disk as sources of bytes.
+// Reads bytes from files on the disk.
 import { type FileHandle, open } from "node:fs/promises";
 import { checkRange, FormatError, type RandomAccess } from "../formats/source.ts";
 
-/** Linux reads at most 2 GiB a call. */
+/** Linux reads at most 2 GiB per call. */
 const maxRead = 2 ** 30;
 
 class FileSource implements RandomAccess {
@@ -38,7 +38,7 @@ class FileSource implements RandomAccess {
   }
 }
 
-/** @throws FormatError if there is no such file, or it may not be read. The caller closes the source. */
+/** Opens a file, which the caller must close. @throws FormatError if it does not exist or is not readable */
 export async function openFile(path: string): Promise<RandomAccess> {
   let file: FileHandle;
   try {
@@ -54,7 +54,7 @@ export async function openFile(path: string): Promise<RandomAccess> {
       throw new FormatError(
         path,
         "this is not a file",
-        "name the checkpoint inside it (of a folder, only a Flax model's can be opened)",
+        "name the checkpoint inside it (only a Flax model's folder can be opened as a whole)",
       );
     }
     return new FileSource(path, stat.size, file);

@@ -1,5 +1,6 @@
-// The members of a tar archive (POSIX ustar and pax, and GNU's long names and large sizes). Only the headers are read here.
-// A member's bytes are read by range when they are needed, so that an archive of any size takes no memory.
+// Lists the members of a tar archive (POSIX ustar and pax, and GNU's long names and large sizes). Only the headers are
+// read here. A member's bytes are read by range when they are needed, so that an archive of any size needs little
+// memory.
 import { FormatError, type RandomAccess, readRange } from "../formats/source.ts";
 
 /** A regular file in the archive. */
@@ -11,12 +12,12 @@ export interface TarMember {
 }
 
 const block = 512;
-/** Long names and pax headers are read into memory; real ones have some hundred bytes. */
+/** The size limit of long names and pax headers, which are read into memory. Real ones have a few hundred bytes. */
 const maxHeader = 2 ** 20;
 const text = new TextDecoder();
 
 /**
- * Yields the regular files of an archive in its order, and skips folders.
+ * Yields the regular files of an archive in order, and skips folders.
  * @throws FormatError if the archive is cut short or corrupt, holds links (which have no bytes), or has a name that is
  * absolute, contains `..` or has control characters.
  */
@@ -24,7 +25,7 @@ export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMembe
   const { path, byteLength } = source;
   let long: { path?: string; size?: number } = {};
   for (let at = 0;;) {
-    if (byteLength - at < block) throw cutShort(path, `it ends at byte ${byteLength} without its end mark`);
+    if (byteLength - at < block) throw cutShort(path, `it ends at byte ${byteLength} without an end mark`);
     const header = await readRange(source, at, block, "a tar header");
     if (header.every((byte) => byte === 0)) return;
     checkSum(path, header, at);
@@ -33,7 +34,7 @@ export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMembe
     const name = isExtra ? "a long header" : long.path ?? nameOf(header);
     const size = (isExtra ? undefined : long.size) ?? sizeOf(path, header, at);
     const offset = at + block;
-    // the bytes up to a whole block are padding, which an archive that is cut short may lack
+    // the data is padded to a whole block, but an archive that is cut short may lack the padding
     if (!(size <= byteLength - offset)) {
       throw cutShort(
         path,
@@ -52,7 +53,7 @@ export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMembe
     checkName(path, name);
     if (kind === "5") continue;
     if (kind !== "0" && kind !== "\0" && kind !== "7") {
-      const problem = `${quote(name)} is no regular file (type ${quote(kind)}), so it has no bytes here`;
+      const problem = `${quote(name)} is not a regular file (type ${quote(kind)}), so it has no bytes here`;
       throw new FormatError(
         path,
         problem,
@@ -66,7 +67,7 @@ export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMembe
 const cutShort = (path: string, problem: string) =>
   new FormatError(path, `the archive is cut short: ${problem}`);
 
-/** A name as JSON, so that control characters in it do no harm in a message. */
+/** Quotes a name as JSON, so that control characters in it do no harm in a message. */
 const quote = (name: string) => JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 
 function cString(bytes: Uint8Array): string {
@@ -83,10 +84,10 @@ function checkSum(path: string, header: Uint8Array, at: number): void {
   if (at === 0) {
     throw new FormatError(path, "this is not a tar archive", "unpack it first if it is compressed");
   }
-  throw new FormatError(path, `corrupt: the header at byte ${at} has another checksum than its bytes`);
+  throw new FormatError(path, `corrupt: the header at byte ${at} does not match its checksum`);
 }
 
-/** Octal digits, or with the top bit set a big-endian number (GNU). */
+/** Reads a size: octal digits or, if the top bit is set, a big-endian number (GNU). */
 function sizeOf(path: string, header: Uint8Array, at: number): number {
   const field = header.subarray(124, 136);
   if (field[0] & 0x80) return field.subarray(1).reduce((n, byte) => n * 256 + byte, field[0] & 0x7f);
@@ -124,6 +125,6 @@ function paxRecords(path: string, bytes: Uint8Array): { path?: string; size?: nu
 function checkName(path: string, name: string): void {
   const isBad = name.startsWith("/") || name.split(/[/\\]/).includes("..") || /\p{Cc}/u.test(name);
   if (!isBad && name !== "") return;
-  const problem = `the name ${quote(name)} leads out of the archive or is none`;
+  const problem = `the name ${quote(name)} leads out of the archive, is empty or has control characters`;
   throw new FormatError(path, problem, "pack the files again with plain relative names");
 }

@@ -1,82 +1,85 @@
-// What a VQGAN is made of, under taming's names (section "model.params" of its yaml files) in camelCase. A checkpoint says
-// it, or lets it be guessed (guess.ts), and nn/ builds it.
+// The architecture of a VQGAN, under taming's names (section "model.params" of its yaml files) in camelCase. A
+// checkpoint states it or lets it be guessed (guess.ts), and nn/ builds the model from it.
 import { check, checkNames, flag, notNegative, oneOf, shown } from "../../src/check.ts";
 
-/** Of the encoder and the decoder. */
+/** The architecture of the encoder and the decoder. */
 export interface DDConfig {
   /** Channels between the encoder and `quant_conv`. */
   readonly zChannels: number;
-  /** Nominal: it decides which levels have attention. Any picture size that is a multiple of the factor works. */
+  /**
+   * The nominal picture size. It decides which levels have attention; any size that is a multiple of the factor works.
+   */
   readonly resolution: number;
-  /** 3. */
+  /** The colour channels of the input: 3. */
   readonly inChannels: number;
-  /** 3. */
+  /** The colour channels of the output: 3. */
   readonly outCh: number;
-  /** Channels at full resolution, a multiple of 32; `chMult` multiplies them level by level. */
+  /** The number of channels at full resolution, a multiple of 32. `chMult` multiplies it level by level. */
   readonly ch: number;
   /** One factor for each level; each level after the first halves the resolution. */
   readonly chMult: readonly number[];
-  /** Residual blocks of a level in the encoder; the decoder has one more. */
+  /** The number of residual blocks per level in the encoder; the decoder has one more. */
   readonly numResBlocks: number;
-  /** Resolutions whose levels have attention. */
+  /** The resolutions whose levels have attention. */
   readonly attnResolutions: readonly number[];
-  /** 0. */
+  /** The dropout rate; only 0 is supported. */
   readonly dropout: number;
-  /** false. */
+  /** Whether the encoder outputs a mean and a variance, as in KL autoencoders; only false is supported. */
   readonly doubleZ: boolean;
 }
 
-/** Of the losses: what training needs beside the autoencoder. */
+/** The settings of the losses, which training needs in addition to the autoencoder. */
 export interface LossConfig {
-  /** The first step at which the discriminator counts in the generator's loss. */
+  /** The first step at which the discriminator contributes to the generator's loss. */
   readonly discStart: number;
-  /** Of the GAN's loss, on top of the adaptive weight. */
+  /** The weight of the GAN's loss, which is multiplied by the adaptive weight. */
   readonly discWeight: number;
-  /** Layers of the discriminator with batch norm. */
+  /** The number of the discriminator's layers that have batch norm. */
   readonly discNumLayers: number;
-  /** Channels of its first layer. */
+  /** The number of channels of its first layer. */
   readonly discNdf: number;
-  /** What both losses of the GAN are multiplied by from `discStart` on. */
+  /** The factor of both losses of the GAN from step `discStart` on. */
   readonly discFactor: number;
-  /** Of the quantizer's loss. */
+  /** The weight of the quantizer's loss. */
   readonly codebookWeight: number;
-  /** 0 leaves the perceptual network out. */
+  /** The weight of the perceptual loss. With 0 the perceptual network is left out. */
   readonly perceptualWeight: number;
-  /** How the discriminator's logits become a loss. */
+  /** How the discriminator's logits are turned into a loss. */
   readonly discLoss: "hinge" | "vanilla";
   /** The classifier inside LPIPS. */
   readonly perceptualNet: "vgg" | "squeeze";
 }
 
 /**
- * In which order a level applies its attention blocks. `taming`: block i, then attention i. `vqgan-jax-legacy`: after
- * every block all attention blocks, a bug of vqgan-jax until July 2022, under which DALL-E mini's tokens were made.
+ * The order in which a level applies its attention blocks. `taming`: attention i follows block i. `vqgan-jax-legacy`:
+ * all attention blocks follow every block. This was a bug of vqgan-jax until July 2022, and DALL-E mini's tokens were
+ * made with it.
  */
 export type AttentionOrder = "taming" | "vqgan-jax-legacy";
 
-/** What a model is made of. */
+/** The architecture and the loss settings of a model. */
 export interface VQModelConfig {
-  /** Numbers in a code. */
+  /** The number of values in a code. */
   readonly embedDim: number;
-  /** Codes in the codebook: tokens are 0 to nEmbed - 1. */
+  /** The number of codes in the codebook. Tokens are 0 to nEmbed - 1. */
   readonly nEmbed: number;
-  /** Of the encoder and the decoder. */
+  /** The architecture of the encoder and the decoder. */
   readonly ddconfig: DDConfig;
-  /** Of the losses. */
+  /** The settings of the losses. */
   readonly lossconfig: LossConfig;
-  /** Weight between the two quantizer terms; `legacyBeta` says which of them it scales. */
+  /** The weight between the two terms of the quantizer's loss. `legacyBeta` says which of them it scales. */
   readonly beta: number;
   /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;
-  /** In which order a level applies its attention blocks. */
+  /** The order in which a level applies its attention blocks. */
   readonly attentionOrder: AttentionOrder;
 }
 
 /** Changes to a config: any field may be left out. */
 export interface VQModelOverrides extends Partial<Omit<VQModelConfig, "ddconfig" | "lossconfig">> {
-  /** Any of its fields. */
+  /** Changes to the encoder and the decoder. */
   readonly ddconfig?: Partial<DDConfig>;
-  /** Any of its fields. */
+  /** Changes to the losses. */
   readonly lossconfig?: Partial<LossConfig>;
 }
 
@@ -111,12 +114,12 @@ const f16: VQModelConfig = {
   attentionOrder: "taming",
 };
 
-/** The configs that have a name. */
+/** The names of the predefined configs. */
 export type PresetName = "f16-16384" | "faces";
 
 /**
- * A named config, with changes: `f16-16384` is the published model, `faces` the small one that comes with Tessera and
- * trains on a CPU.
+ * Returns a named config with changes. `f16-16384` is the published model; `faces` is the small one that comes with
+ * Tessera and trains on a CPU.
  *
  * @example The small model with fewer codes
  * ```ts
@@ -138,8 +141,9 @@ export function preset(name: PresetName, overrides: VQModelOverrides = {}): VQMo
 }
 
 /**
- * f8 for pictures of 128x128, which become 256 tokens. It has 64 channels at full resolution, because group norm always
- * has 32 groups, and with 32 channels each channel would be normalised alone. The discriminator sees 34-pixel patches.
+ * An f8 model for pictures of 128x128, which become 256 tokens. It has 64 channels at full resolution, because group
+ * norm always has 32 groups: with 32 channels, each channel would be normalised alone. The discriminator sees patches
+ * of 34 pixels.
  */
 const faces: VQModelOverrides = {
   embedDim: 16,
@@ -156,7 +160,7 @@ const faces: VQModelOverrides = {
   legacyBeta: false,
 };
 
-/** A config with changes. @throws if a name is misspelt, or the changed config is not valid. */
+/** Returns a config with changes. @throws if a name is misspelt, or the changed config is invalid */
 export function withOverrides(config: VQModelConfig, overrides: VQModelOverrides): VQModelConfig {
   checkNames("config", overrides, f16);
   checkNames("config: ddconfig", overrides.ddconfig ?? {}, f16.ddconfig);
@@ -171,12 +175,12 @@ export function withOverrides(config: VQModelConfig, overrides: VQModelOverrides
   return changed;
 }
 
-/** Pixels per token along each side: 2^(levels - 1). */
+/** Returns the number of pixels per token along each side: 2^(levels - 1). */
 export function factorOf(config: VQModelConfig): number {
   return 2 ** (config.ddconfig.chMult.length - 1);
 }
 
-/** @throws with the offending value if a model cannot be built from `config`. */
+/** @throws with the offending value if no model can be built from `config`. */
 export function checkConfig(config: VQModelConfig): void {
   const { ddconfig } = config;
   const whole: [string, number][] = [
@@ -219,7 +223,7 @@ export function checkConfig(config: VQModelConfig): void {
   }
   if (ddconfig.dropout !== 0) {
     throw new Error(
-      `config: ddconfig.dropout is ${ddconfig.dropout}; only 0, as in the published models, is built`,
+      `config: ddconfig.dropout is ${ddconfig.dropout}; only 0 is supported, as in the published models`,
     );
   }
   if (ddconfig.doubleZ) {

@@ -1,4 +1,4 @@
-// From any checkpoint into any other format, one tensor in memory at a time.
+// Converts a checkpoint to another format, with one tensor in memory at a time.
 import {
   aSignal,
   callback,
@@ -23,22 +23,24 @@ import { writeTorchTo } from "./torch/write.ts";
 import { describeTraining, isMoment, momentName, type TrainingState, trainingState } from "./training.ts";
 import { type TensorToWrite, toWrite } from "./values.ts";
 
-/** A format that checkpoints are written in. */
+/** The formats that checkpoints can be written in. */
 export type WrittenFormat = "torch" | "safetensors" | "flax";
 
-/** What of a checkpoint is written, and how. */
+/** Which parts of a checkpoint are written, and how. */
 export interface ConvertOptions {
-  /** Which of the model's tensors to keep; default all that the format has a place for. */
+  /** Selects the model's tensors to keep. Default: all that the format has a place for. */
   readonly keep?: (key: string) => boolean;
-  /** Keep the optimizers, so that training can go on. Default true. */
+  /** Keeps the optimizers, so that training can continue. Default true. */
   readonly optimizers?: boolean;
-  /** Of tensors with two dimensions and more; smaller ones become f32. Default: as they are. */
+  /**
+   * The type of tensors with two or more dimensions; smaller tensors become f32. Default: the types stay as they are.
+   */
   readonly dtype?: "f32" | "f16" | "bf16";
-  /** The model's config; null if the file holds something else, which cannot be written as Flax. */
+  /** The model's config. Null if the file holds something else, which cannot be written as Flax. */
   readonly config: VQModelConfig | null;
-  /** Called after each tensor with the bytes written so far and in all. */
+  /** Called after each tensor with the number of bytes written so far, and the total. */
   readonly onProgress?: (bytes: number, total: number) => void;
-  /** Aborting it makes the conversion reject with its reason; what it would have replaced stays. */
+  /** Aborting it makes the conversion reject with its reason. A file that it would have replaced stays. */
   readonly signal?: AbortSignal;
 }
 
@@ -52,9 +54,9 @@ const rules: Rules<ConvertOptions> = {
 };
 
 /**
- * Prepares what a checkpoint becomes in another format; Flax's config.json is not part of it.
- * @returns a function that writes it
- * @throws if the file has no VQGAN and Flax is asked for, or optimizers that do not fit its weights.
+ * Prepares the conversion of a checkpoint to another format. Flax's config.json is not part of it.
+ * @returns a function that writes the result
+ * @throws if Flax is requested and the file holds no VQGAN, or if its optimizers do not fit its weights.
  */
 export async function conversion(
   file: CheckpointFile,
@@ -64,7 +66,7 @@ export async function conversion(
   checkOptions("convertCheckpoint", options, rules);
   const { keep = () => true, config } = options;
   if (format === "flax" && !config) {
-    throw new Error(`${file.path} is not a VQGAN, and Flax is written of one only`);
+    throw new Error(`${file.path} is not a VQGAN, and only a VQGAN can be written as Flax`);
   }
   const isKept = (key: string) => !isMoment(key) && keep(key) && (format !== "flax" || isAutoencoder(key));
   const chosen = tamingOrder(file.tensors.keys()).filter(isKept).map((key) =>
@@ -90,12 +92,18 @@ export async function conversion(
   return (sink) => writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata }));
 }
 
-/** The arguments of VQModel that the file names. Those of Flax's model are different ones. */
+/**
+ * The arguments of VQModel that the file names. A Flax file is left out, because the arguments of its model are
+ * different ones.
+ */
 function builtWith(file: CheckpointFile): Record<string, unknown> | null {
   return file.format === "flax" ? null : hyperParametersOf(file);
 }
 
-/** The metadata that Tessera keeps beside weights: the config, and the state of its own run if the optimizers are kept. */
+/**
+ * The metadata that Tessera writes with the weights: the config and, if the optimizers are kept, the state of its own
+ * run.
+ */
 function kept(
   { metadata }: CheckpointFile,
   { config }: ConvertOptions,
@@ -124,7 +132,7 @@ function asWritten(name: string, tensor: StoredTensor, wanted: ConvertOptions["d
 
 type Watch = (tensor: StoredTensor) => StoredTensor;
 
-/** Makes tensors that report their bytes once they are read, and that are not read after an abort. */
+/** Wraps tensors so that reading one reports its bytes, and rejects after an abort. */
 function watcher(all: readonly StoredTensor[], { onProgress, signal }: ConvertOptions): Watch {
   const total = all.reduce((sum, { byteLength }) => sum + byteLength, 0);
   let bytes = 0;

@@ -1,23 +1,25 @@
-// An opened checkpoint, whatever its format and wherever its bytes are.
+// An opened checkpoint of any format and from any source.
 import type { StoredTensor } from "./stored_tensor.ts";
 
 /** A checkpoint that is open. */
 export interface CheckpointFile {
-  /** How it is written. */
+  /** The format of the file. */
   readonly format: "torch-zip" | "torch-legacy" | "safetensors" | "flax";
-  /** For messages; where the bytes come from no path, what they are. */
+  /** The path for messages. If the bytes do not come from a path, it describes them. */
   readonly path: string;
-  /** Of the file. */
+  /** The size of the file. */
   readonly byteLength: number;
   /** The model's tensors by state_dict key, in the file's order. */
   readonly tensors: Map<string, StoredTensor>;
   /**
-   * All that the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. Of
-   * Flax: `config`, from the config.json beside the weights.
+   * Everything the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. For Flax it
+   * holds only `config`, from the config.json next to the weights.
    */
   readonly root: unknown;
-  /** What the writer put beside the tensors: of safetensors, and of torch files by Tessera; else empty. */
+  /**
+   * The text that safetensors files, and torch files by Tessera, hold in addition to tensors; empty for other files.
+   */
   readonly metadata: Record<string, string>;
-  /** Closes the file. After this no tensor can be read any more. */
+  /** Closes the file. After this its tensors cannot be read. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
-// The config of a VQGAN from its checkpoint: what Tessera wrote beside the weights, or else what the shapes of the tensors
-// and the hyper-parameters beside them tell. Whatever neither says is assumed, and named.
+// Finds the config of a VQGAN from its checkpoint: either Tessera wrote it with the weights, or it follows from the
+// shapes of the tensors and from the hyper-parameters in the file. What neither of them states is assumed and listed.
 import {
   checkConfig,
   type DDConfig,
@@ -12,11 +12,14 @@ import type { CheckpointFile } from "./file.ts";
 import { jsonRecord, record } from "./json.ts";
 import { unwrapOmegaconf } from "./torch/unwrap.ts";
 
-/** A config, and what in it is no more than an assumption. */
+/** A config, and the list of its fields that are only assumed. */
 export interface ConfigGuess {
-  /** What the model is made of. */
+  /** The config of the model. */
   readonly config: VQModelConfig;
-  /** The fields that the file does not say, such as "lossconfig.discStart": they have the published f16-16384's values. */
+  /**
+   * The fields that the file does not state, such as "lossconfig.discStart". They have the values of the published
+   * f16-16384.
+   */
   readonly assumed: readonly string[];
 }
 
@@ -24,25 +27,25 @@ type Settings = Readonly<Record<string, unknown>>;
 
 /** The part of a checkpoint that a guess is made from. */
 export interface Guessable {
-  /** Their shapes by state_dict key. */
+  /** The tensors' shapes by state_dict key. */
   readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
-  /** All that the file holds, for the hyper-parameters in it. */
+  /** Everything the file holds, which may include hyper-parameters. */
   readonly root?: unknown;
-  /** What the writer put beside the tensors. */
+  /** The metadata that the writer added to the tensors. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** The networks of the loss that a checkpoint holds; a field is left out if its network is not there. */
+/** The networks of the loss that a checkpoint holds. A field is missing if its network is not in the file. */
 export type FoundLoss = Partial<Pick<LossConfig, "discNumLayers" | "discNdf" | "perceptualNet">>;
 
 type Shapes = Guessable["tensors"];
 
-/** Levels are few: 16 halvings make one token of a 32768-pixel picture. */
+/** A limit for damaged files: 16 levels reduce a 32768-pixel picture to one token. */
 const maxLevels = 16;
 
 /**
- * The config that Tessera wrote beside the weights, or a guess.
- * @throws if a model cannot be built from it, or these are not all tensors of a VQGAN.
+ * Returns the config that Tessera wrote with the weights, or else a guess.
+ * @throws if no model can be built from it, or tensors of a VQGAN are missing.
  */
 export function configOf(file: CheckpointFile): ConfigGuess {
   const { config: written } = file.metadata;
@@ -61,10 +64,10 @@ export function configOf(file: CheckpointFile): ConfigGuess {
 }
 
 /**
- * The config of a VQGAN from the shapes of its tensors, and from what is beside them. It may be one that cannot be built
- * here, such as that of a KL autoencoder.
+ * Guesses the config of a VQGAN from the shapes of its tensors, its hyper-parameters and its metadata. It may be one
+ * that cannot be built here, such as that of a KL autoencoder.
  *
- * @example What a file says and what it does not
+ * @example What a file states and what is assumed
  * ```ts
  * import { guessConfig, openCheckpoint } from "@tessera/vqgan";
  *
@@ -74,7 +77,7 @@ export function configOf(file: CheckpointFile): ConfigGuess {
  * console.log(assumed); // ["lossconfig.discStart", ...]
  * await file.close();
  * ```
- * @throws Error naming the tensor that is missing, if these are not all tensors of a VQGAN.
+ * @throws Error naming the missing tensor if tensors of a VQGAN are missing.
  */
 export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess {
   const dimension = (key: string, axis: number): number => {
@@ -98,7 +101,7 @@ export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess
   const zChannels = dimension("decoder.conv_in.weight", 1);
   const written = jsonRecord(metadata?.config), settings = hyperParameters(root);
   const resolution = resolutionIn(settings) ?? resolutionIn(written);
-  // shapes tell at which levels attention is; the config names these levels by their resolution
+  // shapes show which levels have attention; the config names these levels by their resolution
   const unit = resolution ?? published.ddconfig.resolution;
   const { beta, legacyBeta, attentionOrder } = published;
   return completed({
@@ -127,10 +130,10 @@ export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess
   });
 }
 
-/** What is assumed of a file that does not say. */
+/** The values that are assumed for a file that does not state them. */
 const published = preset("f16-16384");
 
-/** The config with these fields, and the names of those that they lack. */
+/** Completes the config with assumed values, and lists their names. */
 function completed(known: VQModelOverrides): ConfigGuess {
   const config = {
     ...published,
@@ -150,14 +153,17 @@ function missing(known: object, whole: object, path = ""): string[] {
   });
 }
 
-/** The fields of `settings` that `model` has too, as far as they are of the same type. */
+/** The fields of `settings` that `model` also has, if they are of the same type. */
 function sameKind<T extends object>(settings: Settings | null, model: T): Partial<T> {
   const kinds = model as Settings;
   const fits = Object.entries(settings ?? {}).filter(([name, value]) => typeof value === typeof kinds[name]);
   return Object.fromEntries(fits.filter(([name]) => Object.hasOwn(kinds, name))) as Partial<T>;
 }
 
-/** The networks of the loss in the file. Discriminators of 2 layers end in main.8, those of 3 in main.11, and so on. */
+/**
+ * Finds the networks of the loss in the file. Discriminators of 2 layers end in main.8, those of 3 in main.11, and so
+ * on.
+ */
 export function guessLoss(tensors: Shapes): FoundLoss {
   const discNdf = tensors.get("loss.discriminator.main.0.weight")?.shape[0];
   let discNumLayers: number | undefined;
@@ -174,7 +180,7 @@ export function guessLoss(tensors: Shapes): FoundLoss {
   };
 }
 
-/** The plain hyper-parameters that Lightning keeps in a checkpoint; null without. */
+/** The plain hyper-parameters that Lightning keeps in a checkpoint; null if there are none. */
 function hyperParameters(root: unknown): Record<string, unknown> | null {
   if (!(root instanceof Map)) return null;
   for (const key of ["hyper_parameters", "hparams", "config"]) {
@@ -184,21 +190,23 @@ function hyperParameters(root: unknown): Record<string, unknown> | null {
   return null;
 }
 
-/** Those of a file, also where converting has put them into its metadata; null without. */
+/**
+ * The hyper-parameters of a file, including those that a conversion has put into its metadata; null if there are none.
+ */
 export function hyperParametersOf(
   file: Pick<CheckpointFile, "root" | "metadata">,
 ): Record<string, unknown> | null {
   return hyperParameters(file.root) ?? jsonRecord(file.metadata.hyper_parameters);
 }
 
-/** The nominal resolution; null if it is not there or not a whole number. Flax keeps all settings on one level. */
+/** The nominal resolution; null if it is missing or not a whole number. Flax keeps all settings on one level. */
 function resolutionIn(settings: Settings | null): DDConfig["resolution"] | null {
   const { resolution } = record(settings?.ddconfig) ?? settings ?? {};
   const isWhole = typeof resolution === "number" && Number.isInteger(resolution) && resolution > 0;
   return isWhole ? resolution : null;
 }
 
-/** What taming's settings say of the loss. */
+/** The settings of the loss in taming's hyper-parameters. */
 function lossSettings(settings: Settings | null): Partial<LossConfig> {
   const loss = record(settings?.lossconfig);
   const params = record(loss?.params) ?? loss;

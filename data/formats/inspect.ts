@@ -1,4 +1,4 @@
-// What a checkpoint holds, found out without reading its tensors: `tessera inspect FILE`.
+// Reports what a checkpoint holds without reading its tensors. This is `tessera inspect FILE`.
 import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
@@ -14,11 +14,11 @@ import { stepOf, trainingState } from "./training.ts";
 export interface PartReport {
   /** Top-level module, such as "encoder" or "loss.discriminator". */
   readonly name: string;
-  /** How many. */
+  /** The number of tensors. */
   readonly tensors: number;
-  /** Numbers in all of them. */
+  /** The number of values in all of them. */
   readonly values: number;
-  /** In all of them. */
+  /** The number of bytes of all of them. */
   readonly bytes: number;
 }
 
@@ -26,70 +26,70 @@ export interface PartReport {
 export interface TensorReport {
   /** Its key in the state_dict. */
   readonly name: string;
-  /** Sizes along each axis. */
+  /** The size of each axis. */
   readonly shape: readonly number[];
-  /** How its numbers are stored. */
+  /** The type in which its numbers are stored. */
   readonly dtype: StoredDType;
-  /** As stored. */
+  /** The number of bytes in the file. */
   readonly bytes: number;
 }
 
 /** An optimizer, in a report. */
 export interface OptimizerReport {
-  /** Parameters that have moments. */
+  /** The number of parameters that have moments. */
   readonly parameters: number;
-  /** Of the moments. */
+  /** The number of bytes of the moments. */
   readonly bytes: number;
   /** The learning rate. */
   readonly lr: number | null;
-  /** How much of the past the moments keep. */
+  /** The decay rates of the two moments. */
   readonly betas: readonly number[] | null;
-  /** Gradients that the first parameter has had. */
+  /** How many gradients the first parameter has received. */
   readonly step: number | null;
 }
 
-/** What `inspect` finds. Numbers of bytes are as stored; null stands for what the file does not say. */
+/** The result of `inspect`. Byte counts are sizes in the file. Null means that the file does not state the value. */
 export interface InspectReport {
-  /** The file, or what the bytes are. */
+  /** The path of the file, or a description of the bytes. */
   readonly path: string;
-  /** How it is written. */
+  /** The format of the file. */
   readonly format: CheckpointFile["format"];
-  /** Of the file. */
+  /** The size of the file. */
   readonly bytes: number;
-  /** What its tensors belong to, in the file's order. */
+  /** The modules that its tensors belong to, in the file's order. */
   readonly parts: readonly PartReport[];
   /** Every tensor, in the file's order. */
   readonly list: readonly TensorReport[];
-  /** How many tensors. */
+  /** The number of tensors. */
   readonly tensors: number;
-  /** Numbers in all of them. */
+  /** The number of values in all of them. */
   readonly values: number;
-  /** Tensors by type. */
+  /** The number of tensors of each type. */
   readonly dtypes: Readonly<Partial<Record<StoredDType, number>>>;
-  /** Times that all pictures were seen. */
+  /** How often all pictures were seen. */
   readonly epoch: number | null;
-  /** As Lightning counts it, or Tessera's steps. */
+  /** Lightning's count, or Tessera's steps. */
   readonly globalStep: number | null;
   /** The arguments that the model was built with. */
   readonly hyperParameters: Readonly<Record<string, unknown>> | null;
-  /** What the writer put beside the tensors. */
+  /** The metadata that the writer added to the tensors. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Those that the file holds. */
+  /** The optimizers in the file. */
   readonly optimizers: readonly OptimizerReport[];
-  /** Pixels per token along each side and the rest of the config; null if this is not a VQGAN. */
+  /** The config and the number of pixels per token along each side; null if this is not a VQGAN. */
   readonly architecture: (VQModelConfig & { readonly factor: number }) | null;
-  /** The fields of `architecture` that the file does not say, such as "lossconfig.discStart". */
+  /** The fields of `architecture` that the file does not state, such as "lossconfig.discStart". */
   readonly assumed: readonly string[];
   /** Why `architecture` is null. */
   readonly notVQGAN: string | null;
-  /** The networks of the loss that are in the file. */
+  /** The networks of the loss in the file. */
   readonly loss: FoundLoss;
-  /** What may stand in the way of using the file, a line each. */
+  /** Possible problems in using the file, one per line. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Looks into a checkpoint. Reads its structure and a few single numbers, so that a file of 1 GB takes
+ * Reports what a checkpoint holds. It reads only the structure and a few numbers, so that a file of 1 GB takes
  * milliseconds.
  *
  * @example A report for a terminal
@@ -98,7 +98,7 @@ export interface InspectReport {
  *
  * console.log(formatInspectReport(await inspect("last.ckpt")));
  * ```
- * @throws FormatError if it is missing, cut off, damaged, or something else.
+ * @throws FormatError if the file is missing, cut off, damaged, or not a checkpoint.
  */
 export async function inspect(source: CheckpointSource): Promise<InspectReport> {
   return await withCheckpoint("inspect", source, report);
@@ -161,7 +161,7 @@ function numberIn(map: ReadonlyMap<unknown, unknown>, key: string): number | nul
   return typeof value === "number" ? value : null;
 }
 
-/** Files by Tessera keep the state of training as JSON in their metadata. */
+/** Reads a number from the state of training, which files by Tessera keep as JSON in their metadata. */
 function told({ metadata }: CheckpointFile, key: string): number | null {
   const value = jsonRecord(metadata.training ?? metadata.state)?.[key];
   return typeof value === "number" ? value : null;
@@ -197,7 +197,7 @@ async function optimizerReport(optimizer: ReadonlyMap<unknown, unknown>): Promis
   };
 }
 
-/** The optimizers of a file that has its moments by name; none if they do not fit its weights. */
+/** The optimizers of a file that stores moments by name; none if they do not fit its weights. */
 async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]> {
   const training = await trainingState(file).catch(() => null);
   return (training?.optimizers ?? []).filter(({ moments }) => moments.size > 0).map(
@@ -222,7 +222,7 @@ function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string
     } else if (discNumLayers !== 3) {
       warnings.push(
         `the discriminator has ${discNumLayers} layers and taming builds 3 by default: set disc_num_layers: ` +
-          `${discNumLayers} in its lossconfig, or loading stops at a size mismatch`,
+          `${discNumLayers} in its lossconfig, or loading fails because of different sizes`,
       );
     } else {
       warnings.push(
@@ -244,16 +244,16 @@ function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
   });
 }
 
-/** At most this many parts are shown, because a file of something else may have one for every tensor. */
+/** At most this many parts are shown, because a file that is not a VQGAN may have one for every tensor. */
 const maxRows = 40;
 
-/** Every tensor as text for a terminal: name, shape, type, size. */
+/** Formats all tensors as text for a terminal: name, shape, type and size. */
 export function formatTensors({ list }: InspectReport): string {
   const rows = list.map(({ name, shape, dtype, bytes }) => [name, `[${shape}]`, dtype, formatBytes(bytes)]);
   return formatTable(rows).map(printable).join("\n");
 }
 
-/** The report as text for a terminal, lines joined by "\n". */
+/** Formats the report as text for a terminal. */
 export function formatInspectReport(r: InspectReport): string {
   const types = Object.entries(r.dtypes).map(([dtype, n]) => `${n} ${dtype}`).join(", ");
   const rows = r.parts.slice(0, maxRows).map(({ name, tensors, values, bytes }) => [
@@ -309,7 +309,7 @@ function formatArchitecture(
   ];
   if (assumed.length > 0) {
     const values = assumed.map((path) => `${path} ${valueAt(config, path)}`);
-    lines.push(`  assumed, since the file does not say: ${values.join(", ")}`);
+    lines.push(`  assumed, because the file does not say: ${values.join(", ")}`);
   }
   return lines;
 }

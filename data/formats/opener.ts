@@ -1,28 +1,28 @@
-// A checkpoint as people hand it over: bytes, a Blob, one that is open already, or a path. Paths are for the half of the
-// package that knows the disk, which registers how they are opened (data/files/open.ts).
+// Opens a checkpoint from bytes, a Blob, a path, or one that is open already. Opening paths needs a disk, so the full
+// package registers it (data/files/open.ts).
 import { shown } from "../../src/check.ts";
 import type { CheckpointFile } from "./file.ts";
 import { readCheckpoint } from "./read.ts";
 import { blobSource, memorySource, type RandomAccess } from "./source.ts";
 
 /**
- * What a checkpoint is read from. Bytes and Blobs (a page's `File` is one) work everywhere, and so does a checkpoint that
- * is open. A path (a file, or a folder with a Flax model) needs the full package.
+ * What a checkpoint can be read from. Bytes, Blobs (including a web page's `File`) and open checkpoints work
+ * everywhere. A path (a file, or a folder with a Flax model) needs the full package.
  */
 export type CheckpointSource = string | Uint8Array | ArrayBuffer | Blob | CheckpointFile;
 
 type Opener = (path: string) => Promise<CheckpointFile>;
 let opener: Opener | null = null;
 
-/** Says how paths are opened from now on. */
+/** Sets the function that opens paths from now on. */
 export function registerOpener(open: Opener): void {
   opener = open;
 }
 
 /**
- * Opens a checkpoint for the length of `use`; one that was open before stays open.
- * @param who whom an error names: the function that was called
- * @throws FormatError if the source cannot be read; an Error if it is a path and nobody registered how to open one.
+ * Opens a checkpoint while `use` runs. A checkpoint that was already open stays open.
+ * @param who the function that errors name as the caller
+ * @throws FormatError if the source cannot be read; an Error if it is a path and no opener is registered.
  */
 export async function withCheckpoint<T>(
   who: string,
@@ -44,7 +44,7 @@ async function openPath(who: string, path: string): Promise<CheckpointFile> {
   if (opener) return await opener(path);
   throw new Error(
     `${who}: a path ("${path}") needs the full package: import from "@tessera/vqgan" (mod.ts) instead of ` +
-      `"@tessera/vqgan/core" (core.ts), or give bytes or a Blob`,
+      `"@tessera/vqgan/core" (core.ts), or pass bytes or a Blob`,
   );
 }
 

@@ -1,5 +1,5 @@
-// Which format a checkpoint has: torch (both layouts), safetensors and Flax are told apart by their first bytes and never
-// by their name.
+// Recognises the format of a checkpoint (torch in both layouts, safetensors, Flax) by its first bytes, never by its
+// name.
 import type { CheckpointFile } from "./file.ts";
 import { isFlax, readFlax } from "./flax/read.ts";
 import { isSafetensors, readSafetensors } from "./safetensors.ts";
@@ -9,9 +9,9 @@ import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch/read.ts";
 import { stateDictOf } from "./torch/unwrap.ts";
 
 /**
- * Reads a checkpoint's structure from bytes, wherever they are; its tensors are not read until they are asked for. Closes
- * the source if it throws.
- * @throws FormatError in one line if the bytes are cut off, damaged, or something else.
+ * Reads a checkpoint's structure from any source of bytes. Each tensor is read when it is requested. If this function
+ * throws, it closes the source.
+ * @throws FormatError with a one-line message if the bytes are cut off, damaged, or not a checkpoint.
  */
 export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFile> {
   try {
@@ -52,7 +52,7 @@ async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
   if (/^\s*(<!doctype|<html|<\?xml|<head)/i.test(text)) {
     throw new FormatError(
       path,
-      "this is a web page (HTML), not a checkpoint: the download gave a login or error page",
+      "this is a web page (HTML), not a checkpoint: the download returned a login or error page",
       "open the link in a browser and see what it says",
     );
   }
@@ -64,10 +64,10 @@ async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
     );
   }
   if (head[0] === 0x1f && head[1] === 0x8b) {
-    throw new FormatError(path, "this is packed by gzip", "unpack it with gunzip");
+    throw new FormatError(path, "this is compressed with gzip", "unpack it with gunzip");
   }
   if (new TextDecoder().decode(head.subarray(257, 262)) === "ustar") {
-    throw new FormatError(path, "this is a tar archive", "unpack it, and give the checkpoint inside");
+    throw new FormatError(path, "this is a tar archive", "unpack it, and name the checkpoint inside");
   }
   if (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) {
     throw new FormatError(
@@ -81,6 +81,6 @@ async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
     `this is neither a torch, a safetensors nor a Flax file (it starts with the bytes ${
       [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
     })`,
-    "check that it is the right file and was downloaded whole",
+    "check that it is the right file and was downloaded completely",
   );
 }

@@ -1,5 +1,5 @@
-// safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets,
-// then the bytes of all tensors. Tessera writes this format itself.
+// safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets, then the
+// bytes of all tensors. This is the format in which Tessera saves.
 import { contiguousStrides, sizeOf } from "../../src/shape.ts";
 import { record } from "./json.ts";
 import type { Sink } from "./sink.ts";
@@ -14,7 +14,7 @@ import {
 } from "./stored_tensor.ts";
 import { storedBytes, type TensorToWrite } from "./values.ts";
 
-/** The limit of the format's own reader, 100 MB. */
+/** The header limit of the format's reference reader, 100 MB. */
 const maxHeader = 100_000_000;
 
 const names: Readonly<Record<StoredDType, string>> = {
@@ -36,7 +36,7 @@ const names: Readonly<Record<StoredDType, string>> = {
 };
 const dtypes = new Map(Object.entries(names).map(([dtype, name]) => [name, dtype as StoredDType]));
 
-/** Whether a file that begins with `head` (at least 9 bytes) can be safetensors. */
+/** Whether a file that begins with `head` (at least 9 bytes) may be safetensors. */
 export function isSafetensors(head: Uint8Array, byteLength: number): boolean {
   return head.length >= 9 && head[8] === 0x7b && headerLength(head) <= Math.max(byteLength, maxHeader);
 }
@@ -45,7 +45,7 @@ function headerLength(head: Uint8Array): number {
   return Number(new DataView(head.buffer, head.byteOffset).getBigUint64(0, true));
 }
 
-/** @throws FormatError if the header is damaged, or tensors overlap, leave gaps or run over the end. */
+/** @throws FormatError if the header is damaged, or tensors overlap, leave gaps or extend beyond the end. */
 export async function readSafetensors(
   source: RandomAccess,
 ): Promise<{ tensors: Map<string, StoredTensor>; metadata: Record<string, string> }> {
@@ -87,7 +87,7 @@ export async function readSafetensors(
     if (!isCounts(shape)) throw corrupt(`tensor ${name} has no valid shape`);
     const [from, to]: unknown[] = offsets;
     if (!isOffset(from) || !isOffset(to) || to - from !== sizeOf(shape) * itemSize[dtype]) {
-      throw corrupt(`tensor ${name} of shape [${shape}] cannot lie at [${offsets}]`);
+      throw corrupt(`tensor ${name} of shape [${shape}] does not fit the offsets [${offsets}]`);
     }
     const start = 8 + length + from;
     const storage = { dtype, length: sizeOf(shape), locate: () => Promise.resolve(start) };
@@ -102,7 +102,7 @@ function isOffset(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** The format asks that tensors cover the rest of the file without gap or overlap. */
+/** The format requires that tensors cover the rest of the file without gaps or overlaps. */
 function checkCoverage(
   source: RandomAccess,
   ranges: { name: string; from: number; to: number }[],
@@ -113,7 +113,7 @@ function checkCoverage(
     if (from !== covered) {
       throw new FormatError(
         source.path,
-        `corrupt safetensors file: tensor ${name} starts at ${from}, the one before it ends at ${covered}`,
+        `corrupt safetensors file: tensor ${name} starts at ${from}, but the one before it ends at ${covered}`,
       );
     }
     covered = to;
@@ -124,14 +124,14 @@ function checkCoverage(
       `${
         covered > byteLength ? "truncated" : "corrupt"
       } safetensors file: its tensors need ${covered} bytes, ` +
-        `${byteLength} are there`,
+        `but there are ${byteLength}`,
     );
   }
 }
 
 /**
- * Writes a safetensors file. Values are asked for in the order in which they are written, a few megabytes ahead.
- * @throws if a name comes twice, or values do not match their shape and type.
+ * Writes a safetensors file. Values are requested in the order in which they are written, a few megabytes ahead.
+ * @throws if a name occurs twice, or values do not match their shape and type.
  */
 export async function writeSafetensorsTo(
   sink: Sink,
@@ -139,7 +139,7 @@ export async function writeSafetensorsTo(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const list = [...tensors];
-  // wide types first keep every tensor aligned to its own size; the header keeps the order given
+  // writing wide types first keeps every tensor aligned to its own size; the header keeps the given order
   const order = [...list].sort((a, b) => itemSize[b.dtype] - itemSize[a.dtype]);
   const offsets = new Map<string, [number, number]>();
   let end = 0;
@@ -158,7 +158,7 @@ export async function writeSafetensorsTo(
     ),
   ]);
   const json = new TextEncoder().encode(JSON.stringify(header));
-  // spaces up to a multiple of 8, as the format asks
+  // the format recommends padding with spaces to a multiple of 8
   const prefix = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
   new DataView(prefix.buffer).setBigUint64(0, BigInt(prefix.length - 8), true);
   prefix.set(json, 8);
@@ -169,10 +169,10 @@ export async function writeSafetensorsTo(
   }
 }
 
-/** How many bytes are asked for before their turn. A GPU answers late, however little it is asked for. */
+/** How many bytes are requested ahead of their turn: a GPU takes long to respond, even to small requests. */
 const AHEAD = 4 * 2 ** 20;
 
-/** Each tensor with its values, in order. */
+/** Yields each tensor with its values, in order. */
 async function* eachRead(
   tensors: readonly TensorToWrite[],
 ): AsyncGenerator<[TensorToWrite, StoredValues]> {
@@ -184,13 +184,13 @@ async function* eachRead(
       while (asked < tensors.length && (asked <= i || bytes + bytesOf(tensors[asked]) <= AHEAD)) {
         bytes += bytesOf(tensors[asked]);
         const values = Promise.resolve(tensors[asked++].data());
-        values.catch(() => {}); // reported when its turn comes, and not before
+        values.catch(() => {}); // prevents an unhandled rejection; the error is thrown when the tensor's turn comes
         pending.push(values);
       }
       yield [tensor, await pending.shift()!];
       bytes -= bytesOf(tensor);
     }
   } finally {
-    await Promise.allSettled(pending); // nothing goes on behind the caller's back
+    await Promise.allSettled(pending); // leaves no work running in the background
   }
 }

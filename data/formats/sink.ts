@@ -1,7 +1,7 @@
-// Where the writers put their bytes, so that they need not know of a disk.
+// The destination of the writers' bytes. With it they need not know about a disk.
 
-/** Takes bytes from front to back. data/files/save.ts has the one on the disk. */
+/** Receives the bytes of a file from front to back. data/files/save.ts has the one for the disk. */
 export interface Sink {
-  /** Takes `bytes`, which the writer may use again once the promise is kept. */
+  /** Writes `bytes`, which the caller may reuse once the promise has resolved. */
   write(bytes: Uint8Array): Promise<void>;
 }

@@ -1,19 +1,19 @@
-// Bytes by range: the one way in which the readers touch a file, and the error that all of them throw.
+// The interface through which the readers read bytes of a file, and the error that all of them throw.
 import { printable } from "./text.ts";
 
 const again = "copy or download the file again";
 
-/** Longer problems are cut: a damaged name can be as long as the file. */
+/** Longer problems are shortened, because a damaged name can be as long as the file. */
 const maxProblem = 300;
 
-/** A file that cannot be used, in one line: which file, what is wrong and where, and what to do. */
+/** A file that cannot be used. The message says in one line which file, what is wrong and where, and what to do. */
 export class FormatError extends Error {
   /** "FormatError" */
   override readonly name = "FormatError";
-  /** The file, or what the bytes are. */
+  /** The path of the file, or a description of the bytes. */
   readonly path: string;
 
-  /** Joins the three to one line. @param problem what is wrong and where @param wayOut what to do about it */
+  /** Joins the parts to one line. @param problem what is wrong and where @param wayOut what to do about it */
   constructor(path: string, problem: string, wayOut: string = again) {
     const short = problem.length > maxProblem ? `${problem.slice(0, maxProblem)}...` : problem;
     super(`${path}: ${printable(short)}; ${printable(wayOut)}`);
@@ -21,30 +21,30 @@ export class FormatError extends Error {
   }
 }
 
-/** Something with a length whose bytes can be read from anywhere. */
+/** A source with a known length whose bytes can be read in any order. */
 export interface RandomAccess {
-  /** For messages. */
+  /** The source's name in messages. */
   readonly path: string;
-  /** How many bytes there are. */
+  /** The number of bytes. */
   readonly byteLength: number;
-  /** Fills `target` with the bytes from `offset` on. @throws FormatError if they are not all there. */
+  /** Fills `target` with the bytes from `offset` on. @throws FormatError if the source does not hold all of them */
   readInto(target: Uint8Array, offset: number): Promise<void>;
-  /** After this nothing can be read any more. */
+  /** Closes the source. After this it cannot be read. */
   close(): Promise<void>;
 }
 
-/** @throws FormatError with the numbers if `length` bytes from `offset` do not lie within the source. */
+/** @throws FormatError with the numbers if `length` bytes from `offset` on are not all in the source. */
 export function checkRange(source: RandomAccess, offset: number, length: number, what: string): void {
   const sane = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   if (sane && offset + length <= source.byteLength) return;
   throw new FormatError(
     source.path,
     `truncated or corrupt: ${what} needs ${length} bytes at byte ${offset}, ` +
-      `the file has ${source.byteLength}`,
+      `but the file has ${source.byteLength}`,
   );
 }
 
-/** A copy of `length` bytes from `offset` on. @throws FormatError as `checkRange` does. */
+/** Returns a copy of `length` bytes from `offset` on. @throws FormatError like `checkRange` */
 export async function readRange(
   source: RandomAccess,
   offset: number,
@@ -57,7 +57,7 @@ export async function readRange(
   return bytes;
 }
 
-/** Bytes that are in memory already, as a source. */
+/** Makes a source of bytes that are already in memory. */
 export function memorySource(path: string, bytes: Uint8Array): RandomAccess {
   const source: RandomAccess = {
     path,
@@ -72,7 +72,7 @@ export function memorySource(path: string, bytes: Uint8Array): RandomAccess {
   return source;
 }
 
-/** A Blob, such as a file that a page was given, as a source: only the ranges that are asked for are read from it. */
+/** Makes a source of a Blob, such as a file that a web page was given. Only the requested ranges are read from it. */
 export function blobSource(path: string, blob: Blob): RandomAccess {
   const source: RandomAccess = {
     path,

@@ -1,7 +1,8 @@
-// The keys of taming's state_dict: which part of the model each belongs to, and their order, which is that in which the
-// modules were made. torch's optimizers identify parameters by their place in this order and not by name.
+// The keys of taming's state_dict: which part of the model a key belongs to, and the order of the keys, which is the
+// order in which the modules are created. torch's optimizers identify parameters by their position in this order and
+// not by name.
 
-/** Names of modules at any level. Of two that are in the same module, the one that was made first comes first. */
+/** The names of modules at all levels. Of two names in the same module, the one that is created first comes first. */
 const names = [
   ...["encoder", "decoder", "loss", "quantize", "quant_conv", "post_quant_conv"],
   ...["conv_in", "down", "mid", "up", "norm_out", "conv_out"],
@@ -13,8 +14,8 @@ const names = [
 const places = new Map(names.map((name, place) => [name, place]));
 
 /**
- * Sorts state_dict keys as taming orders them. Names that taming does not have come last, in the order given. Names that
- * differ only in a number at their end, and places in lists, are sorted by that number.
+ * Sorts state_dict keys into taming's order. Names that taming does not have come last, in the given order. List
+ * positions, and names that differ only in a number at the end, are sorted by that number.
  * @example
  * ```ts
  * tamingOrder(["decoder.conv_in.bias", "encoder.conv_in.weight"]); // the encoder's first
@@ -36,7 +37,7 @@ export function tamingOrder(keys: Iterable<string>): string[] {
   }).map(({ key }) => key);
 }
 
-/** The keys that an optimizer learns: all of a part but its running statistics. */
+/** The keys of the parameters that an optimizer trains: all of a part except its running statistics. */
 export function learntKeys(keys: Iterable<string>, prefix: "autoencoder" | "loss.discriminator."): string[] {
   const isWanted = (key: string) => prefix === "autoencoder" ? isAutoencoder(key) : key.startsWith(prefix);
   return tamingOrder(keys).filter((key) =>
@@ -47,7 +48,7 @@ export function learntKeys(keys: Iterable<string>, prefix: "autoencoder" | "loss
 const autoencoder = ["encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv."];
 
 /**
- * Whether a tensor belongs to the autoencoder, which encodes and decodes. The others belong to the loss: the
+ * Whether a tensor belongs to the autoencoder, which encodes and decodes. All others belong to the loss: the
  * discriminator and the perceptual network, which only training needs.
  */
 export function isAutoencoder(key: string): boolean {

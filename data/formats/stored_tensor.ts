@@ -1,9 +1,9 @@
-// A tensor that is still in its file: shape and strides are known, and the values are read by range when asked for.
+// A tensor that is still in its file: shape and strides are known, and the values are read by range on request.
 import { floatsOfHalves } from "./half.ts";
 import { isRowMajor, reachOf, sizeOf } from "../../src/shape.ts";
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
 
-/** How numbers are stored in a file. */
+/** The types in which numbers are stored in files. */
 export type StoredDType =
   | "f32"
   | "f16"
@@ -21,7 +21,10 @@ export type StoredDType =
   | "u8"
   | "bool";
 
-/** The arrays that `read` gives: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
+/**
+ * The array type that `read` returns for each stored type: floats narrower than f32 become f32, and bool becomes bytes
+ * of 0 and 1.
+ */
 export const valueArrays = {
   f32: Float32Array,
   f16: Float32Array,
@@ -40,7 +43,7 @@ export const valueArrays = {
   bool: Uint8Array,
 } as const satisfies Record<StoredDType, unknown>;
 
-/** The numbers of a stored tensor: floats narrower than f32 become f32, bool becomes bytes of 0 and 1. */
+/** The numbers of a stored tensor. Floats narrower than f32 become f32, and bool becomes bytes of 0 and 1. */
 export type StoredValues =
   | Float32Array<ArrayBuffer>
   | Float64Array<ArrayBuffer>
@@ -73,37 +76,38 @@ export const itemSize: Readonly<Record<StoredDType, number>> = {
 
 /** A tensor that is still in its file. */
 export interface StoredTensor {
-  /** Sizes along each axis. */
+  /** The size of each axis. */
   readonly shape: readonly number[];
-  /** In elements, as the file says; `read` gives row-major values in any case. */
+  /** The strides in the file, in elements. `read` returns row-major values in any case. */
   readonly stride: readonly number[];
-  /** How its numbers are stored. */
+  /** The type in which its numbers are stored. */
   readonly dtype: StoredDType;
-  /** Elements times bytes per element, as stored. */
+  /** The number of elements times the stored bytes per element. */
   readonly byteLength: number;
-  /** All values, row-major. @throws FormatError if the file does not hold them. */
+  /** Reads all values, row-major. @throws FormatError if the file does not hold them */
   read(): Promise<StoredValues>;
   /**
-   * The values as f32, row-major, in chunks of at most 256 Ki elements: `offset` counts the elements before.
-   * The chunk is reused by the next call, so copy it, for example straight into the memory of an engine.
+   * Reads the values as f32, row-major, in chunks of at most 256 Ki elements. `offset` is the number of elements before
+   * the chunk. The next call reuses the chunk's memory, so `sink` must copy it, for example into the memory of an
+   * engine.
    */
   readFloats(sink: (chunk: Float32Array, offset: number) => void): Promise<void>;
 }
 
-/** Elements of one type in a file, one after the other. Finding where they start may need reading, hence the promise. */
+/** Consecutive elements of one type in a file. Finding their start may need reading, so `locate` returns a promise. */
 export interface Storage {
   readonly dtype: StoredDType;
-  /** Elements. */
+  /** The number of elements. */
   readonly length: number;
-  /** Byte offset in the file of element 0. */
+  /** Returns the byte offset of element 0 in the file. */
   locate(): Promise<number>;
 }
 
-/** Chunks of 256 Ki elements: long enough that a read costs little, small beside the tensors. */
+/** Chunks of 256 Ki elements are long enough that reads cost little, and small compared with the tensors. */
 const chunkLength = 2 ** 18;
 /**
- * Buffers to be used again. With a new one for each tensor, garbage was collected too late: after loading a full-size
- * model 60 to 100 MB of it were left.
+ * Buffers that are reused. With a new one for each tensor, garbage was collected too late: 60 to 100 MB of it were left
+ * after loading a full-size model.
  */
 const spare: Uint8Array<ArrayBuffer>[] = [];
 const maxSpare = 4, maxSpareLength = 2 ** 24;
@@ -120,18 +124,21 @@ function giveBack(bytes: Uint8Array<ArrayBuffer>): void {
   if (spare.length > maxSpare) spare.sort((a, b) => a.length - b.length).shift();
 }
 
-/** How many elements a tensor may have if its storage has fewer (elements repeat with stride 0, from `expand`). */
+/**
+ * The largest number of elements of a tensor whose storage has fewer (with stride 0 elements repeat, as torch's
+ * `expand` makes them).
+ */
 const maxExpanded = 2 ** 26;
 const maxRank = 64;
 
-/** Whether a value from a file can be a shape, or strides: whole numbers from 0 on, and not absurdly many. */
+/** Whether a value from a file can be a shape or strides: whole numbers from 0 on, and not too many of them. */
 export function isCounts(values: unknown): values is number[] {
   return Array.isArray(values) && values.length <= maxRank &&
     values.every((n) => Number.isSafeInteger(n) && n >= 0);
 }
 
 /**
- * A view of `storage`, checked so that no later read can leave it.
+ * Makes a tensor that is a view of `storage`, after checking that no later read can leave the storage.
  * @throws FormatError if shape, strides and offset are not whole numbers within the storage.
  */
 export function storedTensor(
@@ -206,7 +213,7 @@ class FileTensor implements StoredTensor {
       }
       return;
     }
-    // the part of the storage that the view covers is read once; its elements are then picked in row-major order
+    // the part of the storage that the view covers is read once, then its elements are picked in row-major order
     const reach = reachOf(this.shape, this.stride);
     checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
     const bytes = takeBuffer(reach * bytesEach), out = takeBuffer(chunkLength * 8);
@@ -236,8 +243,8 @@ class FileTensor implements StoredTensor {
   }
 
   /**
-   * Fills `target` with rows of the first axis, first with the first element of every row, then with the second, and so on.
-   * In a transposed kernel these are neighbours, so that memory is read in order.
+   * Fills `target` with rows of the first axis: the first element of every row, then the second, and so on. In a
+   * transposed kernel these are neighbours, so that memory is read in order.
    */
   #gatherRows(stretch: StoredValues, target: StoredValues, first: number, rows: number): void {
     const [step = 0, ...strides] = this.stride, inner = this.shape.slice(1);
@@ -256,7 +263,7 @@ class FileTensor implements StoredTensor {
     }
   }
 
-  /** Fills `target` from `index` on, and leaves `index` at the element after. */
+  /** Fills `target`, starting at `index`, and moves `index` to the element after the last one. */
   #gather(stretch: StoredValues, target: StoredValues, index: number[]): void {
     let position = index.reduce((sum, n, i) => sum + n * this.stride[i]!, 0);
     for (let k = 0; k < target.length; k++) {
@@ -271,7 +278,7 @@ class FileTensor implements StoredTensor {
   }
 }
 
-/** Little-endian bytes from the start of their buffer as numbers; a view where the type allows it. */
+/** Converts little-endian bytes from the start of their buffer to numbers, as a view if the type allows it. */
 function toValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType): StoredValues {
   const { buffer } = bytes;
   const length = bytes.length / itemSize[dtype];

@@ -1,5 +1,6 @@
-// How far the training in a checkpoint has come: step, epoch, and the moments of both Adams by parameter. Checkpoints by
-// Lightning and by Tessera are read alike, though Lightning's optimizers identify parameters only by a number.
+// Reads the state of training in a checkpoint: step, epoch, and the moments of both Adam optimizers by parameter.
+// Checkpoints by Lightning, whose optimizers identify parameters only by a number, give the same result as those by
+// Tessera.
 import type { CheckpointFile } from "./file.ts";
 import { jsonRecord, record } from "./json.ts";
 import { FormatError } from "./source.ts";
@@ -7,54 +8,54 @@ import { learntKeys } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 
-/** What Adam remembers of a parameter, in a file. */
+/** Adam's moments of one parameter, in a file. */
 export interface StoredMoments {
-  /** How many gradients this parameter has had. */
+  /** How many gradients this parameter has received. */
   readonly step: number;
-  /** Running average of the gradient. */
+  /** The running average of the gradient. */
   readonly expAvg: StoredTensor;
-  /** Running average of its square. */
+  /** The running average of its square. */
   readonly expAvgSq: StoredTensor;
 }
 
-/** The settings of an Adam, in a file. */
+/** The settings of an Adam optimizer, in a file. */
 export interface AdamSettings {
   /** The learning rate. */
   readonly lr: number;
-  /** How much of the past the two averages keep. */
+  /** The decay rates of the two averages. */
   readonly betas: readonly [number, number];
-  /** Keeps the quotient finite. */
+  /** Added to the divisor, so that the quotient stays finite. */
   readonly eps: number;
 }
 
-/** An Adam, in a file. */
+/** An Adam optimizer, in a file. */
 export interface AdamState extends AdamSettings {
-  /** By state_dict key; parameters that never had a gradient are not there. */
+  /** The moments by state_dict key. Parameters that never received a gradient are missing. */
   readonly moments: ReadonlyMap<string, StoredMoments>;
 }
 
-/** How far the training in a checkpoint has come. */
+/** The state of training in a checkpoint. */
 export interface TrainingState {
-  /** Updates of each network. */
+  /** The number of updates of each network. */
   readonly step: number;
-  /** Times that all pictures were seen. */
+  /** How often all pictures were seen. */
   readonly epoch: number;
-  /** Of the autoencoder, then of the discriminator. */
+  /** The autoencoder's, then the discriminator's. */
   readonly optimizers: readonly AdamState[];
 }
 
-/** taming's settings, which are used if a file does not say. */
+/** taming's settings, which are used if a file does not state them. */
 export const tamingAdam: AdamSettings = { lr: 4.5e-6, betas: [0.5, 0.9], eps: 1e-8 };
 
-/** What to do about optimizers that do not fit. The weights beside them are still useful. */
+/** The advice for optimizers that do not fit: the weights in the file are still useful. */
 const withoutThem = "convert it without its optimizers";
 
-/** What each of taming's optimizers learns. */
+/** The parameters that each of taming's optimizers trains. */
 const learners = ["autoencoder", "loss.discriminator."] as const;
 
 /**
- * The state of training in a file; null if it holds weights alone.
- * @throws FormatError if optimizers do not fit the weights beside them.
+ * Returns the state of training in a file; null if it holds only weights.
+ * @throws FormatError if its optimizers do not fit its weights.
  */
 export async function trainingState(file: CheckpointFile): Promise<TrainingState | null> {
   const states = file.root instanceof Map ? file.root.get("optimizer_states") : undefined;
@@ -62,7 +63,7 @@ export async function trainingState(file: CheckpointFile): Promise<TrainingState
   return fromNames(file);
 }
 
-/** The metadata that `trainingState` needs beside the moments of a file that is not Lightning's. */
+/** Returns the metadata that `trainingState` needs, in addition to the moments, in files that are not Lightning's. */
 export function describeTraining({ step, epoch, optimizers }: TrainingState): string {
   return JSON.stringify({
     step,
@@ -82,7 +83,7 @@ async function fromLightning(file: CheckpointFile, states: readonly unknown[]): 
     if (!learner || !(state instanceof Map)) {
       throw new FormatError(
         file.path,
-        `${states.length} optimizers inside, a VQGAN has 2`,
+        `it holds ${states.length} optimizers, but a VQGAN has 2`,
         withoutThem,
       );
     }
@@ -92,8 +93,9 @@ async function fromLightning(file: CheckpointFile, states: readonly unknown[]): 
 }
 
 /**
- * Lightning's global_step counts batches. Since version 1.6 it counts the steps of all optimizers, and continues from the
- * batches of older files, so that the count of the autoencoder's Adam is the right one.
+ * Returns the number of training steps. Lightning's global_step counts batches, but since version 1.6 it counts the
+ * steps of all optimizers and continues from the batches of older files. For these versions the count of the
+ * autoencoder's Adam is the right one.
  */
 function stepsDone(root: ReadonlyMap<unknown, unknown>, optimizers: readonly AdamState[]): number {
   const [major = 0, minor = 0] = String(root.get("pytorch-lightning_version") ?? "").split(".").map(Number);
@@ -113,27 +115,27 @@ async function adamState(
   const groups = optimizer.get("param_groups"), state = optimizer.get("state");
   const group = record(unwrapOmegaconf(Array.isArray(groups) ? groups[0] : null));
   if (!group || !Array.isArray(group.params) || !(state instanceof Map)) {
-    throw corrupt("is not a torch Adam's");
+    throw corrupt("is not an Adam of torch");
   }
   if (group.params.length !== keys.length) {
-    throw corrupt(`has ${group.params.length} parameters, the weights beside it ${keys.length}`);
+    throw corrupt(`has ${group.params.length} parameters, but the file has ${keys.length} weights for it`);
   }
   const other = ["weight_decay", "amsgrad", "maximize"].find((name) => Boolean(group[name]));
-  if (other) throw corrupt(`has ${other} ${group[other]}, which taming's Adam does not`);
+  if (other) throw corrupt(`has ${other} ${group[other]}, which taming's Adam does not have`);
   const moments = new Map<string, StoredMoments>();
   for (const [place, number] of group.params.entries()) {
     const entry = state.get(number), key = keys[place]!;
     if (!(entry instanceof Map)) continue;
     const expAvg = entry.get("exp_avg"), expAvgSq = entry.get("exp_avg_sq");
     if (!isStoredTensor(expAvg) || !isStoredTensor(expAvgSq)) {
-      throw corrupt("is not an Adam's: it has no moments");
+      throw corrupt("is not an Adam: it has no moments");
     }
     moments.set(key, fitting(file, key, { step: await stepOf(entry.get("step")), expAvg, expAvgSq }));
   }
   return { ...adamSettings(group), moments };
 }
 
-/** @throws FormatError if the moments have another shape than their parameter. */
+/** @throws FormatError if the moments have a different shape than their parameter. */
 function fitting(file: CheckpointFile, key: string, moments: StoredMoments): StoredMoments {
   const shape = file.tensors.get(key)?.shape;
   const wrong = [moments.expAvg, moments.expAvgSq].find((moment) => `${moment.shape}` !== `${shape}`);
@@ -145,7 +147,7 @@ function fitting(file: CheckpointFile, key: string, moments: StoredMoments): Sto
   );
 }
 
-/** The settings of an optimizer, with taming's for those that are missing or of the wrong type. */
+/** The settings of an optimizer, with taming's values for those that are missing or of the wrong type. */
 function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): AdamSettings {
   const isPair = Array.isArray(betas) && betas.length === 2 && betas.every((n) => typeof n === "number");
   return {
@@ -155,7 +157,9 @@ function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): Ad
   };
 }
 
-/** The count of an Adam: torch before 1.12 keeps a plain integer, later versions a tensor without dimensions. */
+/**
+ * Reads the step count of an Adam: torch before 1.12 keeps a plain integer, later versions a tensor without dimensions.
+ */
 export async function stepOf(step: unknown): Promise<number> {
   if (isStoredTensor(step)) return step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : 0;
   return wholeNumber(step);
@@ -165,7 +169,7 @@ function wholeNumber(value: unknown): number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }
 
-/** The name of a moment in safetensors files, such as optimizer.0.exp_avg.encoder.conv_in.weight. */
+/** Returns the name of a moment in safetensors files, such as optimizer.0.exp_avg.encoder.conv_in.weight. */
 export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", key: string): string {
   return `optimizer.${optimizer}.${moment}.${key}`;
 }
@@ -174,7 +178,7 @@ export function isMoment(name: string): boolean {
   return name.startsWith("optimizer.");
 }
 
-/** Reads Tessera's metadata: `state` describes a run of its own, `training` one by Lightning that was converted. */
+/** Reads Tessera's metadata: `state` describes its own run, `training` a converted run by Lightning. */
 function fromNames(file: CheckpointFile): TrainingState | null {
   const told = jsonRecord(file.metadata.training ?? file.metadata.state);
   if (!told) return null;
@@ -190,7 +194,7 @@ function fromNames(file: CheckpointFile): TrainingState | null {
       const found = { step: wholeNumber(step), expAvg: expAvg!, expAvgSq: expAvgSq! };
       moments.set(key, fitting(file, key, found));
     }
-    // a run of Tessera's has one learning rate for both
+    // a run by Tessera has one learning rate for both
     return { ...adamSettings(record(Array.isArray(adam) ? adam[i] : settings) ?? {}), moments };
   });
   if (optimizers.every(({ moments }) => moments.size === 0)) return null;

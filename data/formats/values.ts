@@ -1,25 +1,27 @@
-// Tensors on their way into a file of any format. Their values are asked for one tensor at a time, checked, and rounded if
+// Tensors to be written, whatever the format. Their values are requested one tensor at a time, checked, and rounded if
 // the file's type is narrower.
 import { halvesOf } from "./half.ts";
 import { sizeOf } from "../../src/shape.ts";
 import { type StoredDType, type StoredTensor, type StoredValues, valueArrays } from "./stored_tensor.ts";
 
-/** The types that are written. Floats of 8 bits are only read. */
+/** The types that can be written. Floats of 8 bits can only be read. */
 export type WrittenDType = Exclude<StoredDType, "f8e4m3" | "f8e5m2">;
 
-/** A tensor to be written. Its values are asked for when its turn comes, so that only one is in memory at a time. */
+/**
+ * A tensor to be written. Its values are requested when its turn comes, so that only one tensor is in memory at a time.
+ */
 export interface TensorToWrite {
   /** Its key in the state_dict. */
   readonly name: string;
-  /** Sizes along each axis. */
+  /** The size of each axis. */
   readonly shape: readonly number[];
-  /** As stored. f16 and bf16 take f32 values and round them to nearest even. */
+  /** The type in the file. f16 and bf16 take f32 values and round them to the nearest even. */
   readonly dtype: WrittenDType;
-  /** Gives all values, row-major, in the array that `dtype` is read into. */
+  /** Returns all values, row-major, in the array type that `dtype` is read into. */
   readonly data: () => StoredValues | Promise<StoredValues>;
 }
 
-/** A stored tensor, to be written in its own type; floats of 8 bits become f32. */
+/** Prepares a stored tensor to be written in its own type; floats of 8 bits become f32. */
 export function toWrite(name: string, tensor: StoredTensor): TensorToWrite {
   const { shape, dtype } = tensor;
   const written = dtype === "f8e4m3" || dtype === "f8e5m2" ? "f32" : dtype;
@@ -43,7 +45,7 @@ export function* storedBytes(
   }
   if (values.length !== sizeOf(shape)) {
     throw new Error(
-      `tensor ${name} has ${values.length} values, its shape [${shape}] needs ${sizeOf(shape)}`,
+      `tensor ${name} has ${values.length} values, but its shape [${shape}] needs ${sizeOf(shape)}`,
     );
   }
   const isHalf = dtype === "f16" || dtype === "bf16";
@@ -60,7 +62,7 @@ function roundToHalf(values: Float32Array<ArrayBuffer>, dtype: "f16" | "bf16"): 
   const upper = new Uint16Array(bits.length);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i]!;
-    // to nearest, ties to even; a NaN keeps a bit that survives
+    // to nearest, ties to even; a NaN keeps a mantissa bit, otherwise it would become infinity
     const isNan = (b & 0x7fffffff) > 0x7f800000;
     upper[i] = isNan ? b >>> 16 | 0x40 : b + 0x7fff + (b >>> 16 & 1) >>> 16;
   }

@@ -1,6 +1,6 @@
-// Pictures in batches for training and measuring. They are read ahead in the background, and cropped and flipped by
-// numbers that depend only on seed, epoch and picture. A run resumes at the exact picture, however many had been read
-// ahead.
+// Loads pictures in batches for training and validation. Pictures are read ahead in the background. Crops and flips
+// depend only on the seed, the epoch and the picture, so that a run resumes at the exact picture, no matter how many
+// were read ahead.
 import {
   callback,
   check,
@@ -24,41 +24,43 @@ import { readImage } from "./source.ts";
 
 /** How an `ImageDataset` reads its pictures. */
 export interface DatasetOptions {
-  /** Side of the square pictures: the smallest side is resized to it, then the square is cut out. */
+  /** Side of the square pictures in pixels: the shorter side is resized to it, then a square is cut out. */
   readonly size: number;
-  /** Default `center`, as taming's custom training set. */
+  /** Where the square is cut out. Default `center`, as in taming's custom training set. */
   readonly crop?: "center" | "random";
-  /** Mirrors half of the pictures, chosen anew every epoch. Default false. */
+  /** Mirrors each picture with probability 1/2, drawn anew every epoch. Default false. */
   readonly flip?: boolean;
-  /** Decides order, crops and flips. Default 0. */
+  /** The seed of the order, the crops and the flips. Default 0. */
   readonly seed?: number;
-  /** Default true; false visits the pictures in list order, for validation. */
+  /**
+   * Visits the pictures in a new random order every epoch. Default true; false keeps the list order, for validation.
+   */
   readonly shuffle?: boolean;
-  /** What the floats of a batch mean, default `signed`: [-1, 1]. */
+  /** The range of the floats in a batch. Default `signed`: [-1, 1]. */
   readonly range?: PixelRange;
-  /** Pictures read ahead of the one in use. Default two batches. */
+  /** How many pictures are read ahead. Default: two batches. */
   readonly prefetch?: number;
-  /** Called once for every picture that cannot be read. By default a line is printed on the console. */
+  /** Called once for every picture that cannot be read. By default a warning is printed on the console. */
   readonly onSkip?: (path: string, reason: string) => void;
 }
 
-/** A batch in the engine's layout, and where each picture came from. */
+/** A batch of pictures as floats, and where each picture came from. */
 export interface Batch {
   /** [B, H, W, 3] row-major. */
   readonly pixels: Float32Array;
-  /** Of `pixels`. */
+  /** The shape of `pixels`. */
   readonly shape: [count: number, height: number, width: number, channels: 3];
-  /** The same as pictures. */
+  /** The same pictures as bytes. */
   readonly pictures: Picture[];
-  /** Where they came from. */
+  /** The path of each picture. */
   readonly paths: string[];
-  /** Places in the dataset's list. */
+  /** The index of each picture in the dataset's `paths`. */
   readonly indices: number[];
-  /** Epoch of the first picture. */
+  /** The epoch of the first picture. */
   readonly epoch: number;
-  /** Its place in that epoch. */
+  /** The position of the first picture in that epoch. */
   readonly position: number;
-  /** Restoring this continues after this batch. */
+  /** Pass this to `restore` to continue after this batch. */
   readonly state: SamplerState;
 }
 
@@ -75,14 +77,14 @@ const rules: Rules<DatasetOptions> = {
 
 interface Reading {
   readonly visit: Visit;
-  /** Where the sampler stands once this picture is used. */
+  /** The sampler's state once this picture has been used. */
   readonly after: SamplerState;
-  /** Resolves to the error instead of rejecting, because nobody may be waiting when it fails. */
+  /** Resolves to the error instead of rejecting: a rejection that nothing awaits yet would end the program. */
   readonly result: Promise<Picture | ImageError>;
 }
 
 /**
- * A set of picture files.
+ * A data set of picture files.
  * @example All pictures of a folder, once
  * ```ts
  * import { ImageDataset, tensor } from "@tessera/vqgan";
@@ -95,9 +97,9 @@ interface Reading {
  * ```
  */
 export class ImageDataset {
-  /** The pictures' files, in their own order. */
+  /** The paths of the pictures, in list order. */
   readonly paths: readonly string[];
-  /** As given to the constructor. */
+  /** The options that were given to the constructor. */
   readonly options: DatasetOptions;
 
   /** The pictures that could not be read so far, with the reason. */
@@ -105,7 +107,7 @@ export class ImageDataset {
   readonly #distinct: number;
   #state: SamplerState;
 
-  /** `ImageDataset.open` lists the files itself. @throws if there are none, or an option cannot be used */
+  /** `ImageDataset.open` finds the files itself. @throws if there are none, or an option is invalid */
   constructor(paths: readonly string[], options: DatasetOptions) {
     check("ImageDataset", "the list of paths", paths, texts);
     checkOptions("ImageDataset", options, rules);
@@ -115,7 +117,7 @@ export class ImageDataset {
     this.#state = this.#sampler().state();
   }
 
-  /** The pictures of a folder, glob or .txt list (see `listImages`). */
+  /** Opens the pictures of a folder, glob or .txt list (see `listImages`). */
   static async open(source: string | readonly string[], options: DatasetOptions): Promise<ImageDataset> {
     return new ImageDataset(await listImages(source), options);
   }
@@ -125,7 +127,7 @@ export class ImageDataset {
     return this.paths.length;
   }
 
-  /** The place after the last batch that was handed out. */
+  /** The state after the last batch that was returned. */
   state(): SamplerState {
     return this.#state;
   }
@@ -145,7 +147,7 @@ export class ImageDataset {
   async read(index: number, epoch = 0): Promise<Picture> {
     const { size, crop, flip, seed = 0 } = this.options;
     const random = new Random(seed).fork(`epoch ${epoch} picture ${index}`);
-    const isFlipped = random.next() < 0.5; // drawn first and always, so that turning flips on moves no crop
+    const isFlipped = random.next() < 0.5; // always drawn, and first, so that turning flips on changes no crop
     const picture = await readImage(this.paths[index], { size, crop, random: () => random.next() });
     return flip && isFlipped ? flipPicture(picture) : picture;
   }
@@ -161,10 +163,10 @@ export class ImageDataset {
   }
 
   /**
-   * Yields batches from where the dataset stands. Without `epochs` they never end and are always full, so that a batch
+   * Yields batches, starting at the current state. Without `epochs` they never end and are always full, so that a batch
    * may span two epochs. With `epochs` they end at the last picture of the last epoch, and the last batch may be
    * smaller. A picture that cannot be read is reported, and the next one in order takes its place.
-   * @throws Error if no picture at all can be read
+   * @throws Error if none of the pictures can be read
    */
   async *batches(batchSize: number, options: { readonly epochs?: number } = {}): AsyncGenerator<Batch> {
     check("batches", "the batch size", batchSize, whole(1));

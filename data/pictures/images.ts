@@ -1,6 +1,6 @@
-// Pictures in and out by sharp: files of any common kind to 8-bit sRGB pixels, and pixels to PNG files. Importing this file
-// is what makes `readImage` take paths. The steps are
-// those of taming's ImagePaths (resize the smallest side, crop), with EXIF applied.
+// Reads picture files of all common formats as 8-bit sRGB pixels, and writes pixels as PNG files, both with sharp.
+// `readImage` accepts paths only after this file has been imported. The steps are those of taming's ImagePaths (resize
+// the shorter side, then crop), with the EXIF orientation applied.
 import { readFile } from "node:fs/promises";
 import type { Sharp } from "sharp";
 import { writeAtomic } from "../files/atomic.ts";
@@ -9,18 +9,18 @@ import { checkPicture, type Picture, resizedDimensions } from "./picture.ts";
 import { loadSharp } from "./sharp.ts";
 import { type Decoder, registerDecoder } from "./source.ts";
 
-/** The longest side that resizing may give. Without this limit a very narrow picture would fill the memory. */
+/** The longest side that a resized picture may have. Without this limit a very narrow picture would fill the memory. */
 const longestSide = 32768;
 
-/** sharp's message, without the names of the functions inside it. */
+/** Returns sharp's message without the names of its internal functions. */
 function reasonOf(error: unknown, bytes: Uint8Array): string {
   const message = error instanceof Error ? error.message : String(error);
   if (message.includes("unsupported image format")) {
     const text = bytes.subarray(0, 64).every((byte) =>
       byte === 9 || byte === 10 || byte === 13 || byte >= 32
     );
-    return `${text ? "this is text, not a picture" : "not a kind of picture that can be read"}` +
-      " (JPEG, PNG, WebP, GIF, AVIF, TIFF and SVG can)";
+    return `${text ? "this is text, not a picture" : "this is not a picture in a format that can be read"}` +
+      " (JPEG, PNG, WebP, GIF, AVIF, TIFF or SVG)";
   }
   const line = message.split("\n")[0].replace(/^Input buffer has corrupt header: /, "broken header: ");
   return line.replace(/^(Vips\w+|\w+load_buffer|\w+2vips\w*): /i, "");
@@ -43,7 +43,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
   return bytes;
 }
 
-/** Raw RGB from what sharp gives: grey pictures come with one channel. */
+/** Converts sharp's output to RGB: sharp returns grey pictures with one channel. */
 function toRgb(data: Uint8Array, channels: number, path: string): Uint8Array {
   if (channels === 3) return new Uint8Array(data.buffer, data.byteOffset, data.length);
   if (channels !== 1) throw new ImageError(path, `${channels} colour channels, 1 or 3 expected`);
@@ -52,13 +52,13 @@ function toRgb(data: Uint8Array, channels: number, path: string): Uint8Array {
   return pixels;
 }
 
-/** The decoder by sharp: a path, the bytes of a file or pixels to RGB, the smallest side resized to `size`. */
+/** Decodes a path, the bytes of a file or pixels to RGB with sharp, and resizes the shorter side to `size`. */
 const decode: Decoder = async (source, name, size) => {
   const isPixels = typeof source === "object" && "pixels" in source;
   const bytes = typeof source === "string" ? await readBytes(source) : isPixels ? source.pixels : source;
   const sharp = await loadSharp();
   try {
-    // "error" refuses pictures that are cut short, and ignores the warnings that PIL ignores too
+    // "error" makes sharp refuse pictures that are cut short, and ignore the warnings that PIL ignores too
     const image = isPixels ? await rawImage(source) : sharp(bytes, { failOn: "error" }).autoOrient();
     if (size !== undefined) {
       const { autoOrient: { width: fullWidth, height: fullHeight } } = await image.metadata();
@@ -66,7 +66,7 @@ const decode: Decoder = async (source, name, size) => {
       if (Math.max(width, height) > longestSide) {
         throw new ImageError(
           name,
-          `${fullWidth}x${fullHeight} would become ${width}x${height}: too narrow a picture`,
+          `${fullWidth}x${fullHeight} would become ${width}x${height}: the picture is too narrow`,
         );
       }
       image.resize(width, height, { fit: "fill" });
@@ -86,15 +86,15 @@ async function rawImage({ width, height, pixels }: Picture): Promise<Sharp> {
   return sharp(pixels, { raw: { width, height, channels: 3 } });
 }
 
-/** The picture as the bytes of a PNG file. @throws if the pixels do not fill it */
+/** Encodes the picture as a PNG file. @throws if the number of bytes does not match its width and height */
 export async function encodePng(picture: Picture): Promise<Uint8Array> {
   checkPicture("encodePng", picture);
   return await (await rawImage(picture)).png().toBuffer();
 }
 
 /**
- * Writes a PNG, whole or not at all.
- * @throws if the pixels do not fill the picture, or the file cannot be written
+ * Writes a PNG file, whole or not at all.
+ * @throws if the number of bytes does not match the picture's width and height, or the file cannot be written
  * @example A picture as a file
  * ```ts
  * import { readImage, savePng } from "@tessera/vqgan";

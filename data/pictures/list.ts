@@ -1,12 +1,12 @@
-// Finds the pictures that a source names: a folder with all its subfolders, a glob, a text file with one path a line, a
-// single picture, or several of these. The order is the same on every machine: by name, compared as code units. A text
-// file keeps its own order.
+// Finds the pictures that a source names: a folder with all its subfolders, a glob, a text file with one path per line,
+// a single picture, or several of these. The order is the same on every machine: paths are sorted by code units, and a
+// text file keeps its own order.
 import { glob, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
 import { check, rule, texts } from "../../src/check.ts";
 
-/** The endings of pictures in folders. A glob or a list may name files with any ending. */
+/** The file extensions of pictures in folders. A glob or a list may name files with any extension. */
 const imageExtensions: readonly string[] = [
   "jpg",
   "jpeg",
@@ -55,11 +55,16 @@ async function listFolder(folder: string): Promise<string[]> {
   return found;
 }
 
-/** The paths in a text file. They are relative to its folder, or to the working folder if the first is found only there. */
+/**
+ * Returns the paths in a text file. Relative paths start at the text file's folder, or at the working folder if the
+ * first path exists only there.
+ */
 async function listFile(path: string): Promise<string[]> {
   const text = (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
   const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== "");
-  if (lines.length === 0) throw new Error(`the list ${path} names no pictures (one path a line expected)`);
+  if (lines.length === 0) {
+    throw new Error(`the list ${path} names no pictures (one path per line is expected)`);
+  }
   const first = lines.find((line) => !isAbsolute(line));
   if (first === undefined) return lines;
   const beside = dirname(resolve(path));
@@ -87,10 +92,10 @@ async function listGlob(pattern: string): Promise<string[]> {
 }
 
 /**
- * Lists the paths of the pictures that a source names, without opening them.
+ * Lists the paths of the pictures that a source names, without reading the pictures.
  * @param source a folder, a glob such as "faces/*.jpg", a .txt list, a picture, or several of these in order
- * @throws Error saying what was looked for if nothing is found
- * @example A folder and all below it
+ * @throws Error naming the places that were searched if nothing is found
+ * @example All pictures in a folder and its subfolders
  * ```ts
  * import { listImages } from "@tessera/vqgan";
  *
@@ -110,6 +115,6 @@ export async function listImages(source: string | readonly string[]): Promise<st
   if (found !== null) return source.toLowerCase().endsWith(".txt") ? await listFile(source) : [source];
   if (/[*?[\]{}]/.test(source)) return await listGlob(source);
   throw new Error(
-    `there is no file or folder ${source} (a folder, a "glob*.jpg", a .txt list or a picture expected)`,
+    `there is no file or folder ${source} (a folder, a "glob*.jpg", a .txt list or a picture is expected)`,
   );
 }

@@ -1,8 +1,9 @@
-// Pictures decoded and resized by a web page's own means, where nobody has registered anything better (source.ts).
+// Decodes and resizes pictures with the browser's own functions. This is the default until another decoder is
+// registered (see source.ts).
 import { ImageError } from "./image_error.ts";
 import { fromRgba, type Picture, resizedDimensions, toRgba } from "./picture.ts";
 
-/** What of a page this file uses; the types that Tessera is checked with have no canvas. */
+/** The part of the browser's API that is used here; the type libraries that check Tessera have no canvas. */
 interface Page {
   createImageBitmap?(image: Blob | RgbaImage): Promise<Bitmap>;
   OffscreenCanvas?: new (width: number, height: number) => { getContext(kind: "2d"): Context };
@@ -30,8 +31,8 @@ interface Context {
 }
 
 /**
- * The pixels of a picture, resized so that the smallest side is `size` and laid over white.
- * @throws ImageError if the browser cannot decode it; an Error if the source is a path, or this is no page
+ * Returns the pixels of a picture on a white background, resized so that the shorter side is `size`.
+ * @throws ImageError if the browser cannot decode it; an Error if the source is a path, or this is no web page
  */
 export async function decodeInPage(
   source: string | Uint8Array<ArrayBuffer> | Picture,
@@ -48,7 +49,7 @@ export async function decodeInPage(
       ];
     throw new Error(
       `readImage: ${what} needs the full package: import from "@tessera/vqgan" (mod.ts) instead of ` +
-        `"@tessera/vqgan/core" (core.ts), or give ${instead}`,
+        `"@tessera/vqgan/core" (core.ts), or pass ${instead}`,
     );
   }
   const encoded = "pixels" in source ? imageData(ImageData, source) : new Blob([source]);

@@ -1,8 +1,8 @@
-// A picture in memory, and what is done to its pixels without a file or a codec: cropping, mirroring, and the way to the
-// network's floats and back.
+// A picture in memory, and the operations on its pixels that need no file and no codec: cropping, mirroring, and
+// conversion to the network's floats and back.
 import { check, isWhole, oneOf, type Rule, shown, whole } from "../../src/check.ts";
 
-/** A picture in memory: RGB, one byte a channel, rows from the top, `pixels.length = height * width * 3`. */
+/** A picture in memory: RGB, one byte per channel, rows from the top, `pixels.length = height * width * 3`. */
 export interface Picture {
   /** In pixels. */
   readonly width: number;
@@ -12,7 +12,7 @@ export interface Picture {
   readonly pixels: Uint8Array;
 }
 
-/** Pixels as pages have them, four bytes each: red, green, blue and opacity. An `ImageData` is one. */
+/** Pixels as browsers store them, four bytes each: red, green, blue and opacity. `ImageData` has this shape. */
 export interface RgbaPixels {
   /** In pixels. */
   readonly width: number;
@@ -22,7 +22,7 @@ export interface RgbaPixels {
   readonly data: Uint8ClampedArray | Uint8Array;
 }
 
-/** @throws unless the pixels fill the picture */
+/** @throws if the number of bytes does not match the width and height */
 export function checkPicture(who: string, picture: Picture): void {
   const { width, height, pixels } = picture ?? {};
   if (!isWhole(width) || !isWhole(height) || !(pixels instanceof Uint8Array)) {
@@ -31,20 +31,20 @@ export function checkPicture(who: string, picture: Picture): void {
     );
   }
   if (pixels.length === width * height * 3 && pixels.length > 0) return;
-  const advice = pixels.length === width * height * 4 ? "; fromRgba() takes four bytes a pixel" : "";
+  const advice = pixels.length === width * height * 4 ? "; fromRgba() takes four bytes per pixel" : "";
   throw new Error(
     `${who}: ${pixels.length} bytes for ${width}x${height} RGB, expected ${width * height * 3}${advice}`,
   );
 }
 
 /**
- * A picture from RGBA pixels, such as those of a canvas. Where they are transparent, white shows through.
+ * Converts RGBA pixels, such as those of a canvas, to a picture. Transparent pixels are blended with white.
  * @throws if there are not four bytes for each pixel
  * @example
  * ```ts
  * import { fromRgba } from "@tessera/vqgan/core";
  *
- * const data = Uint8ClampedArray.of(255, 0, 0, 255, 0, 0, 255, 0); // red, and a blue that nobody sees
+ * const data = Uint8ClampedArray.of(255, 0, 0, 255, 0, 0, 255, 0); // opaque red and transparent blue
  * const { pixels } = fromRgba({ width: 2, height: 1, data }); // 255, 0, 0, 255, 255, 255
  * ```
  */
@@ -71,8 +71,8 @@ export function fromRgba({ width, height, data }: RgbaPixels): Picture {
 }
 
 /**
- * The picture as opaque RGBA pixels.
- * @throws if its own pixels do not fill it
+ * Returns the picture as opaque RGBA pixels.
+ * @throws if the number of bytes does not match its width and height
  * @example
  * ```ts
  * import { toRgba } from "@tessera/vqgan/core";
@@ -94,22 +94,22 @@ export function toRgba(picture: Picture): RgbaPixels & { readonly data: Uint8Cla
 }
 
 /**
- * What pixel values mean to a network. `signed`: [-1, 1], as taming trains and as the published weights expect. `unit`:
- * [0, 1] fed to the network as it is, which is how DALL-E mini made and decoded its tokens.
+ * The range of pixel values that a network expects. `signed` is [-1, 1], which taming trains with and the published
+ * weights expect. `unit` is [0, 1], with which DALL-E mini made and decoded its tokens.
  */
 export type PixelRange = "signed" | "unit";
 
-/** The rule of an option that is a pixel range. */
+/** The rule for an option that is a pixel range. */
 export const aRange: Rule = oneOf("signed", "unit");
 
-/** Python's round(), which decides the resized dimensions in PIL, torchvision and albumentations. */
+/** Rounds like Python's round(), which PIL, torchvision and albumentations use for the resized dimensions. */
 function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   if (x - floor !== 0.5) return Math.round(x);
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** Width and height after the smallest side became `size`. */
+/** Returns width and height after the shorter side is resized to `size`. */
 export function resizedDimensions(
   width: number,
   height: number,
@@ -119,12 +119,15 @@ export function resizedDimensions(
   return [roundHalfEven(width * scale), roundHalfEven(height * scale)];
 }
 
-/** Where a crop of `size` starts on a side of `length`: floor of the middle, or floor of the free room times u. */
+/**
+ * Returns where a crop of `size` starts on a side of `length`: in the middle, or at the fraction `u` of the free space.
+ * Both are rounded down.
+ */
 export function cropOffset(length: number, size: number, u?: number): number {
   return u === undefined ? Math.floor((length - size) / 2) : Math.floor((length - size) * u);
 }
 
-/** Cuts a rectangle out, in pixels from the top left corner. @throws if it leaves the picture. */
+/** Cuts out a rectangle, given in pixels from the top left corner. @throws if it does not fit into the picture */
 export function cropPicture(
   picture: Picture,
   left: number,
@@ -138,7 +141,9 @@ export function cropPicture(
   }
   if (left + width > picture.width || top + height > picture.height) {
     const whole = `${picture.width}x${picture.height}`;
-    throw new Error(`cropPicture: ${width}x${height} at (${left}, ${top}) leaves the picture of ${whole}`);
+    throw new Error(
+      `cropPicture: ${width}x${height} at (${left}, ${top}) does not fit into the picture of ${whole}`,
+    );
   }
   if (width === picture.width && height === picture.height) return picture;
   const pixels = new Uint8Array(width * height * 3);
@@ -149,7 +154,7 @@ export function cropPicture(
   return { width, height, pixels };
 }
 
-/** The mirror image, left for right. */
+/** Returns the picture mirrored left to right. */
 export function flipPicture(picture: Picture): Picture {
   checkPicture("flipPicture", picture);
   const { width, height, pixels } = picture;
@@ -166,9 +171,9 @@ export function flipPicture(picture: Picture): Picture {
 }
 
 /**
- * Bytes to the network's floats: x / 127.5 - 1 for `signed`, x / 255 for `unit`.
- * @param into where to write, for filling a batch; default a new array of equal length
- * @throws if `into` has another length, or there is no such range
+ * Converts bytes to the network's floats: x / 127.5 - 1 for `signed`, x / 255 for `unit`.
+ * @param into the array to write to, for filling a batch. Default: a new array
+ * @throws if `into` has a different length, or the range is unknown
  * @example
  * ```ts
  * import { tensor, toFloats } from "@tessera/vqgan/core";
@@ -192,11 +197,11 @@ export function toFloats(
 }
 
 /**
- * The network's floats to bytes, clamped to the range, halves rounded up, NaN to 0.
+ * Converts the network's floats to bytes: values are clamped to the range, halves are rounded up, and NaN becomes 0.
  *
- * taming and DALL-E mini truncate instead, which darkens every picture by half a level and does not invert
- * `toFloats`; with rounding, `toPixels(toFloats(p))` is p.
- * @throws if there is no such range
+ * taming and DALL-E mini truncate instead, which darkens every picture by half a level and does not invert `toFloats`.
+ * With rounding, `toPixels(toFloats(p))` is p.
+ * @throws if the range is unknown
  */
 export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Uint8Array {
   check("toPixels", "the range", range, aRange);
@@ -209,9 +214,9 @@ export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Ui
 }
 
 /**
- * The pictures of a batch [B, H, W, 3] as floats, in order.
- * @throws if the shape is another one, or the floats do not fill it
- * @example From the model to pixels
+ * Converts a batch of floats [B, H, W, 3] to pictures, in order.
+ * @throws if the shape is a different one, or does not match the number of floats
+ * @example From the model's output to pixels
  * ```ts
  * import { toPictures } from "@tessera/vqgan/core";
  *

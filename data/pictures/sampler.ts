@@ -1,17 +1,18 @@
-// The order in which pictures are visited. Every epoch has a new shuffle, which is computed from seed and epoch alone, so
-// that three numbers say where a run stands, and a resumed run visits exactly the pictures that are left.
+// The order in which pictures are visited. Every epoch has a new shuffle that is computed from the seed and the epoch
+// alone. Seed, epoch and position are therefore the whole state, and a resumed run visits exactly the pictures that are
+// left.
 import { checkValues, flag, whole } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
 
-/** Where a sampler stands: it has visited `position` pictures of `epoch`. */
+/** The state of a sampler: it has visited `position` pictures of `epoch`. */
 export interface SamplerState {
   /** How many pictures there are. */
   readonly length: number;
-  /** Of the shuffles. */
+  /** The seed of the shuffles. */
   readonly seed: number;
   /** Counted from 0. */
   readonly epoch: number;
-  /** Pictures of this epoch that were visited. */
+  /** How many pictures of this epoch were visited. */
   readonly position: number;
 }
 
@@ -19,23 +20,23 @@ export interface SamplerState {
 export interface Visit {
   /** Counted from 0. */
   readonly epoch: number;
-  /** Its place in the epoch. */
+  /** The position in the epoch, counted from 0. */
   readonly position: number;
-  /** Its place in the list. */
+  /** The index in the list of pictures. */
   readonly index: number;
 }
 
-/** In which order a `Sampler` visits. */
+/** The order in which a `Sampler` visits the pictures. */
 export interface SamplerOptions {
-  /** Default 0. */
+  /** The seed of the shuffles. Default 0. */
   readonly seed?: number;
-  /** Default true; false visits in list order. */
+  /** Whether to shuffle. Default true; false visits the pictures in list order. */
   readonly shuffle?: boolean;
 }
 
 /**
- * Visits the numbers 0 to length - 1 in every epoch, without end.
- * @example The first of a thousand
+ * Visits the numbers 0 to length - 1 once in every epoch, without end.
+ * @example The first of 1,000 pictures
  * ```ts
  * import { Sampler } from "@tessera/vqgan";
  *
@@ -46,7 +47,7 @@ export interface SamplerOptions {
 export class Sampler {
   /** How many pictures there are. */
   readonly length: number;
-  /** Of the shuffles. */
+  /** The seed of the shuffles. */
   readonly seed: number;
   readonly #shuffle: boolean;
   #epoch = 0;
@@ -69,7 +70,7 @@ export class Sampler {
     return this.#epoch;
   }
 
-  /** The next visit. */
+  /** Returns the next visit. */
   next(): Visit {
     if (this.#shuffle) {
       this.#order ??= new Random(this.seed).fork(`epoch ${this.#epoch}`).shuffle(this.length);
@@ -84,12 +85,12 @@ export class Sampler {
     return { epoch, position, index };
   }
 
-  /** Where it stands, for `restore`. */
+  /** Returns the current state, for `restore`. */
   state(): SamplerState {
     return { length: this.length, seed: this.seed, epoch: this.#epoch, position: this.#position };
   }
 
-  /** Goes to a saved place. @throws if the pictures or the seed are not those of the saved run. */
+  /** Continues from a saved state. @throws if the number of pictures or the seed differs from the saved run */
   restore(state: SamplerState): void {
     const { length, seed, epoch, position } = state;
     if (length !== this.length) {
@@ -102,7 +103,7 @@ export class Sampler {
       !Number.isInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 ||
       position >= length
     ) {
-      throw new Error(`not a sampler's place: epoch ${epoch}, position ${position} of ${length}`);
+      throw new Error(`this is not a valid sampler state: epoch ${epoch}, position ${position} of ${length}`);
     }
     this.#epoch = epoch;
     this.#position = position;

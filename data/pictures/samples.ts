@@ -1,5 +1,5 @@
-// Pictures with their captions: files with a .txt beside them, or the members of tar archives as WebDataset packs them
-// (0001.jpg, 0001.txt, ...).
+// Reads pictures with their captions: files with a .txt file next to them, or the members of tar archives in
+// WebDataset's layout (0001.jpg, 0001.txt, ...).
 import { readFile, stat } from "node:fs/promises";
 import { check, texts } from "../../src/check.ts";
 import { openFile } from "../files/source.ts";
@@ -11,24 +11,26 @@ import { isImageName, listImages } from "./list.ts";
 import type { Picture } from "./picture.ts";
 import { readImage, type ReadOptions } from "./source.ts";
 
-/** A picture with its caption, read when it is asked for. */
+/** A picture with its caption. Both are read on request. */
 export interface Sample {
   /** The path of the picture. In an archive: the path of the archive, a slash, and the member's name. */
   readonly name: string;
-  /** Reads the picture. @throws ImageError naming the sample. */
+  /** Reads the picture. @throws ImageError naming the sample */
   picture(options?: ReadOptions): Promise<Picture>;
-  /** The text of the .txt file of the same name, without the space around it; null if there is none. */
+  /** Reads the .txt file of the same name and trims it. Returns null if there is none. */
   caption(): Promise<string | null>;
 }
 
-/** The most bytes that a picture in an archive and a caption may have, because they are read whole. */
+/**
+ * The size limits of a picture in an archive and of a caption in bytes, because both are read into memory as a whole.
+ */
 const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
 
 /**
- * All pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: by name in a folder, as they
- * come in a list or an archive. An archive's pictures are read by range, one at a time.
+ * Yields all pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: a folder by name, a
+ * list or an archive in its own order. Pictures in an archive are read by range, one at a time.
  * @throws if nothing is found, or an archive is damaged
- * @example The tokens and captions of a folder, which `break` ends early
+ * @example The tokens and captions of a folder
  * ```ts
  * import { eachSample, readAhead, type Sample, VQGAN } from "@tessera/vqgan";
  *
@@ -58,7 +60,9 @@ export async function* eachSample(sources: readonly string[]): AsyncGenerator<Sa
 const stemOf = (name: string) => name.replace(/\.[^./\\]*$/, "");
 
 function checkCaption(name: string, size: number): void {
-  if (size > maxCaption) throw new ImageError(name, `its caption has ${size} bytes, at most ${maxCaption}`);
+  if (size > maxCaption) {
+    throw new ImageError(name, `its caption has ${size} bytes, at most ${maxCaption} are read`);
+  }
 }
 
 function fileSample(path: string): Sample {
@@ -111,7 +115,9 @@ async function* archiveSamples(path: string): AsyncGenerator<Sample> {
   }
 }
 
-/** Opens the archive for each use: a reader that reads ahead may still need it when the next archive has begun. */
+/**
+ * Opens the archive anew for each use: a picture that is read ahead may still need it when the next archive has begun.
+ */
 async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>): Promise<T> {
   const source = await openFile(path);
   try {
@@ -122,9 +128,9 @@ async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>
 }
 
 /**
- * Yields what `start` makes of each item, in order. Up to `ahead` of them are under way at the same time. Leaving the loop
- * waits for those.
- * @example Pictures that are decoded while others are used
+ * Calls `start` for each item and yields the results in order. Up to `ahead` calls are under way at the same time.
+ * Leaving the loop waits for those.
+ * @example Decoding pictures while others are used
  * ```ts
  * import { eachSample, readAhead } from "@tessera/vqgan";
  *
@@ -142,12 +148,12 @@ export async function* readAhead<T, R>(
   try {
     for await (const item of items) {
       const result = start(item);
-      result.catch(() => {}); // reported when its turn comes, and not before
+      result.catch(() => {}); // prevents an unhandled rejection; the error is thrown when the item's turn comes
       queue.push(result);
       if (queue.length > ahead) yield await queue.shift()!;
     }
     while (queue.length > 0) yield await queue.shift()!;
   } finally {
-    await Promise.allSettled(queue); // nothing goes on behind the caller's back
+    await Promise.allSettled(queue); // leaves no work running in the background
   }
 }

@@ -1,8 +1,9 @@
-// sharp, which reads and writes pictures, as it is first needed: no machine that only computes has to have it.
+// Loads the sharp package, which reads and writes pictures, on first use. Programs that only compute need not install
+// it.
 import type sharp from "sharp";
 import { optionalPackage } from "../../src/packages.ts";
 
-/** @throws if it is not installed, saying how to install it */
+/** @throws with installation instructions if sharp is not installed */
 export async function loadSharp(): Promise<typeof sharp> {
   return (await optionalPackage<{ default: typeof sharp }>("sharp", "reading and writing pictures")).default;
 }

@@ -1,25 +1,28 @@
-// A picture as people hand it over: a path, the bytes of a file, a Blob, or pixels. Reading files needs a decoder: the half of
-// the package that knows the disk registers one (sharp.ts), and a page has its own (page.ts).
+// Reads a picture from a path, the bytes of a file, a Blob, or pixels. Files need a decoder: images.ts registers one
+// that uses sharp, and page.ts has the default, which uses the browser.
 import { callback, checkOptions, oneOf, type Rules, shown, whole } from "../../src/check.ts";
 import { ImageError } from "./image_error.ts";
 import { decodeInPage } from "./page.ts";
 import { checkPicture, cropOffset, cropPicture, fromRgba, type Picture, type RgbaPixels } from "./picture.ts";
 
 /**
- * What a picture is read from. Pixels work everywhere. The bytes of a file (JPEG, PNG, WebP, ...) and Blobs work with the
- * full package and in pages; paths need the full package.
+ * What a picture can be read from. Pixels work everywhere. The bytes of a file (JPEG, PNG, WebP, ...) and Blobs work
+ * with the full package and in web pages; paths need the full package.
  */
 export type PictureSource = string | Uint8Array | ArrayBuffer | Blob | Picture | RgbaPixels;
 
 /** How a picture is resized and cropped. */
 export interface ReadOptions {
-  /** The smallest side is resized to this many pixels. Without it the picture keeps its size. */
+  /** The shorter side is resized to this many pixels. Without it the picture keeps its size. */
   readonly size?: number;
-  /** Which square is cut from the resized picture; `none` keeps its shape. Default: `center` with a size, else `none`. */
+  /**
+   * Which square is cut from the resized picture; `none` keeps its shape. Default: `center` if there is a size,
+   * otherwise `none`.
+   */
   readonly crop?: "center" | "random" | "none";
-  /** Numbers in [0, 1) for the random crop, the row first, then the column. Default `Math.random`. */
+  /** Returns numbers in [0, 1) for the random crop: first for the row, then for the column. Default `Math.random`. */
   readonly random?: () => number;
-  /** Cut the edges evenly until both sides are multiples of this, as a model with that factor needs. */
+  /** Crops the edges evenly until both sides are multiples of this number, as a model with this factor requires. */
   readonly multipleOf?: number;
 }
 
@@ -31,8 +34,8 @@ const rules: Rules<ReadOptions> = {
 };
 
 /**
- * Turns a path, the bytes of a file or pixels into RGB pixels whose smallest side is `size`.
- * @param name for errors
+ * Turns a path, the bytes of a file or pixels into RGB pixels whose shorter side is `size`.
+ * @param name the picture's name in errors
  */
 export type Decoder = (
   source: string | Uint8Array<ArrayBuffer> | Picture,
@@ -42,19 +45,20 @@ export type Decoder = (
 
 let decode: Decoder = decodeInPage;
 
-/** Says how pictures are decoded and resized from now on. */
+/** Sets the decoder that later calls of `readImage` use. */
 export function registerDecoder(decoder: Decoder): void {
   decode = decoder;
 }
 
 /**
- * Reads a picture as 8-bit sRGB. With the full package:
+ * Reads a picture as 8-bit sRGB.
  *
- * The EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB; an embedded profile is
- * honoured. Transparent pictures are laid over white, as a viewer shows them (PIL's convert("RGB") would show whatever
- * colour is stored under the transparency). Shrinking is filtered (Lanczos); taming's unfiltered bilinear aliases.
+ * With the full package, the EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB, and an
+ * embedded profile is honoured. Transparent pictures are placed on white, as viewers show them (PIL's convert("RGB")
+ * would show whatever colour is stored under the transparency). Shrinking uses a Lanczos filter; taming's unfiltered
+ * bilinear resizing aliases.
  *
- * A page decodes and resizes as its browser does, which may differ in single levels.
+ * In a web page the browser decodes and resizes, which may change some values by one level.
  * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too small
  * @example The middle square of a file
  * ```ts
@@ -84,7 +88,7 @@ export async function readImage(source: PictureSource, options: ReadOptions = {}
 const isPicture = (from: string | Uint8Array | Picture): from is Picture =>
   typeof from === "object" && "pixels" in from;
 
-/** What the decoder takes, and how errors name it. @throws TypeError if it is no source of a picture */
+/** Returns the decoder's input, and the name for errors. @throws TypeError if the source is not one of a picture */
 async function opened(
   source: PictureSource,
 ): Promise<{ from: string | Uint8Array<ArrayBuffer> | Picture; name: string }> {

@@ -1,12 +1,13 @@
-// Opening token files: .parquet, .jsonl and .tsv, read in bounded memory.
+// Opens token files (.parquet, .jsonl and .tsv) and reads them in bounded memory.
 import { checkOptions, whole } from "../../src/check.ts";
 import type { OpenTokensOptions, TokenFile } from "./record.ts";
 import { openJsonLines, openTsv } from "./text.ts";
 import { tokenFormat } from "./writer.ts";
 
 /**
- * Opens a token file by Tessera or by others (DALL-E mini's are understood). Its ending says which format it has.
- * @throws FormatError if it is missing, has another ending, or is not what the ending says.
+ * Opens a token file that was written by Tessera or by another program, such as DALL-E mini. The ending of the path
+ * decides the format.
+ * @throws FormatError if the file is missing, has another ending, or does not have the format of its ending.
  * @example The records of a file
  * ```ts
  * import { openTokens } from "@tessera/vqgan";

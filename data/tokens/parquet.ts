@@ -1,5 +1,6 @@
-// Token files as Parquet: columns file, caption, encoding (list<int32>) and, where pictures differ, grid (list<int32>); the
-// header as JSON under the key "tessera" of the file's metadata. Read and written one group of rows at a time.
+// Token files as Parquet, with the columns file, caption, encoding (list<int32>) and, where pictures differ in size,
+// grid (list<int32>). The header is JSON under the key "tessera" in the file's metadata. One row group is read or
+// written at a time.
 import type { FileHandle } from "node:fs/promises";
 import { type FileMetaData, parquetMetadataAsync, parquetReadObjects, type SchemaElement } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
@@ -16,9 +17,9 @@ import {
 } from "./record.ts";
 
 const metadataKey = "tessera";
-/** Tokens in a group of rows: about 4 MB on disk, so that writer and reader need little memory. */
+/** The number of tokens in a row group: about 4 MB on disk, so that writer and reader need little memory. */
 const groupTokens = 2 ** 21;
-/** The most rows that a group may have when it is read, because they are in memory together. */
+/** The largest number of rows in a row group that is read, because all of them are in memory at once. */
 const maxRows = 2 ** 22;
 
 function listOf(name: string): SchemaElement[] {
@@ -29,7 +30,7 @@ function listOf(name: string): SchemaElement[] {
   ];
 }
 
-/** Writes all records; memory holds one group of rows. */
+/** Writes all records, with one row group in memory at a time. */
 export async function writeParquet(
   file: FileHandle,
   header: TokenHeader,
@@ -49,14 +50,16 @@ export async function writeParquet(
     kvMetadata: [{ key: metadataKey, value: JSON.stringify(header) }],
     createdBy: "tessera",
   });
-  /** `index` is where the bytes in memory end, `offset` counts all of the file: hyparquet-writer's own way to flush. */
+  /**
+   * Flushes as hyparquet-writer itself does: `index` is where the bytes in memory end, `offset` counts the whole file.
+   */
   const flush = async () => {
     await file.writeFile(bytes.getBytes());
     bytes.index = 0;
   };
   let rows: TokenRecord[] = [], tokens = 0;
   const writeGroup = async () => {
-    // tokens as numbers into a dictionary of those that occur: 14 bits a token instead of 32
+    // a dictionary of the tokens that occur needs 14 bits per token instead of 32
     const dictionary = "RLE_DICTIONARY" as const;
     await writer.write({
       columnData: [
@@ -80,9 +83,9 @@ export async function writeParquet(
   await flush();
 }
 
-/** @throws FormatError if the file is missing or no Parquet file with a column `encoding`. */
+/** @throws FormatError if the file is missing, or is not a Parquet file with a column `encoding`. */
 export async function openParquet(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
-  // hyparquet's search for geographic columns never ends in a tree with a negative number of children
+  // hyparquet's search for geographic columns never ends if an element claims a negative number of children
   const metadata = await reading(path, async (file) => {
     const metadata = await parquetMetadataAsync(file, { geoparquet: false });
     checkSchema(metadata.schema);
@@ -110,10 +113,10 @@ async function* rowsOf(
   for (const [i, group] of metadata.row_groups.entries()) {
     const rows = Number(group.num_rows);
     if (!(rows >= 0 && rows <= maxRows)) {
-      throw new FormatError(path, `group ${i} has ${rows} rows, at most ${maxRows}`);
+      throw new FormatError(path, `group ${i} has ${rows} rows, at most ${maxRows} are read`);
     }
     const rowEnd = rowStart + rows;
-    // one column after another, because with several at once hyparquet leaves rejected promises that nobody handles
+    // columns are read one by one: with several at once, hyparquet leaves rejected promises that nothing handles
     const read = await reading(path, async (file) => {
       const lists: [name: string, values: unknown[]][] = [];
       for (const column of columns) {
@@ -135,7 +138,7 @@ async function* rowsOf(
   }
 }
 
-/** Opens the file for hyparquet, whose errors become ours. */
+/** Opens the file for hyparquet, and turns its errors into FormatErrors. */
 async function reading<T>(
   path: string,
   use: (file: { byteLength: number; slice(start: number, end?: number): Promise<ArrayBuffer> }) => Promise<T>,
@@ -151,7 +154,7 @@ async function reading<T>(
   } catch (error) {
     if (error instanceof FormatError) throw error;
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new FormatError(path, `not a Parquet file that can be read: ${reason}`);
+    throw new FormatError(path, `this is not a readable Parquet file: ${reason}`);
   } finally {
     await source.close();
   }

@@ -1,14 +1,14 @@
-// Proofreads the pages of a Parquet column before hyparquet 1.31.5 decodes it: that reader trusts them, loops for ever on a
-// negative count, and fills gigabytes where a run claims to be long.
+// Checks the pages of a Parquet column before hyparquet 1.31.5 decodes them. That reader trusts the numbers in a file:
+// it loops forever on a negative count, and fills gigabytes if a run claims to be long.
 import type { ColumnMetaData, PageHeader, SchemaElement } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { decompressPage } from "hyparquet/src/datapage.js";
 import { getMaxDefinitionLevel, getMaxRepetitionLevel, getSchemaPath } from "hyparquet/src/schema.js";
 import { checkRuns } from "./parquet_runs.ts";
 
-/** Values and bytes that one column of a group of rows may expand to. */
+/** The most values and bytes that one column of a row group may expand to. */
 const maxValues = 2 ** 27, maxBytes = 2 ** 30;
-/** Snappy makes at most 64 bytes of 3, and there is no other compression that hyparquet can undo alone. */
+/** Snappy expands 3 bytes to at most 64, and hyparquet has no other decompression of its own. */
 const maxExpansion = 22;
 
 function check(holds: boolean, problem: string): void {
@@ -18,7 +18,7 @@ function check(holds: boolean, problem: string): void {
 const isCount = (n: unknown, most: number) =>
   Number.isSafeInteger(n) && (n as number) >= 0 && (n as number) <= most;
 
-/** @throws if an element of the schema claims a number of children that cannot be */
+/** @throws if an element of the schema claims an impossible number of children */
 export function checkSchema(schema: readonly SchemaElement[]): void {
   for (const { name, num_children: children = 0 } of schema) {
     check(isCount(children, schema.length), `${name} claims ${children} children`);
@@ -32,7 +32,7 @@ export function chunkRange(column: ColumnMetaData): [start: number, end: number]
   return [start, start + Number(total_compressed_size)];
 }
 
-/** @throws if what the pages claim does not fit their bytes, or each other. */
+/** @throws if the pages' headers contradict their bytes or each other. */
 export function checkPages(column: ColumnMetaData, schema: SchemaElement[], bytes: ArrayBuffer): void {
   const wanted = Number(column.num_values), name = column.path_in_schema.join(".");
   check(isCount(wanted, maxValues), `column ${name} claims ${wanted} values`);
@@ -70,11 +70,14 @@ export function checkPages(column: ColumnMetaData, schema: SchemaElement[], byte
     check(problem === null, `a page of ${name} has ${problem}`);
     reader.offset += size;
   }
-  check(expanded <= maxBytes, `column ${name} expands to ${expanded} bytes, at most ${maxBytes}`);
-  check(values === wanted, `column ${name} claims ${wanted} values, its pages ${values}`);
+  check(expanded <= maxBytes, `column ${name} expands to ${expanded} bytes, at most ${maxBytes} are read`);
+  check(values === wanted, `column ${name} claims ${wanted} values, but its pages have ${values}`);
 }
 
-/** The runs of a page: repetition levels, definition levels, places in the dictionary. @returns what is wrong with one */
+/**
+ * Checks the runs of a page: repetition levels, definition levels, and indices into the dictionary. @returns what is
+ * wrong, or null
+ */
 function runProblem(
   { path_in_schema, codec }: ColumnMetaData,
   schema: SchemaElement[],
@@ -97,7 +100,7 @@ function runProblem(
     if (!lengths && at + 4 > bytes.length) return "levels cut off";
     const length = lengths?.[i] ?? new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0, true);
     if (!lengths) at += 4;
-    // hyparquet reads on to the page's end
+    // not limited to `length`, because hyparquet reads on to the page's end
     const problem = checkRuns(bytes.subarray(at), 32 - Math.clz32(most), count);
     if (problem !== null) return problem;
     at += length;

@@ -1,7 +1,7 @@
-// Parquet's hybrid of runs and packed groups: whether it can be decoded in the room of as many values as there are.
+// Checks Parquet's mixture of runs and bit-packed groups before it is decoded into an array of a known length.
 
 /**
- * Walks over runs as hyparquet does: until there are `count` values, or the bytes end.
+ * Walks over the runs as hyparquet does, until there are `count` values or the bytes end.
  * @returns what is wrong, or null
  */
 export function checkRuns(bytes: Uint8Array, width: number, count: number): string | null {
@@ -17,7 +17,7 @@ export function checkRuns(bytes: Uint8Array, width: number, count: number): stri
     const isPacked = head % 2 === 1, half = Math.floor(head / 2);
     if (head >= 2 ** 31) return `a run of ${half} values`;
     if (isPacked) {
-      // eight values a group; the last may hang over, and what it lacks of bytes hyparquet tells itself
+      // a group has eight values; the last may be partly unused, and hyparquet itself reports missing bytes
       if (half > Math.ceil((count - seen) / 8) + 1 && half * width > bytes.length - at) {
         return `${half} packed groups for ${count - seen} values`;
       }

@@ -1,5 +1,5 @@
-// What a token file holds, whatever its format: how the tokens were made, and for each picture its name, its caption and
-// its tokens.
+// What a token file holds in every format: how the tokens were made, and the name, the caption and the tokens of each
+// picture.
 import {
   checkOptions,
   isList,
@@ -19,31 +19,31 @@ import type { AttentionOrder } from "../formats/config.ts";
 import { FormatError } from "../formats/source.ts";
 import { aRange, type PixelRange } from "../pictures/picture.ts";
 
-/** How the tokens were made: all that is needed to make the same again, or to turn them into pictures. */
+/** How the tokens were made: everything that is needed to make the same tokens again, or to decode them to pictures. */
 export interface TokenHeader {
-  /** What marks such a header. */
+  /** Marks the header of a token file. */
   readonly format: "tessera-tokens";
-  /** Of the format. */
+  /** The version of the format. */
   readonly version: 1;
-  /** Pixels per token along each side: the f of f16. */
+  /** The number of pixels per token along each side: the 16 of f16. */
   readonly factor: number;
-  /** Rows and columns of every picture; null where each record has its own. */
+  /** The rows and columns of tokens in every picture; null if each record has its own. */
   readonly grid: readonly [number, number] | null;
-  /** Number of codes: tokens are 0 to vocabulary - 1. */
+  /** The number of codes. Tokens are 0 to vocabulary - 1. */
   readonly vocabulary: number;
-  /** What the encoder was given for black and white: [-1, 1] or [0, 1]. */
+  /** The range of the pixel values that the encoder was given: [-1, 1] or [0, 1]. */
   readonly range: PixelRange;
-  /** Order of the model's attention blocks. */
+  /** The order of the model's attention blocks. */
   readonly attentionOrder: AttentionOrder;
-  /** What was done to the pictures before, in words. */
+  /** How the pictures were prepared, in words. */
   readonly preprocessing: string;
-  /** File name of the model. */
+  /** The file name of the model. */
   readonly model: string;
-  /** SHA-256 of the autoencoder's weights, which `hashWeights` computes. */
+  /** The SHA-256 of the autoencoder's weights, which `hashWeights` computes. */
   readonly weights: string;
-  /** Folders, lists and archives the pictures came from. */
+  /** The folders, lists and archives that the pictures came from. */
   readonly source: readonly string[];
-  /** Which part of them, such as "2/8"; null for all. */
+  /** Which part of the pictures the file holds, such as "2/8"; null for all. */
   readonly shard: string | null;
 }
 
@@ -65,7 +65,7 @@ const headerRules: Rules<TokenHeader> = {
   shard: needed(orNull(text)),
 };
 
-/** @throws TypeError unless a file can be begun with this header */
+/** @throws TypeError if a new file cannot have this header */
 export function checkNewHeader(header: TokenHeader): void {
   checkOptions("TokenWriter.open: the header", header, headerRules);
 }
@@ -74,11 +74,11 @@ export function checkNewHeader(header: TokenHeader): void {
 export interface TokenRecord {
   /** The picture's name, which identifies the record. */
   readonly file: string;
-  /** null if there is none. */
+  /** The caption; null if there is none. */
   readonly caption: string | null;
   /** The tokens row by row. */
   readonly encoding: readonly number[];
-  /** Rows and columns. */
+  /** The number of rows and columns of tokens. */
   readonly grid: readonly [number, number];
 }
 
@@ -89,7 +89,7 @@ const recordRules: Rules<TokenRecord> = {
   grid: needed(aGrid),
 };
 
-/** @throws unless a record fits into a file with this header */
+/** @throws if the record does not fit into a file with this header */
 export function checkRecord(record: TokenRecord, header: TokenHeader): void {
   const who = `TokenWriter.add: ${shown(record?.file)}`;
   checkOptions(who, record, recordRules);
@@ -103,30 +103,30 @@ export function checkRecord(record: TokenRecord, header: TokenHeader): void {
   }
   if (header.grid && `${header.grid}` !== `${record.grid}`) {
     throw new Error(
-      `${who}: its grid is ${rows}x${columns}, the header says ${header.grid.join("x")} for all`,
+      `${who}: its grid is ${rows}x${columns}, but the header says ${header.grid.join("x")}`,
     );
   }
 }
 
-/** A token file that is open for reading: its header, and its records, which are read as they are asked for. */
+/** A token file that is open for reading. Its records are read on request. */
 export interface TokenFile {
-  /** Null in files from elsewhere. */
+  /** The header; null if another program wrote the file. */
   readonly header: TokenHeader | null;
-  /** Reads the records one after the other. @throws FormatError naming the row that cannot be used. */
+  /** Reads the records one after the other. @throws FormatError naming the row that is invalid */
   records(): AsyncGenerator<TokenRecord>;
 }
 
 /** How a token file is read. */
 export interface OpenTokensOptions {
-  /** A token that sequences may begin with and that is not part of the picture. It is removed if it comes first. */
+  /** A start token, which is not part of the picture. It is removed from sequences that begin with it. */
   readonly bos?: number;
 }
 
-/** @throws FormatError unless `value` is a header of this version. */
+/** @throws FormatError if `value` is not a header of this version. */
 export function checkHeader(path: string, value: unknown): TokenHeader {
   const header = value as TokenHeader;
   if (typeof value !== "object" || value === null || header.format !== "tessera-tokens") {
-    throw new FormatError(path, "its first line is no header of tokens", "make it with tessera encode");
+    throw new FormatError(path, "its header is not that of a token file", "make it with tessera encode");
   }
   const grid: unknown = header.grid ?? null;
   const sides: unknown[] = Array.isArray(grid) && grid.length === 2 ? grid : [];
@@ -140,9 +140,10 @@ export function checkHeader(path: string, value: unknown): TokenHeader {
 }
 
 /**
- * A record from the loose values of a row. DALL-E mini's files are understood: columns image_file or key, the tokens as
- * text "[1, 2, ...]"; so are 64-bit integers. Without a grid anywhere, the tokens must fill a square.
- * @param place for messages, such as "line 3"
+ * Makes a record from the unchecked values of a row. The rows of DALL-E mini are understood too: columns image_file or
+ * key, and the tokens as text "[1, 2, ...]" or as 64-bit integers. If neither the row nor the header has a grid, the
+ * tokens must fill a square.
+ * @param place where the row is, for messages, such as "line 3"
  */
 export function toRecord(
   path: string,
@@ -152,12 +153,13 @@ export function toRecord(
   { bos }: OpenTokensOptions,
 ): TokenRecord {
   const fail = (problem: string): never => {
-    const wayOut = "rows need encoding: a list of token numbers, and a grid unless it is square";
+    const wayOut =
+      "each row needs encoding, a list of token numbers, and a grid unless the picture is square";
     throw new FormatError(path, `${place}: ${problem}`, wayOut);
   };
   const sequence = wholeNumbers(row.encoding);
   if (sequence === null) {
-    return fail(`its encoding is ${row.encoding === undefined ? "missing" : "no list of whole numbers"}`);
+    return fail(`its encoding is ${row.encoding === undefined ? "missing" : "not a list of whole numbers"}`);
   }
   const encoding = bos !== undefined && sequence[0] === bos ? sequence.slice(1) : sequence;
   const file = row.file ?? row.image_file ?? row.key;
@@ -176,7 +178,7 @@ export function toRecord(
   };
 }
 
-/** The numbers of a list, of typed integers, or of the text of a list; null if it is none. */
+/** Returns the numbers of a list, of a typed array, or of a list written as text; null for anything else. */
 function wholeNumbers(value: unknown): readonly number[] | null {
   if (typeof value === "string") {
     try {

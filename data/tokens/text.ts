@@ -1,5 +1,6 @@
-// Token files as text. JSON lines: the header, then one record a line. Tab-separated values: "# " and the header as JSON,
-// then the names of the columns, then one row a picture with the tokens as "[1,2,3]"; quoted as RFC 4180 quotes CSV.
+// Token files as text. A file of JSON lines has the header, then one record per line. A file of tab-separated values
+// has "# " and the header as JSON, then the names of the columns, then one row per picture with the tokens as
+// "[1,2,3]". Its cells are quoted as RFC 4180 describes for CSV.
 import type { FileHandle } from "node:fs/promises";
 import { FormatError } from "../formats/source.ts";
 import { linesOf } from "../files/lines.ts";
@@ -48,7 +49,7 @@ function parseObject(path: string, number: number, text: string): Record<string,
   throw new FormatError(
     path,
     `line ${number}: this is not a JSON object`,
-    "a file by tessera encode is expected",
+    "a file written by tessera encode is expected",
   );
 }
 
@@ -100,7 +101,7 @@ export async function openTsv(path: string, options: OpenTokensOptions = {}): Pr
   };
 }
 
-/** Rows with their cells; a quoted cell may hold line ends, an unquoted empty one is null. */
+/** Yields rows with their cells. A quoted cell may contain line ends; an empty cell without quotes is null. */
 async function* rowsOf(
   path: string,
 ): AsyncGenerator<{ cells: (string | null)[]; number: number; text: string }> {
@@ -119,7 +120,7 @@ async function* rowsOf(
   if (row !== "") throw new FormatError(path, `line ${start}: a quoted cell never ends`);
 }
 
-/** The cells of a row; null if its last one is quoted and continues in the next line. */
+/** Returns the cells of a row; null if the last one is quoted and continues on the next line. */
 function cellsOf(row: string): (string | null)[] | null {
   const cells: (string | null)[] = [];
   for (let at = 0; at <= row.length;) {
@@ -128,7 +129,7 @@ function cellsOf(row: string): (string | null)[] | null {
       while (end < row.length && (row[end] !== '"' || row[end + 1] === '"')) end += row[end] === '"' ? 2 : 1;
       if (end >= row.length) return null;
       cells.push(row.slice(at + 1, end).replaceAll('""', '"'));
-      at = end + 2; // in a proper file there is nothing between the quote and the tab
+      at = end + 2; // skips the closing quote and the tab, which follows directly in a valid file
     } else {
       const end = row.indexOf("\t", at) < 0 ? row.length : row.indexOf("\t", at);
       cells.push(end === at ? null : row.slice(at, end));

@@ -1,5 +1,6 @@
-// Token files that survive a kill. Each batch is added at once to a journal of JSON lines beside the file (NAME.partial).
-// The file itself appears only when it is complete. A writer that is opened again continues after the last whole line.
+// Writes token files so that a killed process loses no batch. Each batch is appended at once to a journal of JSON lines
+// next to the file (NAME.partial). The file itself appears only when it is complete. A writer that is opened again
+// continues after the last whole line.
 import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promises";
 import { writeAtomic } from "../files/atomic.ts";
 import { FormatError } from "../formats/source.ts";
@@ -8,8 +9,8 @@ import { checkNewHeader, checkRecord, type TokenHeader, type TokenRecord } from 
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 
 /**
- * Writes .parquet, .jsonl or .tsv.
- * @example The tokens of a folder, encoded where an earlier call has stopped
+ * Writes a token file: .parquet, .jsonl or .tsv.
+ * @example Encoding a folder, continuing where an earlier call stopped
  * ```ts
  * import { eachSample, hashWeights, TokenWriter, VQGAN } from "@tessera/vqgan";
  *
@@ -31,7 +32,7 @@ import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 export class TokenWriter {
   /** Where the complete file will appear. */
   readonly path: string;
-  /** As given to `open`. */
+  /** The header that was given to `open`. */
   readonly header: TokenHeader;
 
   readonly #names = new Set<string>();
@@ -52,7 +53,7 @@ export class TokenWriter {
 
   /**
    * Begins a file, or continues one that was begun with the same header.
-   * @param onKept called with every record that is there already
+   * @param onKept called with every record that the journal already holds
    * @throws if the ending is unknown, or a file was begun under this name with another header.
    */
   static async open(
@@ -63,7 +64,7 @@ export class TokenWriter {
     tokenFormat(path);
     checkNewHeader(header);
     const partial = `${path}.partial`;
-    const file = await open(partial, "a+"); // created if it is not there
+    const file = await open(partial, "a+"); // created if it does not exist
     try {
       const { kept, size } = await recover(partial, header);
       await truncate(partial, size);
@@ -80,18 +81,18 @@ export class TokenWriter {
     }
   }
 
-  /** Number of pictures in the file so far. */
+  /** The number of pictures in the file so far. */
   get length(): number {
     return this.#names.size;
   }
 
-  /** Whether a picture of this name is in the file. */
+  /** Whether the file has a picture of this name. */
   has(file: string): boolean {
     return this.#names.has(file);
   }
 
   /**
-   * Adds records; a kill afterwards does not lose them.
+   * Adds records, which are kept even if the process is killed afterwards.
    * @throws if a record does not fit the header, or another process writes the same file
    */
   async add(records: readonly TokenRecord[]): Promise<void> {
@@ -123,7 +124,7 @@ export class TokenWriter {
     await unlink(partial);
   }
 
-  /** Leaves the journal as it is, so that another writer can continue it. */
+  /** Closes the writer. The journal stays, so that another writer can continue it. */
   async close(): Promise<void> {
     await this.#file.close();
   }
@@ -131,14 +132,17 @@ export class TokenWriter {
 
 export type TokenFormat = "parquet" | "jsonl" | "tsv";
 
-/** @throws FormatError if the name ends in none of the three. */
+/** @throws FormatError if the name has none of the three endings. */
 export function tokenFormat(path: string): TokenFormat {
   const ending = path.toLowerCase().split(".").at(-1);
   if (ending === "parquet" || ending === "jsonl" || ending === "tsv") return ending;
   throw new FormatError(path, "token files end in .parquet, .jsonl or .tsv", "give it one of these endings");
 }
 
-/** The good part of a journal: everything before the first line that is cut off or broken, as after a power cut. */
+/**
+ * Finds the valid part of a journal: everything before the first line that is cut off or broken, for example by a power
+ * cut.
+ */
 async function recover(
   partial: string,
   header: TokenHeader,
@@ -169,7 +173,7 @@ function isJson(text: string): boolean {
   }
 }
 
-/** "range unit, now signed" for the first field in which two headers differ. */
+/** Describes the first field in which two headers differ, such as "range unit, now signed". */
 function difference(before: string, now: string): string {
   const [old, wanted] = [before, now].map((text) => JSON.parse(text) as Record<string, unknown>);
   const show = (value: unknown) => JSON.stringify(value)?.replaceAll('"', "") ?? "nothing";

@@ -20,7 +20,7 @@ describe("commands", () => {
     }
   });
 
-  test("inspect tells architecture and parts", async () => {
+  test("inspect reports the architecture and the parts", async () => {
     const { out } = await tessera("inspect", model);
     expect(out).toContain("VQGAN f2, 16 codes of 32");
     const report = JSON.parse((await tessera("inspect", "--json", model)).out);
@@ -52,7 +52,7 @@ describe("commands", () => {
     expect((await readdir(decoded)).length).toBe(5);
     expect((await readImage(join(decoded, "face_00000.png"))).width).toBe(16);
 
-    // two blocks with attention in the decoder's lower level, one in the encoder's
+    // the decoder's lower level has two blocks with attention, the encoder's has one
     const legacy = ["--attention-order", "vqgan-jax-legacy"], other = join(folder, "decoded-legacy");
     expect((await tessera("decode", "-m", model, "-o", other, ...legacy, tokens)).code).toBe(0);
     const [taming, jax] = await Promise.all(
@@ -106,7 +106,7 @@ describe("commands", () => {
     expect((await read(to("wide.parquet")))[0].grid).toEqual([24, 24]);
   });
 
-  test("decode warns of tokens from another model, and refuses bad ones before it writes", async () => {
+  test("decode warns about tokens of another model, and refuses invalid ones before it writes", async () => {
     const path = join(folder, "other.jsonl"), out = join(folder, "refused");
     const own = (await readFile(join(folder, "tokens.jsonl"), "utf8")).split("\n")[0];
     const header = { ...JSON.parse(own), weights: "0123", model: "other.ckpt", range: "unit", grid: null };
@@ -127,7 +127,7 @@ describe("commands", () => {
     expect(await stat(out).catch(() => null)).toBe(null);
   });
 
-  test("--dalle-mini takes pixels in [0, 1], and a first token 16384 away", async () => {
+  test("--dalle-mini uses pixels in [0, 1], and removes a first token 16384", async () => {
     const tokens = join(folder, "mini.jsonl"),
       plain = join(folder, "plain.png.d"),
       bos = join(folder, "bos.d");
@@ -157,12 +157,12 @@ describe("commands", () => {
   });
 });
 
-// run here and not in its test, which Bun would stop after five seconds
+// run here and not in its test, because Bun would stop it after five seconds
 const demo = await tessera(
   ...["demo", "--steps", "1", "--faces", "10", "--batch", "2", "--out", join(folder, "demo")],
 );
 
-test("demo draws, learns, and leaves its pictures", async () => {
+test("demo draws, trains, and writes its pictures", async () => {
   const { code, out, err } = demo;
   expect([code, err]).toEqual([0, ""]);
   const run = /^run folder: (.*)$/m.exec(out)![1];

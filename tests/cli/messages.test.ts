@@ -1,4 +1,4 @@
-// Errors speak of the API's settings in the library, and of options at the prompt.
+// Error messages name the API's settings in the library, and options on the command line.
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ const shape = { batch: 8, height: 64, width: 48, precision: "f32" } as const;
 const errors: readonly [error: Error, api: string, prompt: string][] = [
   [
     new MissingPerceptualError("a.ckpt has none"),
-    'a.ckpt has none: give the files with its weights (perceptual: [files]), or train without it, which is blurrier (perceptual: "none")',
+    'a.ckpt has none: pass the files with its weights (perceptual: [files]), or train without it, which is blurrier (perceptual: "none")',
     "a.ckpt has none: give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips",
   ],
   [
@@ -53,7 +53,7 @@ for (const [error, api, prompt] of errors) {
 }
 
 test("no message of the library names an option of the command line", () => {
-  // options of V8, of tar and of Deno
+  // options of V8, tar and Deno
   const flagsOfOthers = [
     "src/backends/wasm/wide.ts",
     "data/files/tar.ts",

@@ -1,4 +1,4 @@
-// The command line in processes of its own: exit codes, closed pipes, kills and Ctrl-C.
+// The command line in its own processes: exit codes, closed pipes, kills and Ctrl-C.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ describe("as a process", () => {
     expect(answers[1].err).toBe("tessera: no.ckpt: there is no such file; check the path\n");
   });
 
-  test("a reader that has seen enough ends it without a word", async () => {
+  test("a reader that closes the pipe ends it silently", async () => {
     for (const words of [["finetune", "--help"], ["inspect", "--tensors", model]]) {
       const child = start(...words), end = ended(child);
       child.stdout!.destroy();
@@ -26,7 +26,7 @@ describe("as a process", () => {
     }
   });
 
-  test("encode goes on after kills, with nothing twice and nothing missing", async () => {
+  test("encode continues after kills, with nothing repeated and nothing missing", async () => {
     const many = join(folder, "many"),
       out = join(folder, "killed.parquet"),
       whole = join(folder, "calm.parquet");
@@ -44,7 +44,7 @@ describe("as a process", () => {
     }
     const { code, out: text } = await ended(start(...words(out)));
     expect(code).toBe(0);
-    expect(text).toMatch(/going on: \d+ pictures in .*killed\.parquet\.partial/);
+    expect(text).toMatch(/continuing: \d+ pictures in .*killed\.parquet\.partial/);
     await tessera(...words(whole));
     expect(await readFile(out)).toEqual(await readFile(whole));
     expect((await readdir(folder)).filter((name) => /partial|\.tmp$/.test(name))).toEqual([]);
@@ -57,10 +57,10 @@ describe("as a process", () => {
     child.kill("SIGINT");
     const stopped = await end;
     expect(stopped.code).toBe(130);
-    expect(stopped.out).toMatch(/the same command goes on after \d+ pictures?/);
+    expect(stopped.out).toMatch(/the same command continues after \d+ pictures?/);
   });
 
-  test("Ctrl-C saves and leaves, and the run goes on from there; twice leaves at once", async () => {
+  test("Ctrl-C saves and stops, and the run can be continued; a second one stops at once", async () => {
     const out = join(folder, "interrupted");
     await mkdir(out);
     const words = [...tinyRun, "--steps", "100000", "--log-every", "1", "--image-every", "100000"];
@@ -77,7 +77,7 @@ describe("as a process", () => {
     const { code, out: text } = await answer;
     expect(code).toBe(130);
     expect(text).toContain("press Ctrl-C again to leave at once");
-    const [, step, run] = /saved step (\d+); go on with: tessera finetune --resume (.*)/.exec(text)!;
+    const [, step, run] = /saved step (\d+); continue with: tessera finetune --resume (.*)/.exec(text)!;
     await mkdir(faces, { recursive: true });
     const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
     expect(resumed.code).toBe(0);
@@ -85,7 +85,7 @@ describe("as a process", () => {
     const changed = await tessera("finetune", "--resume", run, "--lr", "1");
     expect([changed.code, changed.err]).toEqual([
       2,
-      expect.stringContaining("--lr is fixed when a run is resumed"),
+      expect.stringContaining("--lr cannot be changed when a run is resumed"),
     ]);
 
     const again = start("finetune", "--resume", run, "--steps", "100000");

@@ -1,4 +1,4 @@
-// The command line itself: what wrong use is told, and every help text.
+// The command line itself: the errors for incorrect use, and all help texts.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 const { folder, faces, model } = await commandFixture();
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("wrong use is told in one line", () => {
+describe("incorrect use gives a one-line error", () => {
   const cases: [words: string[], code: number, message: string][] = [
     [["finetun"], 2, "unknown command 'finetun' (Did you mean finetune?); see tessera --help"],
     [["--verion"], 2, "unknown option '--verion' (Did you mean --version?); see tessera --help"],
@@ -20,7 +20,7 @@ describe("wrong use is told in one line", () => {
     ],
     [["finetune", "--steps", "x"], 2, "argument 'x' is invalid. expected a whole number >= 1; see"],
     [["finetune", "--lr", "-1"], 2, "expected a number above 0, such as 4.5e-6"],
-    [["finetune", "--ch-mult", "1,a"], 2, "expected whole numbers with commas, such as 1,2,2,4"],
+    [["finetune", "--ch-mult", "1,a"], 2, "expected whole numbers separated by commas, such as 1,2,2,4"],
     [["finetune", "--val", "1.5"], 2, "expected a folder, or a fraction from 0 to below 1"],
     [["finetune", "--decay", "linear"], 2, "Allowed choices are constant, cosine"],
     [["finetune", "--from"], 2, "option '--from <file>' argument missing"],
@@ -56,9 +56,9 @@ describe("wrong use is told in one line", () => {
     [["encode"], 2, "missing required argument 'pictures'"],
     [["decode", "--model", model, "no.jsonl"], 1, "no.jsonl: there is no such file"],
     [["convert", model], 2, "missing required argument 'out'"],
-    [["convert", model, join(folder, "x.gguf")], 1, "the ending says what to write: .ckpt, .pt, .pth"],
-    [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips says what --strip leaves"],
-    [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network inside"],
+    [["convert", model, join(folder, "x.gguf")], 1, "the ending must name the format: .ckpt, .pt, .pth"],
+    [["convert", model, join(folder, "x.ckpt"), "--lpips"], 2, "--lpips only works with --strip"],
+    [["convert", model, join(folder, "x.ckpt"), "--strip", "--lpips"], 1, "has no perceptual network"],
     [["convert", "no.ckpt", join(folder, "x.ckpt")], 1, "no.ckpt: there is no such file"],
     [["decode", "--model", model, model], 1, "token files end in .parquet, .jsonl or .tsv"],
     [

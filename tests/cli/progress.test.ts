@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { formatDuration, formatRate, Progress, type ProgressOptions } from "../../cli/progress.ts";
 
 describe("Progress", () => {
-  /** A stream that keeps what is written, and a clock that the test turns. */
+  /** Makes a stream that keeps what is written, and a clock that the test sets. */
   function capture(options: ProgressOptions & { isTTY?: boolean; columns?: number }) {
     const written: string[] = [];
     const clock = { time: 0 };
@@ -15,7 +15,7 @@ describe("Progress", () => {
     return { written, clock, progress: new Progress({ ...options, stream, now: () => clock.time }) };
   }
 
-  test("plain lines every few seconds and at the end where there is no terminal", () => {
+  test("prints plain lines every few seconds and at the end if there is no terminal", () => {
     const { written, clock, progress } = capture({ total: 40, label: "train", unit: "step" });
     for (let step = 1; step <= 40; step++) {
       clock.time += 500;
@@ -32,7 +32,7 @@ describe("Progress", () => {
     ]);
   });
 
-  test("one live line that fits the terminal and hides no cursor", () => {
+  test("draws one live line that fits the terminal, without hiding the cursor", () => {
     const { written, clock, progress } = capture({ total: 8, isTTY: true, columns: 60 });
     for (let i = 1; i <= 8; i++) {
       clock.time += 1000;
@@ -54,7 +54,7 @@ describe("Progress", () => {
     expect(narrow.written[0].replaceAll(`${escape}[K`, "").trim().length < 20).toBe(true);
   });
 
-  test("a resumed run counts its own steps for the rate; the total may be unknown", () => {
+  test("measures the rate of a resumed run by its own steps, and allows an unknown total", () => {
     const { clock, progress } = capture({ total: 200, start: 100 });
     clock.time = 10_000;
     progress.update(120);

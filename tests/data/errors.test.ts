@@ -1,4 +1,4 @@
-// What a wrong call of the readers, writers and figures is told.
+// The errors for invalid calls of the readers, writers and figures.
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,7 +30,7 @@ import { preset } from "../../data/formats/config.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "tessera-wrong-"));
 afterAll(() => rm(folder, { recursive: true }));
-/** What only a program without a type check passes. */
+/** A value that passes only without a type check. */
 const wrong = (value: unknown) => value as never;
 const at = (name: string) => join(folder, name);
 const dot = { width: 1, height: 1, pixels: new Uint8Array(3) };
@@ -62,7 +62,7 @@ const synchronous: [string, () => unknown, string][] = [
     'lossconfig.discLoss is "wgan", expected "hinge" or',
   ],
   [
-    "a weight that is none",
+    "a weight that is not a number",
     () => config({ lossconfig: { discWeight: NaN } }),
     "config: lossconfig.discWeight is NaN, expected a number >= 0",
   ],
@@ -83,23 +83,23 @@ const synchronous: [string, () => unknown, string][] = [
     'ImageDataset: there is no option "mirror", use size, crop, flip',
   ],
   [
-    "a path for paths",
+    "a path instead of a list of paths",
     () => new ImageDataset(wrong("a.png"), { size: 8 }),
     'ImageDataset: the list of paths is "a.png", expected a list',
   ],
   [
-    "a seed that is none",
+    "a seed that is not a whole number",
     () => new Sampler(3, { seed: 0.5 }),
     "Sampler: seed is 0.5, expected a whole number >= 0",
   ],
   ["no columns", () => grid([dot], { columns: 0 }), "grid: columns is 0, expected a whole number >= 1"],
   [
-    "a colour for grey",
+    "an invalid grey level",
     () => grid([dot], { background: 256 }),
     "grid: background is 256, expected a grey level from 0 to 255",
   ],
   [
-    "RGBA",
+    "RGBA instead of RGB",
     () => grid([{ ...dot, pixels: new Uint8Array(4) }]),
     "grid: 4 bytes for 1x1 RGB, expected 3; fromRgba()",
   ],
@@ -134,7 +134,7 @@ afterAll(() => faces.close());
 
 const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
-    "a path for sources",
+    "a path instead of a list of sources",
     () => first(eachSample(wrong("faces/"))),
     'eachSample: the list of sources is "faces/", expected a list',
   ],
@@ -154,22 +154,22 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'batches: there is no option "epoch", use epochs',
   ],
   [
-    "labels that are none",
+    "labels that are not a list",
     () => sideBySide([[dot]], { labels: wrong("a") }),
     'sideBySide: labels is "a", expected a list of strings',
   ],
   [
-    "no tiles",
+    "tiles of size 0",
     () => tokenGrid([1], [1, 1], { tile: 0 }),
     "tokenGrid: tile is 0, expected a whole number >= 1",
   ],
   [
-    "too smooth",
+    "too much smoothing",
     () => plotCurves([{ series: [] }], { smoothing: 1 }),
     "plotCurves: smoothing is 1, expected a number from 0 to below 1",
   ],
   [
-    "a face of no size",
+    "a face of size 0",
     () => drawCartoonFace(1, 0),
     "drawCartoonFace: the size is 0, expected a whole number >= 1",
   ],
@@ -179,7 +179,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     "writeCartoonFaces: the count is 0.5, expected a whole number",
   ],
   [
-    "a bos that is none",
+    "a negative start token",
     () => openTokens("a.jsonl", { bos: -1 }),
     "openTokens: bos is -1, expected a whole number >= 0",
   ],
@@ -199,21 +199,21 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'the header: there is no option "captions", use format, version',
   ],
   [
-    "a token that is no code",
+    "a token outside the vocabulary",
     () => add({ encoding: [1, 16] }),
     'TokenWriter.add: "a.png": token 16 at 1 is not in 0..15',
   ],
   ["half a token", () => add({ encoding: [1, 0.5] }), "token 0.5 at 1 is not in 0..15"],
   ["too few tokens", () => add({ encoding: [1] }), "1 tokens do not fill a grid of 1x2"],
-  ["another grid", () => add({ grid: [2, 1] }), "its grid is 2x1, the header says 1x2 for all"],
-  ["a number for a name", () => add({ file: 1 }), "TokenWriter.add: 1: file is 1, expected a string"],
+  ["another grid", () => add({ grid: [2, 1] }), "its grid is 2x1, but the header says 1x2"],
+  ["a number instead of a name", () => add({ file: 1 }), "TokenWriter.add: 1: file is 1, expected a string"],
   [
-    "safetensors for torch",
+    "safetensors with a torch ending",
     () => writeSafetensors(at("a.ckpt"), []),
-    "does not end in .safetensors, which is what is written",
+    "does not end in .safetensors; convertCheckpoint() writes",
   ],
   [
-    "torch for safetensors",
+    "torch with a safetensors ending",
     () => writeTorch(at("a.safetensors"), new Map()),
     "does not end in .ckpt or .pt or .pth or .bin",
   ],
@@ -229,7 +229,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'dtype is "f8", expected "f32"',
   ],
   [
-    "a function for options",
+    "a function instead of options",
     () => hashFile("a", wrong(() => {})),
     "hashFile: the options are the function (...) => ..., expected an",
   ],
@@ -261,7 +261,7 @@ describe("long calls", () => {
     expect((await readdir(folder)).filter((name) => name.includes("half"))).toEqual([]);
   });
 
-  test("hash the weights alike in every format", async () => {
+  test("give the same hash of the weights in every format", async () => {
     const seen: number[] = [];
     const hash = await hashWeights(faces, { onProgress: (bytes, total) => seen.push(bytes / total) });
     expect(hash).toMatch(/^[0-9a-f]{64}$/);

@@ -1,4 +1,4 @@
-// The optimizer against torch's formula in plain numbers.
+// The optimizer compared with torch's formula in plain numbers.
 import { describe, expect, test } from "bun:test";
 import { tensor } from "../../src/index.ts";
 import { Adam } from "../../train/index.ts";
@@ -6,7 +6,7 @@ import { expectClose } from "../support/expectations.ts";
 import { draws } from "../support/numbers.ts";
 
 describe("Adam", () => {
-  test("computes what torch computes, leaving out what has no gradient", async () => {
+  test("computes the same as torch, and skips parameters without a gradient", async () => {
     const n = 37, values = Float64Array.from(draws("p", n));
     const p = tensor(Float32Array.from(values), [n], { requiresGrad: true }), idle = tensor([1, 2]);
     const adam = new Adam(new Map([["p", p], ["idle", idle]]), { lr: 3e-3 });
@@ -24,7 +24,7 @@ describe("Adam", () => {
     }
     expectClose(await p.floats(), values, 1e-6);
     expectClose(await adam.moments("p").expAvg.floats(), m, 1e-7);
-    expect((await p.floats())[0]).toBe(draws("p", 1)[0]); // gradients of 0 move nothing
+    expect((await p.floats())[0]).toBe(draws("p", 1)[0]); // gradients of 0 change nothing
     expect(adam.moments("p").step).toBe(5);
     expect([...adam.state().keys()]).toEqual(["p"]);
     expect(await idle.floats()).toEqual(Float32Array.from([1, 2]));
@@ -32,7 +32,7 @@ describe("Adam", () => {
     adam.dispose();
   });
 
-  test("moves by 1.58 x lr at the first gradient after many zeros, as taming's discriminator does", async () => {
+  test("moves by 1.58 x lr at the first gradient after many zeros, as in taming's discriminator", async () => {
     const p = tensor([0, 0]);
     const adam = new Adam(new Map([["p", p]]), { lr: 1 });
     for (let t = 0; t < 200; t++) {

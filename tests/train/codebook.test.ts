@@ -1,4 +1,4 @@
-// The codebook's first values.
+// Initializing the codebook.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,11 +13,11 @@ const folder = await mkdtemp(join(tmpdir(), "tessera-train-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 const { newRun } = await runFixture(folder);
 
-test("k-means finds the vectors there are, and uses every code", async () => {
+test("k-means of the first vectors gives codes that are used", async () => {
   const run = await beginRun(newRun());
   const { model } = run.trainer;
   const count = await initializeCodebook(model, run.pictures.batches(2), new Random(3), 4);
-  expect(count).toBe(128); // 64 vectors a picture of 16x16 at f2, until there are 4 x 16
+  expect(count).toBe(128); // 64 vectors per picture of 16x16 at f2, until there are 4 x 16
   const state = run.pictures.batches(2);
   const { value } = await state.next();
   const { indices } = model.encode(tensor(value!.pixels, value!.shape));

@@ -1,4 +1,4 @@
-// What a wrong call of the training is told, before anything is trained or written.
+// The errors for invalid calls of the training, which come before anything is trained or written.
 import { describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ import {
 } from "../../train/index.ts";
 import { tinyConfig } from "../support/goldens.ts";
 
-/** What only a program without a type check passes. */
+/** A value that passes only without a type check. */
 const wrong = (value: unknown) => value as never;
 const model = new VQGAN(tinyConfig, new Random(1), { withLoss: true });
 const images = zeros([1, 8, 8, 3]);
@@ -42,7 +42,11 @@ const synchronous: [string, () => unknown, string][] = [
     () => adam({ learningRate: 1 }),
     'Adam: there is no option "learningRate", use lr, betas or eps',
   ],
-  ["a learning rate that is none", () => adam({ lr: NaN }), "Adam: lr is NaN, expected a number >= 0"],
+  [
+    "a learning rate that is not a number",
+    () => adam({ lr: NaN }),
+    "Adam: lr is NaN, expected a number >= 0",
+  ],
   [
     "betas out of range",
     () => adam({ lr: 1, betas: [0.9, 1] }),
@@ -55,7 +59,7 @@ const synchronous: [string, () => unknown, string][] = [
     "Adam: the parameters are [Tensor [1,8,8,3]",
   ],
   [
-    "parameters that are none",
+    "parameters that are not tensors",
     () => new Adam(wrong(new Map([["a", 1]])), { lr: 1 }),
     "Adam: expected a tensor, got 1",
   ],
@@ -86,7 +90,7 @@ const synchronous: [string, () => unknown, string][] = [
     'Trainer: there is no option "tamingexact"',
   ],
   [
-    "dropout without a stream",
+    "dropout without random numbers",
     () => trainer({ learningRate: () => 1, lpipsDropout: true }),
     "lpipsDropout is true, expected a Random, or null",
   ],
@@ -127,7 +131,7 @@ const here = join(tmpdir(), "tessera-weights");
 
 const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
-    "a tensor for batches",
+    "a tensor instead of batches",
     () => new Trainer(model, { learningRate: () => 1 }).trainStep(wrong(images)),
     "trainStep: the batches are Tensor [1,8,8,3] f32 on cpu",
   ],
@@ -147,7 +151,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'there is no option "gradscale", use globalStep',
   ],
   [
-    "nothing to apply",
+    "no function to apply",
     () => step([images], { globalStep: 0 }, null),
     "trainingStep: apply is null, expected a function",
   ],
@@ -157,12 +161,12 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     `saveWeights: ${here} does not end in .safetensors`,
   ],
   [
-    "weights as torch's",
+    "weights with a torch ending",
     () => saveWeights(`${here}.ckpt`, model),
-    "which is what is written; convertCheckpoint() writes what",
+    "convertCheckpoint() writes the format that",
   ],
   [
-    "weights of half the bits",
+    "weights of an unsupported type",
     () => saveWeights(`${here}.safetensors`, model, wrong({ dtype: "bf16" })),
     'dtype is "bf16", expected "f32" or "f16"',
   ],
@@ -172,7 +176,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     "beginRun: start is undefined, expected { from: checkpoint } or { scratch: config }",
   ],
   [
-    "a path for a start",
+    "a path instead of a start",
     () => run({ start: "last.ckpt" }),
     'beginRun: start is "last.ckpt", expected { from: checkpoint }',
   ],
@@ -182,7 +186,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'beginRun: start: there is no option "goon"',
   ],
   [
-    "a path for files",
+    "a path instead of a list of files",
     () => run({ perceptual: "vgg.pth" }),
     'perceptual is "vgg.pth", expected a list of files, "inside" or "none"',
   ],
@@ -197,14 +201,14 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     "beginRun: lr is undefined, expected a number above 0",
   ],
   [
-    "a path for data",
+    "a path instead of a list of data",
     () => run({}, { data: "faces/" }),
     'beginRun: data is "faces/", expected a list of strings',
   ],
   [
     "no data",
     () => run({}, { data: [] }),
-    "beginRun: data names no pictures: give a folder, a glob or a list",
+    "beginRun: data names no pictures: pass a folder, a glob or a list",
   ],
   [
     "an unknown decay",
@@ -212,17 +216,17 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'beginRun: decay is "linear", expected "constant" or "cosine"',
   ],
   [
-    "all for validation",
+    "all pictures for validation",
     () => run({}, { val: 1 }),
     "beginRun: val is 1, expected a folder or a fraction from 0 to below 1",
   ],
   [
-    "an option that stays",
+    "an option that cannot be changed",
     () => resumeRun("runs/x", wrong({ batch: 2 })),
     'resumeRun: there is no option "batch", use steps, data',
   ],
   [
-    "a list for data",
+    "a path instead of data",
     () => resumeRun("runs/x", { data: wrong("a") }),
     'resumeRun: data is "a", expected a list of strings',
   ],
@@ -232,7 +236,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     "train: monitor is { update }, expected an object with",
   ],
   [
-    "a word for a signal",
+    "a text instead of a signal",
     () => train(wrong({}), wrong({ signal: "stop" })),
     'train: signal is "stop", expected an AbortSignal',
   ],

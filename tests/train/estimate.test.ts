@@ -1,4 +1,5 @@
-// The memory of a step, counted without computing, beside what a step really holds; and the advice where it does not suffice.
+// The memory of a step: the count without computing compared with what a step really holds, and the advice if memory
+// runs out.
 import { expect, test } from "bun:test";
 import { preset } from "../../data/formats/config.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
@@ -21,7 +22,7 @@ import { expectNoLeak } from "../support/expectations.ts";
 const config = preset("faces", { lossconfig: { discStart: 0, perceptualWeight: 0 } });
 const shape = { batch: 2, height: 32, width: 32, precision: "f32" } as const;
 
-test("counts what a step really holds", async () => {
+test("counts the memory that a step really holds", async () => {
   await device("cpu");
   resetPeakBytes();
   const before = memory().liveBytes;
@@ -39,16 +40,16 @@ test("counts what a step really holds", async () => {
   expect(Math.abs(peak / real - 1)).toBeLessThan(0.01);
 });
 
-test("f16 and small pictures take less, and nothing is left behind", () =>
+test("f16 and small pictures take less memory, and nothing leaks", () =>
   expectNoLeak(async () => {
     const { peak, largest } = await estimateStep(config, { ...shape, height: 128, width: 128 });
-    expect(largest).toBe(2 * 128 * 128 * 64 * 4); // a map of the first level
+    expect(largest).toBe(2 * 128 * 128 * 64 * 4); // one activation of the first level
     const half = await estimateStep(config, { ...shape, height: 128, width: 128, precision: "f16" });
     expect(half.peak).toBeLessThan(peak);
     expect((await estimateStep(config, shape)).peak).toBeLessThan(peak);
   }));
 
-test("names the batch that fits", async () => {
+test("names the batch size that fits", async () => {
   type Limits = ConstructorParameters<typeof OutOfMemoryError>[1];
   const advice = async (batch: number, limits: Limits, accumulate?: number) =>
     await withAdvice(
@@ -78,7 +79,7 @@ test("names the batch that fits", async () => {
 });
 
 describeDevices("a batch that the GPU cannot bind", () => {
-  test("is refused with the batch that it can", async () => {
+  test("is refused with the batch size that it can bind", async () => {
     const { gpu } = currentBackend() as WebGpuBackend;
     const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
     const model = new VQGAN(config, null, { withLoss: true });

@@ -1,15 +1,16 @@
-// Two training iterations of generator and discriminator against float64 numbers from the reference (tiny_train.json):
-// losses, adaptive weight, all gradient norms, Adam, running statistics, then validation.
+// Two training iterations of generator and discriminator compared with float64 numbers of the reference
+// (tiny_train.json): losses, adaptive weight, all gradient norms, Adam and running statistics, then validation.
 //
 // The first iteration agrees to rounding. The second cannot: Adam's first step is lr * g / (|g| + 1e-8), so elements
-// with a gradient near 0 move by up to lr with f32's rounding deciding the sign, and one or two of the 128 tokens flip.
-// Adding noise of 3e-10 to the gradients here moves d_weight by 3e-5 and logits_fake by 0.012, which is how far the
-// second iteration is from the float64 reference. Tolerances are about ten times the errors seen before the first
-// update, and about three times those seen after it.
+// with a gradient near 0 move by up to lr in a direction that f32's rounding decides, and one or two of the 128 tokens
+// flip. Adding noise of 3e-10 to the gradients here changes d_weight by 3e-5 and logits_fake by 0.012, which is how far
+// the second iteration is from the float64 reference. Tolerances are about ten times the errors observed before the
+// first update, and about three times those observed after it.
 //
-// The definition's convolutions are held to this, not Winograd's: the reference stands at a kink of VGG. With the
-// definition and noise of 1e-6 in the picture, half the runs give 5.0e-5 more in the first d_weight, and Winograd may land
-// on either side, as may a GPU, whose picture is moved off the kink. tests/src/backends/wasm/winograd.test.ts compares the
+// This test runs the convolutions by definition and not Winograd's, because the reference is at a kink of VGG. By
+// definition and with noise of 1e-6 in the picture, half of the runs give 5.0e-5 more in the first d_weight. Winograd
+// may end on either side of the kink, and so may a GPU, for which the picture is moved off the kink.
+// tests/src/backends/wasm/winograd.test.ts compares the two kinds of convolution on a loss without kinks.
 // two ways on a loss without kinks.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
@@ -39,19 +40,19 @@ interface TinyTrain {
 
 const expected = golden<TinyTrain>("tiny_train");
 
-/** Errors allowed in each iteration: of logged values, and of norms relative to the norm. */
+/** The errors allowed in each iteration, for logged values and for norms (relative to the norm). */
 const tolerances = [
   { logs: 2e-6, grads: 6e-5, params: 2.5e-5, conv: 2.5e-7, statistics: 6.5e-7 },
   { logs: 2.5e-4, grads: 1.5e-2, params: 4e-4, conv: 2e-5, statistics: 5e-6 },
 ];
-/** The same for the discriminator, which sees the pictures of the updated generator. */
+/** The same for the discriminator, which gets the pictures of the updated generator. */
 const criticTolerances = [
   { logs: 2e-4, grads: 0, params: 1e-6, statistics: 1e-4 },
   { logs: 3e-2, grads: 0.5, params: 1e-2, statistics: 2e-3 },
 ];
 const images = (name: string) => tensor(picture(name, [2, 3, 32, 32]), [2, 32, 32, 3]);
 
-// filled once a device: VGG alone takes 15 million draws
+// filled once per device, because VGG alone takes 15 million random numbers
 let filled: VQGAN;
 
 function tinyModel(): VQGAN {
@@ -65,8 +66,8 @@ function tinyModel(): VQGAN {
 const KINK = 4.99e-5;
 
 /**
- * x0, or within 1e-6 of it the first of a few draws that lies on the reference's side of the kink: on a GPU sums round
- * otherwise than on the CPU, and x0 itself may lie beyond. @throws if none does
+ * Returns x0 or, within 1e-6 of it, the first of a few random pictures that is on the reference's side of the kink. On
+ * a GPU sums round differently than on the CPU, so x0 itself may be on the other side. @throws if there is none
  */
 async function onThisSide(): Promise<Tensor> {
   const wanted = expected.steps[0].log["train/d_weight"], random = new Random(1);
@@ -79,10 +80,10 @@ async function onThisSide(): Promise<Tensor> {
     model.dispose();
     if (Math.abs(weight - wanted - KINK) > KINK / 10) return x;
   }
-  throw new Error("five pictures around x0 all lie beyond the kink");
+  throw new Error("all five pictures around x0 are on the other side of the kink");
 }
 
-/** Adam in plain numbers, for parameters with gradients: what torch computes, written out. */
+/** Adam in plain numbers for parameters with gradients, with the same formula as torch. */
 class PlainAdam {
   readonly parameters: Map<string, Tensor>;
   readonly lr: number;
@@ -124,7 +125,10 @@ async function compareLogs(logs: Logs, wanted: Record<string, number>, tolerance
   }
 }
 
-/** Largest relative difference of norms. Norms below `floor` are rounding noise around a true zero, and left out. */
+/**
+ * Returns the largest relative difference of norms. Norms below `floor` are rounding noise around a true zero, and are
+ * skipped.
+ */
 async function normError(
   tensors: Iterable<[string, Tensor | null]>,
   wanted: Record<string, number>,
@@ -148,7 +152,7 @@ describeDevices("two iterations", (name) => {
     await device(name, { exact: before });
   });
 
-  test("follow the reference", async () => {
+  test("agree with the reference", async () => {
     const model = tinyModel();
     const optimizer = new PlainAdam(model.generatorParameters());
     const criticOptimizer = new PlainAdam(model.discriminatorParameters());
@@ -178,7 +182,7 @@ describeDevices("two iterations", (name) => {
       expect(maxError(await four("running_mean"), step.bn_after_g.rm)).toBeLessThan(allowed.statistics);
       expect(maxError(await four("running_var"), step.bn_after_g.rv)).toBeLessThan(allowed.statistics);
 
-      // the reference computes the reconstruction again, with the new generator
+      // the reference computes the reconstruction again with the updated generator
       const { reconstruction } = noGrad(() => model.forward(x));
       const logs = discriminatorStep(model, x, reconstruction, options);
       await compareLogs(logs, step.dlog, allowedCritic.logs);
@@ -214,7 +218,7 @@ describeDevices("two iterations", (name) => {
     model.dispose();
   });
 
-  test("leave nothing behind but gradients", () => {
+  test("leave nothing behind except gradients", () => {
     const model = tinyModel();
     const step = () => {
       scope(() => {
@@ -232,10 +236,10 @@ describeDevices("two iterations", (name) => {
     model.dispose();
   });
 
-  // what follows is about the losses, not about kernels
+  // the following tests are about the losses and not about kernels
   if (name !== "cpu") return;
 
-  test("the split backward is the gradient of the total loss", async () => {
+  test("the split backward pass gives the gradient of the total loss", async () => {
     const model = tinyModel();
     const { perceptual_loss: lpips, discriminator } = model.loss!;
     const x = images("x1");
@@ -257,7 +261,7 @@ describeDevices("two iterations", (name) => {
     model.dispose();
   });
 
-  test("accumulate: two halves of the weight give the whole gradient", async () => {
+  test("accumulate: two steps with half the scale give the whole gradient", async () => {
     const model = tinyModel();
     model.loss!.discriminator.eval(); // so that the running statistics do not move between the passes
     const gradient = async () => await model.encoder.conv_in.weight.grad!.floats();

@@ -1,4 +1,4 @@
-// Training in f16 where gradients overflow: what overflowed is left alone, and the scale follows.
+// Training in f16 with gradients that overflow: weights with overflows stay unchanged, and the scale adapts.
 import { expect, test } from "bun:test";
 import { preset } from "../../data/formats/config.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
@@ -9,7 +9,7 @@ import { describeF16 } from "../support/devices.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 
 describeF16("loss scaling", () => {
-  test("Adam divides by the scale, and leaves alone what overflowed", () =>
+  test("Adam divides by the scale, and does not change weights whose gradient overflowed", () =>
     expectNoLeak(() =>
       t.asyncScope(async () => {
         const step = async (gradient: number[], lossScale?: number) => {
@@ -30,7 +30,7 @@ describeF16("loss scaling", () => {
       })
     ));
 
-  test("halves after an overflow, doubles after long without one, and goes on from a checkpoint", () =>
+  test("halves after an overflow, doubles after many steps without one, and continues from a checkpoint", () =>
     expectNoLeak(() =>
       t.asyncScope(async () => {
         let scale = new LossScale();
@@ -41,7 +41,7 @@ describeF16("loss scaling", () => {
           }
         };
         await run(1, 9, 3);
-        expect(scale.value).toBe(2 ** 16); // nobody has looked yet
+        expect(scale.value).toBe(2 ** 16); // the gradients have not been checked yet
         scale = new LossScale(await scale.state());
         await run(10, 10, 0);
         expect(scale.value).toBe(2 ** 15);
@@ -55,7 +55,7 @@ describeF16("loss scaling", () => {
     ));
 
   for (const isFirstFrozen of [false, true]) {
-    const title = `a model that overflows goes on learning with a smaller scale${
+    const title = `a model that overflows continues to learn with a smaller scale${
       isFirstFrozen ? ", its first layer frozen" : ""
     }`;
     test(title, async () => {

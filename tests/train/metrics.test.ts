@@ -1,4 +1,4 @@
-// How alike two pictures are.
+// Measuring how similar two pictures are.
 import { expect, test } from "bun:test";
 import { psnr, ssim } from "../../train/index.ts";
 import { expectClose } from "../support/expectations.ts";
@@ -12,5 +12,5 @@ test("PSNR and SSIM", () => {
   expectClose([ssim(a, a)], [1], 1e-12);
   expect(ssim(a, shifted)).toBeLessThan(1);
   expect(() => psnr(a, blob(1, 8))).toThrow("24x24 and 8x8");
-  expect(() => ssim(blob(1, 8), blob(2, 8))).toThrow("its window needs 11x11");
+  expect(() => ssim(blob(1, 8), blob(2, 8))).toThrow("but its window needs 11x11");
 });

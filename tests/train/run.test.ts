@@ -1,4 +1,4 @@
-// Runs that begin, stop, diverge and go on, with the same bits as without a stop.
+// Runs that begin, stop, diverge and continue, with the same bits as without a stop.
 import { Buffer } from "node:buffer";
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -30,7 +30,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const { faces, newRun } = await runFixture(folder);
 
 describe("a run", () => {
-  test("writes its folder, and 2 + 2 steps resumed give the bits of 4 steps straight", async () => {
+  test("writes its folder, and 2 + 2 resumed steps give the same bits as 4 steps", async () => {
     const straight = await finish(await beginRun(newRun()));
     const halves = await finish(await beginRun(newRun({ steps: 2 })));
     expect((await readRunState(await checkpointOf(halves))).step).toBe(2);
@@ -41,7 +41,7 @@ describe("a run", () => {
     }));
     expect(a.header).toEqual(b.header);
     expect(Buffer.compare(a.bytes, b.bytes)).toBe(0);
-    // the half run measured at its end, which the straight one did not
+    // the half run validated at its end, unlike the straight one
     const trained = async (run: string) =>
       (await metricsOf(run)).filter((metrics) => metrics["val/psnr"] === undefined);
     expect(await trained(halves)).toEqual(await trained(straight));
@@ -63,7 +63,7 @@ describe("a run", () => {
     expect(checkpoints[0]).toBe("last.safetensors");
   });
 
-  test("goes on exactly with accumulation, an exact discriminator and an interruption", async () => {
+  test("continues exactly with accumulation, tamingExact and an interruption", async () => {
     const options = { accumulate: 2, tamingExact: true, steps: 3, val: 0 };
     const straight = await finish(await beginRun(newRun(options)));
     const stopped = await beginRun(newRun(options));
@@ -79,7 +79,7 @@ describe("a run", () => {
     expect(await metricsOf(stopped.folder.path)).toEqual(await metricsOf(straight));
   });
 
-  test("starts from weights with fresh Adam, and says what it found", async () => {
+  test("starts from weights with new optimizers, and reports what it found", async () => {
     const first = await finish(await beginRun(newRun({ steps: 1, val: 0 })));
     const from = await checkpointOf(first);
     const { start: _, ...rest } = newRun({ steps: 1, val: 0 });
@@ -88,21 +88,21 @@ describe("a run", () => {
     expect(run.trainer.optimizers.generator.state().size).toBe(0);
     expect(run.settings.model).toEqual(run.trainer.model.config);
     await expect(beginRun({ ...rest, start: { from }, perceptual: "inside" })).rejects.toThrow(
-      "has no perceptual network inside: give the files with its weights (perceptual: [files]), or train without it",
+      "has no perceptual network inside: pass the files with its weights (perceptual: [files]), or train without it",
     );
 
     const bare = join(folder, "bare.safetensors");
     const model = new VQGAN(runConfig, new Random(1));
     await saveWeights(bare, model, { dtype: "f16" });
     const again = await beginRun({ ...rest, start: { from: bare } });
-    expect(again.notes.join("\n")).toContain("warning: no discriminator that fits in the file");
+    expect(again.notes.join("\n")).toContain("warning: the file has no discriminator that fits");
     await expect(resumeRun(bare)).rejects.toThrow(
       `holds weights but no run to resume: begin a new run with start: { from: "${bare}" }`,
     );
     for (const m of [model, run.trainer.model, again.trainer.model]) m.dispose();
   });
 
-  test("takes LPIPS from a checkpoint, keeps it in its own, and resumes its dropout", async () => {
+  test("reads LPIPS from a checkpoint, saves it in its own, and resumes its dropout", async () => {
     const config = smallConfig({ discStart: 2, perceptualWeight: 1 });
     const donor = new VQGAN(config, new Random(1), { withLoss: true });
     fillState(donor.loss!.perceptual_loss!.stateDict(), "loss.perceptual_loss.");
@@ -146,7 +146,7 @@ describe("a run", () => {
     expect(Buffer.compare(before, await readFile(await checkpointOf(kept)))).toBe(0);
   });
 
-  test("clears away what a killed process left, and takes taming's folders", async () => {
+  test("removes the files of a killed process, and accepts taming's folders", async () => {
     const path = await finish(await beginRun(newRun({ steps: 1, name: "killed" })));
     const checkpoints = join(path, "checkpoints"), left = join(checkpoints, ".last.safetensors.12-0.tmp");
     await writeFile(left, "half of a checkp");
@@ -160,11 +160,14 @@ describe("a run", () => {
     expect(await checkpointOf(log)).toBe(join(log, "checkpoints", "last.ckpt"));
   });
 
-  test("refuses what cannot be", async () => {
+  test("refuses invalid options", async () => {
     const refusals: [Partial<NewRun["options"]>, string][] = [
-      [{ size: 15 }, "size 15 is not a multiple of 2, the pixels of a token; nearest: 14 or 16"],
+      [
+        { size: 15 },
+        "size 15 is not a multiple of 2, the number of pixels per token; the nearest are 14 or 16",
+      ],
       [{ steps: 0 }, "steps is 0, expected a whole number >= 1"],
-      [{ val: 0.99 }, "leaves none to learn from"],
+      [{ val: 0.99 }, "leaves none to train on"],
       [{ data: [join(folder, "nothing")] }, "there is no file or folder"],
       [{ lr: NaN }, "lr is NaN, expected a number above 0"],
     ];

@@ -1,4 +1,4 @@
-// Training that goes on from whole checkpoints, by Tessera and by Lightning, and from parts of them.
+// Training that continues from whole checkpoints, by Tessera and by Lightning, and from parts of them.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,8 +16,8 @@ const folder = await mkdtemp(join(tmpdir(), "tessera-start-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 const { faces, options, original, convert, asLightning } = await trainedCheckpoint(folder);
 
-describe("training goes on", () => {
-  test("from a .ckpt by Tessera exactly as from its safetensors", async () => {
+describe("training continues", () => {
+  test("from a .ckpt by Tessera exactly as from the same safetensors", async () => {
     const ckpt = await convert(original, "exact.ckpt");
     const resumed = await lastOf(await resumeRun(ckpt, { steps: 5 }));
     const same = await convert(original, "same/checkpoints/last.safetensors");
@@ -25,7 +25,7 @@ describe("training goes on", () => {
     expect(await contents(resumed)).toEqual(await contents(straight));
   });
 
-  test("from a .ckpt by Lightning with both Adams, step and epoch", async () => {
+  test("from a .ckpt by Lightning with both optimizers, step and epoch", async () => {
     const path = await asLightning("lightning.ckpt");
     const goingOn = await beginRun({
       start: { from: path, goOn: true },
@@ -35,7 +35,7 @@ describe("training goes on", () => {
     });
     expect([goingOn.trainer.step, goingOn.epoch]).toEqual([3, 1]);
     expect(goingOn.settings.model.lossconfig.discStart).toBe(1);
-    expect(goingOn.notes.at(-1)).toMatch(/optimizers: both Adams from .*lightning\.ckpt, at step 3, epoch 1/);
+    expect(goingOn.notes.at(-1)).toMatch(/optimizers: both from .*lightning\.ckpt, at step 3, epoch 1/);
     const own = await resumeRun(await convert(original, "own/checkpoints/last.safetensors"), { steps: 9 });
     const step = ({ trainer }: Run) =>
       asyncScope(async () => {
@@ -49,7 +49,7 @@ describe("training goes on", () => {
     }
   });
 
-  test("with a new discriminator, of another depth, and its new optimizer", async () => {
+  test("with a new discriminator of another depth, and a new optimizer for it", async () => {
     const path = await asLightning("deeper.ckpt");
     const { trainer, notes } = await beginRun({
       start: { from: path, goOn: true, overrides: { lossconfig: { discNumLayers: 2 } } },
@@ -57,14 +57,14 @@ describe("training goes on", () => {
       options: { ...options, steps: 9, name: "deeper" },
       out: join(folder, "deeper"),
     });
-    expect(notes.join("\n")).toContain("no discriminator that fits in the file");
+    expect(notes.join("\n")).toContain("the file has no discriminator that fits");
     expect([trainer.optimizers.generator.state().size > 0, trainer.optimizers.discriminator.state().size])
       .toEqual([true, 0]);
     trainer.dispose();
     trainer.model.dispose();
   });
 
-  test("by the command line, which asks for pictures and more steps", async () => {
+  test("on the command line, which requires pictures and more steps", async () => {
     const path = await asLightning("line.ckpt");
     const words = ["finetune", "--resume", path, "--no-lpips", "--size", "16", "--out", join(folder, "line")];
     expect(await runCommandLine([...words, "--steps", "3", "--data", faces])).toBe(2);
@@ -72,14 +72,14 @@ describe("training goes on", () => {
     expect(await runCommandLine([...words, "--steps", "4", "--data", faces])).toBe(0);
   });
 
-  test("since Lightning 1.6 steps are counted by optimizer", async () => {
+  test("from Lightning 1.6 and later, which count the steps of each optimizer", async () => {
     const path = await asLightning("new.ckpt", (root) => {
       root.set("pytorch-lightning_version", "2.5.1").set("global_step", 6);
     });
     expect(await readProgress(path)).toMatchObject({ step: 3 });
   });
 
-  test("not with optimizers that are not taming's", async () => {
+  test("but not with optimizers whose settings differ from taming's", async () => {
     type State = Map<string, Map<string, unknown>[]>;
     const group = (root: Map<string, unknown>) =>
       (root.get("optimizer_states") as State[])[0].get("param_groups")![0];
@@ -91,7 +91,7 @@ describe("training goes on", () => {
     );
     const few = await asLightning("few.ckpt", (root) => group(root).set("params", [0, 1]));
     await expect(readProgress(few)).rejects.toThrow(
-      /optimizer 0 has 2 parameters, the weights beside it \d+/,
+      /optimizer 0 has 2 parameters, but the file has \d+ weights for it/,
     );
     const strip = join(folder, "strip.ckpt");
     expect(await runCommandLine(["convert", original, strip, "--strip"])).toBe(0);

@@ -1,4 +1,4 @@
-// Frozen parts stay frozen and the others learn as before; and what may happen between gradients and their application.
+// Frozen parts stay frozen while the others learn as before, and gradients can be changed before they are applied.
 import { expect, test } from "bun:test";
 import { preset } from "../../data/formats/config.ts";
 import type { Module } from "../../nn/module.ts";
@@ -27,7 +27,7 @@ const pictures = () => new Random(2).uniform([2, 16, 16, 3], -1, 1);
 
 type Values = Map<string, Float32Array | null>;
 
-/** The gradients of a step of both networks, by key, and its logs. */
+/** Returns the gradients of a step of both networks by key, and its logs. */
 async function gradientsOf(model: VQGAN): Promise<{ gradients: Values; logs: Record<string, number> }> {
   const gradients: Values = new Map(), logs: Record<string, number> = {};
   await asyncScope(async () => {
@@ -92,7 +92,7 @@ for (const [name, choose] of Object.entries(parts)) {
     }));
 }
 
-test("a frozen last layer keeps the gradient that it has", () =>
+test("a frozen last layer keeps its gradient", () =>
   expectNoLeak(async () => {
     const model = newModel(), { weight } = model.decoder.conv_out;
     weight.grad = keep(ones(weight.shape));
@@ -105,13 +105,13 @@ test("a frozen last layer keeps the gradient that it has", () =>
     model.dispose();
   }));
 
-test("a model that is frozen as a whole says what to unfreeze", () =>
+test("the error for a completely frozen model says what to unfreeze", () =>
   expectNoLeak(async () => {
     const model = newModel().setRequiresGrad(false);
     const trainer = new Trainer(model, { learningRate: () => 1e-3 });
     await asyncScope(async () => {
       const images = pictures(),
-        wanted = "every part of the model is frozen, so nothing can learn: call setRequiresGrad";
+        wanted = "every part of the model is frozen, so nothing can be trained: call setRequiresGrad";
       expect(() => generatorStep(model, images, { globalStep: 0 })).toThrow(wanted);
       expect(() => discriminatorStep(model, images, images, { globalStep: 0 })).toThrow(wanted);
       await expect(trainer.trainStep([images])).rejects.toThrow("model.encoder, decoder, quantize");
@@ -139,14 +139,14 @@ test("a frozen codebook is not restarted", () =>
     model.dispose();
   }));
 
-test("gradients can be changed, and waited for, before they are applied", () =>
+test("gradients can be changed asynchronously before they are applied", () =>
   expectNoLeak(async () => {
     const model = newModel(), optimizers = makeOptimizers(model, 1e-3);
     const before = await values(model.generatorParameters());
     const order: string[] = [];
     const apply = async (network: Network) => {
       order.push(network);
-      await Promise.resolve(); // as a sum over processes would
+      await Promise.resolve(); // as when summing over processes
       if (network === "generator") optimizers.generator.zeroGrad();
       applyGradients(optimizers[network]);
     };
@@ -155,7 +155,7 @@ test("gradients can be changed, and waited for, before they are applied", () =>
       const { indices } = await trainingStep(model, batches, { globalStep: 0 }, apply);
       expect(indices.map(({ shape }) => shape)).toEqual([[2, 8, 8], [2, 8, 8]]);
     });
-    expect(order).toEqual(["generator", "discriminator"]); // once a step, not once a batch
+    expect(order).toEqual(["generator", "discriminator"]); // once per step, not once per batch
     expect(await values(model.generatorParameters())).toEqual(before);
     expect(optimizers.generator.state().size).toBe(0);
     expect(optimizers.discriminator.state().size).toBe(model.discriminatorParameters().size);

@@ -1,4 +1,4 @@
-// Both networks' steps together: taming's order against the reference, and nothing left behind.
+// Steps of both networks together: taming's order compared with the reference, and no leaks.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { VQGAN } from "../../nn/index.ts";
 import { asyncScope, device, memory, Random, tensor } from "../../src/index.ts";
@@ -10,12 +10,12 @@ import { smallConfig } from "../support/small_model.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
-// made here and not in the test, which would run into Bun's time limit: VGG alone takes seconds to fill
+// made here and not in the test, because filling VGG takes seconds and Bun limits the time of a test
 const filledModel = new VQGAN(tinyConfig, null, { withLoss: true });
 fillState(filledModel.stateDict());
 filledModel.loss!.perceptual_loss!.ready = true;
 
-test("two steps in taming's order follow the reference", async () => {
+test("two steps in taming's order agree with the reference", async () => {
   interface Golden {
     steps: { conv_out_after: number[]; dlog: Record<string, number> }[];
     adam_state_example: { exp_avg_conv_out_first6: number[]; exp_avg_sq_conv_out_first6: number[] };
@@ -23,7 +23,7 @@ test("two steps in taming's order follow the reference", async () => {
   const { steps, adam_state_example: example } = golden<Golden>("tiny_train");
   const model = filledModel;
   const trainer = new Trainer(model, { learningRate: () => 1e-3, tamingExact: true });
-  // after the first update rounding decides where a token flips, and exact is why: see golden.test.ts
+  // after the first update rounding decides which tokens flip, so this uses exact convolutions: see golden.test.ts
   await device("cpu", { exact: true });
   const tolerances = [{ weights: 2.5e-7, logs: 5e-5 }, { weights: 2e-5, logs: 3e-2 }];
   for (const [i, { conv_out_after, dlog }] of steps.entries()) {
@@ -43,7 +43,7 @@ test("two steps in taming's order follow the reference", async () => {
   model.dispose();
 });
 
-test("a trainer frees what a step made", async () => {
+test("a trainer frees what a step created", async () => {
   const config = smallConfig({ discStart: 2, perceptualWeight: 0 });
   const model = new VQGAN(config, new Random(1), { withLoss: true });
   const trainer = new Trainer(model, { learningRate: () => 1e-4 });

@@ -1,37 +1,37 @@
-// The settings of a run in taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. Where a
-// config leaves a setting out, the default of taming's class is used.
+// Reads the settings of a run from taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. If
+// a config leaves out a setting, the default of taming's class is used.
 import type { PresetName, VQModelOverrides } from "../../data/formats/config.ts";
 import { joinSettings, type Setting, type Settings, type YamlFile } from "./yaml.ts";
 
-/** What a config says, with null for what it leaves out. */
+/** The settings in a config. Null stands for a setting that is left out. */
 export interface TamingConfig {
   /** `ckpt_path`: weights to start from. */
   readonly from: string | null;
   /** The model, as changes to `preset`. */
   readonly model: VQModelOverrides;
-  /** What `model` changes. */
+  /** The preset that `model` changes. */
   readonly preset: PresetName;
-  /** The file with the list of pictures to learn from. */
+  /** The file with the list of pictures to train on. */
   readonly data: string | null;
-  /** The file with the list of pictures to measure on. */
+  /** The file with the list of pictures for validation. */
   readonly val: string | null;
-  /** Side of the square pictures. */
+  /** The side of the square pictures in pixels. */
   readonly size: number | null;
-  /** Pictures at a time. */
+  /** The number of pictures per batch. */
   readonly batch: number | null;
-  /** The learning rate of one picture; it is multiplied by batch and accumulation. */
+  /** The learning rate of one picture, which is multiplied by batch and accumulation. */
   readonly baseLr: number | null;
-  /** Batches whose gradients are averaged in one step. */
+  /** The number of batches whose gradients are averaged in one step. */
   readonly accumulate: number | null;
-  /** Steps of the whole run. */
+  /** The number of steps of the whole run. */
   readonly steps: number | null;
-  /** Times that all pictures are seen. */
+  /** How often all pictures are seen. */
   readonly epochs: number | null;
-  /** The settings in the config that have no effect here, a line each. */
+  /** The settings in the config that have no effect here, one per line. */
   readonly notes: readonly string[];
 }
 
-/** The classes of taming that Tessera stands in for. */
+/** The classes of taming that Tessera replaces. */
 const targets = {
   model: ["taming.models.vqgan.VQModel"],
   loss: ["taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator"],
@@ -41,13 +41,12 @@ const targets = {
 
 /**
  * Reads the settings of configs that are in memory; see `readTamingConfig`.
- * @throws an error that names the setting that is missing, of the wrong kind or unknown, and for a class those that are
- * known.
+ * @throws an error that names the missing, wrong or unknown setting and, for a class, the known ones.
  */
 export function parseTamingConfig(files: readonly YamlFile[], assignments: readonly string[]): TamingConfig {
   const root = new Group(joinSettings(files, assignments), "");
   const model = root.group("model"), data = root.group("data");
-  if (!model) throw new Error(`${files.map(({ path }) => path).join(", ")}: there is no "model" in it`);
+  if (!model) throw new Error(`${files.map(({ path }) => path).join(", ")}: "model" is missing`);
   const notes: string[] = [];
   const config = {
     ...readModel(model, notes),
@@ -94,7 +93,7 @@ function readModel(model: Group, notes: string[]): Pick<TamingConfig, "from" | "
   params.only("sane_index_shape", false);
   if ((params.take("ignore_keys") as Setting[] | null)?.length) {
     throw new Error(
-      `${params.path}.ignore_keys is not read: convert the checkpoint first, and leave those tensors out`,
+      `${params.path}.ignore_keys is not supported: convert the checkpoint first, without those tensors`,
     );
   }
   const monitor = params.text("monitor") ?? "val/rec_loss";
@@ -109,7 +108,7 @@ function readModel(model: Group, notes: string[]): Pick<TamingConfig, "from" | "
 function readLoss(params: Group): VQModelOverrides["lossconfig"] {
   const kind = params.text("disc_loss") ?? "hinge";
   if (kind !== "hinge" && kind !== "vanilla") {
-    throw new Error(`${params.path}.disc_loss is ${kind}; Tessera knows hinge, vanilla`);
+    throw new Error(`${params.path}.disc_loss is ${kind}; Tessera knows hinge and vanilla`);
   }
   const lossconfig = {
     discStart: params.needNumber("disc_start"),
@@ -121,7 +120,7 @@ function readLoss(params: Group): VQModelOverrides["lossconfig"] {
     discNdf: params.number("disc_ndf") ?? 64,
     discLoss: kind,
   } as const;
-  params.number("pixelloss_weight"); // taming accepts it and never applies it
+  params.number("pixelloss_weight"); // taming accepts it but never applies it
   params.only("disc_in_channels", 3);
   params.only("use_actnorm", false);
   params.only("disc_conditional", false);
@@ -137,7 +136,7 @@ function readData(data: Group, notes: string[]): Pick<TamingConfig, "data" | "va
   const pictures = readPictures(train), held = validation && readPictures(validation);
   if (held && held.size !== pictures.size) {
     throw new Error(
-      `${params.path}: train has size ${pictures.size} and validation ${held.size}; one size is used for both`,
+      `${params.path}: train has size ${pictures.size} and validation ${held.size}; both must have the same size`,
     );
   }
   for (const key of ["num_workers", "wrap", "test"]) {
@@ -153,13 +152,15 @@ function readPictures(set: Group): { list: string; size: number } {
   const params = set.needed("params");
   const key = target.endsWith("Train") ? "training_images_list_file" : "test_images_list_file";
   const list = params.text(key), size = params.needNumber("size");
-  if (list === null) throw new Error(`${params.path}.${key} is missing: a text file with one picture a line`);
+  if (list === null) {
+    throw new Error(`${params.path}.${key} is missing: a text file with one picture per line is expected`);
+  }
   params.done();
   set.done();
   return { list, size };
 }
 
-/** The settings of Lightning's trainer that have a meaning here. */
+/** Reads the settings of Lightning's trainer that have a meaning here. */
 function readTrainer(
   lightning: Group | null,
   notes: string[],
@@ -176,12 +177,12 @@ function readTrainer(
   return read;
 }
 
-/** In Lightning -1 means that there is no limit. */
+/** Converts a limit: in Lightning -1 means that there is none. */
 function limit(n: number | null | undefined): number | null {
   return n === undefined || n === -1 ? null : n;
 }
 
-/** A group of settings. It knows its path in the config, and which of its settings have not been read yet. */
+/** A group of settings. It knows its path in the config and which of its settings have not been read yet. */
 class Group {
   readonly path: string;
   readonly #values: Settings;
@@ -250,31 +251,33 @@ class Group {
     return value === null || typeof value === "boolean" ? value : this.#fail(key, value, "true or false");
   }
 
-  /** The class that the group is for. @throws if it is not one of the known ones. */
+  /** Reads the class of the group. @throws if it is not one of the known ones */
   target(known: readonly string[]): string {
     const target = this.text("target");
     if (target !== null && known.includes(target)) return target;
     throw new Error(`${this.#at("target")} is ${target ?? "missing"}; Tessera knows ${known.join(", ")}`);
   }
 
-  /** Checks a setting that has only one possible value. */
+  /** Checks a setting for which only one value is supported. */
   only(key: string, value: Setting): void {
     const found = this.take(key) ?? value;
-    if (found !== value) this.#fail(key, found, `${value}: nothing else is built`);
+    if (found !== value) this.#fail(key, found, `${value}, the only supported value`);
   }
 
-  /** The settings that have not been read. */
+  /** Returns the settings that have not been read. */
   rest(): string[] {
     return [...this.#left];
   }
 
-  /** @throws if there is a setting that has not been read, such as a misspelt one. */
+  /** @throws if there is a setting that has not been read, such as a misspelt one */
   done(): void {
     const [first] = this.#left;
     if (first === undefined) return;
     const known = [...this.#values.keys()].filter((key) => !this.#left.has(key));
     throw new Error(
-      `${this.#at(first)} is not known${known.length > 0 ? ` (beside it are ${known.join(", ")})` : ""}`,
+      `${this.#at(first)} is not known${
+        known.length > 0 ? ` (the known ones there are ${known.join(", ")})` : ""
+      }`,
     );
   }
 }

@@ -3,20 +3,20 @@ import { readFile, stat } from "node:fs/promises";
 import { parseTamingConfig, type TamingConfig } from "./config.ts";
 import type { YamlFile } from "./yaml.ts";
 
-/** The most bytes that are read; taming's configs have one or two thousand. */
+/** The size limit in bytes; taming's configs have one or two thousand. */
 const maxLength = 2 ** 20;
 
 /**
  * Reads configs as taming's main.py does: merged from left to right, with the assignments last.
  *
- * @param assignments are like "data.params.batch_size=2"
- * @example With a setting changed
+ * @param assignments settings such as "data.params.batch_size=2"
+ * @example With one setting changed
  * ```ts
  * import { readTamingConfig } from "@tessera/vqgan";
  *
  * const { model, batch } = await readTamingConfig(["custom_vqgan.yaml"], ["model.params.n_embed=16384"]);
  * ```
- * @throws an error that names the file, or the setting that is missing, of the wrong kind or unknown.
+ * @throws an error that names the file, or the missing, wrong or unknown setting.
  */
 export async function readTamingConfig(
   paths: readonly string[],
@@ -28,6 +28,8 @@ export async function readTamingConfig(
 async function readYaml(path: string): Promise<YamlFile> {
   const size = await stat(path).then((info) => info.size, () => null);
   if (size === null) throw new Error(`${path}: there is no such file`);
-  if (size > maxLength) throw new Error(`${path}: ${size} bytes are no settings (at most ${maxLength})`);
+  if (size > maxLength) {
+    throw new Error(`${path}: ${size} bytes are too many for a config (at most ${maxLength})`);
+  }
   return { path, text: await readFile(path, "utf8") };
 }

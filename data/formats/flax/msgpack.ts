@@ -1,8 +1,8 @@
-// MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), read by range: maps, texts and numbers
-// become values, binary parts stay in the file as stretches. And the heads of values, for writing.
+// MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md). The reader reads by range: maps, texts and
+// numbers become values, binary parts stay in the file as stretches. The writer makes only the heads of values.
 import { FormatError, type RandomAccess } from "../source.ts";
 
-/** Bytes that were not read: a `bin`, or an `ext` with its type. */
+/** Bytes that stay in the file: a `bin`, or an `ext` with its type. */
 export class Stretch {
   readonly offset: number;
   readonly length: number;
@@ -17,18 +17,18 @@ export class Stretch {
 
 export type Packed = null | boolean | number | string | Packed[] | Map<string, Packed> | Stretch;
 
-/** A VQGAN has 343 arrays, four levels deep. */
+/** Limits for damaged files. A VQGAN has 343 arrays, four levels deep. */
 const maxValues = 2 ** 20;
 const maxDepth = 32;
 const maxText = 2 ** 16;
-/** Structure lies between tensors in pieces of a few dozen bytes, so little is read ahead. */
+/** The structure lies between the tensors in pieces of a few dozen bytes, so little is read ahead. */
 const windowLength = 2 ** 9;
 
 const utf8 = new TextDecoder();
 
 /**
- * The value that fills the bytes `from` to `to` of the source exactly.
- * @throws FormatError with the byte where it is damaged, cut off, too deep or too large.
+ * Reads the value that exactly fills the bytes `from` to `to` of the source.
+ * @throws FormatError with the position at which it is damaged, cut off, too deep or too large.
  */
 export async function readMsgpack(source: RandomAccess, from = 0, to = source.byteLength): Promise<Packed> {
   const reader = new Reader(source, from, to);
@@ -61,7 +61,7 @@ class Reader {
     if (!(length <= this.end - this.at)) {
       throw new FormatError(
         this.source.path,
-        `truncated msgpack file: ${length} bytes wanted at byte ${this.at}, the end is at ${this.end}`,
+        `truncated msgpack file: ${length} bytes needed at byte ${this.at}, but the end is at ${this.end}`,
       );
     }
     const { at } = this;
@@ -69,7 +69,7 @@ class Reader {
     return at;
   }
 
-  /** The next `length` bytes, few of them; valid until the next call. */
+  /** Returns the next `length` bytes, of which there must be few. The view is valid until the next call. */
   async #bytes(length: number): Promise<DataView> {
     const at = this.#skip(length);
     if (at < this.#windowStart || at + length > this.#windowStart + this.#window.length) {
@@ -80,7 +80,7 @@ class Reader {
     return new DataView(this.#window.buffer, at - this.#windowStart, length);
   }
 
-  /** An unsigned integer of 1, 2, 4 or 8 bytes. */
+  /** Reads an unsigned integer of 1, 2, 4 or 8 bytes. */
   async #uint(size: number): Promise<number> {
     const view = await this.#bytes(size);
     if (size === 8) return Number(view.getBigUint64(0));
@@ -119,8 +119,10 @@ class Reader {
     for (let i = 0; i < length; i++) {
       const { at } = this;
       const key = await this.value(depth + 1);
-      if (typeof key !== "string" && typeof key !== "number") this.fail(`a key at byte ${at} is no text`);
-      if (map.has(`${key}`)) this.fail(`the key ${key} at byte ${at} comes twice`);
+      if (typeof key !== "string" && typeof key !== "number") {
+        this.fail(`the key at byte ${at} is not a text`);
+      }
+      if (map.has(`${key}`)) this.fail(`the key ${key} at byte ${at} occurs twice`);
       map.set(`${key}`, await this.value(depth + 1));
     }
     return map;
@@ -191,7 +193,10 @@ const bigEndian = (code: number, n: number, size: number): number[] => [
   ...Array.from({ length: size }, (_, i) => Math.floor(n / 2 ** (8 * (size - 1 - i))) & 255),
 ];
 
-/** The shortest head of a value with `n` bytes, items or entries; codes of its 8-, 16- and 32-bit forms. */
+/**
+ * Returns the shortest head of a value with `n` bytes, items or entries. `codes` are those of its 8-, 16- and 32-bit
+ * forms.
+ */
 function head(n: number, fixed: number | null, codes: readonly [number | null, number, number]): number[] {
   const [code8, code16, code32] = codes;
   if (fixed !== null) return [fixed];
@@ -199,7 +204,7 @@ function head(n: number, fixed: number | null, codes: readonly [number | null, n
   return n < 2 ** 16 ? bigEndian(code16, n, 2) : bigEndian(code32, n, 4);
 }
 
-/** What msgpack puts before and around contents, as bytes. */
+/** The bytes that msgpack writes before and around contents. */
 export const pack = {
   map: (entries: number) => head(entries, entries < 16 ? 0x80 | entries : null, [null, 0xde, 0xdf]),
   array: (items: number) => head(items, items < 16 ? 0x90 | items : null, [null, 0xdc, 0xdd]),
@@ -211,9 +216,9 @@ export const pack = {
     const n = bytes.length;
     return [...head(n, n < 32 ? 0xa0 | n : null, [0xd9, 0xda, 0xdb]), ...bytes];
   },
-  /** Before `length` bytes. */
+  /** The head of `length` bytes. */
   bin: (length: number) => head(length, null, [0xc4, 0xc5, 0xc6]),
-  /** Before `length` bytes. */
+  /** The head of `length` bytes with a type. */
   ext(type: number, length: number): number[] {
     const fixed = [1, 2, 4, 8, 16].indexOf(length);
     return [...head(length, fixed >= 0 ? 0xd4 + fixed : null, [0xc7, 0xc8, 0xc9]), type];

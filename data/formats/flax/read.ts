@@ -1,5 +1,5 @@
-// Flax checkpoints (flax_model.msgpack): a map of maps whose leaves are arrays, as vqgan-jax and DALL-E mini
-// use them. Names and layouts become taming's: down_0 is down.0, a kernel HWIO is a weight OIHW.
+// Reads Flax checkpoints (flax_model.msgpack), as vqgan-jax and DALL-E mini use them: a map of maps whose leaves are
+// arrays. Names and layouts become taming's: down_0 becomes down.0, and a kernel HWIO becomes a weight OIHW.
 import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
 import { jsonRecord } from "../json.ts";
 import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
@@ -9,7 +9,7 @@ import { isCounts, itemSize, type StoredDType, type StoredTensor, storedTensor }
 /** The names under which transformers looks for weights and architecture in a folder. */
 export const flaxWeights = "flax_model.msgpack", flaxConfig = "config.json";
 
-/** numpy's names, by which Flax tells types. */
+/** numpy's names of the types, which Flax uses. */
 export const flaxTypes: Readonly<Record<StoredDType, string>> = {
   f32: "float32",
   f16: "float16",
@@ -29,12 +29,12 @@ export const flaxTypes: Readonly<Record<StoredDType, string>> = {
 };
 const dtypes = new Map(Object.entries(flaxTypes).map(([dtype, name]) => [name, dtype as StoredDType]));
 
-/** ext types of flax.serialization; 2, complex numbers, is not read. */
+/** The ext types of flax.serialization. Type 2, complex numbers, is not supported. */
 export const arrayType = 1;
 const scalarType = 3;
 export const chunkedMark = "__msgpack_chunked_array__";
 
-/** Whether a file that begins with `head` can be Flax: a map whose first key is a text. */
+/** Whether a file that begins with `head` may be Flax: a map whose first key is a text. */
 export function isFlax(head: Uint8Array): boolean {
   const [code = 0] = head;
   const key = head[code === 0xde ? 3 : code === 0xdf ? 5 : 1] ?? 0;
@@ -42,7 +42,7 @@ export function isFlax(head: Uint8Array): boolean {
   return isMap && (key >= 0xa0 && key < 0xc0 || key >= 0xd9 && key <= 0xdb);
 }
 
-/** An array as it lies in the file: its type, shape, and the stretches of its bytes in order. */
+/** An array in the file: its type, its shape, and the stretches with its bytes, in order. */
 interface FlaxArray {
   readonly dtype: StoredDType;
   readonly shape: readonly number[];
@@ -50,7 +50,7 @@ interface FlaxArray {
 }
 
 /**
- * The arrays under taming's state_dict keys, in the file's order.
+ * Reads the arrays under taming's state_dict keys, in the file's order.
  * @throws FormatError if the file is damaged, or arrays do not match their shapes.
  */
 export async function readFlax(source: RandomAccess): Promise<Map<string, StoredTensor>> {
@@ -72,7 +72,7 @@ export async function readFlax(source: RandomAccess): Promise<Map<string, Stored
   return tensors;
 }
 
-/** null for values that are no arrays, such as a step count. */
+/** Returns null for values that are not arrays, such as a step count. */
 async function readArray(source: RandomAccess, value: Packed, path: string): Promise<FlaxArray | null> {
   const corrupt = (what: string) => new FormatError(source.path, `corrupt Flax file: ${path} ${what}`);
   if (value instanceof Stretch) {
@@ -91,7 +91,7 @@ async function readArray(source: RandomAccess, value: Packed, path: string): Pro
       throw corrupt("is not an array of shape, type and bytes");
     }
     if (bytes.length !== sizeOf(shape) * itemSize[dtype]) {
-      throw corrupt(`of shape [${shape}] and type ${dtype} cannot lie in ${bytes.length} bytes`);
+      throw corrupt(`of shape [${shape}] and type ${dtype} does not fit its ${bytes.length} bytes`);
     }
     return { dtype, shape, parts: [bytes] };
   }
@@ -109,12 +109,12 @@ async function readArray(source: RandomAccess, value: Packed, path: string): Pro
   }
   const length = parts.reduce((sum, part) => sum + sizeOf(part.shape), 0);
   if (length !== sizeOf(shape)) {
-    throw corrupt(`of shape [${shape}] cannot be made of ${length} values in chunks`);
+    throw corrupt(`of shape [${shape}] does not fit the ${length} values in its chunks`);
   }
   return { dtype: parts[0]!.dtype, shape, parts: parts.flatMap((part) => part.parts) };
 }
 
-/** Tuples are maps from "0", "1", ... in Flax. */
+/** Reads a tuple, which Flax stores as a map from "0", "1", ... */
 function listed(value: Packed | undefined): Packed[] | null {
   if (!(value instanceof Map)) return null;
   const items = Array.from({ length: value.size }, (_, i) => value.get(`${i}`));
@@ -122,8 +122,8 @@ function listed(value: Packed | undefined): Packed[] | null {
 }
 
 /**
- * ["encoder", "down_0", "block_1", "conv1", "kernel"] -> encoder.down.0.block.1.conv1.weight; the names within
- * `mid` are taming's already.
+ * Converts ["encoder", "down_0", "block_1", "conv1", "kernel"] to encoder.down.0.block.1.conv1.weight. Names within
+ * `mid` are the same as taming's.
  */
 function tamingKey(path: readonly string[]): string {
   return path.map((name, i) => {
@@ -135,8 +135,8 @@ function tamingKey(path: readonly string[]): string {
 }
 
 /**
- * A view as torch has it: kernels [...space, in, out] transposed to [out, in, ...space], and the (1, 1, 1, C)
- * of group norm before Flax 0.3.6 squeezed to (C).
+ * Makes a view with torch's layout: kernels [...space, in, out] are transposed to [out, in, ...space], and the shape
+ * (1, 1, 1, C) of group norm before Flax 0.3.6 becomes (C).
  */
 function asTorch(file: RandomAccess, { dtype, shape, parts }: FlaxArray, isKernel: boolean): StoredTensor {
   const source = parts.length === 1 ? file : joined(file, parts);
@@ -150,7 +150,7 @@ function asTorch(file: RandomAccess, { dtype, shape, parts }: FlaxArray, isKerne
   return storedTensor(source, storage, 0, order.map((i) => shape[i]!), order.map((i) => stride[i]!));
 }
 
-/** Stretches of a file as if they lay one after the other. */
+/** Makes a source in which stretches of a file follow each other. */
 function joined(file: RandomAccess, parts: readonly Stretch[]): RandomAccess {
   const byteLength = parts.reduce((sum, { length }) => sum + length, 0);
   const source: RandomAccess = {
@@ -174,7 +174,7 @@ function joined(file: RandomAccess, parts: readonly Stretch[]): RandomAccess {
   return source;
 }
 
-/** The settings in the text of a config.json; null if it is that of something else than a VQGAN, or cannot be read. */
+/** Returns the settings in the text of a config.json; null if it cannot be read or does not describe a VQGAN. */
 export function parseFlaxConfig(text: string | undefined): Map<string, unknown> | null {
   const settings = jsonRecord(text);
   return settings && "ch_mult" in settings ? new Map(Object.entries(settings)) : null;

@@ -1,4 +1,5 @@
-// Writing Flax checkpoints: names and layouts as vqgan-jax and DALL-E mini want them, the reverse of read.ts.
+// Writes Flax checkpoints, with the names and layouts that vqgan-jax and DALL-E mini expect. This is the reverse of
+// read.ts.
 import { sizeOf } from "../../../src/shape.ts";
 import type { VQModelConfig } from "../config.ts";
 import type { Sink } from "../sink.ts";
@@ -7,14 +8,14 @@ import { storedBytes, type TensorToWrite } from "../values.ts";
 import { pack } from "./msgpack.ts";
 import { arrayType, chunkedMark, flaxTypes } from "./read.ts";
 
-/** A map of maps: a tensor, or what lies below a name. */
+/** A map of maps; its leaves are tensors. */
 type Tree = Map<string, Tree | TensorToWrite>;
 
 /**
- * Writes an autoencoder's weights as Flax has them.
+ * Writes an autoencoder's weights in Flax's format.
  *
- * @param tensors under taming's keys; those of the loss have no place in Flax
- * @param maxChunk bytes above which an array is cut into pieces, as Flax does
+ * @param tensors the tensors under taming's keys; Flax has no place for those of the loss
+ * @param maxChunk the size in bytes above which an array is cut into pieces, as Flax does
  * @throws if values do not match shape and type.
  */
 export async function writeFlaxTo(
@@ -42,7 +43,7 @@ function place(root: Tree, tensor: TensorToWrite): void {
   for (const name of path) {
     let below = tree.get(name);
     if (below === undefined) tree.set(name, below = new Map());
-    if (!(below instanceof Map)) throw new Error(`Flax: ${tensor.name} lies below another tensor`);
+    if (!(below instanceof Map)) throw new Error(`Flax: ${tensor.name} is inside another tensor`);
     tree = below;
   }
   if (tree.has(leaf)) throw new Error(`Flax: two tensors are named ${tensor.name}`);
@@ -92,7 +93,7 @@ function* chunksOf(values: StoredValues, length: number): Generator<StoredValues
   for (let at = 0; at < values.length; at += length) yield values.subarray(at, at + length);
 }
 
-/** [out, in, ...space] to [...space, in, out], row-major. */
+/** Transposes [out, in, ...space] to [...space, in, out], row-major. */
 function transposed(values: StoredValues, [out = 0, into = 0, ...space]: readonly number[]): StoredValues {
   const target = values.slice();
   const pixels = sizeOf(space);
@@ -105,10 +106,13 @@ function transposed(values: StoredValues, [out = 0, into = 0, ...space]: readonl
   return target;
 }
 
-/** What a Flax model's config.json says of it. */
+/** The part of the config that a Flax model's config.json contains. */
 export type FlaxConfig = Pick<VQModelConfig, "embedDim" | "nEmbed" | "ddconfig">;
 
-/** The text of the config.json that belongs beside the weights, as transformers writes it: two spaces, sorted keys. */
+/**
+ * Returns the text of the config.json that belongs next to the weights, in the style of transformers: two spaces,
+ * sorted keys.
+ */
 export function flaxConfigJson({ embedDim, nEmbed, ddconfig }: FlaxConfig): string {
   const settings = {
     attn_resolutions: ddconfig.attnResolutions,

@@ -1,5 +1,5 @@
-// A checkpoint in Lightning 1.0's layout, as taming reads it: weights, both Adams by the numbers of their parameters, and
-// the arguments of VQModel.
+// Builds a checkpoint in Lightning 1.0's layout, as taming reads it: weights, both Adam optimizers by the numbers of
+// their parameters, and the arguments of VQModel.
 import type { VQModelConfig } from "../config.ts";
 import { record } from "../json.ts";
 import { learntKeys, tamingOrder } from "../state_dict_keys.ts";
@@ -10,18 +10,18 @@ import { OrderedDict, type Pickleable, Tuple } from "./pickle_write.ts";
 export interface LightningContents {
   /** The model's tensors under taming's keys. */
   readonly tensors: readonly TensorToWrite[];
-  /** Without it the file holds weights alone. */
+  /** Null if the file holds only weights. */
   readonly training: TrainingState | null;
   /** The arguments of VQModel as plain values; see `vqModelArguments`. */
   readonly hyperParameters: Readonly<Record<string, unknown>>;
-  /** Tessera's own state, kept under one key that nobody else reads. */
+  /** Tessera's own state, under one key that other programs ignore. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The key of `metadata` in the file. */
+/** The key in the file that holds `metadata`. */
 export const metadataKey = "tessera";
 
-/** The object that `writeTorch` writes as a checkpoint. */
+/** Returns the object that `writeTorch` writes as a checkpoint. */
 export function lightningRoot(contents: LightningContents): Pickleable {
   const { training, hyperParameters, metadata } = contents;
   const byName = new Map(contents.tensors.map((tensor) => [tensor.name, tensor]));
@@ -43,7 +43,7 @@ export function lightningRoot(contents: LightningContents): Pickleable {
   ]);
 }
 
-/** torch's batch norm counts batches in an int64. */
+/** Converts a batch count, which torch's batch norm keeps as an int64. */
 function counted(tensor: TensorToWrite): TensorToWrite {
   if (!tensor.name.endsWith("num_batches_tracked") || tensor.dtype === "i64") return tensor;
   const data = async () => {
@@ -80,7 +80,7 @@ function optimizerStates(
   });
 }
 
-/** Settings from JSON or a pickle as values to be pickled. What cannot be pickled becomes null. */
+/** Converts settings from JSON or a pickle to values that can be pickled. Everything else becomes null. */
 function plain(value: unknown): Pickleable {
   if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as Pickleable;
   if (Array.isArray(value)) return value.map(plain);
@@ -88,7 +88,7 @@ function plain(value: unknown): Pickleable {
   return fields ? new Map(Object.entries(fields).map(([key, item]) => [key, plain(item)])) : null;
 }
 
-/** The arguments of taming's VQModel that build this architecture. */
+/** Returns the arguments of taming's VQModel that build this architecture. */
 export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: VQModelConfig) {
   return {
     embed_dim: embedDim,

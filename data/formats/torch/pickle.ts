@@ -1,20 +1,20 @@
-// Reads Python pickles by pickleparser, after `checkPickle` has passed them. The reader below gives it the bytes, and
-// corrects what pickleparser 0.2 gets wrong: integers are signed and of any length, and Python 2 strings are bytes.
+// Reads Python pickles with pickleparser, after `checkPickle` has accepted them. The reader below passes the bytes on
+// and corrects what pickleparser 0.2 gets wrong: integers are signed and of any length, and Python 2 strings are bytes.
 import { Parser } from "pickleparser";
 import { checkPickle, latin1, opcode, PickleError } from "./pickle_check.ts";
 import { PickleGlobals, type TensorBuilder } from "./pickle_globals.ts";
 
 export { PickleError };
 
-/** How a pickle refers to what lies outside it: torch's storages. */
+/** Resolves the references of a pickle to data outside it, which are torch's storages. */
 export interface PickleContext extends TensorBuilder {
   persistent(id: unknown): unknown;
 }
 
 /**
- * The object whose pickle starts at `start`, and where that pickle ends. Dicts are Maps, tuples are arrays,
- * unknown classes are PickleObjects.
- * @throws PickleError if the pickle is not sound; whatever `context` throws.
+ * Reads the object whose pickle starts at `start`, and returns where that pickle ends. Dicts become Maps, tuples become
+ * arrays, and unknown classes become PickleObjects.
+ * @throws PickleError if the pickle is invalid, and whatever `context` throws.
  */
 export function readPickle(
   bytes: Uint8Array,
@@ -33,7 +33,7 @@ export function readPickle(
 
 const utf8 = new TextDecoder();
 
-/** A little-endian two's complement integer; beyond 2^53 the nearest number. */
+/** Converts a little-endian two's complement integer to decimal digits. */
 function decimal(bytes: Uint8Array): string {
   let integer = 0n;
   for (let i = bytes.length - 1; i >= 0; i--) integer = integer << 8n | BigInt(bytes[i]!);
@@ -50,7 +50,7 @@ const escapes: Readonly<Record<string, string>> = {
   v: "\v",
 };
 
-/** Python's backslash escapes, as in repr() of a byte string. */
+/** Resolves Python's backslash escapes, as repr() writes them for a byte string. */
 function unescape(text: string): string {
   return text.replace(
     /\\(x[0-9a-f]{2}|[^])/g,
@@ -60,8 +60,8 @@ function unescape(text: string): string {
 }
 
 /**
- * pickleparser's reader interface. Before each opcode it asks `hasNext`, where opcodes that it misreads are
- * replaced.
+ * Implements pickleparser's reader interface. pickleparser calls `hasNext` before each opcode, where this class
+ * replaces the opcodes that pickleparser misreads.
  */
 class PickleReader {
   readonly #bytes: Uint8Array;

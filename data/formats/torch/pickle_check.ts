@@ -1,9 +1,8 @@
-// Reads a pickle through once without building anything: finds its end and refuses what torch.save does not
-// write, so that pickleparser, which trusts its input, runs on sound streams only. Opcodes: CPython's
-// pickletools.
+// Reads through a pickle once without building anything. It finds the end and refuses what torch.save does not write,
+// so that pickleparser, which trusts its input, only runs on valid streams. Opcodes: CPython's pickletools.
 import { isPlainFunction } from "./pickle_globals.ts";
 
-/** A pickle that breaks the rules. `truncated` says that it might be sound with more bytes. */
+/** An invalid pickle. `truncated` means that it might be valid with more bytes. */
 export class PickleError extends Error {
   readonly truncated: boolean;
 
@@ -15,15 +14,14 @@ export class PickleError extends Error {
 }
 
 /**
- * Values that one pickle may make. A checkpoint with both Adams makes 30 thousand; four million need less
- * than 1 GB whatever they are.
+ * The largest number of values that one pickle may create. A checkpoint with both Adam optimizers creates 30 thousand;
+ * four million values of any kind need less than 1 GB.
  */
 const maxOperations = 2 ** 22;
 const maxLongBytes = 256;
 
 /**
- * What is known of a value on the stack; a short string is kept, since STACK_GLOBAL takes its names from
- * there.
+ * What is known about a value on the stack. A short string is kept, because STACK_GLOBAL takes its names from there.
  */
 type Slot = { readonly kind: Kind } | string;
 type Kind = "value" | "tuple" | "list" | "dict" | "set" | "class" | "function" | "object";
@@ -46,7 +44,9 @@ export const opcode = {
   long4: 0x8b,
 } as const;
 
-/** A text of one byte a character. In pieces, since a call takes only so many arguments. */
+/**
+ * Decodes a text of one byte per character. It works in pieces, because the number of arguments of a call is limited.
+ */
 export function latin1(bytes: Uint8Array): string {
   let text = "";
   for (let at = 0; at < bytes.length; at += 4096) {
@@ -81,7 +81,7 @@ class Checker {
       }
       this.#step(code, at);
     }
-    return this.#fail(`it makes more than ${maxOperations} values`, this.#at);
+    return this.#fail(`it creates more than ${maxOperations} values`, this.#at);
   }
 
   #fail(problem: string, at: number): never {
@@ -111,7 +111,7 @@ class Checker {
     return this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 2 ** 32;
   }
 
-  /** Text up to a line feed: a name or a number, so never long, except for the string opcodes. */
+  /** Reads text up to a line feed. Names and numbers are short; only the string opcodes need a larger limit. */
   #line(limit = 1024): string {
     const from = this.#at;
     const end = this.#bytes.subarray(from, from + limit).indexOf(0x0a);
@@ -136,22 +136,24 @@ class Checker {
 
   #pop(count = 1): Slot {
     const floor = this.#marks.at(-1) ?? 0;
-    if (this.#stack.length - count < floor) this.#fail("it takes more values than it has made", this.#at - 1);
+    if (this.#stack.length - count < floor) {
+      this.#fail("it takes more values than it has created", this.#at - 1);
+    }
     let last: Slot = value;
     for (let i = 0; i < count; i++) last = this.#stack.pop()!;
     return last;
   }
 
-  /** Drops everything down to the last mark and returns how much that was. */
+  /** Removes everything above the last mark, and returns how many values that were. */
   #popMark(): number {
     const floor = this.#marks.pop();
-    if (floor === undefined) return this.#fail("it refers to a mark that is not there", this.#at - 1);
+    if (floor === undefined) return this.#fail("it refers to a mark that does not exist", this.#at - 1);
     const count = this.#stack.length - floor;
     this.#stack.length = floor;
     return count;
   }
 
-  /** The last value stays on the stack, and must be of one of these kinds. */
+  /** Checks that the last value is of one of these kinds. It stays on the stack. */
   #expectTop(...kinds: Kind[]): void {
     const top = this.#pop();
     const kind = typeof top === "string" ? "value" : top.kind;
@@ -167,7 +169,7 @@ class Checker {
 
   #recall(index: number): void {
     const slot = this.#memo.get(index);
-    if (slot === undefined) this.#fail(`it refers to value ${index}, which it has not made`, this.#at - 1);
+    if (slot === undefined) this.#fail(`it refers to value ${index}, which it has not created`, this.#at - 1);
     else this.#push(slot);
   }
 
@@ -175,7 +177,7 @@ class Checker {
     this.#push(isPlainFunction(module, name) ? functionSlot : classSlot);
   }
 
-  /** The result of calling a class is an object with a state of its own, that of a function is not. */
+  /** Calling a class makes an object with its own state; calling a function makes a value without one. */
   #call(argumentKinds: readonly Kind[], ...callees: Kind[]): void {
     for (const kind of argumentKinds) {
       const slot = this.#pop();
@@ -345,8 +347,8 @@ class Checker {
 }
 
 /**
- * Where the pickle that starts at `start` ends (the byte after its STOP).
- * @throws PickleError with the byte where it stops being a sound pickle; `truncated` if `bytes` merely ends
+ * Returns where the pickle that starts at `start` ends (the byte after its STOP).
+ * @throws PickleError with the position at which the pickle becomes invalid; `truncated` is true if `bytes` only ends
  * too soon.
  */
 export function checkPickle(bytes: Uint8Array, start: number): number {

@@ -1,15 +1,15 @@
-// What the names in a pickle mean here: a short list of harmless functions and containers. Every other class
-// becomes an inert record of its name, arguments and state; nothing from the file ever runs.
+// The meaning of the names in a pickle: a short list of harmless functions and containers. Every other class becomes an
+// inert record of its name, arguments and state. Nothing from the file is ever executed.
 
-/** An object of a class that this reader does not know, or does not need to. */
+/** An object of a class that this reader does not know, or has no use for. */
 export class PickleObject {
   readonly classPath: string;
   readonly args: readonly unknown[];
-  /** What Python would have given to `__setstate__`, mostly a Map of the fields. */
+  /** What Python would have passed to `__setstate__`, usually a Map of the fields. */
   state: unknown = null;
-  /** Entries, if the class is a dict. */
+  /** The entries, if the class is a dict. */
   readonly items = new Map<unknown, unknown>();
-  /** Elements, if the class is a list. */
+  /** The elements, if the class is a list. */
   readonly elements: unknown[] = [];
 
   constructor(classPath: string, args: readonly unknown[]) {
@@ -29,14 +29,14 @@ export class PickleObject {
   }
 }
 
-/** OrderedDict and its like: a Map that takes no state, since torch's `_metadata` says nothing of use. */
+/** OrderedDict and similar classes: a Map that ignores its state, because torch's `_metadata` is of no use here. */
 export class PickleDict extends Map<unknown, unknown> {
   __setstate__(_state: unknown): void {}
 }
 
 /**
- * A class or function itself, as a value: Lightning 1.0 keys callbacks by it. Calling it makes a record, no
- * more.
+ * A class or function itself as a value, which Lightning 1.0 uses as a key of callbacks. Calling it only makes a
+ * record.
  */
 export interface PickleClass {
   (...args: unknown[]): unknown;
@@ -50,8 +50,8 @@ export function isPickleClass(value: unknown): value is PickleClass {
 type Call = (...args: unknown[]) => unknown;
 
 /**
- * Copies are counted, since few bytes can ask for many: a list repeated as the argument of a thousand calls.
- * Real files copy five values a tensor.
+ * The limit of copied values. They are counted because a few bytes can request many copies, for example with a long
+ * list as the argument of a thousand calls. Real files copy five values per tensor.
  */
 const maxCopied = 2 ** 22;
 
@@ -60,7 +60,7 @@ const multiarray = ["numpy.core.multiarray", "numpy._core.multiarray"];
 const each = (modules: readonly string[], ...names: string[]) =>
   modules.flatMap((module) => names.map((name) => `${module}.${name}`));
 
-/** Whose results are bare values, which take no state afterwards. */
+/** Functions whose results are plain values, which have no state that could be set afterwards. */
 const plainFunctions: ReadonlySet<string> = new Set([
   ...each(["torch._utils"], "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"),
   ...each(["torch._utils"], "_rebuild_parameter_with_state"),
@@ -74,13 +74,13 @@ export function isPlainFunction(module: string, name: string): boolean {
   return plainFunctions.has(`${module}.${name}`);
 }
 
-/** How torch's own functions rebuild tensors; anything that they cannot make sense of stays a record. */
+/** Rebuilds tensors as torch's own functions do. Anything that it cannot rebuild stays a record. */
 export interface TensorBuilder {
-  /** null if the storage is of a kind that is not read. */
+  /** Returns null if the storage is of an unsupported kind. */
   tensor(storage: unknown, offset: unknown, shape: unknown, stride: unknown): object | null;
 }
 
-/** The meaning of names for one pickle. */
+/** Resolves the names in one pickle. */
 export class PickleGlobals {
   readonly #known: ReadonlyMap<string, Call>;
   readonly #made = new Map<string, PickleClass>();
@@ -119,7 +119,7 @@ export class PickleGlobals {
     if (made) return made;
     const call = this.#known.get(path) ?? ((...args: unknown[]) => new PickleObject(path, args));
     const spend = (n: number) => this.#spend(n);
-    // a function and not an arrow, since NEWOBJ calls it with `new`
+    // a function and not an arrow function, because NEWOBJ calls it with `new`
     const callee = function (...args: unknown[]): unknown {
       spend(args.length);
       return call(...args);
@@ -140,21 +140,21 @@ export class PickleGlobals {
     return elements;
   }
 
-  /** From nothing, a list of pairs (Python 2) or a dict. */
+  /** Makes a dict from nothing, from a list of pairs (Python 2) or from a dict. */
   #dict(pairs: unknown): PickleDict {
     const dict = new PickleDict();
     const entries: Iterable<unknown> = pairs instanceof Map ? pairs.entries() : this.#elements(pairs);
     if (pairs instanceof Map) this.#spend(pairs.size);
     for (const pair of entries) {
       if (!Array.isArray(pair) || pair.length !== 2) {
-        throw new Error("a dict is made from something else than pairs");
+        throw new Error("a dict is made from something other than pairs");
       }
       dict.set(pair[0], pair[1]);
     }
     return dict;
   }
 
-  /** Protocol 2 writes bytes as text, one character a byte. */
+  /** Converts text to bytes: protocol 2 writes bytes as text with one character per byte. */
   #latin1(text: unknown): Uint8Array {
     if (text instanceof Uint8Array) return text;
     if (typeof text !== "string") return new Uint8Array(0);
@@ -163,7 +163,7 @@ export class PickleGlobals {
   }
 }
 
-/** `numpy.core.multiarray.scalar(dtype, bytes)`; null if the type is none of the plain numbers. */
+/** `numpy.core.multiarray.scalar(dtype, bytes)`. Returns null if the type is not a plain number. */
 function numpyScalar(dtype: unknown, bytes: Uint8Array): number | boolean | null {
   if (!(dtype instanceof PickleObject) || !Array.isArray(dtype.state)) return null;
   const code = String(dtype.args[0]);

@@ -1,23 +1,23 @@
-// Python pickles of protocol 2, as torch.save writes them: plain values, and tensors by reference to storages
-// that lie beside the pickle.
+// Writes Python pickles of protocol 2, as torch.save does: plain values, and tensors as references to storages outside
+// the pickle.
 import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
 import type { TensorToWrite, WrittenDType } from "../values.ts";
 
-/** A Python tuple; arrays are lists. */
+/** A Python tuple. Arrays become lists instead. */
 export class Tuple {
-  /** What is in it. */
+  /** The items of the tuple. */
   readonly items: readonly Pickleable[];
 
-  /** A tuple of these items. */
+  /** Makes a tuple of these items. */
   constructor(items: readonly Pickleable[]) {
     this.items = items;
   }
 }
 
-/** A collections.OrderedDict; Maps and plain objects are dicts. */
+/** A collections.OrderedDict. Maps become plain dicts instead. */
 export class OrderedDict extends Map<string, Pickleable> {}
 
-/** What can be pickled. */
+/** The values that can be pickled. */
 export type Pickleable =
   | null
   | boolean
@@ -28,7 +28,7 @@ export type Pickleable =
   | ReadonlyMap<string | number, Pickleable>
   | TensorToWrite;
 
-/** torch has no storages of wider unsigned integers. */
+/** The names of torch's storages, which do not exist for unsigned integers of more than 8 bits. */
 const storageClasses: Readonly<Partial<Record<WrittenDType, string>>> = {
   f32: "FloatStorage",
   f16: "HalfStorage",
@@ -59,7 +59,7 @@ const op = {
 } as const;
 
 /**
- * The pickle of a value, and the tensors in it: storage i belongs to tensor i.
+ * Returns the pickle of a value and the tensors in it: storage i belongs to tensor i.
  * @example
  * ```ts
  * const { bytes } = writePickle(new Map([["epoch", 3]]));
@@ -74,14 +74,14 @@ export function writePickle(value: Pickleable): { bytes: Uint8Array; tensors: Te
 class Writer {
   readonly tensors: TensorToWrite[] = [];
   readonly chunks: number[][] = [];
-  /** Texts and classes that have been written once, by what they are. */
+  /** The memo numbers of the texts and classes that have been written. */
   readonly #memo = new Map<string, number>();
 
   #put(...bytes: number[]): void {
     this.chunks.push(bytes);
   }
 
-  /** Writes something the first time, and refers to it afterwards. */
+  /** Writes something in full the first time, and as a reference afterwards. */
   #once(name: string, bytes: number[]): void {
     const known = this.#memo.get(name);
     if (known !== undefined) return this.#put(0x6a, ...uint32(known)); // LONG_BINGET
@@ -146,7 +146,7 @@ class Writer {
     const { name, shape, dtype } = tensor;
     const storage = storageClasses[dtype];
     if (storage === undefined) {
-      throw new Error(`tensor ${name} has the type ${dtype}, which torch has no storage for`);
+      throw new Error(`tensor ${name} has the type ${dtype}, for which torch has no storage`);
     }
     const key = String(this.tensors.push(tensor) - 1);
     this.#global("torch._utils", "_rebuild_tensor_v2");

@@ -1,12 +1,12 @@
-// Files written by torch.save: the zip layout (torch >= 1.6) and the legacy one (concatenated pickles, then
-// storages). Only the pickle is read here; every tensor stays in the file until it is asked for.
+// Reads files of torch.save: the zip layout (torch >= 1.6) and the legacy layout (concatenated pickles, then storages).
+// Only the pickle is read here. Every tensor stays in the file until it is requested.
 import { type PickleContext, PickleError, readPickle } from "./pickle.ts";
 import { isPickleClass, isPlainFunction } from "./pickle_globals.ts";
 import { checkRange, FormatError, type RandomAccess, readRange } from "../source.ts";
 import { itemSize, type Storage, type StoredDType, storedTensor } from "../stored_tensor.ts";
 import { locateEntry, readEntry, readZipDirectory, type ZipEntry } from "./zip.ts";
 
-/** Both Adams of a full-size model make 0.2 MB of pickle; the rest is reserve. */
+/** The size limit of a pickle. Both Adam optimizers of a full-size model make 0.2 MB of it; the rest is reserve. */
 const maxPickle = 2 ** 26;
 
 const storageTypes: Readonly<Record<string, StoredDType>> = {
@@ -23,17 +23,17 @@ const storageTypes: Readonly<Record<string, StoredDType>> = {
   BoolStorage: "bool",
 };
 
-/** The tuple by which torch's pickles name a storage. */
+/** The tuple by which torch's pickles identify a storage. */
 interface StorageId {
   readonly key: string;
   readonly dtype: StoredDType;
   readonly length: number;
-  /** Legacy only: (key, offset, length) of a stretch of the storage. */
+  /** Only in legacy files: (key, offset, length) of a part of the storage. */
   readonly view: unknown;
 }
 
 /**
- * null for what is not a storage of plain numbers. @throws FormatError if it looks like one and is damaged.
+ * Returns null if this is not a storage of plain numbers. @throws FormatError if it is a damaged one
  */
 function parseStorageId(path: string, id: unknown): StorageId | null {
   if (!Array.isArray(id) || id[0] !== "storage" || !isPickleClass(id[1])) return null;
@@ -48,7 +48,7 @@ function parseStorageId(path: string, id: unknown): StorageId | null {
   return { key: String(key), dtype, length, view };
 }
 
-/** Legacy files store the class of a whole pickled module as a persistent value. */
+/** Returns a class: legacy files store the class of a pickled module as a persistent value. */
 function classOf(id: unknown): unknown {
   if (!Array.isArray(id) || id[0] !== "module" || !isPickleClass(id[1])) return null;
   const [module = "", name = ""] = id[1].classPath.split(/\.(?=\w+$)/);
@@ -86,8 +86,8 @@ function context(source: RandomAccess, storage: (id: StorageId) => TorchStorage)
 }
 
 /**
- * The object in a zip written by torch.save.
- * @throws FormatError if it is no such zip, or storages are missing or shorter than their tensors.
+ * Reads the object in a zip written by torch.save.
+ * @throws FormatError if this is not such a zip, or storages are missing or shorter than their tensors.
  */
 export async function readTorchZip(source: RandomAccess): Promise<unknown> {
   const entries = await readZipDirectory(source);
@@ -98,7 +98,7 @@ export async function readTorchZip(source: RandomAccess): Promise<unknown> {
     throw new FormatError(
       source.path,
       "a zip archive, but not from torch.save: there is no data.pkl in it",
-      "unpack it, and give the checkpoint inside",
+      "unpack it, and name the checkpoint inside",
     );
   }
   const root = pickle.name.slice(0, -"data.pkl".length);
@@ -110,7 +110,7 @@ export async function readTorchZip(source: RandomAccess): Promise<unknown> {
       throw new FormatError(
         source.path,
         `corrupt: storage ${key} should have ${length * itemSize[dtype]} bytes and ` +
-          (entry ? `has ${entry.byteLength}` : "is not there"),
+          (entry ? `has ${entry.byteLength}` : "is missing"),
       );
     }
     return new TorchStorage(dtype, length, () => locateEntry(source, entry));
@@ -132,7 +132,7 @@ function bigEndian(source: RandomAccess): FormatError {
   );
 }
 
-/** With `mayGrow`, null if the bytes end before the pickle does. */
+/** Reads a pickle. With `mayGrow` it returns null if the bytes end before the pickle does. */
 function unpickle(
   source: RandomAccess,
   bytes: Uint8Array,
@@ -145,7 +145,7 @@ function unpickle(
   } catch (error) {
     if (mayGrow && error instanceof PickleError && error.truncated) return null;
     if (error instanceof FormatError) throw error;
-    // whatever pickleparser throws comes from the file: calls of what is no function, lists that are none
+    // errors of pickleparser are caused by the file, for example if it calls something that is not a function
     const reason = error instanceof Error ? error.message : String(error);
     throw new FormatError(
       source.path,
@@ -158,7 +158,7 @@ function unpickle(
 const magic = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
 
 /**
- * Whether a file that begins with `head` is a legacy torch file; protocol 4 puts a frame before the number.
+ * Whether a file that begins with `head` is a legacy torch file. Protocol 4 puts a frame before the number.
  */
 export function isTorchLegacy(head: Uint8Array): boolean {
   return [2, 11].some((at) => magic.every((byte, i) => head[at + i] === byte));
@@ -166,7 +166,7 @@ export function isTorchLegacy(head: Uint8Array): boolean {
 
 const nothing: PickleContext = { persistent: () => null, tensor: () => null };
 
-/** Pickles one after another. The length of each is known only once it is read, so bytes are fetched as needed. */
+/** Reads consecutive pickles. The length of each is known only after reading it, so bytes are fetched as needed. */
 class PickleSequence {
   readonly source: RandomAccess;
 
@@ -177,7 +177,7 @@ class PickleSequence {
     this.source = source;
   }
 
-  /** Where the next pickle, or whatever follows the last one, starts. */
+  /** The position of the next pickle, or of the data after the last one. */
   get position(): number {
     return this.#at;
   }
@@ -208,13 +208,13 @@ class PickleSequence {
 }
 
 /**
- * The object in a file that torch.save wrote before version 1.6.
+ * Reads the object in a file that torch.save wrote before version 1.6.
  * @throws FormatError if the file is cut off, or storages do not match their tensors.
  */
 export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
   const { path } = source;
   const pickles = new PickleSequence(source);
-  await pickles.next(nothing); // the magic number, which was checked already
+  await pickles.next(nothing); // the magic number, which has already been checked
   const version = await pickles.next(nothing);
   if (version !== 1001) {
     throw new FormatError(path, `corrupt: torch file version ${String(version)}, not 1001`);
@@ -234,7 +234,7 @@ export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
     return new TorchStorage(id.dtype, length, () => {
       const offset = offsets.get(id.key);
       return offset === undefined
-        ? Promise.reject(new FormatError(path, `corrupt: storage ${id.key} is not there`))
+        ? Promise.reject(new FormatError(path, `corrupt: storage ${id.key} is missing`))
         : Promise.resolve(offset + from * itemSize[id.dtype]);
     });
   };
@@ -246,14 +246,14 @@ export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
   for (const key of keys.map(String)) {
     const id = declared.get(key);
     if (!id || offsets.has(key)) {
-      throw new FormatError(path, `corrupt: storage ${key} is unknown or there twice`);
+      throw new FormatError(path, `corrupt: storage ${key} is unknown or occurs twice`);
     }
     const header = await readRange(source, at, 8, `storage ${key}`);
     const length = Number(new DataView(header.buffer).getBigInt64(0, true));
     if (length !== id.length) {
       throw new FormatError(
         path,
-        `corrupt: storage ${key} has ${length} elements, its tensors expect ${id.length}`,
+        `corrupt: storage ${key} has ${length} elements, but its tensors expect ${id.length}`,
       );
     }
     checkRange(source, at + 8, length * itemSize[id.dtype], `storage ${key}`);
@@ -261,17 +261,17 @@ export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
     at += 8 + length * itemSize[id.dtype];
   }
   const missing = [...declared.keys()].find((key) => !offsets.has(key));
-  if (missing !== undefined) throw new FormatError(path, `corrupt: storage ${missing} is not there`);
+  if (missing !== undefined) throw new FormatError(path, `corrupt: storage ${missing} is missing`);
   return root;
 }
 
-/** The stretch of a storage that a legacy id means, in elements. */
+/** Returns the part of a storage that a legacy id refers to, in elements. */
 function viewRange(path: string, { key, length, view }: StorageId): { from: number; length: number } {
   if (view === null || view === undefined) return { from: 0, length };
   const [, from, count] = Array.isArray(view) ? view : [];
   const sane = Number.isSafeInteger(from) && Number.isSafeInteger(count) && from >= 0 && count >= 0;
   if (!sane || from + count > length) {
-    throw new FormatError(path, `corrupt: a view of storage ${key} leaves its ${length} elements`);
+    throw new FormatError(path, `corrupt: a view of storage ${key} exceeds its ${length} elements`);
   }
   return { from, length: count };
 }

@@ -1,11 +1,10 @@
-// From unpickled objects to plain ones: what people put into hyper-parameters (omegaconf, argparse,
-// Lightning), and the tensors in whatever a file holds. Both walk structures that may be cyclic, shared or
-// absurdly deep.
+// Converts unpickled objects to plain ones: it unwraps what is common in hyper-parameters (omegaconf, argparse,
+// Lightning) and finds the tensors in any structure. Both walk over structures that may be cyclic, shared or very deep.
 import { isPickleClass, PickleObject } from "./pickle_globals.ts";
 import type { StoredTensor } from "../stored_tensor.ts";
 
 const maxDepth = 100;
-/** Shared parts are visited once for each way that leads to them, which a hostile file can make very many. */
+/** Shared parts are visited once for each path to them, and a hostile file can contain very many paths. */
 const maxVisits = 200_000;
 
 export function isStoredTensor(value: unknown): value is StoredTensor {
@@ -16,7 +15,7 @@ class Walk {
   readonly #path = new Set<unknown>();
   #visits = 0;
 
-  /** Runs `visit` unless `value` is being visited already (a cycle), or lies too deep. */
+  /** Runs `visit` unless `value` is already being visited (a cycle) or is too deep. */
   into<T>(value: unknown, visit: () => T, otherwise: T): T {
     if (++this.#visits > maxVisits || this.#path.size > maxDepth || this.#path.has(value)) return otherwise;
     this.#path.add(value);
@@ -31,8 +30,8 @@ function keyText(key: unknown): string {
 }
 
 /**
- * The plain value of anything unpickled: omegaconf's DictConfig, ListConfig and nodes give their contents,
- * dicts and objects with fields become objects, tuples and sets arrays, classes their name as text. Cycles
+ * Converts an unpickled value to a plain one. omegaconf's DictConfig, ListConfig and nodes become their contents, dicts
+ * and objects with fields become objects, tuples and sets become arrays, and classes become their name as text. Cycles
  * become null.
  *
  * The hyper-parameters of a checkpoint become { ddconfig: { ch: 128, ch_mult: [1, 1, 2, 2, 4] }, ... }, for example.
@@ -61,7 +60,7 @@ function unwrapObject(object: PickleObject, walk: Walk): unknown {
   if (object.elements.length > 0) return unwrap(object.elements, walk);
   if (!(object.state instanceof Map)) return object.classPath;
   if (object.classPath.startsWith("omegaconf.")) {
-    // `_parent` is left alone: it leads up to the configuration of the whole project
+    // `_parent` is ignored, because it leads to the configuration of the whole project
     const contents = object.state.get("_content");
     return unwrap(contents === undefined ? object.state.get("_val") : contents, walk);
   }
@@ -69,7 +68,7 @@ function unwrapObject(object: PickleObject, walk: Walk): unknown {
 }
 
 /**
- * All tensors below `root` by their path: names joined by ".", positions in lists as "[i]". Of a whole
+ * Finds all tensors below `root` and lists them by path: names joined by ".", list positions as "[i]". For a whole
  * pickled module the paths are its state_dict keys.
  */
 export function flattenTensors(root: unknown): Map<string, StoredTensor> {
@@ -99,7 +98,7 @@ export function flattenTensors(root: unknown): Map<string, StoredTensor> {
   return found;
 }
 
-/** The model's own tensors: those of `state_dict` or `model` where the file has one, else all of them. */
+/** Returns the model's own tensors: those of `state_dict` or `model` if the file has one, otherwise all of them. */
 export function stateDictOf(root: unknown): Map<string, StoredTensor> {
   if (root instanceof Map) {
     for (const key of ["state_dict", "model_state_dict", "model"]) {

@@ -1,11 +1,11 @@
-// Files that torch.load opens, with weights_only too: a zip with the pickle and one entry for each tensor.
+// Writes files for torch.load, also with weights_only: a zip with the pickle and one entry for each tensor.
 import type { Sink } from "../sink.ts";
 import { storedBytes } from "../values.ts";
 import { type Pickleable, writePickle } from "./pickle_write.ts";
 import { ZipWriter } from "./zip_write.ts";
 
 /**
- * Writes what torch.save would. Tensors are asked for one at a time.
+ * Writes what torch.save would write. Tensors are requested one at a time.
  * @throws if values do not match their shape and type.
  */
 export async function writeTorchTo(sink: Sink, root: Pickleable): Promise<void> {

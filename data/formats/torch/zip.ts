@@ -1,14 +1,14 @@
-// The directory of a ZIP archive (APPNOTE 6.3, with zip64), enough to find stored entries: torch.save leaves
-// the sizes in the local headers at zero, so the central directory at the end of the file is what counts.
+// Reads the directory of a ZIP archive (APPNOTE 6.3, with zip64), as far as needed to find stored entries. torch.save
+// leaves the sizes in the local headers at zero, so the central directory at the end of the file is used.
 import { inflateSync } from "fflate";
 import { FormatError, type RandomAccess, readRange } from "../source.ts";
 
 export interface ZipEntry {
   readonly name: string;
-  /** Bytes when unpacked. */
+  /** The number of bytes when unpacked. */
   readonly byteLength: number;
   readonly packedLength: number;
-  /** 0 stored, 8 deflated. */
+  /** 0 for stored entries, 8 for deflated ones. */
   readonly method: number;
   /** Where the entry's local header starts. */
   readonly headerOffset: number;
@@ -19,7 +19,7 @@ const end64Signature = 0x06064b50;
 const locatorSignature = 0x07064b50;
 const centralSignature = 0x02014b50;
 const localSignature = 0x04034b50;
-/** A directory of half a million entries; torch writes one entry a storage. */
+/** The size limit of a directory: half a million entries. torch writes one entry per storage. */
 const maxDirectory = 2 ** 26;
 const utf8 = new TextDecoder();
 
@@ -27,12 +27,14 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Numbers above 2^53 lose their last bits, and then fail the range checks that every use goes through. */
+/**
+ * Reads a 64-bit number. Numbers above 2^53 lose their last bits, but all of them fail the range checks that follow.
+ */
 function uint64(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
 }
 
-/** @throws FormatError if the directory is missing, damaged or of absurd size, or if entries overlap. */
+/** @throws FormatError if the directory is missing, damaged or too large, or if entries overlap. */
 export async function readZipDirectory(source: RandomAccess): Promise<Map<string, ZipEntry>> {
   const { offset, length, count } = await findDirectory(source);
   const corrupt = (what: string) => new FormatError(source.path, `corrupt zip archive: ${what}`);
@@ -50,7 +52,7 @@ export async function readZipDirectory(source: RandomAccess): Promise<Map<string
     const nameEnd = at + 46 + view.getUint16(at + 28, true);
     const extraEnd = nameEnd + view.getUint16(at + 30, true);
     const next = extraEnd + view.getUint16(at + 32, true);
-    if (next > length) throw corrupt(`directory entry ${i} of ${count} runs over the end`);
+    if (next > length) throw corrupt(`directory entry ${i} of ${count} extends beyond the end`);
     const wide = readZip64Extra(view, nameEnd, extraEnd, [
       view.getUint32(at + 24, true),
       view.getUint32(at + 20, true),
@@ -75,7 +77,7 @@ export async function readZipDirectory(source: RandomAccess): Promise<Map<string
   return entries;
 }
 
-/** Entries that share bytes are how zip bombs work; torch never writes them. */
+/** Refuses entries that share bytes, as in zip bombs. torch never writes them. */
 function checkOverlap(source: RandomAccess, entries: ZipEntry[], directory: number): void {
   entries.sort((a, b) => a.headerOffset - b.headerOffset);
   for (const [i, entry] of entries.entries()) {
@@ -94,7 +96,7 @@ function checkOverlap(source: RandomAccess, entries: ZipEntry[], directory: numb
 async function findDirectory(
   source: RandomAccess,
 ): Promise<{ offset: number; length: number; count: number }> {
-  // the end record is 22 bytes and a comment of at most 65535
+  // the end record has 22 bytes and a comment of at most 65535
   const tailLength = Math.min(source.byteLength, 22 + 65535);
   const tail = await readRange(
     source,
@@ -108,7 +110,7 @@ async function findDirectory(
   if (at < 0) {
     throw new FormatError(
       source.path,
-      `truncated: a zip archive without the directory at its end (the file has ${source.byteLength} bytes)`,
+      `truncated: the directory at the end of the zip archive is missing (the file has ${source.byteLength} bytes)`,
     );
   }
   const record = {
@@ -130,8 +132,8 @@ async function findDirectory(
 }
 
 /**
- * [unpacked, packed, offset], those that are 0xffffffff replaced from the extra field; null if one is not
- * there.
+ * Returns [unpacked, packed, offset]. Values of 0xffffffff are replaced by those in the extra field; null if one is
+ * missing.
  */
 function readZip64Extra(
   view: DataView,
@@ -158,8 +160,8 @@ function readZip64Extra(
 }
 
 /**
- * Byte offset of a stored entry's contents. @throws FormatError if the entry is packed or its header is
- * damaged.
+ * Returns the byte offset of a stored entry's contents. @throws FormatError if the entry is compressed or its header is
+ * damaged
  */
 export async function locateEntry(source: RandomAccess, entry: ZipEntry): Promise<number> {
   if (entry.method !== 0) {
@@ -183,7 +185,9 @@ async function contentsOffset(source: RandomAccess, entry: ZipEntry): Promise<nu
   return entry.headerOffset + 30 + header.getUint16(26, true) + header.getUint16(28, true);
 }
 
-/** A whole small entry, unpacked if need be. @throws FormatError if it is longer than `limit` bytes. */
+/**
+ * Reads a whole small entry and unpacks it if it is compressed. @throws FormatError if it is longer than `limit` bytes
+ */
 export async function readEntry(source: RandomAccess, entry: ZipEntry, limit: number): Promise<Uint8Array> {
   const { name, byteLength, packedLength, method } = entry;
   if (byteLength > limit || packedLength > limit) {
@@ -202,12 +206,12 @@ export async function readEntry(source: RandomAccess, entry: ZipEntry, limit: nu
   if (method !== 8) {
     throw new FormatError(
       source.path,
-      `zip entry ${name} is packed by method ${method}`,
+      `zip entry ${name} is compressed with method ${method}`,
       "use torch.save as it is",
     );
   }
   try {
-    // a byte more than promised, to notice contents that are longer
+    // one byte more than claimed, to notice contents that are longer
     const unpacked = inflateSync(bytes, { out: new Uint8Array(byteLength + 1) });
     if (unpacked.length === byteLength) return unpacked;
   } catch {

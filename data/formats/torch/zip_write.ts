@@ -1,5 +1,5 @@
-// ZIP archives as torch.save makes them (APPNOTE 6.3, with zip64 end records): entries stored, their contents
-// at multiples of 64 bytes, so that whoever maps the file finds its tensors aligned.
+// Writes ZIP archives as torch.save does (APPNOTE 6.3, with zip64 end records). Entries are stored without compression,
+// and their contents start at multiples of 64 bytes, so that tensors are aligned when the file is mapped into memory.
 import type { Sink } from "../sink.ts";
 import { crc32 } from "./crc32.ts";
 
@@ -13,7 +13,7 @@ interface Entry {
   readonly offset: number;
 }
 
-/** Little-endian fields: [value, bytes]. */
+/** Returns little-endian fields, each given as [value, number of bytes]. */
 function fields(...values: readonly (readonly [value: number, bytes: 2 | 4 | 8])[]): Uint8Array {
   const view = new DataView(new ArrayBuffer(values.reduce((sum, [, size]) => sum + size, 0)));
   let at = 0;
@@ -27,7 +27,7 @@ function fields(...values: readonly (readonly [value: number, bytes: 2 | 4 | 8])
 }
 
 /**
- * Writes an archive front to back.
+ * Writes an archive from front to back.
  * @example
  * ```ts
  * const zip = new ZipWriter({ write: (bytes) => Promise.resolve(console.log(bytes.length)) });
@@ -49,7 +49,7 @@ export class ZipWriter {
     this.#at += bytes.length;
   }
 
-  /** Appends an entry whose contents are these pieces. @throws if it has 4 GiB or more. */
+  /** Appends an entry that consists of these pieces. @throws if it has 4 GiB or more */
   async add(name: string, pieces: readonly Uint8Array[]): Promise<void> {
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
     if (length >= unused32) {
@@ -61,7 +61,7 @@ export class ZipWriter {
     const padding = (alignment - start % alignment) % alignment;
     await this.#write(fields([0x04034b50, 4], ...common(entry), [entry.name.length, 2], [4 + padding, 2]));
     await this.#write(entry.name);
-    // the extra field that torch pads with: "FB"
+    // the extra field that torch uses for padding: "FB"
     await this.#write(Uint8Array.from([...fields([0x4246, 2], [padding, 2]), ...new Uint8Array(padding)]));
     for (const piece of pieces) await this.#write(piece);
     this.#entries.push(entry);
@@ -96,7 +96,7 @@ export class ZipWriter {
   }
 }
 
-/** What local header and directory have in common: version, flags (names are UTF-8), stored, date, CRC, sizes. */
+/** The fields that local header and directory share: version, flags (names are UTF-8), stored, date, CRC, sizes. */
 function common({ crc, length }: Entry): readonly (readonly [number, 2 | 4])[] {
   return [[45, 2], [0x0800, 2], [0, 2], [0, 2], [0x21, 2], [crc, 4], [length, 4], [length, 4]];
 }

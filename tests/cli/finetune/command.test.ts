@@ -1,4 +1,4 @@
-// finetune: what it tells, on the CPU and on a GPU.
+// The output of finetune, on the CPU and on a GPU.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,11 +11,11 @@ const { folder, run: tinyRun } = await commandFixture();
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("finetune", () => {
-  test("finetune tells what it found, and what came of it", async () => {
+  test("reports what it found, and the results", async () => {
     const { code, out } = await tessera(...tinyRun, "--steps", "2", "--val", "0.2", "--seed", "5");
     expect(code).toBe(0);
     expect(out).toContain("discriminator: from the file");
-    expect(out).toContain("4 pictures, 1 to measure on; 2 steps of 2 at 16x16, learning rate 0.00100");
+    expect(out).toContain("4 pictures, 1 for validation; 2 steps of 2 at 16x16, learning rate 0.00100");
     expect(out).toMatch(/PSNR \d+\.\d\d -> \d+\.\d\d dB/);
     const files = [...out.matchAll(/^(?:checkpoint|before and after): (.*)$/gm)].map(([, path]) => path);
     expect(files.length).toBe(2);
@@ -31,7 +31,7 @@ describe("finetune", () => {
 });
 
 describeDevices("--device webgpu", () => {
-  test("learns as the CPU does, and either goes on where the other stopped", async () => {
+  test("learns as on the CPU, and each continues where the other stopped", async () => {
     const losses = async (first: string, second: string) => {
       const begun = await tessera(
         ...tinyRun,
@@ -57,7 +57,7 @@ describeDevices("--device webgpu", () => {
     for (const [first, second] of [["webgpu", "cpu"], ["cpu", "webgpu"]]) {
       const found = await losses(first, second);
       expect(found.length).toBe(wanted.length);
-      // early steps of Adam follow the sign of tiny gradients, which rounding decides
+      // early steps of Adam depend on the signs of tiny gradients, which rounding decides
       found.forEach((loss, i) => expect(Math.abs(loss / wanted[i] - 1)).toBeLessThan(i === 0 ? 1e-5 : 2e-2));
     }
   });

@@ -1,4 +1,4 @@
-// finetune --base: a run by a config of taming's.
+// finetune --base: a run with a config of taming.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,7 +30,7 @@ describe("finetune --base", () => {
     "data.params.batch_size=2",
   ];
 
-  test("trains with the config's model, pictures and rates; options win", async () => {
+  test("trains with the config's model, pictures and rates; options override them", async () => {
     const faces = join(folder, "faces"), out = join(folder, "runs");
     await writeCartoonFaces(faces, 5, 16, 1);
     const names = (await readdir(faces)).map((name) => join(faces, name));
@@ -62,7 +62,7 @@ describe("finetune --base", () => {
       lossconfig: { discNumLayers: 1, discNdf: 8, discStart: 1, discWeight: 0.8 },
     });
 
-    // --data takes all words behind it, and gives back those that are assignments
+    // --data takes all following words, and hands back those that are assignments
     const data = ["--steps", "1", "--data"];
     expect(await runCommandLine([...words("end"), ...data, faces, ...tiny, ...lists])).toBe(0);
     const end = (await readdir(out)).find((name) => name.endsWith("_end"))!;

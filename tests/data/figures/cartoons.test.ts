@@ -1,4 +1,4 @@
-// The cartoon faces.
+// Drawing cartoon faces.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
@@ -20,20 +20,20 @@ describe("cartoons", () => {
     expect(createHash("sha256").update(svg).digest("hex").slice(0, 16)).toBe("a762e9fe25a829fe");
     const first = await drawCartoonFace(1, 64), again = await drawCartoonFace(1, 64);
     expect(again).toEqual(first);
-    // Means, not a hash: another processor's rounding may move a pixel by one level.
+    // Means instead of a hash, because another processor's rounding may move a pixel by one level.
     const mean = (channel: number) =>
       first.reduce((sum, value, i) => i % 3 === channel ? sum + value : sum, 0) / 4096;
     [132.24, 123.08, 114.26].forEach((expected, channel) => expect(mean(channel)).toBeCloseTo(expected, 0));
     expect(await drawCartoonFace(2, 64)).not.toEqual(first);
   });
 
-  test("puts Math.random back", async () => {
+  test("restores Math.random", async () => {
     const original = Math.random;
     await Promise.all([drawCartoonFace(1, 16), drawCartoonFace(2, 16)]);
     expect(Math.random).toBe(original);
   });
 
-  test("writes a set; a longer one starts with the same faces", async () => {
+  test("writes a set of faces; a longer set starts with the same faces", async () => {
     const seen: number[] = [];
     const short = await writeCartoonFaces(join(folder, "a"), 2, 32, 7, (done) => seen.push(done));
     const long = await writeCartoonFaces(join(folder, "b"), 3, 32, 7);

@@ -1,4 +1,4 @@
-// The curves.
+// Plotting curves.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "tessera-plot-
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("plotCurves", () => {
-  test("gives a picture of the asked size with the curves' colours in it", async () => {
+  test("returns a picture of the requested size that has the curves' colours", async () => {
     const steps = Array.from({ length: 400 }, (_, i) => i);
     const values = steps.map((step) => Math.exp(-step / 100) + 0.01);
     const panel: Panel = { title: "loss", logScale: true, series: [{ name: "rec", steps, values }] };
@@ -30,7 +30,7 @@ describe("plotCurves", () => {
     expect(blue > 500).toBe(true);
   });
 
-  test("draws nothing, one point, gaps, zeros on a log axis and a million points", async () => {
+  test("draws no points, one point, gaps, zeros on a log axis and a million points", async () => {
     const many = Float32Array.from({ length: 1_000_000 }, (_, i) => Math.sin(i / 1e5));
     const cases: Panel[] = [
       { series: [] },
@@ -47,7 +47,7 @@ describe("plotCurves", () => {
     );
   });
 
-  test("smooths without lag, ticks are round", () => {
+  test("smooths without lag, and makes round ticks", () => {
     expect(smooth([1, 2, 3], 0)).toEqual([1, 2, 3]);
     expect(smooth([5, 5, 5], 0.9).every((value) => Math.abs(value - 5) < 1e-12)).toBe(true);
     const [, middle] = smooth([1, 2, 6], 0.5); // (0.5 * 1 + 2 + 0.5 * 6) / 2

@@ -10,12 +10,12 @@ describe("sheets", () => {
     expect(pixel(sheet, 0, 0)).toEqual([255, 255, 255]);
     expect(pixel(sheet, 6, 1)).toEqual([255, 0, 0]);
     expect(pixel(sheet, 9, 1)).toEqual([0, 0, 255]);
-    expect(pixel(sheet, 1, 6)).toEqual([255, 255, 255]); // the small one stands in the middle of its cell
+    expect(pixel(sheet, 1, 6)).toEqual([255, 255, 255]); // the small picture is centred in its cell
     expect(pixel(sheet, 2, 7)).toEqual([255, 0, 0]);
     expect(() => grid([])).toThrow("no pictures");
   });
 
-  test("sideBySide writes the names over the columns", async () => {
+  test("sideBySide writes the labels above the columns", async () => {
     const rows = [[halves(64, 64), halves(64, 64)]];
     const bare = await sideBySide(rows), named = await sideBySide(rows, { labels: ["before", "after"] });
     expect(named.width).toBe(bare.width);

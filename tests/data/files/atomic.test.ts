@@ -1,5 +1,5 @@
-// Files that appear whole or not at all: processes killed while they save, and disks that are full.
-// TESSERA_KILLS=100 sets how many processes are killed (default 6).
+// Files that appear whole or not at all: processes that are killed while saving, and full disks. TESSERA_KILLS=100 sets
+// how many processes are killed (default 6).
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -20,7 +20,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const script = fileURLToPath(new URL("../../support/saver.ts", import.meta.url));
 const runner = [process.execPath, ...(process.versions.bun ? [] : ["run", "-A", "--no-check"]), script];
 
-/** A process that saves for ever, and the lines it has written. */
+/** Starts a process that saves forever. Returns it with the lines that it has printed. */
 function startSaving(into: string): { child: ChildProcess; lines: string[] } {
   const child = spawn(runner[0], [...runner.slice(1), into, "200000"], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -56,7 +56,7 @@ describe("writeAtomic", () => {
     await expect(writeAtomic(join(folder, "none", "a"), () => Promise.resolve())).rejects.toThrow("ENOENT");
   });
 
-  test("two at once do not meet", async () => {
+  test("two writers at the same time do not interfere", async () => {
     const path = join(folder, "race.txt");
     const contents = ["a", "b", "c", "d"].map((c) => c.repeat(100_000));
     await Promise.all(contents.map((text) => writeAtomic(path, (file) => file.writeFile(text))));
@@ -64,7 +64,7 @@ describe("writeAtomic", () => {
   });
 });
 
-test(`${kills} processes killed at random moments leave the file before or the new one`, async () => {
+test(`${kills} processes killed at random moments leave either the old file or the new one`, async () => {
   const random = new Random(7);
   let unfinished = 0;
   for (let i = 0; i < kills; i++) {
@@ -77,7 +77,7 @@ test(`${kills} processes killed at random moments leave the file before or the n
     child.kill("SIGKILL");
     await ended;
     for (const name of savedNames) {
-      // a save that was reported is there, the next one may be
+      // a save that was reported is complete, the next one may be
       const reported = lines.filter((line) => line.endsWith(name)).map((line) => Number(line.split(" ")[0]))
         .at(-1)!;
       expect([reported, reported + 1]).toContain(await versionOf(join(into, name)));
@@ -85,16 +85,16 @@ test(`${kills} processes killed at random moments leave the file before or the n
     if ((await readdir(into)).some((name) => name.endsWith(".tmp"))) unfinished++;
     await rm(into, { recursive: true });
   }
-  console.log(`atomic: ${unfinished} of ${kills} kills came while a file was being written`);
+  console.log(`atomic: ${unfinished} of ${kills} kills happened while a file was being written`);
 });
 
-/** Runs the saver once with more values than fit, under a shell's command. */
+/** Runs the saver once, under a shell's command, with more values than fit. */
 function starve(shell: string, into: string, size: number): { status: number | null; stderr: string } {
   const command = `${shell}exec "$@"`;
   return spawnSync("bash", ["-c", command, "bash", ...runner, into, String(size), "1"], { encoding: "utf8" });
 }
 
-/** Whether bash and this command work here. */
+/** Whether bash and this command work on this machine. */
 function works(command: string): boolean {
   return spawnSync("bash", ["-c", command]).status === 0;
 }
@@ -103,16 +103,14 @@ const limited = 'trap "" XFSZ; ulimit -f 500; ';
 if (!works(limited)) {
   console.log("atomic: there is no bash with ulimit -f here, so files that grow too large are not tested");
 } else {
-  test("a file that grows too large is told in one line, and the one before stays", async () => {
+  test("a file that grows too large gives a one-line error, and the old file stays", async () => {
     const into = join(folder, "limited");
     await mkdir(into);
     for await (const _ of saveAll(into, 1000, 1));
     const { status, stderr } = starve(limited, into, 200_000);
     expect(status).toBe(1);
     expect(stderr.trim()).toBe(
-      `${
-        join(into, "last.safetensors")
-      } was not written (EFBIG): it is larger than the system lets a file be; ` +
+      `${join(into, "last.safetensors")} was not written (EFBIG): it is larger than the system allows; ` +
         "raise the limit (ulimit -f) or write elsewhere",
     );
     for (const name of savedNames) expect(await versionOf(join(into, name))).toBe(1);
@@ -126,7 +124,7 @@ const mount = `mount -t tmpfs -o size=2m tmpfs ${disk}`;
 if (!works(`${mount} && umount ${disk}`)) {
   console.log("atomic: no small disk can be mounted here, so a full one is not tested (run as root)");
 } else {
-  test("a full disk is told in one line, and the file before stays", async () => {
+  test("a full disk gives a one-line error, and the old file stays", async () => {
     spawnSync("bash", ["-c", mount]);
     try {
       for await (const _ of saveAll(disk, 1000, 1));
@@ -145,7 +143,7 @@ if (!works(`${mount} && umount ${disk}`)) {
   });
 }
 
-test("the next writer removes what a killed process left, and nothing of a living one", async () => {
+test("the next writer removes the files of a killed process, but not those of a running one", async () => {
   const into = join(folder, "leftovers");
   await mkdir(into);
   const ended = spawn(process.execPath, ["--version"], { stdio: "ignore" });
@@ -171,7 +169,7 @@ test("the next writer removes what a killed process left, and nothing of a livin
   }
 });
 
-test("a folder that is not there, or is a file, is told", async () => {
+test("a folder that is missing, or is a file, gives a clear error", async () => {
   const none = join(folder, "none", "a.ckpt"), within = join(script, "a.ckpt");
   await expect(writeAtomic(none, () => Promise.resolve())).rejects.toThrow(
     `${none} was not written (ENOENT): its folder does not exist; make it first`,

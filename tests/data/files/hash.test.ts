@@ -1,4 +1,4 @@
-// The hash of a file, by which published checkpoints are known.
+// The hash of a file, by which published checkpoints are recognised.
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-// Between all formats: whole checkpoints there and back.
+// Converting whole checkpoints between all formats and back.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const { original, convert, asLightning } = await trainedCheckpoint(folder);
 
 describe("a whole checkpoint", () => {
-  test("keeps everything through torch and back", async () => {
+  test("keeps everything when converted to torch and back", async () => {
     const ckpt = await convert(original, "whole.ckpt");
     const again = await convert(ckpt, "again.safetensors");
     expect(await contents(again)).toEqual(await contents(original));
@@ -57,7 +57,7 @@ describe("a whole checkpoint", () => {
     });
   });
 
-  test("of Lightning keeps optimizers and hyper-parameters through safetensors", async () => {
+  test("of Lightning keeps optimizers and hyper-parameters when converted to safetensors and back", async () => {
     const plain = await asLightning("plain.ckpt");
     const there = await convert(plain, "plain.safetensors");
     const back = await convert(there, "back.ckpt");
@@ -87,7 +87,7 @@ describe("a whole checkpoint", () => {
     model.dispose();
   });
 
-  test("may be converted onto itself, and is left alone when converting fails", async () => {
+  test("may be converted onto itself, and stays unchanged if converting fails", async () => {
     const path = await convert(original, "self.safetensors");
     await convert(path, "self.safetensors", { optimizers: false });
     const size = (await stat(path)).size;
@@ -103,7 +103,7 @@ describe("a whole checkpoint", () => {
     expect((await stat(path)).size).toBe(size);
   });
 
-  test("of an older Tessera, whose batch norm counted in floats, counts in integers", async () => {
+  test("of an older Tessera, whose batch norm counted in floats, is converted to integer counts", async () => {
     const ckpt = await convert(
       fileURLToPath(new URL("../../../models/faces.safetensors", import.meta.url)),
       "faces.ckpt",
@@ -115,7 +115,7 @@ describe("a whole checkpoint", () => {
     });
   });
 
-  test("by Lightning of something else is converted by its tensors", async () => {
+  test("by Lightning that holds another model keeps its tensors", async () => {
     const from = fileURLToPath(new URL("../../fixtures/micro_pl140_omegaconf_legacy.ckpt", import.meta.url));
     const to = join(folder, "other.ckpt");
     expect(await runCommandLine(["convert", from, to])).toBe(0);
@@ -130,7 +130,7 @@ describe("a whole checkpoint", () => {
     });
   });
 
-  test("of something else is converted by its tensors, but not to Flax", async () => {
+  test("that holds another model keeps its tensors, but cannot become Flax", async () => {
     const from = join(folder, "other.pt"), to = join(folder, "other.safetensors");
     const tensors = (["f32", "f16", "bf16"] as const).map((dtype) =>
       [dtype, { name: dtype, dtype, shape: [3], data: () => Float32Array.of(1.5, -2, 0) }] as const

@@ -1,5 +1,6 @@
-// Every reader against seeded mutations of every fixture: a FormatError of one line or tensors of the right shape, in
-// bounded time (the test's own limit) and memory, and nothing else. TESSERA_FUZZ=10000 sets how many mutations of each file (default 150).
+// Every reader against seeded mutations of every fixture. The result must be tensors of the right shape or a one-line
+// FormatError, in bounded memory and within the test's time limit. TESSERA_FUZZ=10000 sets the number of mutations per
+// file (default 150).
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -23,7 +24,7 @@ import { mutate, mutationRandom } from "../../support/mutations.ts";
 const mutations = Number(process.env.TESSERA_FUZZ ?? 150);
 setDefaultTimeout(60_000 + 60 * mutations);
 
-/** A file may not make the reader hold more than this many values in all. */
+/** The largest number of values that a file may make the reader hold in total. */
 const maxValues = 2 ** 27;
 
 const folder = await mkdtemp(join(tmpdir(), "tessera-fuzz-"));
@@ -63,7 +64,7 @@ const files: [string, Uint8Array][] = [
   ["torch zip by Tessera", new Uint8Array(await readFile(written.torch))],
 ];
 
-/** Uses the file as Tessera does. @returns whether it was refused; anything but a FormatError is thrown on */
+/** Uses the file as Tessera does. @returns whether it was refused. Errors other than FormatError are thrown on */
 async function isRefused(bytes: Uint8Array): Promise<boolean> {
   try {
     const file = await readCheckpoint(memorySource("x", bytes));
@@ -96,7 +97,7 @@ async function isRefused(bytes: Uint8Array): Promise<boolean> {
 describe(`${mutations} mutations of`, () => {
   for (const [i, [name, sound]] of files.entries()) {
     test(name, async () => {
-      // Lightning's fixtures have fewer weights than their optimizers ask for, which is told at the very end
+      // the optimizers of Lightning's fixtures need more weights than these have, which is reported at the very end
       expect(await isRefused(sound)).toBe(name.startsWith("micro_pl"));
       const other = files[(i + 3) % files.length][1];
       let refused = 0;

@@ -1,4 +1,4 @@
-// What the shapes in a file tell of its model, and what has to be assumed.
+// What the shapes in a file show about its model, and what has to be assumed.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -54,7 +54,7 @@ describe("guessConfig", () => {
   ];
   const assumedRest = ["beta", "legacyBeta", "attentionOrder"];
 
-  test("the published model by its 392 shapes, with what is assumed of the rest", () => {
+  test("the published model from its 392 shapes, with assumptions for the rest", () => {
     expect(full.size).toBe(392);
     const { config, assumed } = guessConfig({ tensors: full });
     expect(config).toMatchObject(expected);
@@ -62,7 +62,7 @@ describe("guessConfig", () => {
     expect(assumed).toEqual(["ddconfig.resolution", ...assumedLoss, ...assumedRest]);
   });
 
-  test("a part that the file lacks is assumed too", () => {
+  test("the settings of a missing part are assumed too", () => {
     const bare = new Map([...full].filter(([key]) => isAutoencoder(key)));
     const { assumed } = guessConfig({ tensors: bare });
     for (const name of ["discNumLayers", "discNdf", "perceptualNet"]) {
@@ -70,7 +70,7 @@ describe("guessConfig", () => {
     }
   });
 
-  test("what Tessera wrote beside the weights fills the gaps, as far as it can be used", () => {
+  test("the config that Tessera wrote with the weights fills the gaps, where it is valid", () => {
     const faces = preset("faces"), config = JSON.stringify(faces);
     const guess = guessConfig({ tensors: full, metadata: { config } });
     expect(guess.assumed).toEqual([]);
@@ -94,7 +94,7 @@ describe("guessConfig", () => {
     expect(guessConfig({ tensors: full, metadata: { config: "{" } }).assumed.length).toBe(10);
   });
 
-  test("hyper-parameters add what shapes do not tell, and do not overrule them", () => {
+  test("hyper-parameters add what shapes do not show, but do not override them", () => {
     const root = new Map([[
       "hyper_parameters",
       new Map<string, unknown>([
@@ -123,7 +123,7 @@ describe("guessConfig", () => {
     expect(assumed).toEqual([...assumedLoss.filter((name) => !told.includes(name)), ...assumedRest]);
   });
 
-  test("something else is told by the tensor that it lacks", () => {
+  test("the error for another model names the missing tensor", () => {
     expect(() => guessConfig({ tensors: new Map() })).toThrow("there is no tensor encoder.conv_in.weight");
     const { "quantize.embedding.weight": _, ...rest } = Object.fromEntries(full);
     expect(() => guessConfig({ tensors: new Map(Object.entries(rest)) })).toThrow(
@@ -131,7 +131,7 @@ describe("guessConfig", () => {
     );
   });
 
-  test("inspect warns of what fine-tuning will miss", async () => {
+  test("inspect warns about parts that fine-tuning will miss", async () => {
     const path = join(folder, "bare.safetensors");
     const tiny = [...full].filter(([key]) => !key.startsWith("loss.")).map(([name, { shape }]) => {
       // the dimensions in between do not matter here
@@ -150,7 +150,7 @@ describe("guessConfig", () => {
     expect(text).toContain("architecture: VQGAN f16, 512 codes of 8");
     expect(text).toContain("  discriminator: none; perceptual network: none");
     expect(text).toMatch(
-      / {2}assumed, since the file does not say: ddconfig\.resolution 256, .*legacyBeta true/,
+      / {2}assumed, because the file does not say: ddconfig\.resolution 256, .*legacyBeta true/,
     );
     await writeFile(path, "<html>");
     await expect(inspect(path)).rejects.toThrow("web page");

@@ -1,5 +1,5 @@
-// Files that are damaged, are something else, or mean harm: one clear line, soon, and nothing from the file
-// ever runs. Mutations of whole files are in fuzz.test.ts.
+// Damaged, foreign and malicious files give a one-line error quickly, and nothing from the file is ever executed.
+// fuzz.test.ts mutates whole files.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -36,8 +36,8 @@ const fixtures = ["misc", "pl108", "pl140_omegaconf"].flatMap((name) =>
 );
 
 /**
- * Reads all tensors of these bytes. The message if that fails, as it must: a FormatError of one line; else
- * null.
+ * Reads all tensors of these bytes. Returns the message of the error, which must be a one-line FormatError, or null if
+ * there is none.
  */
 async function attempt(bytes: Uint8Array): Promise<string | null> {
   try {
@@ -56,7 +56,7 @@ const ascii = (text: string) => new Uint8Array(Buffer.from(text, "latin1"));
 
 describe("damaged files", () => {
   for (const { name, bytes } of fixtures) {
-    test(`${name}, cut off anywhere, is refused`, async () => {
+    test(`${name}, is refused when cut off anywhere`, async () => {
       const lengths = Array.from({ length: 80 }, (_, i) => Math.floor(bytes.length * i / 80));
       for (const length of [...lengths, 1, 2, 3, 8, 9, 16, bytes.length - 22, bytes.length - 1]) {
         expect(await attempt(bytes.slice(0, length))).not.toBe(null);
@@ -64,7 +64,7 @@ describe("damaged files", () => {
     });
   }
 
-  test("pickles with bytes changed at random, in a sound archive", async () => {
+  test("pickles with bytes changed at random, in a valid archive", async () => {
     const call = new Call(new Global("a", "B"), [1, new Map([["k", [1.5, "two", null]]])], [1, 2]);
     const root: Pickled = new Map<string, Pickled>([
       ["w", tensorCall("0", 4, [2, 2], [2, 1])],
@@ -101,7 +101,7 @@ describe("other files", () => {
     ["one byte", ascii("P"), "neither a torch, a safetensors nor a Flax file"],
     ["a web page", ascii("\n<!DOCTYPE html><html>login</html>"), "this is a web page (HTML)"],
     ["git-lfs", ascii("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "git lfs pull"],
-    ["gzip", ascii("\x1f\x8b\x08xxxxxxxxxxxxx"), "packed by gzip"],
+    ["gzip", ascii("\x1f\x8b\x08xxxxxxxxxxxxx"), "compressed with gzip"],
     ["tar", ascii("sys_info".padEnd(257, "\0") + "ustar\0".padEnd(300, "\0")), "a tar archive"],
     ["bare pickle", pickle(new Map([["a", 1]])), "a bare Python pickle"],
     ["other zip", zip([{ name: "word/document.xml", bytes: ascii("<a/>") }]), "no data.pkl"],
@@ -112,17 +112,17 @@ describe("other files", () => {
     test(name, async () => expect(await attempt(bytes)).toContain(message));
   }
 
-  test("missing file, folder", async () => {
+  test("a missing file, and a folder", async () => {
     await expect(openCheckpoint("/nowhere/last.ckpt")).rejects.toThrow("there is no such file");
     await expect(openCheckpoint(process.cwd())).rejects.toThrow(/not a file|cannot be opened/);
   });
 });
 
-describe("zip archives that lie", () => {
+describe("zip archives with false claims", () => {
   const data = { name: "a/data.pkl", bytes: pickle(new Map([["w", tensorCall("0", 2, [2], [1])]])) };
   const storage = { name: "a/data/0", bytes: floatBytes(1, 2) };
 
-  test("entries over each other, or beyond the file", async () => {
+  test("entries that overlap, or extend beyond the file", async () => {
     const twin = { ...storage, name: "a/data/1", claim: { offset: 0 } };
     expect(await attempt(zip([data, storage, twin]))).toContain("claims bytes");
     for (
@@ -137,11 +137,11 @@ describe("zip archives that lie", () => {
     expect(await attempt(zip([data, { ...storage, claim: { length: 80 } }]))).toContain(
       "two different sizes",
     );
-    expect(await attempt(zip([data]))).toContain("storage 0 should have 8 bytes and is not there");
+    expect(await attempt(zip([data]))).toContain("storage 0 should have 8 bytes and is missing");
     expect(await attempt(zip([data, { name: "a/data/0", bytes: floatBytes(1) }]))).toContain("and has 4");
   });
 
-  test("a pickle that unpacks to more than it says, or to very much", async () => {
+  test("a pickle that unpacks to more than it claims, or to too much", async () => {
     const packed = deflateSync(new Uint8Array(5_000_000));
     const bomb = (length: number) =>
       attempt(zip([{ name: "a/data.pkl", bytes: packed, method: 8, claim: { length } }]));
@@ -150,7 +150,7 @@ describe("zip archives that lie", () => {
   });
 });
 
-describe("tensors that lie", () => {
+describe("tensors with false claims", () => {
   const shapes: [string, Pickled[], Pickled[], Pickled][] = [
     ["too long", [5], [1], 0],
     ["absurd", [2 ** 40, 2 ** 40], [1, 1], 0],
@@ -177,7 +177,7 @@ describe("tensors that lie", () => {
     expect(await attempt(torchZip(root, { 0: floatBytes(1, 2, 3, 4) }))).toContain("storage 0 should have");
   });
 
-  test("a type that is not read stays a record, the others are read", async () => {
+  test("a tensor of an unsupported type stays a record, and the others are read", async () => {
     const root = new Map([
       ["z", tensorCall("0", 1, [1], [1], 0, "ComplexFloatStorage")],
       ["w", tensorCall("1", 1, [1], [1])],
@@ -187,7 +187,7 @@ describe("tensors that lie", () => {
   });
 });
 
-describe("pickles that mean harm", () => {
+describe("malicious pickles", () => {
   test("os.system, eval and getattr are inert records", async () => {
     const calls = [
       new Call(new Global("os", "system"), ["echo gotcha > /tmp/tessera-was-here"]),
@@ -222,8 +222,8 @@ describe("pickles that mean harm", () => {
     ],
     ["call of a text", new Raw([0x4b, 1, 0x29, 0x52]), "calls a value"],
     ["call without arguments", new Raw([0x63, 0x61, 10, 0x62, 10, 0x4b, 1, 0x52]), "calls without a tuple"],
-    ["underflow", new Raw([0x30, 0x30]), "takes more values than it has made"],
-    ["mark missing", new Raw([0x74]), "refers to a mark that is not there"],
+    ["underflow", new Raw([0x30, 0x30]), "takes more values than it has created"],
+    ["mark missing", new Raw([0x74]), "refers to a mark that does not exist"],
     ["memo missing", new Raw([0x68, 200]), "refers to value 200"],
     ["odd dict", new Raw([0x7d, 0x28, 0x4e, 0x75]), "a key without a value"],
     ["extension", new Raw([0x82, 1]), "opcode 0x82"],
@@ -240,7 +240,7 @@ describe("pickles that mean harm", () => {
     });
   }
 
-  test("few bytes that ask for much work", async () => {
+  test("few bytes that request much work", async () => {
     // a list of 20000, memoized, then copied by 500 calls
     const call = [0x63, 0x62, 0x75, 0x69, 0x6c, 0x74, 0x69, 0x6e, 0x73, 10, 0x73, 0x65, 0x74, 10];
     const repeat = Array.from({ length: 500 }, () => [0x68, 2, 0x68, 1, 0x52, 0x30]).flat();
@@ -248,11 +248,11 @@ describe("pickles that mean harm", () => {
     expect(await attempt(zip([{ name: "a/data.pkl", bytes: pickle(copies) }]))).toContain("copies more than");
     const many = new Uint8Array(2 ** 22 + 9).fill(0x5d);
     expect(await attempt(zip([{ name: "a/data.pkl", bytes: many }]))).toContain(
-      "makes more than 4194304 values",
+      "creates more than 4194304 values",
     );
   });
 
-  test("dicts within dicts: 2^60 ways, a thousand levels, a cycle", async () => {
+  test("dicts within dicts: 2^60 paths, a thousand levels, a cycle", async () => {
     // {"a": d, "b": d} around itself sixty times
     const wrap = (
       i: number,

@@ -1,4 +1,4 @@
-// What is told of a checkpoint without loading it.
+// What inspect reports about a checkpoint without loading it.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const { original, asLightning } = await trainedCheckpoint(folder);
 
 describe("inspect", () => {
-  test("tells the optimizers of both worlds alike, and every tensor", async () => {
+  test("reports optimizers of Tessera and of Lightning in the same way, and every tensor", async () => {
     const [own, lightning] = [await inspect(original), await inspect(await asLightning("seen.ckpt"))];
     expect(own.optimizers).toEqual(lightning.optimizers);
     expect(own.optimizers[0]).toMatchObject({ lr: 1e-3, betas: [0.5, 0.9], step: 3 });
@@ -27,7 +27,7 @@ describe("inspect", () => {
     expect(formatInspectReport(lightning)).toContain('lossconfig: {"target":"taming.modules.losses');
   });
 
-  test("warns of a discriminator that taming would not build by default, or that differs from the published", async () => {
+  test("warns about a discriminator that taming would not build by default, or that differs from the published one", async () => {
     const warnings = async (discNumLayers: number) => {
       const model = new VQGAN(
         preset("faces", { ...trainedConfig, lossconfig: { ...trainedConfig.lossconfig, discNumLayers } }),

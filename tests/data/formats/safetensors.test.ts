@@ -1,4 +1,4 @@
-// safetensors there and back, what does not fit, and files that lie.
+// Writing and reading safetensors, values that do not fit, and files with false claims.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -28,7 +28,7 @@ function entry(
 }
 
 describe("safetensors", () => {
-  test("every type comes back, f16 and bf16 rounded to nearest even", async () => {
+  test("every type is read back, f16 and bf16 rounded to nearest even", async () => {
     const path = join(folder, "all.safetensors");
     const values = new Float32Array([1, -2.5, 0.1, 65519, 1e-8, Infinity, NaN, -0]);
     const tensors = [
@@ -65,7 +65,7 @@ describe("safetensors", () => {
     await file.close();
   });
 
-  test("floats of 8 bits are read, and widened where they are written", async () => {
+  test("floats of 8 bits are read, and become f32 when written", async () => {
     const header = {
       a: { dtype: "F8_E4M3", shape: [6], data_offsets: [0, 6] },
       b: { dtype: "F8_E5M2", shape: [4], data_offsets: [6, 10] },
@@ -106,12 +106,12 @@ describe("safetensors", () => {
     await file.close();
   });
 
-  test("what does not fit is refused, and the old file stays", async () => {
+  test("values that do not fit are refused, and the old file stays", async () => {
     const path = join(folder, "kept.safetensors");
     await writeSafetensors(path, [entry("a", "f32", [1], new Float32Array([7]))]);
     const before = await readFile(path);
     const attempts: [TensorToWrite[], string][] = [
-      [[entry("a", "f32", [3], new Float32Array(2))], "tensor a has 2 values, its shape [3] needs 3"],
+      [[entry("a", "f32", [3], new Float32Array(2))], "tensor a has 2 values, but its shape [3] needs 3"],
       [[entry("a", "i64", [2], new Float32Array(2))], "tensor a of type i64 needs a BigInt64Array"],
       [[1, 2].map(() => entry("a", "f32", [1], new Float32Array(1))), "two tensors are named a"],
     ];
@@ -122,7 +122,7 @@ describe("safetensors", () => {
     expect((await readdir(folder)).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });
 
-  /** A file with this header and so many bytes of data. */
+  /** Makes a file with this header and this many bytes of data. */
   const made = (header: unknown, length: number, claimed?: number) => {
     const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
     const prefix = Buffer.alloc(8);
@@ -137,12 +137,20 @@ describe("safetensors", () => {
   const hostile: [string, Uint8Array, string][] = [
     ["overlap", made({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, 8), "starts at 4"],
     ["gap", made({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), "starts at 8"],
-    ["truncated", made({ a: f32([2], 0, 8) }, 5), "truncated safetensors file: its tensors need 8 bytes, 5"],
-    ["too long", made({ a: f32([2], 0, 8) }, 9), "corrupt safetensors file: its tensors need 8 bytes, 9"],
-    ["size", made({ a: f32([3], 0, 8) }, 8), "of shape [3] cannot lie at [0,8]"],
-    ["absurd shape", made({ a: f32([2 ** 40, 2 ** 40], 0, 8) }, 8), "cannot lie at"],
+    [
+      "truncated",
+      made({ a: f32([2], 0, 8) }, 5),
+      "truncated safetensors file: its tensors need 8 bytes, but there are 5",
+    ],
+    [
+      "too long",
+      made({ a: f32([2], 0, 8) }, 9),
+      "corrupt safetensors file: its tensors need 8 bytes, but there are 9",
+    ],
+    ["size", made({ a: f32([3], 0, 8) }, 8), "of shape [3] does not fit the offsets [0,8]"],
+    ["absurd shape", made({ a: f32([2 ** 40, 2 ** 40], 0, 8) }, 8), "does not fit the offsets"],
     ["negative shape", made({ a: f32([-1, -2], 0, 8) }, 8), "no valid shape"],
-    ["negative offset", made({ a: f32([2], -8, 0) }, 8), "cannot lie at"],
+    ["negative offset", made({ a: f32([2], -8, 0) }, 8), "does not fit the offsets"],
     ["no numbers", made({ a: f32(["2"], 0, 8) }, 8), "no valid shape"],
     ["no shape", made({ a: { dtype: "F32" } }, 8), "tensor a has no shape or offsets"],
     ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E8M0" } }, 4), "has the type F8_E8M0"],

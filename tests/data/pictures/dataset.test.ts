@@ -1,4 +1,4 @@
-// Batches of pictures: reading ahead, skipping what cannot be read, and resuming exactly.
+// Batches of pictures: reading ahead, skipping unreadable pictures, and resuming exactly.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -32,7 +32,7 @@ function open(name: string, options: Partial<DatasetOptions> = {}): Promise<Imag
 }
 
 describe("ImageDataset", () => {
-  test("full batches over the ends of epochs, or all pictures once with a smaller last batch", async () => {
+  test("full batches across the ends of epochs, or all pictures once with a smaller last batch", async () => {
     const set = await open("good");
     const endless = await take(set.batches(4), 6);
     expect(endless.map(({ shape }) => shape[0])).toEqual([4, 4, 4, 4, 4, 4]);
@@ -50,7 +50,7 @@ describe("ImageDataset", () => {
     expect(pixels[2 * 16 * 16 * 3] * 255).toBeCloseTo(60, 3);
   });
 
-  test("crops and flips are the same whatever is read ahead, and after resuming", async () => {
+  test("crops and flips do not depend on reading ahead or on resuming", async () => {
     const options: Partial<DatasetOptions> = { crop: "random", flip: true };
     const straight = await take((await open("good", options)).batches(3), 9);
     for (const prefetch of [1, 2, 40]) {
@@ -63,7 +63,7 @@ describe("ImageDataset", () => {
       expect(resumed.map(({ paths }) => paths)).toEqual(straight.map(({ paths }) => paths));
       resumed.forEach(({ pixels }, i) => expect(pixels).toEqual(straight[i].pixels));
     }
-    // The same picture differs between epochs, so the crop and the flip did something.
+    // The same picture differs between epochs, so the crops and flips have an effect.
     const set = await open("good", options);
     const seen = await Promise.all([0, 1, 2, 3, 4, 5].map((epoch) => set.read(0, epoch)));
     expect(new Set(seen.map(({ pixels }) => pixels.join())).size > 2).toBe(true);
@@ -82,7 +82,7 @@ describe("ImageDataset", () => {
     const bad = ["p01.png", "p05.png", "p09.png"];
     expect(batches.flatMap(({ paths }) => paths).some((path) => bad.includes(basename(path)))).toBe(false);
     expect(set.skippedSummary()).toContain("3 of 11 pictures could not be read and were skipped:");
-    // A resumed run has not met them yet, and still goes the same way.
+    // A resumed run has not seen the unreadable pictures yet, but still takes the same pictures.
     const again = await open("mixed");
     again.restore(batches[2].state);
     const rest = await take(again.batches(4), 5);
@@ -115,6 +115,6 @@ describe("ImageDataset", () => {
     await batches.next();
     expect(started).toBe(7);
     await batches.return(undefined);
-    expect(ended).toBe(7); // nothing goes on behind the caller's back
+    expect(ended).toBe(7); // no work is left running in the background
   });
 });

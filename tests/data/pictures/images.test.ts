@@ -1,4 +1,4 @@
-// Reading pictures of every kind, the crops and the PNG files. The pictures are made here with sharp.
+// Reading pictures of all formats, cropping them, and writing PNG files. The pictures are made here with sharp.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -36,9 +36,9 @@ async function messageOf(path: string): Promise<string> {
 }
 
 describe("readImage", () => {
-  test("applies the EXIF orientation, also to the sizes", async () => {
+  test("applies the EXIF orientation, including the sizes", async () => {
     const path = join(folder, "turned.jpg");
-    // Orientation 6: to be turned a quarter clockwise, so the left side comes to the top.
+    // Orientation 6 means a quarter turn clockwise, so the left side becomes the top.
     await image(halves(64, 32)).withMetadata({ orientation: 6 }).jpeg({ quality: 95 }).toFile(path);
     const whole = await readImage(path);
     expect([whole.width, whole.height]).toEqual([32, 64]);
@@ -93,7 +93,7 @@ describe("readImage", () => {
     expect(red > 180 && green < 90 && blue < 90).toBe(true);
   });
 
-  test("says which file and why when it cannot be read", async () => {
+  test("names the file and the reason if it cannot be read", async () => {
     const good = await image(halves(64, 64)).jpeg().toBuffer();
     const files: Record<string, Uint8Array | string> = {
       "zero.jpg": new Uint8Array(0),
@@ -105,7 +105,9 @@ describe("readImage", () => {
     for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
     expect(await messageOf(join(folder, "zero.jpg"))).toContain("zero.jpg: the file is empty (0 bytes)");
     expect(await messageOf(join(folder, "text.jpg"))).toContain("text.jpg: this is text, not a picture");
-    expect(await messageOf(join(folder, "noise.png"))).toContain("not a kind of picture that can be read");
+    expect(await messageOf(join(folder, "noise.png"))).toContain(
+      "this is not a picture in a format that can be read",
+    );
     expect(await messageOf(join(folder, "short.jpg"))).toContain("premature end of JPEG");
     expect(await messageOf(join(folder, "head.jpg"))).toContain("cannot read the picture");
     expect(await messageOf(join(folder, "none.jpg"))).toContain("none.jpg: there is no such file");
@@ -115,7 +117,7 @@ describe("readImage", () => {
     }
   });
 
-  test("resizes the smallest side, then crops at the offsets of the reference", async () => {
+  test("resizes the shorter side, then crops at the reference's offsets", async () => {
     expect(resizedDimensions(100, 75, 64)).toEqual([85, 64]);
     expect(resizedDimensions(50, 20, 10)).toEqual([25, 10]);
     expect(resizedDimensions(5, 4, 2)).toEqual([2, 2]); // 2.5 rounds to the even neighbour
@@ -141,7 +143,7 @@ describe("readImage", () => {
   });
 });
 
-test("savePng writes what is read again, and leaves nothing else behind", async () => {
+test("savePng writes a file that reads back unchanged, and no other file", async () => {
   const inside = await mkdtemp(join(folder, "png-"));
   await savePng(join(inside, "a.png"), halves(20, 10));
   expect(await readdir(inside)).toEqual(["a.png"]);

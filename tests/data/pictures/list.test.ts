@@ -1,4 +1,4 @@
-// Finding pictures.
+// Finding pictures in folders, globs and lists.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("listImages", () => {
-  test("a folder with all below it, in name order, each once", async () => {
+  test("a folder and its subfolders, in name order, each picture once", async () => {
     const names = (await listImages(join(folder, "good"))).map((path) => basename(path));
     expect(names.length).toBe(count);
     expect(names.slice(0, 4)).toEqual(["p08.png", "p09.png", "p10.png", "p00.png"]); // "deep" is before "p00"
@@ -29,7 +29,7 @@ describe("listImages", () => {
     expect(await listImages([one, join(folder, "good", "list.txt")])).toEqual([one, ...listed]);
   });
 
-  test("nothing found says what was looked for", async () => {
+  test("an error says what was searched if nothing is found", async () => {
     await expect(listImages(join(folder, "empty"))).rejects.toThrow("looked for .jpg, .jpeg, .png");
     await expect(listImages(join(folder, "absent"))).rejects.toThrow("there is no file or folder");
     await expect(listImages(join(folder, "*.gif"))).rejects.toThrow("no file matches the pattern");

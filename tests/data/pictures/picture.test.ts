@@ -1,4 +1,4 @@
-// Pixels in memory: floats and back, RGBA to pictures and back, and what a wrong picture is told.
+// Pixels in memory: conversion to floats and back, to RGBA and back, and the errors for invalid pictures.
 import { describe, expect, test } from "bun:test";
 import {
   cropPicture,
@@ -12,12 +12,12 @@ import {
   toRgba,
 } from "../../../data/index.ts";
 
-/** What only a program without a type check passes. */
+/** A value that passes only without a type check. */
 const wrong = (value: unknown) => value as never;
 const picture = { width: 2, height: 1, pixels: Uint8Array.of(1, 2, 3, 4, 5, 6) };
 
 describe("ranges", () => {
-  test("every byte survives the way to floats and back", () => {
+  test("every byte survives conversion to floats and back", () => {
     const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
     for (const range of ["signed", "unit"] as const) {
       expect(toPixels(toFloats(bytes, range), range)).toEqual(bytes);
@@ -26,7 +26,7 @@ describe("ranges", () => {
     expect([...toFloats(Uint8Array.of(0, 255), "unit")]).toEqual([0, 1]);
   });
 
-  test("out of range is clamped, halves go up, NaN is black", () => {
+  test("values out of range are clamped, halves are rounded up, NaN becomes black", () => {
     expect([...toPixels(Float32Array.of(-3, 3, NaN, 0), "signed")]).toEqual([0, 255, 0, 128]);
     expect([...toPixels(Float32Array.of(-0.1, 1.5, 0.5), "unit")]).toEqual([0, 255, 128]);
     const [first, second] = toPictures(new Float32Array(2 * 2 * 4 * 3).fill(1), [2, 2, 4, 3]);
@@ -36,7 +36,7 @@ describe("ranges", () => {
 });
 
 describe("RGBA", () => {
-  test("there and back, in bytes of either kind", () => {
+  test("to RGBA and back, with both kinds of byte arrays", () => {
     const rgba = toRgba(picture);
     expect([...rgba.data]).toEqual([1, 2, 3, 255, 4, 5, 6, 255]);
     expect(rgba.data instanceof Uint8ClampedArray).toBe(true);
@@ -44,7 +44,7 @@ describe("RGBA", () => {
     expect(fromRgba({ ...rgba, data: Uint8Array.from(rgba.data) })).toEqual(picture);
   });
 
-  test("white shows through, as in a file read by readImage", async () => {
+  test("transparent pixels become white, as in a file read by readImage", async () => {
     const data = Uint8ClampedArray.of(255, 0, 0, 255, 200, 100, 0, 128, 9, 9, 9, 0);
     const { pixels } = fromRgba({ width: 3, height: 1, data });
     expect([...pixels]).toEqual([255, 0, 0, 227, 177, 127, 255, 255, 255]);
@@ -54,7 +54,7 @@ describe("RGBA", () => {
 
 const cases: [string, () => unknown, string][] = [
   [
-    "RGBA of another size",
+    "RGBA with the wrong size",
     () => fromRgba({ width: 2, height: 1, data: new Uint8Array(6) }),
     "fromRgba: 6 bytes for 2x1 RGBA, expected 8",
   ],
@@ -64,7 +64,7 @@ const cases: [string, () => unknown, string][] = [
     "width, height and data are [1, 1, [1, 2, 3, 4]]",
   ],
   [
-    "RGBA as RGB",
+    "RGBA instead of RGB",
     () => flipPicture({ ...picture, pixels: new Uint8Array(8) }),
     "8 bytes for 2x1 RGB, expected 6; fromRgba() takes four",
   ],
@@ -79,14 +79,14 @@ const cases: [string, () => unknown, string][] = [
     "toRgba: got { width, height, pixels }, expected",
   ],
   [
-    "a crop of fractions",
+    "a crop at a fraction",
     () => cropPicture(picture, 0.5, 0, 1, 1),
     "cropPicture: left is 0.5, expected a whole number >= 0",
   ],
   [
-    "a crop outside",
+    "a crop outside the picture",
     () => cropPicture(picture, 1, 0, 2, 1),
-    "cropPicture: 2x1 at (1, 0) leaves the picture of 2x1",
+    "cropPicture: 2x1 at (1, 0) does not fit into the picture of 2x1",
   ],
   [
     "an unknown range",
@@ -99,7 +99,7 @@ const cases: [string, () => unknown, string][] = [
     'toPixels: the range is "Unit", expected "signed"',
   ],
   [
-    "a picture without a batch",
+    "a shape without a batch axis",
     () => toPictures(new Float32Array(3), [1, 1, 3]),
     "toPictures: 3 values with shape [1,1,3], expected",
   ],
@@ -108,7 +108,7 @@ const cases: [string, () => unknown, string][] = [
 describe("wrong arguments", () => {
   for (const [name, call, message] of cases) test(`${name}: ${message}`, () => expect(call).toThrow(message));
 
-  test("of reading and writing", async () => {
+  test("for reading and writing", async () => {
     await expect(readImage(wrong(undefined))).rejects.toThrow(
       "readImage: got undefined, expected a path, the bytes of",
     );

@@ -1,9 +1,9 @@
-// The seeded order of pictures.
+// The order of pictures, which a seed determines.
 import { describe, expect, test } from "bun:test";
 import { Sampler } from "../../../data/pictures/sampler.ts";
 
 describe("Sampler", () => {
-  test("every epoch visits all once, in another order; a seed always gives the same", () => {
+  test("every epoch visits each picture once, in a new order; a seed always gives the same order", () => {
     const first = new Sampler(50, { seed: 9 }), again = new Sampler(50, { seed: 9 });
     const orders = [0, 1].map(() => Array.from({ length: 50 }, () => first.next().index));
     for (const order of orders) {
@@ -15,7 +15,7 @@ describe("Sampler", () => {
     expect(Array.from({ length: 50 }, () => other.next().index)).not.toEqual(orders[0]);
   });
 
-  test("a saved place continues exactly, in the middle and over the end of an epoch", () => {
+  test("a saved state continues exactly, within an epoch and across its end", () => {
     const straight = new Sampler(7, { seed: 3 });
     const visits = Array.from({ length: 30 }, () => straight.next());
     for (const at of [0, 3, 7, 13, 14]) {
@@ -27,7 +27,7 @@ describe("Sampler", () => {
     }
   });
 
-  test("in order without shuffling; refuses another set or seed", () => {
+  test("keeps the order without shuffling, and refuses a state of another set or seed", () => {
     const sampler = new Sampler(3, { shuffle: false });
     expect([0, 1, 2, 3].map(() => sampler.next().index)).toEqual([0, 1, 2, 0]);
     const state = new Sampler(4, { seed: 1 }).state();

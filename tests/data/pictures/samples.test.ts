@@ -21,7 +21,7 @@ describe("eachSample", () => {
   const told = async (samples: readonly Sample[]) =>
     await Promise.all(samples.map(async (sample) => [sample.name, await sample.caption()]));
 
-  test("pairs files with the text beside them", async () => {
+  test("pairs files with the text files next to them", async () => {
     expect(await told(await Array.fromAsync(eachSample([faces])))).toEqual([
       [join(faces, "face_00000.png"), null],
       [join(faces, "face_00001.png"), "a face"],
@@ -29,7 +29,7 @@ describe("eachSample", () => {
     ]);
   });
 
-  test("reads archives as they are, the caption before or after its picture", async () => {
+  test("reads archives in their own order, with captions before or after the pictures", async () => {
     const path = join(folder, "shard.tar");
     await writeFile(
       path,
@@ -57,7 +57,7 @@ describe("eachSample", () => {
     await expect(broken.picture()).rejects.toThrow(`cannot read the picture ${path}/3.png: this is text`);
   });
 
-  test("refuses what it cannot read by one line", async () => {
+  test("refuses unreadable input with a one-line error", async () => {
     const empty = join(folder, "empty.tar"), packed = join(folder, "x.tar.gz");
     await writeFile(empty, tar([{ name: "1.txt", data: "no picture" }]));
     await writeFile(packed, "gz");
@@ -65,12 +65,12 @@ describe("eachSample", () => {
     await expect(Array.fromAsync(eachSample([packed]))).rejects.toThrow("unpack it to a plain .tar first");
     await writeFile(join(faces, "face_00002.txt"), "x".repeat(70_000));
     const samples = await Array.fromAsync(eachSample([faces]));
-    await expect(samples[2].caption()).rejects.toThrow("its caption has 70000 bytes, at most 65536");
+    await expect(samples[2].caption()).rejects.toThrow("its caption has 70000 bytes, at most 65536 are read");
     await rm(join(faces, "face_00002.txt"));
   });
 });
 
-test("readAhead keeps the order, reads no further ahead than told, and throws in its turn", async () => {
+test("readAhead keeps the order, reads ahead only as far as allowed, and throws an error when its item is due", async () => {
   let begun = 0, ended = 0;
   const numbers = (async function* () {
     for (let i = 0; i < 10; i++) yield await Promise.resolve(i);
@@ -91,5 +91,5 @@ test("readAhead keeps the order, reads no further ahead than told, and throws in
   };
   await expect(run()).rejects.toThrow("seven");
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6]);
-  expect(ended).toBe(begun); // nothing goes on behind the caller's back
+  expect(ended).toBe(begun); // no work is left running in the background
 });

@@ -1,5 +1,5 @@
-// Readers of token files and archives against seeded mutations: records that can be used, or a FormatError of one line.
-// TESSERA_FUZZ=10000 sets how many mutations of each file (default 300).
+// The readers of token files and archives against seeded mutations. The result must be valid records or a one-line
+// FormatError. TESSERA_FUZZ=10000 sets the number of mutations per file (default 300).
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ import { pax, tar } from "../../support/tarfile.ts";
 const mutations = Number(process.env.TESSERA_FUZZ ?? 300);
 setDefaultTimeout(60_000 + 60 * mutations);
 
-/** A file of some kilobytes may not make the reader give more tokens than this. */
+/** The largest number of tokens that a file of a few kilobytes may make the reader return. */
 const maxTokens = 2 ** 22;
 
 const folder = await mkdtemp(join(tmpdir(), "tessera-tokens-fuzz-"));
@@ -68,7 +68,9 @@ const archive = tar([
   { name: "c.png", data: "y".repeat(20) },
 ]);
 
-/** Reads all as Tessera does. @returns whether the file was refused; anything but a FormatError is thrown on */
+/**
+ * Reads everything as Tessera does. @returns whether the file was refused. Errors other than FormatError are thrown on
+ */
 async function isRefused(read: () => Promise<void>): Promise<boolean> {
   try {
     await read();

@@ -1,4 +1,4 @@
-// Token files from elsewhere are understood, and broken ones get one clear error.
+// Token files of other programs are accepted, and broken ones give one clear error.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 const folder = await mkdtemp(join(tmpdir(), "tessera-tokens-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("files from elsewhere", () => {
+describe("files of other programs", () => {
   const square = Array.from({ length: 256 }, (_, i) => i);
 
   test("DALL-E mini's TSV and JSON lines, tokens as text", async () => {
@@ -25,7 +25,7 @@ describe("files from elsewhere", () => {
     expect(await readAll(lines)).toEqual([{ file: "k", caption: "c", encoding: square, grid: [16, 16] }]);
   });
 
-  test("Parquet without names, with 64-bit integers, and a first token to take away", async () => {
+  test("Parquet without names, with 64-bit integers, and with a start token to remove", async () => {
     const path = join(folder, "mini.parquet"), writer = new ByteWriter();
     await parquetWrite({
       writer,
@@ -59,8 +59,8 @@ describe("one clear error for", () => {
     ["image.jsonl", "\x89PNG\r\n", "line 1: this is not a JSON object"],
     ["array.jsonl", "[1, 2]\n", "line 1: its encoding is missing"],
     ["half.jsonl", `{"encoding":[1]}\n{"encoding":[1`, "line 2: this is not a JSON object"],
-    ["floats.jsonl", `{"encoding":[1.5]}`, "line 1: its encoding is no list of whole numbers"],
-    ["text.jsonl", `{"encoding":"one"}`, "line 1: its encoding is no list of whole numbers"],
+    ["floats.jsonl", `{"encoding":[1.5]}`, "line 1: its encoding is not a list of whole numbers"],
+    ["text.jsonl", `{"encoding":"one"}`, "line 1: its encoding is not a list of whole numbers"],
     ["none.jsonl", `{"encoding":[]}`, "line 1: it has 0 tokens"],
     [
       "grid.jsonl",
@@ -74,12 +74,12 @@ describe("one clear error for", () => {
       `{"format":"tessera-tokens","version":1,"factor":16,"vocabulary":9,"grid":5}`,
       "its header cannot be used: version 1, f 16, vocabulary 9, grid 5",
     ],
-    ["other.jsonl", `{"format":"else"}`, "its first line is no header of tokens"],
+    ["other.jsonl", `{"format":"else"}`, "its header is not that of a token file"],
     ["column.tsv", "file\tcaption\na\tb\n", "it has no column encoding"],
     ["open.tsv", `file\tencoding\n"a\t[1]\n`, "line 2: a quoted cell never ends"],
     ["cell.tsv", "file\tencoding\na\t\n", "line 2: its encoding is missing"],
-    ["text.parquet", "hello, I am text", "not a Parquet file that can be read"],
-    ["short.parquet", "PAR1", "not a Parquet file that can be read"],
+    ["text.parquet", "hello, I am text", "this is not a readable Parquet file"],
+    ["short.parquet", "PAR1", "this is not a readable Parquet file"],
   ];
   for (const [name, content, message] of cases) {
     test(name, async () => {
@@ -92,7 +92,7 @@ describe("one clear error for", () => {
     });
   }
 
-  test("every mutation of a Parquet file that does not leave it readable", async () => {
+  test("every mutation that makes a Parquet file unreadable", async () => {
     const path = join(folder, "mutated.parquet");
     await write(path, header, records);
     const bytes = new Uint8Array(await readFile(path));

@@ -1,4 +1,4 @@
-// Token files by Tessera: each format gives back what was written, and a journal survives kills.
+// Writing token files: each format returns what was written, and a journal survives kills.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 for (const format of ["parquet", "jsonl", "tsv"]) {
   describe(format, () => {
-    test("gives back what was written, and how it was made", async () => {
+    test("returns the records and the header that were written", async () => {
       const path = join(folder, `all.${format}`);
       await write(path, header, records);
       expect(await readAll(path)).toEqual(records);
@@ -37,7 +37,7 @@ for (const format of ["parquet", "jsonl", "tsv"]) {
       expect(await readAll(path)).toEqual([]);
     });
 
-    test("goes on after a kill at any byte, with nothing twice and nothing missing", async () => {
+    test("continues after a kill at any byte, with nothing repeated and nothing missing", async () => {
       const whole = join(folder, `whole.${format}`);
       await write(whole, header, records);
       const lines = [header, ...records.map(({ file, caption, encoding }) => ({ file, caption, encoding }))];
@@ -59,7 +59,7 @@ for (const format of ["parquet", "jsonl", "tsv"]) {
 }
 
 describe("TokenWriter", () => {
-  test("drops what a power cut left behind the last whole line", async () => {
+  test("drops what a power cut left after the last whole line", async () => {
     const path = join(folder, "power.jsonl");
     const writer = await TokenWriter.open(path, header);
     await writer.add(records);
@@ -71,7 +71,7 @@ describe("TokenWriter", () => {
     expect(await readAll(path)).toEqual(records);
   });
 
-  test("refuses a file that was begun with other settings, and leaves it", async () => {
+  test("refuses a file that was begun with other settings, and keeps it", async () => {
     const path = join(folder, "settings.parquet");
     await (await TokenWriter.open(path, header)).close();
     await expect(TokenWriter.open(path, { ...header, range: "unit" })).rejects.toThrow(
@@ -80,7 +80,7 @@ describe("TokenWriter", () => {
     expect((await stat(`${path}.partial`)).size).toBeGreaterThan(0);
   });
 
-  test("notices another process that writes the same file", async () => {
+  test("notices another process that writes to the same file", async () => {
     const path = join(folder, "two.tsv");
     const one = await TokenWriter.open(path, header), two = await TokenWriter.open(path, header);
     await one.add(records.slice(0, 1));
@@ -89,13 +89,13 @@ describe("TokenWriter", () => {
     await two.close();
   });
 
-  test("knows three endings", async () => {
+  test("accepts three endings", async () => {
     await expect(TokenWriter.open(join(folder, "x.csv"), header)).rejects.toThrow(
       "token files end in .parquet, .jsonl or .tsv",
     );
   });
 
-  test("writes Parquet in groups of rows that memory can hold", async () => {
+  test("writes Parquet in row groups that fit into memory", async () => {
     const path = join(folder, "groups.parquet"), tokens = 4096;
     const head: TokenHeader = { ...header, grid: [64, 64] };
     const rows = Array.from({ length: 1100 }, (_, i): TokenRecord => {
@@ -111,7 +111,7 @@ describe("TokenWriter", () => {
       }
     }
     expect(i).toBe(rows.length);
-    // 14 bits a token and little else
+    // 14 bits per token and little else
     expect((await stat(path)).size).toBeLessThan(1100 * tokens * 14 / 8 * 1.03);
   });
 });

@@ -1,4 +1,4 @@
-// taming's configs: custom_vqgan.yaml as it is, merging and assignments, and what cannot be read.
+// Reading taming's configs: custom_vqgan.yaml as it is, merging and assignments, and invalid input.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ async function file(name: string, text: string): Promise<string> {
 const base = await file("custom_vqgan.yaml", customVqgan);
 
 describe("a config", () => {
-  test("of taming's own is read as it is", async () => {
+  test("by taming is read unchanged", async () => {
     const { notes, ...config } = await readTamingConfig([base]);
     expect(config).toEqual({
       from: null,
@@ -44,7 +44,7 @@ describe("a config", () => {
           discStart: 10000,
           discWeight: 0.8,
           codebookWeight: 1,
-          // not in the file: the defaults of the class that it names
+          // not in the file, so these are the defaults of the class that it names
           discNumLayers: 3,
           discNdf: 64,
           discFactor: 1,
@@ -64,7 +64,7 @@ describe("a config", () => {
     expect(notes).toEqual(["data.params.num_workers has no effect here"]);
   });
 
-  test("is changed by those after it, and by assignments last", async () => {
+  test("is changed by later configs, and finally by assignments", async () => {
     const second = await file(
       "second.yaml",
       "model: {params: {n_embed: 16384, ddconfig: {ch_mult: [1, 2]}, ckpt_path: last.ckpt, monitor: val/rec_loss}}\n" +
@@ -100,9 +100,9 @@ describe("a config", () => {
       "Tessera knows taming.data.custom.CustomTrain, taming.data.custom.CustomTest",
     ],
     [["data.target=null"], "data.target is missing; Tessera knows main.DataModuleFromConfig"],
-    [["model.params.n_embd=3"], "model.params.n_embd is not known (beside it are"],
+    [["model.params.n_embd=3"], "model.params.n_embd is not known (the known ones there are"],
     [[`${loss}.params.disc_strat=3`], `${loss}.params.disc_strat is not known`],
-    [[`${loss}.params.disc_loss=wasserstein`], "Tessera knows hinge, vanilla"],
+    [[`${loss}.params.disc_loss=wasserstein`], "Tessera knows hinge and vanilla"],
     [[`${loss}.params.use_actnorm=true`], "use_actnorm is true, expected false"],
     [["model.params.n_embed=many"], 'model.params.n_embed is "many", expected a number'],
     [["model.params.n_embed=null"], "model.params.n_embed is missing"],
@@ -110,10 +110,10 @@ describe("a config", () => {
     [["model.params.ddconfig.ch_mult=[a]"], "expected a list of numbers"],
     [["data.params.validation.params.size=128"], "train has size 256 and validation 128"],
     [["model.params.remap=used.npy"], "remap is"],
-    [["model.params.ignore_keys=[loss]"], "ignore_keys is not read"],
+    [["model.params.ignore_keys=[loss]"], "ignore_keys is not supported"],
     [["models.params.n_embed=3"], "models is not known"],
-    [["n_embed"], '"n_embed" is no assignment such as'],
-    [[".=1"], "is no assignment"],
+    [["n_embed"], '"n_embed" is not an assignment such as'],
+    [[".=1"], "is not an assignment"],
     [["model.params.n_embed=[1"], "model.params.n_embed=[1: "],
     [["model.params.n_embed=${model.params.embed_dim}"], "refers to another setting"],
   ];
@@ -123,10 +123,10 @@ describe("a config", () => {
     });
   }
 
-  test("that is none", async () => {
+  test("that is missing or not a config", async () => {
     await expect(readTamingConfig([join(folder, "none.yaml")])).rejects.toThrow("there is no such file");
     await expect(readTamingConfig([await file("a.yaml", "data: {}")])).rejects.toThrow(
-      'there is no "model" in it',
+      '"model" is missing',
     );
     await expect(readTamingConfig([await file("b.yaml", "- 1\n- 2")])).rejects.toThrow(
       "expected settings such as",
@@ -135,7 +135,7 @@ describe("a config", () => {
     await expect(readTamingConfig([await file("d.yaml", "<!DOCTYPE html>")])).rejects.toThrow("web page");
   });
 
-  test("that means harm: aliases without end, deep nesting, odd keys", () => {
+  test("that is malicious: endless aliases, deep nesting, odd keys", () => {
     const join = (path: string, text: string, assignments: string[] = []) =>
       joinSettings([{ path, text }], assignments);
     const lines = [

@@ -1,4 +1,4 @@
-// Flax: the small fixtures that flax wrote, arrays in chunks, and files that lie.
+// Reading Flax: the small fixtures written by flax, arrays in chunks, and files with false claims.
 import { describe, expect, test } from "bun:test";
 import { fileURLToPath } from "node:url";
 import { pack } from "../../../../data/formats/flax/msgpack.ts";
@@ -34,7 +34,7 @@ describe("small files by flax", () => {
   }
 });
 
-/** ext 1 around [shape, dtype, bytes], as flax.serialization packs an array. */
+/** Packs an array as flax.serialization does: ext 1 around [shape, dtype, bytes]. */
 function ndarray(shape: number[], dtype: string, bytes: Uint8Array): number[] {
   const inner = [
     ...[...pack.array(3), ...pack.array(shape.length), ...shape.flatMap(pack.uint)],
@@ -51,7 +51,7 @@ const floats = (...values: number[]) => new Uint8Array(Float32Array.from(values)
 const open = (bytes: number[]) => readCheckpoint(memorySource("x.msgpack", Uint8Array.from(bytes)));
 
 describe("files made by hand", () => {
-  test("an array in chunks, under params, beside a step count and an empty map", async () => {
+  test("an array in chunks, under params, next to a step count and an empty map", async () => {
     const chunked = map({
       __msgpack_chunked_array__: pack.true,
       shape: map({ 0: pack.uint(2), 1: pack.uint(3) }),
@@ -65,13 +65,13 @@ describe("files made by hand", () => {
       map({ params: map({ conv: map({ kernel: chunked }), norm, none: map({}) }), step: pack.uint(300) }),
     );
     expect([...file.tensors.keys()]).toEqual(["conv.weight", "norm.weight"]);
-    // a kernel [in 2, out 3] is a weight [out 3, in 2]
+    // a kernel [in 2, out 3] becomes a weight [out 3, in 2]
     const weight = file.tensors.get("conv.weight")!;
     expect([weight.shape, Array.from(await weight.read(), Number)]).toEqual([[3, 2], [1, 4, 2, 5, 3, 6]]);
     expect(file.tensors.get("norm.weight")!.shape).toEqual([2]);
   });
 
-  test("a kernel with one output channel is no norm", async () => {
+  test("a kernel with one output channel is not taken for a norm", async () => {
     const file = await open(map({ c: map({ kernel: ndarray([1, 1, 1, 3], "float32", floats(1, 2, 3)) }) }));
     expect(file.tensors.get("c.weight")!.shape).toEqual([3, 1, 1, 1]);
   });
@@ -79,8 +79,12 @@ describe("files made by hand", () => {
   const sound = ndarray([2], "float32", floats(1, 2));
   const deep = (n: number): number[] => n === 0 ? sound : map({ a: deep(n - 1) });
   const cases: [string, number[], string][] = [
-    ["bytes too few", map({ a: ndarray([3], "float32", floats(1, 2)) }), "cannot lie in 8 bytes"],
-    ["absurd shape", map({ a: ndarray([2 ** 40, 2 ** 40], "float32", floats(1)) }), "cannot lie in 4 bytes"],
+    ["too few bytes", map({ a: ndarray([3], "float32", floats(1, 2)) }), "does not fit its 8 bytes"],
+    [
+      "absurd shape",
+      map({ a: ndarray([2 ** 40, 2 ** 40], "float32", floats(1)) }),
+      "does not fit its 4 bytes",
+    ],
     [
       "a fractional shape",
       map({
@@ -105,9 +109,9 @@ describe("files made by hand", () => {
       "is not an array of shape, type and bytes",
     ],
     ["an unknown type", map({ a: ndarray([1], "complex64", floats(1, 2)) }), "has the type complex64"],
-    ["more within an array", map({ a: [0xc7, 3, 1, 0x90, 0, 0] }), "its value ends at byte"],
+    ["extra bytes within an array", map({ a: [0xc7, 3, 1, 0x90, 0, 0] }), "its value ends at byte"],
     ["no end", map({ a: sound }).slice(0, -1), "truncated"],
-    ["more after the end", [...map({ a: sound }), 0], "its value ends at byte"],
+    ["extra bytes after the end", [...map({ a: sound }), 0], "its value ends at byte"],
     ["a map of 2^32 entries", [0xdf, 255, 255, 255, 255, 0xa1, 97, 1, 0xa1], "truncated"],
     ["an array of 2^32 items", map({ a: [0xdd, 255, 255, 255, 255] }), "truncated"],
     ["a text of 2^32 bytes", map({ a: [0xdb, 255, 255, 255, 255] }), "a text of 4294967295 bytes"],
@@ -117,20 +121,20 @@ describe("files made by hand", () => {
       "more than 1048576",
     ],
     ["a hundred levels", deep(100), "more than 32 levels"],
-    ["the same key twice", [0x82, ...pack.text("a"), ...sound, ...pack.text("a"), ...sound], "comes twice"],
+    ["the same key twice", [0x82, ...pack.text("a"), ...sound, ...pack.text("a"), ...sound], "occurs twice"],
     [
       "two names of one key",
       map({ a: map({ kernel: sound, scale: sound }) }),
       "two arrays are named a.weight",
     ],
     ["code 0xc1", map({ a: [0xc1] }), "has no meaning"],
-    ["a list as a key", [0x82, ...pack.text("a"), 0, 0x90, 0], "is no text"],
+    ["a list as a key", [0x82, ...pack.text("a"), 0, 0x90, 0], "is not a text"],
     [
       "chunks that do not fill the shape",
       map({
         a: map({ __msgpack_chunked_array__: pack.true, shape: map({ 0: [9] }), chunks: map({ 0: sound }) }),
       }),
-      "cannot be made of 2 values",
+      "does not fit the 2 values",
     ],
     [
       "chunks that are not numbered from 0",
@@ -146,13 +150,13 @@ describe("files made by hand", () => {
     });
   }
 
-  test("__proto__ and constructor are names like any other", async () => {
+  test("__proto__ and constructor are ordinary names", async () => {
     const file = await open(map({ ["__proto__"]: map({ constructor: sound }), b: sound }));
     expect(file.tensors.size).toBe(2);
   });
 });
 
-test("arrays are read by range: the structure alone costs a few hundred bytes", async () => {
+test("arrays are read by range: reading the structure takes a few hundred bytes", async () => {
   const bytes = Uint8Array.from(
     map({ a: map({ b: ndarray([2 ** 16], "float32", new Uint8Array(2 ** 18)) }) }),
   );

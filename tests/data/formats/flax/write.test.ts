@@ -1,4 +1,4 @@
-// Flax by Tessera: models there and back, in chunks and as bfloat16.
+// Writing Flax: models written and read back, in chunks and as bfloat16.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ interface Legacy {
   jax_legacy_attention: { indices: number[]; rec_from_same_q_first48: number[] };
 }
 
-/** The tiny model of the goldens, and its tensors ready to be written. */
+/** Makes the tiny model of the goldens, with its tensors ready to be written. */
 function tinyModel(): { model: VQGAN; tensors: (dtype?: "f32" | "bf16") => TensorToWrite[] } {
   const model = new VQGAN(tinyConfig, null);
   fillState(model.stateDict());
@@ -39,8 +39,8 @@ function tinyModel(): { model: VQGAN; tensors: (dtype?: "f32" | "bf16") => Tenso
   return { model, tensors };
 }
 
-describe("there and back", () => {
-  test("what was read from Flax is written again byte for byte", async () => {
+describe("writing and reading back", () => {
+  test("tensors that were read from Flax are written again byte for byte", async () => {
     const original = fixture("micro_flax_new.msgpack");
     const file = await openCheckpoint(original);
     const path = join(folder, "again.msgpack");
@@ -50,7 +50,7 @@ describe("there and back", () => {
     expect(await readFile(path)).toEqual(await readFile(original));
   });
 
-  /** Shapes of the tiny model, since the fixture holds a few tensors only. */
+  /** The shapes of the tiny model, because the fixture holds only a few tensors. */
   function tinyShapes() {
     const { model } = tinyModel();
     const shapes = new Map([...model.stateDict()].map(([key, t]) => [key, { shape: t.shape }]));
@@ -80,7 +80,7 @@ describe("there and back", () => {
     model.dispose();
   });
 
-  test("with the attention order of vqgan-jax before July 2022, as the golden has it", async () => {
+  test("with the attention order of vqgan-jax before July 2022, as in the golden", async () => {
     const { model, tensors } = tinyModel();
     const path = join(folder, "legacy");
     await mkdir(path);
@@ -127,7 +127,7 @@ describe("there and back", () => {
     model.dispose();
   });
 
-  test("config.json of something else is left alone", async () => {
+  test("a config.json that belongs to something else stays unchanged", async () => {
     const { model, tensors } = tinyModel();
     const path = join(folder, "other");
     await mkdir(path);

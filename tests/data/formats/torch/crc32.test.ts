@@ -1,11 +1,12 @@
-// The checksum of ZIP archives against zlib's: every length around a step of eight bytes, unaligned, and in pieces.
+// The checksum of ZIP archives compared with zlib's: all lengths around a step of eight bytes, unaligned, and in
+// pieces.
 import { expect, test } from "bun:test";
 import { crc32 as zlib } from "node:zlib";
 import { crc32, crc32ByTables } from "../../../../data/formats/torch/crc32.ts";
 import { Random } from "../../../../src/random.ts";
 
 for (const [name, checksum] of Object.entries({ crc32, crc32ByTables })) {
-  test(`${name} is zlib's`, () => {
+  test(`${name} agrees with zlib`, () => {
     const random = new Random(5);
     const bytes = Uint8Array.from({ length: 1000 }, () => random.integer(256));
     expect(checksum(new Uint8Array(0))).toBe(0);

@@ -1,5 +1,5 @@
-// torch files: the small fixtures that torch itself wrote, and real files of many versions where ../shared
-// has them.
+// Reading torch files: the small fixtures written by torch itself and, if ../shared has them, real files of many
+// versions.
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -51,7 +51,7 @@ describe("small files by torch", () => {
   const expected: Expected = JSON.parse(readFileSync(fixture("micro_expected.json"), "utf8"));
   const files = ["micro_misc", "micro_pl108", "micro_pl140_omegaconf"];
   for (const name of files.flatMap((file) => [`${file}_zip.ckpt`, `${file}_legacy.ckpt`])) {
-    test(`${name} has the tensors it should`, () =>
+    test(`${name} has the expected tensors`, () =>
       withFile(fixture(name), async (file) => {
         expect(file.format).toBe(name.includes("zip") ? "torch-zip" : "torch-legacy");
         expect([...file.tensors.keys()]).toEqual(Object.keys(expected.state_dict));
@@ -116,7 +116,7 @@ describe("small files by torch", () => {
         expect(chunks).toEqual([0, 0, 1, 2]);
       }));
 
-    test(`omegaconf becomes plain, its cycles are left out (${kind})`, () =>
+    test(`omegaconf becomes plain values without its cycles (${kind})`, () =>
       withFile(fixture(`micro_pl140_omegaconf_${kind}.ckpt`), ({ root }) => {
         const plain = unwrapOmegaconf(at(root, "hyper_parameters")) as Record<string, unknown>;
         expect(plain.ddconfig).toEqual({
@@ -136,7 +136,7 @@ describe("small files by torch", () => {
       }));
   }
 
-  test("inspect tells what is inside", async () => {
+  test("inspect reports the contents", async () => {
     const report = await inspect(fixture("micro_pl140_omegaconf_zip.ckpt"));
     expect([report.epoch, report.globalStep, report.tensors, report.values]).toEqual([1, 100, 17, 3642]);
     expect(report.dtypes).toEqual({ f32: 16, i64: 1 });
@@ -235,7 +235,7 @@ describe("files made by hand", () => {
     );
   });
 
-  test("a whole pickled module gives its state_dict keys", async () => {
+  test("a whole pickled module yields its state_dict keys", async () => {
     const w = tensorCall("0", 2, [2], [1]);
     const leaf = new Call(
       new Global("torch.nn", "Linear"),
@@ -261,7 +261,7 @@ interface ExpectedFile {
 }
 
 if (!existsSync(torchFiles)) {
-  test.skip("real files of many torch versions: ../shared/torchfiles is not there", () => {});
+  test.skip("real files of many torch versions: ../shared/torchfiles is missing", () => {});
 } else {
   describe("real files of many torch versions", () => {
     const types: Record<string, string> = { FloatStorage: "f32", LongStorage: "i64", ByteStorage: "u8" };
@@ -277,7 +277,7 @@ if (!existsSync(torchFiles)) {
               .entries()
           ) {
             const [path, t] = all[i]!;
-            // there, callbacks are keyed by the class that stood for Lightning's
+            // in the expected files, callbacks are keyed by the stub class that replaced Lightning's
             if (!key.includes("Stub")) expect(path).toBe(key);
             expect([key, t.dtype, t.shape, t.stride]).toEqual([key, types[type]!, shape, stride]);
             const values = await numbers(t);

@@ -1,4 +1,4 @@
-// Torch files by Tessera: what is in them comes back, in torch's order and at torch's places.
+// Writing torch files: all contents are read back, in torch's order and with torch's alignment.
 import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -11,7 +11,7 @@ const folder = await mkdtemp(join(tmpdir(), "tessera-torch-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("torch files", () => {
-  test("come back as they were: numbers, tuples, ordered dicts, every type of tensor", async () => {
+  test("are read back unchanged: numbers, tuples, ordered dicts, every type of tensor", async () => {
     const path = join(folder, "all.pt");
     const entry = (name: string, dtype: "f32" | "f16" | "bf16" | "i64" | "bool", values: number[]) => {
       const data = () =>
@@ -63,27 +63,27 @@ describe("torch files", () => {
     });
   });
 
-  test("have their tensors at multiples of 64 bytes, as torch has", async () => {
+  test("have their tensors at multiples of 64 bytes, as in torch", async () => {
     const bytes = await readFile(join(folder, "all.pt"));
     const at = bytes.indexOf(new Uint8Array(Float32Array.from([1.5, -2]).buffer));
     expect(at % 64).toBe(0);
   });
 
-  test("are not begun where values do not match", async () => {
+  test("stay unchanged if values do not match", async () => {
     const wrong = { name: "w", dtype: "f32", shape: [3], data: () => new Float32Array(2) } as const;
     await expect(writeTorch(join(folder, "all.pt"), wrong)).rejects.toThrow(
-      "tensor w has 2 values, its shape [3] needs 3",
+      "tensor w has 2 values, but its shape [3] needs 3",
     );
     await withFile(join(folder, "all.pt"), ({ tensors }) => Promise.resolve(expect(tensors.size).toBe(6)));
   });
 });
 
-test("taming's order of the published model's 392 tensors, from any order", () => {
+test("sorting restores taming's order of the published model's 392 tensors from any order", () => {
   const text = readFileSync(new URL("../../../fixtures/f16_16384_keys.tsv", import.meta.url), "utf8");
   const keys = text.trim().split("\n").map((line) => line.split("\t")[0]);
   expect(tamingOrder(keys.toSorted())).toEqual(keys);
   expect(tamingOrder(keys.toReversed())).toEqual(keys);
-  // other models keep theirs
+  // other models keep their own order
   const other = ["stem.weight", "b.bias", "b.gamma", "a.10.x", "a.2.x", "head"];
   expect(tamingOrder(other)).toEqual(other.with(3, "a.2.x").with(4, "a.10.x"));
 });
