@@ -64,6 +64,9 @@ export function pictureOptions(): Option[] {
 export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
   const { model, dalleMini, precision, attentionOrder } = flags, range = dalleMini ? "unit" : flags.range;
   const path = model ?? await shippedModel();
+  if (model === undefined) {
+    console.error("model: the small one that comes with Tessera (--model FILE for another)");
+  }
   const config = attentionOrder === undefined ? {} : { attentionOrder };
   return { model: (await VQGAN.load(path, { range, precision, only, config })).eval(), path };
 }

@@ -2,9 +2,11 @@
 //   deno run -A examples/tokens.ts [picture] [checkpoint]      (or: bun examples/tokens.ts)
 // Writes tokens.png: the picture, its reconstruction, and the reconstruction with one token changed.
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { drawCartoonFace, grid, readImage, savePng, VQGAN } from "../mod.ts";
 
-const [path, checkpoint = new URL("../models/faces.safetensors", import.meta.url).pathname] = process.argv
+const [path, checkpoint = fileURLToPath(new URL("../models/faces.safetensors", import.meta.url))] = process
+  .argv
   .slice(2);
 const model = await VQGAN.load(checkpoint);
 const size = model.config.ddconfig.resolution;

@@ -87,7 +87,12 @@ function checkedTokens(indices: ArrayLike<number>, nEmbed: number): Tensor {
 }
 
 /** The grid of tokens that fill a square. @throws if they do not */
-export function squareOf({ length }: ArrayLike<number>): Grid {
+export function squareOf(tokens: ArrayLike<number>): Grid {
+  const { length } = tokens ?? {};
+  if (!isWhole(length)) {
+    const advice = tokens instanceof Promise ? "; await it first" : "";
+    throw new TypeError(`pictureOf: the tokens are ${shown(tokens)}, expected a list of numbers${advice}`);
+  }
   const side = Math.sqrt(length);
   if (Number.isInteger(side) && side > 0) return [side, side];
   throw new Error(`pictureOf: ${length} tokens do not fill a square; give the grid as [rows, columns]`);

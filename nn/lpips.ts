@@ -93,7 +93,8 @@ export class LPIPS extends Module {
     }
     if (!this.ready) {
       throw new Error(
-        "LPIPS: no weights are loaded; load a checkpoint that contains them, or call loadPerceptual()",
+        "LPIPS: no weights are loaded: load a checkpoint that contains them, call loadPerceptual(), or build the model " +
+          "without LPIPS, with config: { lossconfig: { perceptualWeight: 0 } }",
       );
     }
     return scope(() => this.net.call(this.scaling_layer.call(images)));

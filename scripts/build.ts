@@ -3,8 +3,8 @@
 //
 //   deno task build        or: bun run build
 import { execFileSync } from "node:child_process";
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
@@ -12,16 +12,12 @@ const root = fileURLToPath(new URL("../", import.meta.url)), dist = join(root, "
 
 /** The compiler, which is a program of the system, and not JavaScript, from TypeScript 7 on. */
 function compiler(): string {
-  const typescript = fileURLToPath(import.meta.resolve("typescript/package.json"));
-  const name = `typescript-${process.platform}-${process.arch}`;
-  return join(
-    dirname(typescript),
-    "..",
-    "@typescript",
-    name,
-    "lib",
-    process.platform === "win32" ? "tsc.exe" : "tsc",
-  );
+  const modules = join(root, "node_modules"), name = `typescript-${process.platform}-${process.arch}`;
+  const program = process.platform === "win32" ? "tsc.exe" : "tsc";
+  const found = join(modules, "@typescript", name, "lib", program);
+  if (existsSync(found) && existsSync(join(modules, "@types/node"))) return found;
+  console.error("build: the development packages are not installed: run `npx --yes bun install` first");
+  process.exit(1);
 }
 
 function rewrite(file: string, change: (text: string) => string): void {

@@ -150,6 +150,14 @@ export function record(
   recompute: Recompute | null = null,
 ): Tensor {
   checkTensor("record", out);
+  if (!Array.isArray(inputs) || !Array.isArray(save) || typeof vjp !== "function") {
+    throw new TypeError(
+      `record: got ${shown(inputs)}, ${shown(save)} and ${
+        shown(vjp)
+      } for ${name}, expected a list of inputs, a list of ` +
+        "tensors to save and a function",
+    );
+  }
   if (!isGradEnabled() || !inputs.some(tracked)) return out;
   const edges = inputs.map((t) => (tracked(t) ? sinkOf(t) : null));
   out.node = new Node(name, out.shape, out.dtype, edges, save, vjp, recompute);
@@ -194,31 +202,49 @@ function walk(
   const wanted = (input: Node | Tensor | null): input is Node | Tensor =>
     input !== null && (targets === null || relevant.has(input));
   const sink: Sink = new Map();
-  for (const [i, t] of outputs.entries()) {
-    const at = sinkOf(t);
-    if (wanted(at) && (targets || tracked(t))) accumulate(sink, at, gradOutputs[i] ?? seed(t));
-  }
-  for (const node of nodes) {
-    const g = sink.get(node);
-    if (!g || (targets && !relevant.has(node))) continue;
-    const needs = node.inputs.map(wanted);
-    if (needs.some(Boolean) || node.name === "checkpoint") { // a checkpoint may hide parameters
-      scope(() => {
-        const grads = node.vjp(g, node.saved(), needs);
-        node.inputs.forEach((input, i) => {
-          const gradient = grads[i];
-          if (wanted(input) && gradient) accumulate(sink, input, gradient);
+  try {
+    for (const [i, t] of outputs.entries()) {
+      const at = sinkOf(t);
+      if (wanted(at) && (targets || tracked(t))) accumulate(sink, at, gradOutputs[i] ?? seed(t));
+    }
+    for (const node of nodes) {
+      const g = sink.get(node);
+      if (!g || (targets && !relevant.has(node))) continue;
+      const needs = node.inputs.map(wanted);
+      if (needs.some(Boolean) || node.name === "checkpoint") { // a checkpoint may hide parameters
+        scope(() => {
+          const gradients = gradientsAt(node, g, needs);
+          node.inputs.forEach((input, i) => {
+            const gradient = gradients[i];
+            if (wanted(input) && gradient) accumulate(sink, input, gradient);
+          });
         });
-      });
+      }
+      if (!targets?.has(node)) {
+        sink.delete(node);
+        g.dispose();
+      }
+      if (!retainGraph) node.free();
     }
-    if (!targets?.has(node)) {
-      sink.delete(node);
-      g.dispose();
-    }
-    if (!retainGraph) node.free();
+    return sink;
+  } catch (error) {
+    for (const g of sink.values()) g.dispose();
+    throw error;
+  } finally {
+    for (const node of nodes) node.release();
   }
-  for (const node of nodes) node.release();
-  return sink;
+}
+
+/** The gradients of a node's inputs. @throws if its function returns something else */
+function gradientsAt(node: Node, g: Tensor, needs: boolean[]): (Tensor | null)[] {
+  const gradients = node.vjp(g, node.saved(), needs);
+  if (Array.isArray(gradients) && gradients.length === node.inputs.length) return gradients;
+  throw new TypeError(
+    `backward: the vjp of ${node.name} returned ${
+      shown(gradients)
+    }, expected a list with one gradient, or null, for ` +
+      `each of its ${node.inputs.length} inputs`,
+  );
 }
 
 function seed(t: Tensor): Tensor {

@@ -144,7 +144,8 @@ export function give(t: Owned, scope: Scope | null): void {
 
 /**
  * Runs `fn` and frees every tensor made inside except those in its result (a tensor, or arrays, maps and
- * plain objects of them), which pass to the surrounding scope.
+ * plain objects of them), which pass to the surrounding scope. Gradients in `.grad` stay, since they are to be added to:
+ * an optimizer's `zeroGrad` frees them, or `dispose`.
  *
  * @example A result without what it was made of
  * ```ts

@@ -63,6 +63,7 @@ export class Trainer {
    * @internal
    */
   lossScale: LossScale | null = null;
+  #isBusy = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
   step = 0;
 
@@ -89,11 +90,23 @@ export class Trainer {
    * Runs one step on one batch, or on several whose gradients are averaged. Nothing is read back from the device,
    * except one number every ten steps with f16. The tensors in the result belong to the surrounding scope.
    *
-   * @throws TypeError if the batches are not a list of tensors; BatchTooLargeError, with the batch size that would fit,
+   * @throws TypeError if the batches are not a list of tensors; Error if another step is still running; BatchTooLargeError, with the batch size that would fit,
    * if memory runs out
    */
   async trainStep(batches: readonly Tensor[]): Promise<StepResult> {
     checkBatches("trainStep", batches);
+    if (this.#isBusy) {
+      throw new Error("trainStep: a step is still running: await it before the next one begins");
+    }
+    this.#isBusy = true;
+    try {
+      return await this.#step(batches);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  async #step(batches: readonly Tensor[]): Promise<StepResult> {
     const { model, optimizers, options: { tamingExact, lpipsDropout } } = this;
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;

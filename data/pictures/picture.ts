@@ -185,8 +185,11 @@ export function flipPicture(picture: Picture): Picture {
 export function toFloats(
   pixels: Uint8Array,
   range: PixelRange = "signed",
-  into: Float32Array = new Float32Array(pixels.length),
+  into: Float32Array = new Float32Array(pixels?.length ?? 0),
 ): Float32Array {
+  if (!(pixels instanceof Uint8Array)) {
+    throw new TypeError(`toFloats: got ${shown(pixels)}, expected the bytes of a picture: picture.pixels`);
+  }
   check("toFloats", "the range", range, aRange);
   if (into.length !== pixels.length) {
     throw new Error(`toFloats: ${pixels.length} pixel values do not fit into ${into.length} floats`);

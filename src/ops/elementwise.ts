@@ -85,8 +85,9 @@ export function sub(a: Tensor, b: Operand): Tensor {
 /** a * b element by element, with numpy's broadcasting; `matmul` is the matrix product. */
 export function mul(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, b, 0);
+  const out = runBinary("mul", a, b);
   const save = [tracked(b) ? a : null, tracked(a) ? b : null].filter((t) => t !== null);
-  return record("mul", runBinary("mul", a, b), [a, b], save, (g, saved, needs) => [
+  return record("mul", out, [a, b], save, (g, saved, needs) => [
     needs[0] ? sumTo(runBinary("mul", g, saved.at(-1)!), a.shape) : null,
     needs[1] ? sumTo(runBinary("mul", g, saved[0]), b.shape) : null,
   ]);

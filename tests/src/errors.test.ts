@@ -427,6 +427,24 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     "checkpoint: what the function returns: expected a tensor, got 1",
   ],
   ["record", () => t.record("mine", wrong(1), [], [], () => []), "record: expected a tensor, got 1"],
+  [
+    "record",
+    () => t.record("mine", z([1]), wrong(z([1])), [], () => []),
+    /^record: got Tensor \[1\] f32 on cpu: 0, \[\] and .* for mine, expected a list of inputs/,
+  ],
+  ...[() => wrong(undefined), (g: t.Tensor) => wrong(g), () => wrong(Promise.resolve([])), () => []].map((
+    vjp,
+  ) =>
+    [
+      "record",
+      () => {
+        const x = t.tensor([1], [1], { requiresGrad: true });
+        t.backward(t.record("mine", t.noGrad(() => x.mul(2)), [x], [], vjp));
+      },
+      /^backward: the vjp of mine returned .*, expected a list with one gradient, or null, for each of its 1 inputs$/,
+    ] as [string, () => unknown, RegExp]
+  ),
+  ["mul", () => z([1]).mul(wrong(undefined)), "mul: expected a tensor, got undefined"],
 ];
 
 const asynchronous: [string, () => Promise<unknown>, string][] = [

@@ -43,6 +43,23 @@ test("two steps in taming's order agree with the reference", async () => {
   model.dispose();
 });
 
+test("a step that begins before the last one has ended is refused, and changes nothing", async () => {
+  const model = new VQGAN(smallConfig({ discStart: 2, perceptualWeight: 0 }), new Random(1), {
+    withLoss: true,
+  });
+  const trainer = new Trainer(model, { learningRate: () => 1e-4 });
+  await asyncScope(async () => {
+    const images = tensor(draws("x", 768), [1, 16, 16, 3]);
+    const first = trainer.trainStep([images]);
+    await expect(trainer.trainStep([images])).rejects.toThrow("trainStep: a step is still running: await it");
+    await first;
+    await trainer.trainStep([images]);
+  });
+  expect(trainer.step).toBe(2);
+  trainer.dispose();
+  model.dispose();
+});
+
 test("a trainer frees what a step created", async () => {
   const config = smallConfig({ discStart: 2, perceptualWeight: 0 });
   const model = new VQGAN(config, new Random(1), { withLoss: true });

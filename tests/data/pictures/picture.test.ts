@@ -89,6 +89,11 @@ const cases: [string, () => unknown, string][] = [
     "cropPicture: 2x1 at (1, 0) does not fit into the picture of 2x1",
   ],
   [
+    "a picture instead of its pixels",
+    () => toFloats(wrong(picture)),
+    "toFloats: got { width, height, pixels }, expected the bytes of a picture: picture.pixels",
+  ],
+  [
     "an unknown range",
     () => toFloats(picture.pixels, wrong("[0, 1]")),
     'toFloats: the range is "[0, 1]", expected "signed" or "unit"',
