@@ -129,10 +129,14 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ["leakyRelu", () => t.leakyRelu(z([2]), NaN), "leakyRelu: the slope is NaN, expected a number"],
   ["clamp", () => z([2]).clamp(1, 0), "clamp: the limits are 1 and 0, expected a low number and a high one"],
   ["clamp", () => z([2]).clamp(0, wrong(undefined)), "clamp: the limits are 0 and undefined"],
-  ["cast", () => z([2]).cast(wrong("i32")), "cast: f32 to i32; only f32 and f16 become each other"],
+  [
+    "cast",
+    () => z([2]).cast(wrong("i32")),
+    "cast: cannot turn f32 into i32; only f32 and f16 can be cast to each other",
+  ],
   ["exp", () => ints(1).exp(), "exp: needs a tensor of floats, this one is i32 (shape [1])"],
   ["sum", () => z([2, 3]).sum(2), "sum: axis 2 is not in shape [2,3]"],
-  ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name one twice"],
+  ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name an axis twice"],
   ["sum", () => z([2, 3]).sum(0.5), "sum: axis 0.5 is not in shape [2,3]"],
   ["sum", () => ints(1).sum(), "sum: needs a tensor of floats, this one is i32 (shape [1])"],
   ["softmax", () => t.softmax(z([2, 3]), 0), "softmax: the scale is 0, expected a number above 0"],
@@ -191,7 +195,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ],
   ["concat", () => t.concat([], 0), "concat: got [], expected a list of one tensor or more"],
   ["concat", () => t.concat([z([2])], 1), "concat: axis 1 is not in shape [2]"],
-  ["concat", () => t.concat([z([1]), ints(1)], 0), "concat: i32 does not join f32"],
+  ["concat", () => t.concat([z([1]), ints(1)], 0), "concat: cannot join f32 and i32; cast() one of them"],
   [
     "matmul",
     () => t.matmul(z([1, 1]), z([1, 1]), wrong({ transB: true })),
@@ -339,7 +343,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   [
     "avgPool2d",
     () => t.avgPool2d(z([1, 4, 4, 1]), { size: 3, stride: 1, padding: 2 }),
-    "avgPool2d: a padding of 2 for windows of 3: use a whole number from 0 to 1",
+    "avgPool2d: the padding is 2, windows of 3 take a whole number from 0 to 1",
   ],
   [
     "avgPool2d",
@@ -475,7 +479,7 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
       t.grad([loss], [p])[0].dispose();
       t.backward(loss);
     },
-    "backward: the graph of sum was freed by the backward() or grad() before: compute the output again",
+    "backward: the graph of sum was freed by an earlier backward() or grad(): compute the output again",
   ],
   [
     "backward twice",
