@@ -91,7 +91,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     () => z([2, 3]).permute(1, 0).assign(z([6])),
     "assign: the tensor is a view (strides [1,3]); write to its base",
   ],
-  ["memory", () => z([2 ** 30, 2]), "out of memory: 8192 MiB asked"],
+  ["memory", () => z([2 ** 30, 2]), "out of memory: 8192 MiB requested"],
   [
     "memory",
     () => z([2 ** 30, 2]),

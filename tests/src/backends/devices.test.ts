@@ -119,10 +119,10 @@ describeDevices("tensors of two devices", (each) => {
         const x = tensor([1], [1, 1, 1, 1]);
         await device(each);
         const y = tensor([2], [1, 1, 1, 1]);
-        expect(() => scope(() => x.mul(y))).toThrow("cpu: the tensor lives on another device");
-        expect(() => scope(() => y.mul(x))).toThrow(`${each}: the tensor lives on another device`);
-        expect(() => scope(() => conv2d(x, y, null))).toThrow("cpu: the tensor lives on another device");
-        expect(() => scope(() => conv2d(y, x, null))).toThrow(`${each}: the tensor lives on another device`);
+        expect(() => scope(() => x.mul(y))).toThrow("cpu: the tensor is on another device");
+        expect(() => scope(() => y.mul(x))).toThrow(`${each}: the tensor is on another device`);
+        expect(() => scope(() => conv2d(x, y, null))).toThrow("cpu: the tensor is on another device");
+        expect(() => scope(() => conv2d(y, x, null))).toThrow(`${each}: the tensor is on another device`);
       })
     ));
 }, others);
