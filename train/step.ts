@@ -148,12 +148,13 @@ export interface GeneratorStep {
 }
 
 /**
- * Forward, losses and one backward of the autoencoder. The adaptive weight needs the gradients of both losses at the
- * last layer alone. So they are taken at the image (u, v) and carried to `decoder.conv_out.weight`, and the rest of the
- * network is walked once with u + weight * v.
+ * Forward, losses and one backward of the autoencoder. Two losses depend on the reconstructed image: `nll`, the
+ * reconstruction loss, and `g`, the generator's loss. The adaptive weight compares their gradients at the last layer. So
+ * first their gradients at the image, `u` and `v`, are computed, and each is carried on to `decoder.conv_out.weight`. Then
+ * one backward through the whole network starts from u + weight * v.
  *
  * Parameters that are frozen (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not
- * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that cannot learn.
+ * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that is frozen.
  *
  * @throws if everything is frozen
  */
@@ -202,9 +203,9 @@ export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions
 }
 
 /**
- * Forward, loss and backward of the discriminator on real pictures and reconstructions, whose history is ignored.
- * Before `discStart` the gradients are exactly zero, and the averages of batch norm move nevertheless. A frozen
- * discriminator gives its losses without gradients.
+ * Forward, loss and backward of the discriminator on real pictures and reconstructions. No gradient flows back to the
+ * autoencoder. Before `discStart` the gradients are exactly zero, but the averages of batch norm do change. If the
+ * discriminator is frozen, its losses are returned and no gradients are computed.
  *
  * @returns train/ disc_loss, logits_real, logits_fake
  * @throws if everything is frozen
@@ -325,7 +326,7 @@ function average(all: readonly Logs[]): Logs {
   );
 }
 
-/** One number on the device of another tensor. */
+/** A tensor of one number, on the device of another tensor. */
 function constant(value: number, beside: Tensor): Tensor {
   return full([], value, beside.backend);
 }

@@ -59,7 +59,7 @@ export class Trainer {
   /** One for each network. */
   readonly optimizers: Optimizers;
   /**
-   * Of f16; null with f32.
+   * The factor of the loss in f16; null in f32.
    * @internal
    */
   lossScale: LossScale | null = null;

@@ -1,11 +1,11 @@
-// What a wrong call is told: every message of the tensor library once. Each names the operation and the numbers.
+// The error messages of wrong calls: every message of the tensor library once. Each names the operation and the numbers.
 import { describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 
 const z = t.zeros;
 const ints = (...values: number[]) => t.tensor(Int32Array.from(values));
-/** What only a program without a type check passes. */
+/** A value of a wrong type, as a program without type checks may pass it. */
 const wrong = (value: unknown) => value as never;
 
 const conv = (options: t.Conv2dOptions) => t.conv2d(z([1, 4, 4, 3]), z([8, 3, 3, 3]), null, options);
@@ -14,7 +14,7 @@ const pool = (options: object) => t.maxPool2d(z([1, 2, 2, 1]), wrong(options));
 const adam = (changes: Partial<t.AdamSpec>) =>
   t.adamStep(z([1]), z([1]), z([1]), z([1]), { lr: 1, beta1: 0, beta2: 0, eps: 1, step: 1, ...changes });
 
-/** What is called, and what the answer must say. */
+/** What is called, and what the message must contain. */
 const synchronous: [string, () => unknown, string | RegExp][] = [
   ["tensor", () => t.tensor([1, 2, 3], [2, 2]), "tensor: 3 values do not fill shape [2,2] (4 elements)"],
   [
@@ -451,7 +451,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   ["device", () => t.device("cpu", wrong({ exact: "no" })), 'device: exact is "no", expected true or false'],
 ];
 
-/** A parameter outside any scope: what fails must not leave it with a gradient or hold on to its memory. */
+/** Runs `fn` with a parameter that belongs to no scope. An error must not leave it with a gradient, or retain its memory. */
 async function withParameter(fn: (p: t.Tensor) => void): Promise<void> {
   const p = t.tensor([1, 2], [2], { requiresGrad: true });
   try {
@@ -493,7 +493,7 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
     "or add up losses that share it and call backward() once; grad() keeps it with retainGraph: true",
   ],
   [
-    "a saved value written over",
+    "a saved value that was overwritten",
     (p) => {
       const loss = p.square().sum();
       p.write(Float32Array.of(3));
@@ -502,7 +502,7 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
     "backward: a saved tensor of shape [2] was overwritten in place before backward used it",
   ],
   [
-    "an input that plays no part",
+    "an input that is not used",
     (p) => t.grad([p.square().sum()], [t.tensor([1], [1], { requiresGrad: true })]),
     "grad: the outputs do not depend on input 0 (shape [1])",
   ],
@@ -528,7 +528,7 @@ describe("error messages", () => {
     });
   }
 
-  test("after an error the library works on", async () => {
+  test("after an error the library still works", async () => {
     expect(t.isGradEnabled()).toBe(true);
     await withParameter((p) => {
       t.backward(p.square().sum());
