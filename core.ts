@@ -41,7 +41,7 @@ export {
   zeros,
 } from "./src/index.ts";
 
-/** Gradients, either in `.grad` of leaves or of chosen outputs with respect to chosen inputs; and `record` for your own operations. */
+/** Gradients: `backward` leaves them in `.grad` of leaves, `grad` returns chosen ones; `record` is for your own operations. */
 export {
   backward,
   checkpoint,

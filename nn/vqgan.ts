@@ -174,7 +174,7 @@ export class VQGAN extends Module {
     return !Object.keys(this).includes(half);
   }
 
-  /** The parameters that the first optimizer trains, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
+  /** What the first optimizer trains, in taming's order: encoder, decoder, quantize, quant_conv and post_quant_conv. */
   generatorParameters(): Map<string, Tensor> {
     return new Map([...this.namedParameters()].filter(([key]) => isAutoencoder(key)));
   }

@@ -18,7 +18,7 @@ import {
   winogradWeightGrad,
 } from "./winograd.ts";
 
-/** The most bytes of input that a tile copies to scratch memory. Together with a panel of weights they fit the second-level cache. */
+/** The most bytes of input that a tile copies to scratch memory. With a panel of weights they fit the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
 /** The least number of tiles of a weight gradient, so that the threads can share the work. */
 const WEIGHT_TILES = 32;
