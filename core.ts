@@ -1,6 +1,7 @@
 /**
- * What runs anywhere, in a web page too: no disk, no process, no native package, and nothing that is not needed at once.
- * Checkpoints come as bytes or Blobs, pictures as pixels. `mod.ts` has all of this and the disk.
+ * Everything that runs anywhere, also in a web page: it needs no disk, no process and no native package, and loads nothing
+ * before it is needed. Checkpoints are given as bytes or Blobs, pictures as pixels. `mod.ts` has all of this, and the parts
+ * that use the disk.
  *
  * @example A picture on a canvas to tokens and back, in a page
  * ```ts
@@ -40,7 +41,7 @@ export {
   zeros,
 } from "./src/index.ts";
 
-/** Gradients: into `.grad` of leaves, or of chosen outputs with respect to chosen inputs; and for operations of one's own. */
+/** Gradients: `backward` leaves them in `.grad` of leaves, `grad` returns chosen ones; `record` is for your own operations. */
 export {
   backward,
   checkpoint,
@@ -53,11 +54,11 @@ export {
   type Vjp,
 } from "./src/index.ts";
 
-/** Operations as functions; most are methods of Tensor too. */
+/** Operations as functions; most are also methods of Tensor. */
 export * from "./src/ops/index.ts";
 export type { AdamSpec } from "./src/index.ts";
 
-/** Random numbers that depend on seed and position alone, and the device that computes. */
+/** Random numbers that depend only on seed and position, and the choice of the device. */
 export {
   type Backend,
   currentBackend,
@@ -103,7 +104,7 @@ export {
   VQLPIPSWithDiscriminator,
 } from "./nn/index.ts";
 
-/** What a model is made of, and what of it a checkpoint lets one guess. */
+/** The config of a model, and how it is found in a checkpoint or guessed from it. */
 export {
   type AttentionOrder,
   type DDConfig,
@@ -117,7 +118,7 @@ export {
 } from "./data/formats/config.ts";
 export { type ConfigGuess, type FoundLoss, type Guessable, guessConfig } from "./data/formats/guess.ts";
 
-/** Weights into models, with an account of what a file had. */
+/** Loading weights into models, with a report of what was in the file. */
 export {
   formatLoadReport,
   type LoadedVQGAN,
@@ -128,7 +129,7 @@ export {
   type PerceptualFiles,
 } from "./nn/index.ts";
 
-/** One training step, as a whole and in its parts: the gradients of a network, and what applies them. */
+/** One training step, as a whole and in its parts: computing the gradients of a network, and applying them. */
 export {
   applyGradients,
   discriminatorStep,
@@ -145,14 +146,14 @@ export {
   validationStep,
 } from "./train/step.ts";
 
-/** Training without a run folder: both networks with their optimizers, and what is measured. */
+/** Training without a run folder: both networks with their optimizers, and measurements. */
 export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";
 export { DeadCodeRestart } from "./train/codebook.ts";
 export { psnr, ssim } from "./train/metrics.ts";
 export { learningRate, type Schedule } from "./train/schedule.ts";
 export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
-/** Checkpoints from bytes: torch, safetensors and Flax, opened without executing or loading anything. */
+/** Reading checkpoints from bytes: torch, safetensors and Flax. No code in them is executed, and tensors are read on demand. */
 export type { CheckpointFile } from "./data/formats/file.ts";
 export {
   formatInspectReport,
@@ -175,7 +176,7 @@ export {
   trainingState,
 } from "./data/formats/training.ts";
 
-/** Checkpoints written wherever a sink takes their bytes. */
+/** Writing checkpoints to a sink of bytes. */
 export { writeFlaxTo } from "./data/formats/flax/write.ts";
 export { writeSafetensorsTo } from "./data/formats/safetensors.ts";
 export type { Sink } from "./data/formats/sink.ts";
@@ -183,7 +184,7 @@ export { OrderedDict, type Pickleable, Tuple } from "./data/formats/torch/pickle
 export { writeTorchTo } from "./data/formats/torch/write.ts";
 export type { TensorToWrite, WrittenDType } from "./data/formats/values.ts";
 
-/** Pictures as pixels, and cartoon faces to try things with, as SVG. */
+/** Pictures as pixels, and cartoon faces for trying things out, as SVG. */
 export { cartoonFaceSvg, cartoonViewBox } from "./data/figures/cartoon_svg.ts";
 export {
   cropPicture,

@@ -1,6 +1,6 @@
 /**
- * Tessera: VQGAN in TypeScript. Pictures become grids of tokens and pictures again; models are loaded from the published
- * checkpoints, and fine-tuned.
+ * Tessera: VQGAN in TypeScript. It turns pictures into grids of tokens and back, loads the published checkpoints, and
+ * fine-tunes them.
  *
  * @example A picture to tokens and back
  * ```ts
@@ -30,10 +30,10 @@
  * @module
  */
 
-/** Tensors, the model, its training step, checkpoints from bytes, and pictures as pixels: all that needs no disk. */
+/** Tensors, the model, its training step, checkpoints from bytes, and pictures as pixels: everything that needs no disk. */
 export * from "./core.ts";
 
-/** Checkpoint files, opened by their paths, written whole or not at all, and converted. */
+/** Checkpoint files: opening them by path, writing them whole or not at all, and converting them. */
 export {
   convertCheckpoint,
   type ConvertOptions,
@@ -48,7 +48,7 @@ export {
   writeTorch,
 } from "./data/index.ts";
 
-/** Pictures in and out, sheets of them, and curves. */
+/** Reading and writing pictures, sheets of several pictures, and curves. */
 export {
   codeColor,
   encodePng,
@@ -65,7 +65,7 @@ export {
   type TokenGridOptions,
 } from "./data/index.ts";
 
-/** Sets of pictures in seeded, resumable batches; cartoon faces to try things with. */
+/** Data sets of pictures, in batches that are seeded and can be resumed; cartoon faces for trying things out. */
 export {
   type Batch,
   type DatasetOptions,
@@ -92,5 +92,5 @@ export {
   TokenWriter,
 } from "./data/index.ts";
 
-/** Training: runs that begin, resume and end; and what they are made of, down to the gradients of one network. */
+/** Training: beginning, resuming and running a run, and its parts, down to the gradients of one network. */
 export * from "./train/index.ts";

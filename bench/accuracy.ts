@@ -1,17 +1,17 @@
-// How much each way of computing a 3x3 convolution errs, against the definition in float64:
+// Measures the rounding error of each algorithm for a 3x3 convolution, against the definition in float64:
 //   deno run -A bench/accuracy.ts        or: bun bench/accuracy.ts
-// Root mean square of the error over that of the result, for normal inputs, weights and gradients.
+// It prints the root mean square of the error divided by that of the result, for normal inputs, weights and gradients.
 import { conv2d, device, grad, Random, scope, type Tensor } from "../src/index.ts";
 import { table } from "./children.ts";
 
-/** Input channels, output channels and side. */
+/** Input channels, output channels and the side of the picture. */
 const SHAPES = [[64, 64, 64], [128, 128, 64], [256, 256, 32], [512, 512, 16]] as const;
-/** Results compared: the definition in plain JavaScript is slow. */
+/** How many values are compared; the definition in plain JavaScript is slow. */
 const SAMPLES = 1500;
 
 type Picture = { readonly values: Float32Array; readonly side: number; readonly channels: number };
 
-/** The value at (y, x), zero outside. */
+/** The value at (y, x); 0 outside the picture. */
 function at({ values, side, channels }: Picture, y: number, x: number, c: number): number {
   return y < 0 || x < 0 || y >= side || x >= side ? 0 : values[(y * side + x) * channels + c];
 }

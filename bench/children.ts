@@ -1,4 +1,4 @@
-// What the benchmarks share: children and their JSON lines, medians, memory, tables.
+// What the benchmarks share: child processes and their JSON lines, medians, memory, and tables.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-/** The Python with torch: $PYTHON, or python3. */
+/** The Python that has torch: $PYTHON, or python3. */
 export const python = process.env.PYTHON ?? "python3";
 
 function lines<T>(command: string, args: string[]): T[] {
@@ -20,7 +20,7 @@ function lines<T>(command: string, args: string[]): T[] {
   return stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as T);
 }
 
-/** Runs a script of this folder in the runtime that runs now. */
+/** Runs a script of this folder in the current runtime. */
 export function ours<T>(script: string, args: string[]): T[] {
   const flags = process.versions.bun ? [] : ["run", "-A", "--no-check"];
   return lines(process.execPath, [...flags, here(script), ...args]);
@@ -31,7 +31,7 @@ export function theirs<T>(script: string, args: string[]): T[] {
   return lines(python, [here(script), ...args]);
 }
 
-/** torch's version, or null after saying how to install it. */
+/** Returns torch's version. If there is none, prints how to install it, and returns null. */
 export function torchVersion(): string | null {
   const { status, stdout } = spawnSync(python, ["-c", "import torch; print(torch.__version__)"], {
     encoding: "utf8",
@@ -46,12 +46,12 @@ export function torchVersion(): string | null {
   return null;
 }
 
-/** Whether the Python has all of these modules. */
+/** Whether Python has all of these modules. */
 export function hasModule(...names: string[]): boolean {
   return spawnSync(python, ["-c", `import ${names.join(", ")}`]).status === 0;
 }
 
-/** One line on how busy the machine is: ratios taken under load mean little. */
+/** One line on how busy the machine is, because ratios measured on a busy machine mean little. */
 export function load(threads: number): string {
   const [minute] = loadavg();
   return `load average ${minute.toFixed(1)}${
@@ -59,7 +59,7 @@ export function load(threads: number): string {
   }`;
 }
 
-/** The most memory that this process has ever held (Linux); elsewhere what it holds now. */
+/** The peak memory of this process on Linux; on other systems the memory that it has now. */
 export function peakBytes(): number {
   try {
     const line = readFileSync("/proc/self/status", "utf8").match(/^VmHWM:\s*(\d+) kB$/m);
@@ -75,7 +75,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** Rows under a header, columns aligned: the first to the left, the others to the right. */
+/** A table whose first row is the header. The first column is aligned to the left, the others to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   const line = (row: readonly string[]) =>

@@ -1,6 +1,6 @@
-// 3x3 convolutions beside PyTorch's, in GFLOP/s of forward, input gradient (dX) and weight gradient (dW):
+// Compares 3x3 convolutions with PyTorch's, in GFLOP/s of forward, input gradient (dX) and weight gradient (dW):
 //   PYTHON=venv/bin/python deno run -A bench/conv.ts [threads]        or: bun bench/conv.ts [threads]
-// Best of five; a multiply-add counts as two operations. PyTorch's line is its better memory order.
+// Each figure is the best of five; a multiply-add counts as two operations. PyTorch is shown in its faster memory order.
 import process from "node:process";
 import { conv2d, grad, noGrad, Random, scope } from "../src/index.ts";
 import { load, table, theirs, torchVersion } from "./children.ts";
@@ -18,7 +18,7 @@ const threads = process.argv[2] ?? "2";
 process.env.TESSERA_THREADS = threads; // read when the first tensor is made
 console.log(`${threads} threads; ${load(Number(threads))}`);
 
-/** GFLOP/s of the best of five runs after one that does not count. */
+/** The GFLOP/s of the best of five runs, after one run to warm up. */
 function rate(flop: number, run: () => void): number {
   let best = Infinity;
   for (let i = 0; i < 6; i++) {
@@ -29,7 +29,7 @@ function rate(flop: number, run: () => void): number {
   return Math.round(flop / best / 1e5) / 10;
 }
 
-/** Everything on the CPU is done when the call returns, so nothing needs to be read to stop the clock. */
+/** On the CPU all work is finished when a call returns, so nothing has to be read before the clock stops. */
 function measure(inChannels: number, outChannels: number, side: number): Rates {
   return scope(() => {
     const random = new Random(0);

@@ -1,11 +1,11 @@
-// Weights and pictures as bench/keyed_fill.py draws them, so that both sides of a benchmark compute the same numbers.
-// Written piece by piece: a benchmark that reports peak memory must not add to it.
+// Weights and pictures by the rule of bench/keyed_fill.py, so that both sides of a benchmark compute with the same numbers.
+// Tensors are written piece by piece, so that filling them does not raise the peak memory that a benchmark reports.
 import { type Tensor, tensor } from "../src/index.ts";
 import { fnv1a32, mulberry32 } from "../tests/support/numbers.ts";
 
 const PIECE = 65536;
 
-/** Overwrites a tensor with shift + scale * u, u drawn from [-1, 1) by the stream `name`. */
+/** Overwrites a tensor with shift + scale * u, where u is drawn from [-1, 1) by the stream `name`. */
 function fill(t: Tensor, name: string, scale: number, shift: number): void {
   const next = mulberry32(fnv1a32(name));
   const piece = new Float32Array(Math.min(PIECE, t.size));
@@ -16,7 +16,7 @@ function fill(t: Tensor, name: string, scale: number, shift: number): void {
   }
 }
 
-/** Fills a model by its keys; counters become 0, LPIPS' scaling layer stays. */
+/** Fills a model by its keys. Counters become 0, and the scaling layer of LPIPS does not change. */
 export function fillModel(state: ReadonlyMap<string, Tensor>): void {
   for (const [key, t] of state) {
     if (key.includes("scaling_layer")) continue;
@@ -30,7 +30,7 @@ export function fillModel(state: ReadonlyMap<string, Tensor>): void {
   }
 }
 
-/** Draws in the order of [batch, channels, height, width], as an image tensor [batch, height, width, channels]. */
+/** An image tensor [batch, height, width, channels], whose values are drawn in the order [batch, channels, height, width]. */
 export function drawnImage(name: string, shape: [number, number, number, number], scale: number): Tensor {
   const next = mulberry32(fnv1a32(name)), [batch, channels, height, width] = shape;
   const values = new Float32Array(batch * channels * height * width);

@@ -1,7 +1,7 @@
-// One benchmark job in a process of its own, so that its peak memory is its own:
+// Runs one benchmark job, in a process of its own so that its peak memory can be measured:
 //   deno run -A bench/job.ts step --size 256 --batch 1 --repeat 3 --threads 2
-// prints one JSON line in the form of bench/pytorch_vqgan.py, which does the same work on the same numbers. With
-// --device webgpu on the GPU, with --precision f16 in f16; peakBytes is then what the GPU had reserved.
+// It prints one JSON line in the format of bench/pytorch_vqgan.py, which does the same work on the same numbers. With
+// --device webgpu it runs on the GPU, and peakBytes is what the GPU had reserved; with --precision f16 it runs in f16.
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { preset } from "../data/formats/config.ts";
@@ -36,7 +36,7 @@ const number = (name: "size" | "batch" | "repeat" | "warmup" | "threads"): numbe
 
 const precision = options.precision as Precision;
 
-/** Prepares the job; each call of the result does it once and answers one number that both sides must agree on. */
+/** Prepares the job. Each call of the returned function runs it once and returns a number that must be equal on both sides. */
 function prepare(size: number, batch: number): () => Promise<number> {
   const model = new VQGAN(preset("f16-16384"), null, { withLoss: job === "step" });
   fillModel(model.stateDict());
@@ -73,7 +73,7 @@ await device(options.device as DeviceName);
 const run = prepare(number("size"), number("batch"));
 const seconds: number[] = [], cpuSeconds: number[] = [], values: number[] = [];
 for (let i = 0; i < number("warmup") + number("repeat"); i++) {
-  console.error(`run ${i + 1}`); // by which bench/roofline.ts tells the kernels of this run from those before it
+  console.error(`run ${i + 1}`); // bench/roofline.ts uses it to separate the kernels of the runs
   const start = performance.now(), before = process.cpuUsage();
   values.push(await run());
   if (i < number("warmup")) continue;

@@ -18,7 +18,7 @@ def fnv1a32(text):
 
 
 def draws(key, count, start=0):
-    """The values u in [-1, 1) number start .. start+count-1 of the stream named `key`, as float64."""
+    """Values start .. start+count-1 of the stream named `key`, each u in [-1, 1), as float64."""
     with np.errstate(over="ignore"):
         index = np.arange(start + 1, start + count + 1, dtype=np.uint64)
         state = ((np.uint64(fnv1a32(key)) + index * np.uint64(_STEP)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
@@ -34,7 +34,7 @@ def uniform(key, shape, scale=1.0, shift=0.0):
 
 
 def weight(key, shape, name=None):
-    """The value of a model tensor. `name` is the stream's name where it differs from the key (a prefix)."""
+    """The value of a model tensor. `name` is the name of the stream, if it differs from the key (by a prefix)."""
     stream = name or key
     fan_in = int(np.prod(shape[1:], dtype=np.int64)) if len(shape) >= 2 else 0
     if "running_mean" in key:

@@ -1,7 +1,7 @@
-// How quickly and in how much memory a checkpoint is loaded:
+// Measures the time and the memory that loading a checkpoint takes:
 //   venv/bin/python bench/make_checkpoint.py last.ckpt && deno run -A bench/load.ts last.ckpt [--with-loss]
-// One JSON line. `overhead` is the growth of the process's peak over the bytes of the tensors kept. With a file by
-// make_checkpoint.py the loaded model must answer the golden tokens of tests/fixtures/full_f16_16384.json.
+// It prints one JSON line. `overhead` is the growth of the process's peak memory divided by the bytes of the loaded tensors.
+// With a file by make_checkpoint.py, the model must return the golden tokens of tests/fixtures/full_f16_16384.json.
 import process from "node:process";
 import { parseArgs } from "node:util";
 import "../data/files/open.ts"; // so that VQGAN.load takes a path
@@ -16,7 +16,7 @@ const { positionals: [path], values: { "with-loss": withLoss } } = parseArgs({
   options: { "with-loss": { type: "boolean", default: false } },
 });
 if (!path) throw new Error("give the path of a checkpoint");
-zeros([1]).dispose(); // the backend itself is not part of loading
+zeros([1]).dispose(); // starts the backend, which is not part of loading
 const before = peakBytes(), start = performance.now();
 const model = await VQGAN.load(path, { withLoss });
 const seconds = Math.round(performance.now() - start) / 1000, after = peakBytes();

@@ -1,11 +1,11 @@
 """Writes a full-size VQGAN f16-16384 checkpoint with drawn weights, for loader tests and benchmarks.
 
     python bench/make_checkpoint.py last.ckpt            980 MB, as Lightning 1.x writes it (two Adams inside)
-    python bench/make_checkpoint.py --strip strip.ckpt   366 MB, the state_dict alone
+    python bench/make_checkpoint.py --strip strip.ckpt   366 MB, only the state_dict
 
-Saved through a stream, so that the archive's root folder is `archive/`, as in the published file. Weights follow
-bench/keyed_fill.py without a prefix; both moments of Adam do too, named `exp_avg/KEY` and `exp_avg_sq/KEY`
-(u * 1e-3 and (u + 1) * 1e-6). The callback's key is a class that no reader can import.
+The file is saved through a stream, so that the archive's root folder is `archive/`, as in the published file. Weights
+are drawn as in bench/keyed_fill.py, without a prefix. So are both moments of Adam, with the names `exp_avg/KEY` and
+`exp_avg_sq/KEY` (u * 1e-3 and (u + 1) * 1e-6). The callback's key is a class that no reader can import.
 """
 import argparse
 import sys
@@ -38,7 +38,7 @@ def adam_state(optimizer, keys):
 
 
 def unimportable_callback():
-    """A class that pickles by a name in a module which exists only while this script runs."""
+    """A class that is pickled under the name of a module which exists only while this script runs."""
     name = "pytorch_lightning.callbacks.model_checkpoint"
     parts = name.split(".")
     for i in range(1, len(parts) + 1):

@@ -1,8 +1,8 @@
-"""A second yardstick for inference: the model of pytorch_vqgan.py, exported to ONNX, in onnxruntime.
+"""A second comparison for inference: the model of pytorch_vqgan.py, exported to ONNX, in onnxruntime.
 
     python bench/onnx_vqgan.py encode --size 256 --batch 1 --repeat 3 --threads 2
 
-prints a JSON line as pytorch_vqgan.py does. Needs onnx and onnxruntime beside torch.
+prints a JSON line as pytorch_vqgan.py does. It needs onnx and onnxruntime in addition to torch.
 """
 import argparse
 import json

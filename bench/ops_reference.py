@@ -2,10 +2,10 @@
 
     python bench/ops_reference.py > tests/fixtures/ops_reference.json
 
-Inputs are not stored: input `x` of case `conv2d/k3` is the stream `conv2d/k3/x` of bench/keyed_fill.py, value
-float32(shift + scale * u), filled in the order of its stored shape. Images are NHWC everywhere (inputs, outputs,
-gradients), convolution weights OIHW. The objective is sum(out * w) with w from stream `CASE/w` in the output's
-shape (for several outputs `CASE/w.NAME`), so the gradient that arrives at the operation is w, not 1.
+Inputs are not stored: input `x` of case `conv2d/k3` is the stream `conv2d/k3/x` of bench/keyed_fill.py, with values
+float32(shift + scale * u) in the order of its stored shape. All images (inputs, outputs and gradients) are NHWC, and
+convolution weights are OIHW. The objective is sum(out * w), where w is the stream `CASE/w` in the output's shape (with
+several outputs, `CASE/w.NAME`), so the gradient that reaches the operation is w, not 1.
 """
 import json
 import sys

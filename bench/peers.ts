@@ -1,6 +1,6 @@
-// WebGPU against WebGPU: Tessera beside onnxruntime-web, jax-js and TensorFlow.js in one page of one browser, job by job in
-// turns. The peers are installed into a folder of their own, no part of this project. In headless Chromium by itself; for
-// one's own GPU open the address that --serve prints in a browser that has it.
+// Compares Tessera on WebGPU with onnxruntime-web, jax-js and TensorFlow.js, in one page of one browser, with each job on all
+// sides in turn. The other libraries are installed into a folder of their own, outside this project. It runs in headless
+// Chromium. To measure your own GPU, open the address that --serve prints in a browser that can use it.
 //   deno run -A bench/peers.ts [--serve] [--rounds n] [--most flops] [--only text]
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync } from "node:fs";
@@ -107,7 +107,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, done: (
   response.setHeader("content-type", types[extname(pathname)] ?? "text/plain").end(file);
 }
 
-const most = flags.most || (flags.serve ? "" : "4e8"); // multiplications that software does within a second or so
+const most = flags.most || (flags.serve ? "" : "4e8"); // multiplications that a software GPU does in about a second
 const done = Promise.withResolvers<void>();
 const server = createServer((request, response) => void serve(request, response, done.resolve));
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

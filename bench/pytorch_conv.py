@@ -1,4 +1,4 @@
-"""What PyTorch's convolution reaches here: python bench/pytorch_conv.py [threads].
+"""Measures PyTorch's convolutions on this machine: python bench/pytorch_conv.py [threads].
 
 One JSON line per shape: GFLOP/s of forward, input gradient (dX) and weight gradient (dW), best of five, in both memory
 orders. A multiply-add counts as two operations.

@@ -1,17 +1,17 @@
-"""The yardstick: VQGAN as a plain PyTorch program, with the same tensors, losses and update rule as Tessera.
+"""The program to compare with: VQGAN in plain PyTorch, with the same tensors, losses and update rule as Tessera.
 
     python bench/pytorch_vqgan.py step --size 256 --batch 1 --repeat 3 --threads 2 --recompute
 
 prints one JSON line: {job, seconds, median, cpuSeconds, peakBytes, torch, value, ...}. cpuSeconds is the processor
-time of all threads, which a busy machine changes less; peakBytes the process's high-water mark (VmHWM), interpreter
-and weights included; value a number from the first run, to compare with bench/job.ts. Jobs:
+time of all threads, which depends less on how busy the machine is. peakBytes is the process's peak memory (VmHWM),
+including interpreter and weights. value is a number from the first run, to compare with bench/job.ts. Jobs:
   encode  picture -> token indices            decode  latents -> picture
   lpips   perceptual distance of two pictures and its gradient with respect to the second
   step    one whole iteration: generator update, then discriminator update. --recompute (default) runs the
           autoencoder again, with the updated weights, for the discriminator; --reuse keeps the first picture.
-With --device cuda on a GPU, cuDNN choosing its algorithms by trial; --precision tf32 (factors of 10 bits) or f16
-(autocast, without a loss scale) where f32 is not asked for; peakBytes is then what the GPU had reserved.
-Work whose result nobody uses (LPIPS during the discriminator update) is left out, so this is a strict yardstick.
+With --device cuda it runs on a GPU, where cuDNN chooses its algorithms by trial, and peakBytes is what the GPU had
+reserved. --precision is f32, tf32 (factors of 10 bits) or f16 (autocast, without a loss scale).
+Work whose result is not used (LPIPS during the discriminator update) is left out, so the comparison is strict.
 """
 import argparse
 import json
@@ -99,7 +99,7 @@ class Middle(nn.Module):
 
 
 class Level(nn.Module):
-    """One resolution: residual blocks, each followed by attention where the nominal size asks for it."""
+    """One resolution: residual blocks, each followed by attention if the nominal size has it."""
 
     def __init__(self, cin, cout, blocks, attend, name=None, change=None):
         super().__init__()
@@ -179,7 +179,7 @@ class Scaling(nn.Module):
 
 
 class Head(nn.Module):
-    """One 1x1 weighting of the squared differences; position 0 is where training would put dropout."""
+    """The 1x1 weighting of the squared differences; position 0 is that of the dropout in training."""
 
     def __init__(self, channels):
         super().__init__()
@@ -214,7 +214,7 @@ class LPIPS(nn.Module):
     def forward(self, a, b):
         total = 0
         for i, (fa, fb) in enumerate(zip(list(self.taps(a)), list(self.taps(b)))):
-            # vector_norm's gradient is 0, not NaN, where a whole feature vector is 0.
+            # The gradient of vector_norm is 0, not NaN, if a whole feature vector is 0.
             na, nb = (f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + 1e-10) for f in (fa, fb))
             head = getattr(self, f"lin{i}").model
             total = total + head((na - nb).square()).mean((2, 3), keepdim=True)
@@ -258,7 +258,7 @@ class VQModel(nn.Module):
         return self.decoder(self.post_quant_conv(q))
 
     def fill(self, prefix=""):
-        """Draws every tensor from its key; counters become 0 and the LPIPS constants stay."""
+        """Draws every tensor from its key; counters become 0, and the constants of LPIPS do not change."""
         for key, tensor in self.state_dict().items():
             if "scaling_layer" in key:
                 continue
@@ -270,7 +270,7 @@ class VQModel(nn.Module):
 
 
 class Trainer:
-    """Both Adams and one iteration of generator + discriminator, in the order of the published training."""
+    """Both Adams, and an iteration of generator and discriminator in the order of the published training."""
 
     def __init__(self, model):
         self.model, self.config = model, model.config

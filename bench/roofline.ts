@@ -1,5 +1,5 @@
-// Where the time of one training step goes, kernel by kernel, and how near each is to what the machine can do (Williams,
-// Waterman & Patterson 2009):
+// Shows how the time of one training step is divided among kernels, and how close each kernel is to the limits of the machine
+// (Williams, Waterman & Patterson 2009):
 //   deno run -A bench/roofline.ts roofline.png        or: bun bench/roofline.ts roofline.png
 //   options: --job step  --size 256  --batch 1  --threads 2
 import { spawnSync } from "node:child_process";
@@ -31,7 +31,7 @@ interface Row {
   gbytes: number;
 }
 
-/** Runs the job twice in a process of its own and reads what DEBUG=2 prints of the second time. */
+/** Runs the job twice in a process of its own, and reads what DEBUG=2 prints in the second run. */
 function profile(): Row[] {
   const job = fileURLToPath(new URL("job.ts", import.meta.url));
   const common = (["size", "batch", "threads"] as const).flatMap((name) => [`--${name}`, options[name]]);
@@ -63,7 +63,7 @@ function profile(): Row[] {
   return [...rows.values()].sort((a, b) => b.ms - a.ms);
 }
 
-/** The best of ten runs, in units of 1e9 a second. */
+/** The best rate of ten runs, in 1e9 per second. */
 function best(amount: number, run: () => void): number {
   let seconds = Infinity;
   for (let i = 0; i < 10; i++) {
@@ -74,7 +74,7 @@ function best(amount: number, run: () => void): number {
   return amount / seconds / 1e9;
 }
 
-/** What this machine does at its best: a matrix product from cache, and passing over memory. */
+/** The limits of this machine: the rate of a matrix product from cache, and of reading and writing memory. */
 function ceilings(): { gflops: number; gbs: number } {
   return scope(() => {
     const random = new Random(0), n = 768, numbers = 2 ** 25;
@@ -90,7 +90,7 @@ const colorOf = (kernel: string) =>
     1
   ];
 
-/** Bars: milliseconds of each kernel. */
+/** Draws bars: the milliseconds of each kernel. */
 function drawBars(rows: readonly Row[], total: number, pen: TextPen): string {
   const left = 170, top = 70, step = 27, wide = 300;
   return rows.map(({ kernel, ms, calls }, i) => {
@@ -108,7 +108,7 @@ function drawBars(rows: readonly Row[], total: number, pen: TextPen): string {
   }).join("");
 }
 
-/** Circles: operations a byte against operations a second, both logarithmic, under the two ceilings. */
+/** Draws circles: operations per byte against operations per second, both logarithmic, under the two limits. */
 function drawRoof(rows: readonly Row[], roof: { gflops: number; gbs: number }, pen: TextPen): string {
   const box = { left: 690, right: 1250, top: 70, bottom: 560 };
   const [x0, x1, y0, y1] = [0.05, 2000, 0.1, 1000].map(Math.log10);
@@ -138,11 +138,11 @@ function drawRoof(rows: readonly Row[], roof: { gflops: number; gbs: number }, p
   marks.push(pen.draw("GFLOP/s; the area of a circle is its time", box.left, box.top - 12));
   const taken: { x: number; y: number; width: number }[] = [];
   for (const { kernel, ms, gflop, gbytes } of rows) {
-    if (gflop < 0.05 * gbytes) continue; // left of the picture
+    if (gflop < 0.05 * gbytes) continue; // beyond the left edge of the picture
     const [cx, cy] = [x(gflop / gbytes), y(gflop / ms * 1000)], r = 3 + 32 * Math.sqrt(ms / rows[0].ms);
     marks.push(`<circle cx="${cx}" cy="${cy}" r="${r}" fill="${colorOf(kernel)}" fill-opacity="0.55"/>`);
     if (ms < rows[0].ms / 40) continue;
-    // the nearest place above or below that no label has taken
+    // put the label at the nearest free place above or below
     const width = pen.width(kernel, 11);
     const free = (at: number) =>
       taken.every((t) => Math.abs(t.y - at) > 12 || Math.abs(t.x - cx) > (t.width + width) / 2 + 4);
@@ -179,5 +179,5 @@ const cells = rows.slice(0, 24).map(({ kernel, calls, ms, gflop, gbytes }) => [
 ]);
 console.log(table([["kernel", "calls", "ms", "share", "GFLOP/s", "GB/s"], ...cells]));
 console.log(
-  `\nConvolutions count the operations of the definition, of which Winograd does a quarter.\n${path}`,
+  `\nFor convolutions the operations of the definition are counted; Winograd does a quarter of them.\n${path}`,
 );

@@ -1,15 +1,15 @@
-// Tessera beside PyTorch (and onnxruntime, for inference) on the CPU, in turns, each run in a process of its own:
+// Compares Tessera with PyTorch (and with onnxruntime, for inference) on the CPU, in turns, each run in a process of its own:
 //   PYTHON=venv/bin/python deno run -A bench/run.ts        or: bun bench/run.ts
 //   options: --jobs encode,decode,step  --size 256  --batch 1  --rounds 2  --repeat 2  --threads 2  --warmup 1
-//   on a GPU: --device webgpu [--precision f16] beside PyTorch's CUDA, in TF32 with --tf32
-// Ends with a table of medians, ratios (ours / PyTorch, below 1 is quicker), also of the time that all threads used
-// (which a busy machine changes less), and peak memory of the whole process.
+//   on a GPU: --device webgpu [--precision f16], compared with PyTorch's CUDA (in TF32 with --tf32)
+// It ends with a table of medians, ratios (ours / PyTorch; below 1 we are faster) and the peak memory of the whole process. It
+// also has the ratios of the processor time of all threads, which depend less on how busy the machine is.
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { WIDE } from "../src/backends/wasm/wide.ts";
 import { hasModule, load, median, ours, table, theirs, torchVersion } from "./children.ts";
 
-/** What bench/job.ts, pytorch_vqgan.py and onnx_vqgan.py print. */
+/** The line that bench/job.ts, pytorch_vqgan.py and onnx_vqgan.py print. */
 interface Line {
   job: string;
   seconds: number[];
@@ -38,7 +38,7 @@ const isGpu = options.device !== "cpu";
 const here = ["--device", options.device, "--precision", options.precision];
 const there = ["--device", isGpu ? "cuda" : "cpu", "--precision", options.tf32 ? "tf32" : options.precision];
 
-/** A job and the argument that makes each side do it so. */
+/** A job, and the arguments that select it on each side. */
 interface Variant {
   readonly name: string;
   readonly job: string;
@@ -118,7 +118,7 @@ for (let round = 1; round <= Number(options.rounds); round++) {
   }
 }
 
-/** One line of the table: a variant of ours against one of theirs. */
+/** One line of the table: one of our variants compared with one of theirs. */
 function compare(own: string, other: string, theirs = peers): string[] {
   const a = mine.get(own)!, b = theirs.get(other)!;
   const name = theirs === onnx
@@ -146,7 +146,7 @@ const header = torch
   : ["job", "seconds", "GB"];
 console.log(`\n${table([header, ...rows])}\n${load(Number(options.threads))}`);
 
-// The same weights and pictures on both sides: results that differ would make the times meaningless.
+// Both sides have the same weights and pictures. If their results differed, the times would mean nothing.
 for (const { name } of variants) {
   const [a, b] = [mine.get(name)!.value, peers.get(name)!.value];
   if (a === undefined || b === undefined) continue;

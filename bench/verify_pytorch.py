@@ -1,6 +1,6 @@
-"""Checks the yardstick itself against the golden numbers: python bench/verify_pytorch.py [tiny] [full].
+"""Checks pytorch_vqgan.py against the golden numbers: python bench/verify_pytorch.py [tiny] [full].
 
-Without an argument both parts run. Prints the largest deviation of each group; ends with status 1 on a failure.
+Without an argument both parts run. It prints the largest deviation of each group, and ends with status 1 on a failure.
 """
 import json
 import sys

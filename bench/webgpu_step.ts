@@ -1,8 +1,8 @@
-// What one training step asks of a GPU: calls, submits, bytes and flops of each kernel, beside the least possible; from the
-// bandwidth and rate of some GPU, how long it would take there; and by this GPU's own clock, how long it does take. The model
-// is f16-16384 with LPIPS. On a software GPU use small pictures: the number of calls hardly depends on the size.
+// Shows what one training step costs on a GPU: the calls, submits, bytes and flops of each kernel, and the least possible. It
+// also prints the time that a GPU with a given bandwidth and rate would need, and the time by this GPU's own clock. The model
+// is f16-16384 with LPIPS. On a software GPU use small pictures; the number of calls hardly depends on the size.
 //   TESSERA_SOFTWARE_GPU=1 deno run -A bench/webgpu_step.ts [side] [--batch 4] [--precision f16] [--gbps 1008 --tflops 40]
-//   --steps 10: that many more, for their median; --calls 30: the dearest calls too
+//   --steps 10 runs ten more steps and prints their median; --calls 30 also prints the 30 most expensive calls
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { preset } from "../data/formats/config.ts";
@@ -22,13 +22,13 @@ const { positionals: [side = "64"], values: flags } = parseArgs({
     batch: { type: "string", default: "1" },
     steps: { type: "string", default: "0" },
     calls: { type: "string", default: "0" },
-    /** Of the GPU to predict for: GB/s of its memory, and TFLOP/s that it reaches in products. */
+    /** The GPU to predict for: GB/s of its memory, and the TFLOP/s that it reaches in matrix products. */
     gbps: { type: "string", default: "1000" },
     tflops: { type: "string", default: "20" },
   },
 });
 const size = Number(side), precision = flags.precision === "f16" ? "f16" : "f32", batch = Number(flags.batch);
-await device("webgpu", { exact: Boolean(Number(process.env.TESSERA_EXACT ?? 1)) }); // as on a real GPU
+await device("webgpu", { exact: Boolean(Number(process.env.TESSERA_EXACT ?? 1)) }); // the default of a real GPU
 const backend = currentBackend() as WebGpuBackend, { gpu } = backend;
 console.log(
   `f16-16384, ${batch} of ${size}x${size} pixels in ${precision}, on ${backend.description}` +
@@ -37,7 +37,7 @@ console.log(
 
 const config = preset("f16-16384", { lossconfig: { discStart: 0 } });
 const model = new VQGAN(config, new Random(1), { withLoss: true });
-model.loss!.perceptual_loss!.ready = true; // random weights do to count
+model.loss!.perceptual_loss!.ready = true; // random weights are enough for counting
 const trainer = new Trainer(model, { learningRate: () => 1e-6, precision });
 const pictures = new Random(2).uniform([batch, size, size, 3], -1, 1);
 
@@ -49,7 +49,7 @@ const step = () =>
 const start = performance.now();
 console.log(`loss ${(await step()).toPrecision(5)} after the first step, ${seconds(start)} with compiling`);
 
-/** One call of the contract, and the GPU's calls that it became. */
+/** A call of a kernel (src/backends/kernels.ts), and the calls on the GPU that computed it. */
 interface Call {
   readonly name: KernelName;
   readonly flops: number;
@@ -81,7 +81,7 @@ if (times.length > 0) {
 const hasClock = gpu.device.features.has("timestamp-query");
 if (hasClock) {
   let best = Infinity;
-  for (let i = 0; i < 3; i++) { // the best of three: a GPU that has waited is slow at first
+  for (let i = 0; i < 3; i++) { // the best of three, because a GPU that was idle is slow at first
     gpu.stopwatch = new Stopwatch(gpu.device);
     await step();
     const times = await gpu.stopwatch.read(), total = sumOf(times, "ms");
@@ -112,7 +112,7 @@ const totals = <C extends Omit<Call, "name">>(of: readonly C[], nameOf: (call: C
   return [...sums].sort(([, a], [, b]) => b.ms - a.ms || b.bytes - a.bytes);
 };
 
-/** Whichever takes longer: moving the bytes or doing the flops. */
+/** The longer of the two times: for moving the bytes, and for doing the flops. */
 const milliseconds = (bytes: number, flops: number) =>
   1e3 * Math.max(bytes / (Number(flags.gbps) * 1e9), flops / (Number(flags.tflops) * 1e12));
 const line = (...cells: (string | number)[]) => console.log(`| ${cells.join(" | ")} |`);
@@ -128,10 +128,10 @@ for (const [name, { calls: count, parts, bytes, flops, ms }] of totals(calls, ({
 }
 const [[, all]] = totals(calls, () => "all");
 line("all", all.calls, all.parts, mega(all.bytes), giga(all.flops), least.toFixed(1), measured(all.ms));
-// forward and both gradients of encoder and decoder; VGG on two pictures and back to one; the discriminator on one, back
-// to it, on two and both gradients (reference, multiplications at 256x256)
+// Multiplications at 256x256: forward and both gradients of encoder and decoder; VGG16 on two pictures, and the gradient of
+// one; the discriminator on one picture with its gradient, then on two pictures with both gradients.
 const area = batch * (size / 256) ** 2, flops = 2e9 * area * (3 * (69.2 + 126.4) + 3 * 20 + 8 * 2.7);
-// what must be kept for the way back, written and read once; weights twice, gradients, Adam's moments
+// What must be kept for backward is written and read once; then there are the weights twice, gradients and Adam's moments.
 const { peak } = await estimateStep(config, { batch, height: size, width: size, precision });
 const learnt = [...model.generatorParameters().values(), ...model.discriminatorParameters().values()]
   .reduce((sum, { size }) => sum + size * 4, 0);

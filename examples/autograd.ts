@@ -1,4 +1,5 @@
-// The tape in a few lines: a straight line fitted to points by gradient descent.
+// Gradient descent in a few lines: a straight line is fitted to points. `backward` computes how the loss changes with each
+// parameter (its gradient, in `.grad`), and every step moves the parameters a little against their gradients.
 //   deno run -A examples/autograd.ts      (or: bun examples/autograd.ts)
 // Expect "slope 2.000, offset -1.000" after 200 steps.
 import { backward, Random, scope, tensor } from "../mod.ts";
@@ -10,11 +11,11 @@ const slope = tensor([0], [1], { requiresGrad: true });
 const offset = tensor([0], [1], { requiresGrad: true });
 
 for (let step = 0; step < 200; step++) {
-  scope(() => { // everything made in here is freed at its end; gradients stay
+  scope(() => { // frees every tensor that is made in here, except the gradients
     const loss = x.mul(slope).add(offset).sub(y).square().mean();
     backward(loss);
     for (const p of [slope, offset]) {
-      p.assign(p.detach().sub(p.grad!.mul(0.2)));
+      p.assign(p.detach().sub(p.grad!.mul(0.2))); // detach: this update is not itself to be differentiated
       p.grad!.dispose();
       p.grad = null;
     }

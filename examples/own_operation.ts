@@ -1,16 +1,16 @@
-// An operation of one's own with its gradient, outside Tessera: quick GELU, x * sigmoid(1.702 x), as CLIP uses it.
+// How to write your own operation with its gradient, outside Tessera: quick GELU, x * sigmoid(1.702 x), as in CLIP.
 //   deno run -A examples/own_operation.ts      (or: bun examples/own_operation.ts)
-// Expect the gradients of the chain rule but for rounding (1.9e-6), with two tensors kept instead of three.
+// Expect the same gradients as by the chain rule except for rounding (1.9e-6), with two tensors kept instead of three.
 import { backward, memory, noGrad, Random, record, scope, type Tensor } from "../mod.ts";
 
-/** By the chain rule: the tape keeps what each of the three operations needs. */
+/** Made of three operations: the tape keeps what each of them needs. */
 const composed = (x: Tensor): Tensor => scope(() => x.mul(x.mul(1.702).sigmoid()));
 
-/** As one operation: `record` takes the result, the inputs, what to keep, and the vector-Jacobian product. */
+/** As one operation: `record` takes the result, the inputs, the tensors to keep, and the vector-Jacobian product. */
 function quickGelu(x: Tensor): Tensor {
   const out = noGrad(() => composed(x));
   return record("quickGelu", out, [x], [x], (g, [x]) => {
-    // with s = sigmoid(1.702 x), the derivative is s + 1.702 x s (1 - s); nothing is recorded in here
+    // with s = sigmoid(1.702 x), the derivative is s + 1.702 x s (1 - s); a vector-Jacobian product is not recorded
     const s = x.mul(1.702).sigmoid();
     return [g.mul(s.add(x.mul(1.702).mul(s).mul(s.neg().add(1))))];
   });

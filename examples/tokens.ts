@@ -1,4 +1,4 @@
-// A picture becomes tokens, the tokens become a picture, and a wrong token shows what one tile is worth.
+// Turns a picture into tokens and back, and then changes one token, to show how much of the picture it affects.
 //   deno run -A examples/tokens.ts [picture] [checkpoint]      (or: bun examples/tokens.ts)
 // Writes tokens.png: the picture, its reconstruction, and the reconstruction with one token changed.
 import process from "node:process";

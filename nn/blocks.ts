@@ -1,4 +1,5 @@
-// The four blocks of taming's encoder and decoder: residual, attention, and the two changes of resolution.
+// The four blocks of the encoder and the decoder: the residual block, the attention block, and the two blocks that change
+// the resolution. Names, shapes and padding are those of taming-transformers, so that its weights fit.
 import type { AttentionOrder } from "../data/formats/config.ts";
 import { attention, matmul, softmax, type Tensor } from "../src/index.ts";
 import { normConvStrips, takesStrips } from "../src/ops/strips.ts";
@@ -6,13 +7,13 @@ import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, isObserved, Layer } from "./module.ts";
 
-/** out = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))); the sum is folded into conv2. */
+/** out = shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x)))))). The kernel of conv2 adds the shortcut. */
 export class ResnetBlock extends Layer {
   readonly norm1: GroupNorm;
   readonly conv1: Conv2d;
   readonly norm2: GroupNorm;
   readonly conv2: Conv2d;
-  /** 1x1 convolution of x, present where the number of channels changes. */
+  /** The shortcut if the number of channels changes: a 1x1 convolution of x. Otherwise null, and the shortcut is x. */
   readonly nin_shortcut: Conv2d | null;
 
   constructor(inChannels: number, outChannels: number, init: Init) {
@@ -31,7 +32,7 @@ export class ResnetBlock extends Layer {
     return conv2.call(h, this.nin_shortcut ? this.nin_shortcut.call(x) : x);
   }
 
-  /** The same numbers in the memory of x and one map more: conv2 writes over its own input. */
+  /** The same numbers in less memory, for large pictures (ops/strips.ts): conv2 writes its output over its own input. */
   #inStrips(x: Tensor): Tensor {
     const h = normConvStrips(x, this.norm1, this.conv1);
     const residual = this.nin_shortcut ? this.nin_shortcut.call(x) : x;
@@ -40,8 +41,8 @@ export class ResnetBlock extends Layer {
 }
 
 /**
- * softmax(q k^T / sqrt(C)), [B, T, T]: row t says how much pixel t takes from each pixel. It runs only to be captured
- * (capture.ts), because `attention` need not hold all weights at a time.
+ * The attention weights softmax(q k^T / sqrt(C)), [B, T, T]: row t says how much pixel t takes from each pixel. This runs
+ * only if they are to be captured (capture.ts); `attention` does not need to hold all of them at a time.
  */
 class AttentionWeights extends Layer {
   protected override forward(q: Tensor, k: Tensor): Tensor {
@@ -50,7 +51,10 @@ class AttentionWeights extends Layer {
   }
 }
 
-/** out = x + proj_out(softmax(q k^T / sqrt(C)) v) over all pixels of n = norm(x), in raster order; one head. */
+/**
+ * Single-head attention: out = x + proj_out(softmax(q k^T / sqrt(C)) v), where q, k and v are 1x1 convolutions of norm(x).
+ * Every pixel takes information from all pixels, in proportion to how well its q fits their k.
+ */
 export class AttnBlock extends Layer {
   readonly norm: GroupNorm;
   readonly q: Conv2d;
@@ -79,7 +83,7 @@ export class AttnBlock extends Layer {
   }
 }
 
-/** Half the height and width: 3x3 stride 2, zeros below and to the right only (the grid is not centred). */
+/** Halves height and width: a 3x3 convolution of stride 2, with zeros only below and on the right, as in taming. */
 export class Downsample extends Layer {
   readonly conv: Conv2d;
 
@@ -93,7 +97,7 @@ export class Downsample extends Layer {
   }
 }
 
-/** Twice the height and width: nearest neighbour, then 3x3, without storing the enlarged image. */
+/** Doubles height and width: nearest neighbour, then a 3x3 convolution. The enlarged image is never stored. */
 export class Upsample extends Layer {
   readonly conv: Conv2d;
 
@@ -107,7 +111,7 @@ export class Upsample extends Layer {
   }
 }
 
-/** block_1, attn_1, block_2 at the lowest resolution. */
+/** The blocks at the lowest resolution: block_1, attn_1, block_2. */
 export class Middle extends Layer {
   readonly block_1: ResnetBlock;
   readonly attn_1: AttnBlock;
@@ -136,7 +140,7 @@ export interface LevelSpec {
   readonly last: boolean;
 }
 
-/** The blocks of one resolution, each followed by attention if the level has it, then the change of resolution. */
+/** The residual blocks of one resolution, each followed by attention if the level has it, and then the change of resolution. */
 export abstract class Level extends Layer {
   readonly block: ResnetBlock[] = [];
   readonly attn: AttnBlock[] = [];
@@ -154,7 +158,10 @@ export abstract class Level extends Layer {
   /** The change of resolution; null in the last level. */
   protected abstract resample(): Layer | null;
 
-  /** In order of application. A network chains the layers of all its levels, so that it holds no level's input for long. */
+  /**
+   * The layers in the order in which they run. A network chains the layers of all its levels, so that each input is freed
+   * early. In the order "vqgan-jax-legacy" all attention blocks of the level follow each residual block.
+   */
   layers(): Layer[] {
     const layers = this.block.flatMap((block, i): Layer[] => [
       block,

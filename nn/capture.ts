@@ -1,9 +1,9 @@
-// Intermediate values of a model, asked for by their path: feature maps and attention weights.
+// Captures intermediate values of a model by their path: feature maps and attention weights.
 import { isList, shown } from "../src/check.ts";
 import { keep, scope, type Tensor } from "../src/index.ts";
 import { Layer, type Module, withObserver } from "./module.ts";
 
-/** What `captureOutputs` found on the way. */
+/** What `captureOutputs` returns. */
 export interface Captured<T> {
   /** What `fn` returned. */
   readonly result: T;
@@ -12,15 +12,15 @@ export interface Captured<T> {
 }
 
 /**
- * Runs `fn` and keeps the outputs of certain layers of `model` on the way. Where gradients are recorded the outputs have
- * their history, so that a loss may be made of them. Of a layer that runs several times the last output is kept.
+ * Runs `fn` and keeps the outputs of certain layers of `model`. If gradients are recorded, the outputs keep their history,
+ * so that a loss can be computed from them. If a layer runs several times, its last output is kept.
  *
- * @param paths where layers stand in the model, as in its state_dict; below an attention block `weights` stands for its
- * attention weights [B, T, T], over all T pixels in raster order
- * @param fn calls the model, and must not be asynchronous: whatever else ran while it waited would be captured too
+ * @param paths the paths of layers in the model, as in its state_dict. The path of an attention block followed by `.weights`
+ * gives its attention weights [B, T, T], over all T pixels in raster order
+ * @param fn calls the model. It must not be asynchronous, because the outputs of other jobs would be captured too
  * @returns tensors that pass to the surrounding scope
- * @throws if there is no layer at a path, naming those that are near; if a layer does not run
- * @example What the encoder pays attention to
+ * @throws if there is no layer at a path (the message lists the nearest ones), or if a layer does not run
+ * @example The attention weights of the encoder
  * ```ts
  * import { captureOutputs, VQGAN, zeros } from "@tessera/vqgan";
  *
@@ -66,7 +66,7 @@ export function captureOutputs<T>(model: Module, paths: readonly string[], fn: (
   });
 }
 
-/** The same values and history under a handle of its own, which lives on when the network frees the first. */
+/** Another tensor with the same memory and history, which stays alive when the network frees the first one. */
 function alias(t: Tensor): Tensor {
   return t.reshape(...t.shape);
 }

@@ -20,11 +20,11 @@ class UpLevel extends Level {
 }
 
 /**
- * Each level has one block more than in the encoder. `up[0]` is the full resolution: it runs last, and is made last, so
- * that random numbers are drawn in the order in which the levels run.
+ * Each level has one block more than in the encoder. `up[0]` is the full resolution. It runs last and is made last, so that
+ * random numbers are drawn in the order in which the levels run.
  */
 export class Decoder extends Layer {
-  /** 3x3, from `zChannels` to the channels of the lowest level. */
+  /** A 3x3 convolution from `zChannels` to the channels of the lowest level. */
   readonly conv_in: Conv2d;
   /**
    * The lowest level, with attention.
@@ -32,13 +32,13 @@ export class Decoder extends Layer {
    */
   readonly mid: Middle;
   /**
-   * The levels, full resolution first; it runs last.
+   * The levels. The first one is the full resolution, which runs last.
    * @internal
    */
   readonly up: UpLevel[] = [];
-  /** With swish, before `conv_out`. */
+  /** Normalisation and swish before `conv_out`. */
   readonly norm_out: GroupNorm;
-  /** 3x3, to RGB; the adaptive weight of the losses is measured here. */
+  /** A 3x3 convolution to RGB. The adaptive weight of the losses is measured at its weight. */
   readonly conv_out: Conv2d;
 
   /** A network for this config. @param init random numbers for the initial weights; null leaves zeros */

@@ -1,24 +1,25 @@
-// PatchGAN discriminator (Isola et al. 2017): one logit for each overlapping patch of the picture.
+// The discriminator, a PatchGAN (Isola et al. 2017). It learns to tell real pictures from reconstructions. For each of many
+// overlapping patches of a picture it returns a logit, a number that is high where the patch looks real.
 import { checkOptions, needed, whole } from "../src/check.ts";
 import type { Tensor } from "../src/index.ts";
 import type { Init } from "./init.ts";
 import { BatchNorm2d, Conv2d, LeakyReLU, Sequential } from "./layers.ts";
 import { Layer } from "./module.ts";
 
-/** Initial weights are N(0, 0.02), of batch norm N(1, 0.02); biases keep torch's default. */
+/** The standard deviation of initial weights: N(0, 0.02), and N(1, 0.02) for batch norm. Biases have torch's default. */
 const STD = 0.02;
 
 /** What a discriminator is made of. */
 export interface NLayerDiscriminatorOptions {
-  /** Channels of the first layer; each layer doubles them, up to eight times as many. */
+  /** Channels of the first layer. Each further layer doubles them, up to eight times as many. */
   readonly ndf: number;
   /** Layers with batch norm. */
   readonly numLayers: number;
 }
 
 /**
- * Images [B, H, W, 3] to logits [B, h, w, 1]. `numLayers` counts the normalised layers: 2 see patches of 34 pixels
- * (62x62 logits at 256x256), 3 see 70 (30x30).
+ * Images [B, H, W, 3] to logits [B, h, w, 1]. `numLayers` is the number of layers with batch norm. With 2, a logit sees a
+ * patch of 34x34 pixels, and a picture of 256x256 has 62x62 logits; with 3 it sees 70x70, and there are 30x30 logits.
  */
 export class NLayerDiscriminator extends Layer {
   /**

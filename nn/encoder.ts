@@ -1,4 +1,5 @@
-// Encoder: images [B, H, W, 3] to latents [B, H/f, W/f, zChannels], f = 2^(levels - 1) (Esser et al. 2021).
+// The encoder turns images [B, H, W, 3] into latents [B, H/f, W/f, zChannels] with f = 2^(levels - 1) (Esser et al. 2021).
+// Latents are vectors of numbers that describe f x f pixels each; the quantizer then replaces each by a code.
 import type { Tensor } from "../src/index.ts";
 import { Downsample, Level, type LevelSpec, Middle } from "./blocks.ts";
 import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
@@ -20,11 +21,11 @@ class DownLevel extends Level {
 }
 
 /**
- * A level has attention if the nominal resolution, halved from level to level, is in `attnResolutions`. The real size of
- * the pictures does not matter.
+ * Which levels have attention depends on the config's `resolution`, which each level halves: a level has it if its
+ * resolution is in `attnResolutions`. The real size of the pictures does not matter.
  */
 export class Encoder extends Layer {
-  /** 3x3, from RGB to the channels of the first level. */
+  /** A 3x3 convolution from RGB to the channels of the first level. */
   readonly conv_in: Conv2d;
   /**
    * The levels, full resolution first.
@@ -36,9 +37,9 @@ export class Encoder extends Layer {
    * @internal
    */
   readonly mid: Middle;
-  /** With swish, before `conv_out`. */
+  /** Normalisation and swish before `conv_out`. */
   readonly norm_out: GroupNorm;
-  /** 3x3, to `zChannels`. */
+  /** A 3x3 convolution to `zChannels`. */
   readonly conv_out: Conv2d;
 
   /** A network for this config. @param init random numbers for the initial weights; null leaves zeros */

@@ -1,5 +1,5 @@
-// Weights from an opened checkpoint into modules: placed by key, compared before a value is read, streamed tensor by
-// tensor. Nothing here opens a path or builds a model.
+// Fills modules with weights from an opened checkpoint. Tensors are matched by key; all shapes are compared before any value
+// is read, and values are then read tensor by tensor. Nothing here opens a path or builds a model.
 import type { CheckpointFile } from "../data/formats/file.ts";
 import { type CheckpointSource, withCheckpoint } from "../data/formats/opener.ts";
 import type { StoredTensor } from "../data/formats/stored_tensor.ts";
@@ -9,21 +9,21 @@ import type { Module } from "./module.ts";
 import { formatLoadReport, type LoadReport, matchState } from "./module.ts";
 
 export interface FillOptions {
-  /** For the error: whose tensors these are, such as "the autoencoder's". */
+  /** Whose tensors these are, for the error message, such as "the autoencoder's". */
   readonly whose: string;
-  /** Which of them the file has to have. Default all. */
+  /** Which of them must be in the file. Default all. */
   readonly isNeeded?: (key: string) => boolean;
   /** Called after each tensor with the bytes read so far and in all. */
   readonly onProgress?: (bytes: number, total: number) => void;
-  /** Looked at before each tensor. */
+  /** Checked before each tensor. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Fills a module from a file, in place. Tensors that only one of them has are left alone; what else the file holds is
- * never read.
+ * Fills a module from a file, in place. Tensors of the module that are not in the file do not change, and tensors of the
+ * file that are not in the module are not read.
  * @param prefix the module's own path in the file, such as "loss.perceptual_loss"
- * @throws with a table if the file lacks a tensor that is needed, or has it in another shape; nothing is changed then.
+ * @throws an error with a table if a needed tensor is missing in the file or has another shape; then nothing was changed.
  */
 export async function fillModule(
   module: Module,
@@ -33,7 +33,7 @@ export async function fillModule(
   return await fillTensors(module.stateDict(options.prefix), file.tensors, file.path, options);
 }
 
-/** As `fillModule`, of any tensors by their keys; `path` is for the error. */
+/** Like `fillModule`, for any tensors by their keys. @param path for the error message */
 export async function fillTensors(
   own: ReadonlyMap<string, Tensor>,
   stored: ReadonlyMap<string, StoredTensor>,
@@ -59,23 +59,23 @@ export async function fillTensors(
   return report;
 }
 
-/** The keys of the model that the file had no values for. */
+/** The keys of the model for which the file had no values. */
 export function unfilled({ missing, mismatched }: LoadReport): string[] {
   return [...missing, ...mismatched.map(({ key }) => key)];
 }
 
-/** LPIPS weights as torchvision and the LPIPS package publish them, each from whatever a checkpoint is read from. */
+/** The two files of LPIPS weights, as torchvision and the LPIPS package publish them. */
 export interface PerceptualFiles {
-  /** The classifier: keys `features.N.weight` or `N.weight`. */
+  /** The classifier, with keys `features.N.weight` or `N.weight`. */
   readonly backbone: CheckpointSource;
-  /** The weights per channel: keys `linK.model.1.weight`. */
+  /** The weights of each tap's channels, with keys `linK.model.1.weight`. */
   readonly heads: CheckpointSource;
 }
 
 /**
  * Fills an LPIPS network from its two published files.
  *
- * @example From files that a page was given
+ * @example From files that the user of a page chose
  * ```ts
  * import { loadPerceptual, LPIPS } from "@tessera/vqgan/core";
  *
@@ -85,10 +85,10 @@ export interface PerceptualFiles {
  *   return lpips;
  * }
  * ```
- * @throws if a file lacks a tensor that the network needs; as `VQGAN.load` does if a path cannot be opened here.
+ * @throws if a tensor of the network is missing in the files, or if a path is given and paths cannot be opened here.
  */
 export async function loadPerceptual(lpips: LPIPS, { backbone, heads }: PerceptualFiles): Promise<void> {
-  // torchvision counts layers through: its `features.7` is our `net.slice2.7`
+  // torchvision numbers layers without slices: its `features.7` is our `net.slice2.7`
   const byNumber = new Map<string, Tensor>(), perChannel = new Map<string, Tensor>();
   for (const [key, t] of lpips.stateDict()) {
     if (key.startsWith("net.")) byNumber.set(key.replace(/^net\.slice\d+\./, ""), t);

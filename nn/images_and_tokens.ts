@@ -1,4 +1,4 @@
-// What a VQGAN asks of the images and the tokens that it is given.
+// Checks of the images and the tokens that a VQGAN is given.
 import type { PixelRange } from "../data/pictures/picture.ts";
 import { isWhole, shown } from "../src/check.ts";
 import { Tensor, tensor } from "../src/index.ts";
@@ -7,7 +7,7 @@ import { checkFloats } from "../src/operands.ts";
 /** Rows and columns. */
 export type Grid = readonly [rows: number, columns: number];
 
-/** @throws unless images are [B, H, W, 3] with sides that are multiples of the factor, naming the nearest that are */
+/** @throws unless images are [B, H, W, 3] with sides that are multiples of the factor; the message has the nearest ones */
 export function checkImages(images: Tensor, factor: number): void {
   checkFloats("VQGAN", images);
   const [, height, width, channels] = images.shape;
@@ -27,14 +27,14 @@ export function checkImages(images: Tensor, factor: number): void {
 }
 
 /**
- * What is wrong with images and their latents, if anything.
- * @param power the mean of the images' squared values; not finite if the latents are not
+ * Returns what is wrong with images and their latents, or null.
+ * @param power the mean of the images' squared values, or a number that is not finite if the latents are not
  */
 export function problemOf(power: number, range: PixelRange): string | null {
   if (!Number.isFinite(power)) {
     return "encode: the images (or the weights) hold NaN or infinite values, so there are no tokens";
   }
-  if (power <= 4) return null; // at most 1 within the range
+  if (power <= 4) return null; // values within the range have at most 1
   const wanted = range === "signed" ? "-1 to 1" : "0 to 1";
   return `encode: the images' values are about ${
     Math.sqrt(power).toPrecision(3)
@@ -43,9 +43,9 @@ export function problemOf(power: number, range: PixelRange): string | null {
 }
 
 /**
- * Tokens as a tensor i32 [B, h, w].
- * @throws if they are not tokens of a codebook of `nEmbed` codes, or do not fill the grid. Tokens in a tensor are left to
- * the device, which only the CPU checks.
+ * Tokens as an i32 tensor [B, h, w].
+ * @throws if they are not tokens of a codebook of `nEmbed` codes, or do not fill the grid. If they are in a tensor, their
+ * values are checked later, when codes are looked up, and only on the CPU.
  */
 export function tokensOnGrid(
   indices: Tensor | ArrayLike<number>,
@@ -86,7 +86,7 @@ function checkedTokens(indices: ArrayLike<number>, nEmbed: number): Tensor {
   throw new Error(`decodeTokens: token ${shown(tokens[bad])} at ${bad} is not in 0..${nEmbed - 1}`);
 }
 
-/** The grid of tokens that fill a square. @throws if they do not */
+/** The square grid that the tokens fill. @throws if they are not a list, or do not fill a square */
 export function squareOf(tokens: ArrayLike<number>): Grid {
   const { length } = tokens ?? {};
   if (!isWhole(length)) {

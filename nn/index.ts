@@ -1,4 +1,4 @@
-// The networks: what mod.ts and the trainer import.
+// The public names of the networks, for mod.ts and train/.
 export { type Captured, captureOutputs } from "./capture.ts";
 export { Decoder } from "./decoder.ts";
 export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discriminator.ts";

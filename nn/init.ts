@@ -1,5 +1,5 @@
-// Initial values of parameters: torch's defaults for convolutions, a narrow uniform codebook, and the PatchGAN's normal
-// weights. Without a Random they are zero, which costs nothing if a checkpoint will fill them anyway.
+// Initial values of parameters: torch's defaults for convolutions, a narrow uniform distribution for the codebook, and a
+// normal distribution for the discriminator. Without a Random they are zero, to save time if a checkpoint will fill them.
 import { shown } from "../src/check.ts";
 import { keep, ones, Random, type Shape, type Tensor, zeros } from "../src/index.ts";
 
@@ -11,7 +11,7 @@ export function fanIn(shape: Shape): number {
   return shape.slice(1).reduce((product, n) => product * n, 1);
 }
 
-/** @throws TypeError if it is left out, since a model of zeros cannot be told from one that works */
+/** @throws TypeError if it is left out by mistake, because a model of zeros would run without an error */
 function checkInit(init: Init): void {
   if (init === null || init instanceof Random) return;
   throw new TypeError(
@@ -21,13 +21,13 @@ function checkInit(init: Init): void {
   );
 }
 
-/** U(-bound, bound). */
+/** A parameter drawn from U(-bound, bound). */
 export function uniformParameter(init: Init, shape: Shape, bound: number): Tensor {
   checkInit(init);
   return parameter(init ? init.uniform(shape, -bound, bound) : zeros(shape));
 }
 
-/** N(mean, std). */
+/** A parameter drawn from N(mean, std). */
 export function normalParameter(init: Init, shape: Shape, mean: number, std: number): Tensor {
   checkInit(init);
   return parameter(init ? init.normal(shape, mean, std) : zeros(shape));
@@ -37,7 +37,7 @@ export function constantParameter(shape: Shape, value: 0 | 1): Tensor {
   return parameter(value === 0 ? zeros(shape) : ones(shape));
 }
 
-/** A tensor that outlives its scope and that backward reaches. */
+/** Keeps a tensor alive after its scope, and lets `backward` compute its gradient. */
 function parameter(t: Tensor): Tensor {
   t.requiresGrad = true;
   return keep(t);

@@ -1,4 +1,4 @@
-// The layers that networks are made of: convolution, normalisation, activations, pooling. Images are [B, H, W, C].
+// The layers that networks are made of: convolution, normalisation, activations and pooling. Images are [B, H, W, C].
 import {
   batchNorm,
   conv2d,
@@ -15,7 +15,7 @@ import {
 import { constantParameter, fanIn, type Init, normalParameter, uniformParameter } from "./init.ts";
 import { chain, Layer } from "./module.ts";
 
-/** How activations are stored. f16 needs a GPU that has it. */
+/** How activations, the outputs of layers, are stored. f16 needs a GPU that supports it. */
 export type Precision = "f32" | "f16";
 
 /** How a `Conv2d` layer is built. */
@@ -24,11 +24,11 @@ export interface Conv2dLayerOptions {
   readonly stride?: number;
   /** Zeros around the image: one number, or [top, bottom, left, right]. */
   readonly padding?: number | readonly [number, number, number, number];
-  /** 2 enlarges the input by nearest neighbour first. */
+  /** With 2 the input is first enlarged by nearest neighbour. */
   readonly upsample?: 1 | 2;
   /** Whether it has a bias. Default true. */
   readonly bias?: boolean;
-  /** Standard deviation of normal initial weights; torch's uniform default if absent. */
+  /** The standard deviation of normal initial weights. Default: torch's uniform distribution. */
   readonly std?: number;
 }
 
@@ -42,7 +42,7 @@ export class Conv2d extends Layer {
   dtype: Precision = "f32";
   readonly #options: Conv2dLayerOptions;
 
-  /** A layer with new weights: torch's defaults, unless `std` is given. @param kernel its height and width */
+  /** A layer with new weights. @param kernel the height and width of its filters */
   constructor(
     inChannels: number,
     outChannels: number,
@@ -68,7 +68,7 @@ export class Conv2d extends Layer {
   }
 }
 
-/** Normalisation over 32 groups of channels with eps 1e-6; with `swish`, t * sigmoid(t) of the result. */
+/** Normalisation over 32 groups of channels with eps 1e-6. With `swish`, t * sigmoid(t) of the result t. */
 export class GroupNorm extends Layer {
   /** [channels]. */
   readonly weight: Tensor;
@@ -102,17 +102,17 @@ export class GroupNorm extends Layer {
 
 /**
  * Normalisation by the statistics of the batch (training) or by their running averages (evaluation).
- * The averages move by a tenth with each call and take the unbiased variance, as torch does.
+ * As in torch, each call moves the averages by a tenth of the difference, and they use the unbiased variance.
  */
 export class BatchNorm2d extends Layer {
   readonly weight: Tensor;
   readonly bias: Tensor;
   readonly running_mean: Tensor;
   readonly running_var: Tensor;
-  /** A count kept in f32, exact to 2^24; torch files hold it as int64. */
+  /** A count, stored as f32, which is exact up to 2^24; in torch's files it is an int64. */
   readonly num_batches_tracked: Tensor;
 
-  /** Initial weights are N(1, std). */
+  /** A layer with weights drawn from N(1, std) and biases of 0. */
   constructor(channels: number, init: Init, std = 0.02) {
     super();
     this.weight = normalParameter(init, [channels], 1, std);
@@ -126,7 +126,7 @@ export class BatchNorm2d extends Layer {
     return ["running_mean", "running_var", "num_batches_tracked"];
   }
 
-  /** @throws in training if a channel has only one value, which has no variance. */
+  /** @throws in training if a channel has only one value, because that has no variance. */
   protected override forward(x: Tensor): Tensor {
     if (!this.training) {
       const scale = this.weight.div(this.running_var.add(1e-5).sqrt());
@@ -135,7 +135,7 @@ export class BatchNorm2d extends Layer {
     const count = x.size / this.weight.size;
     if (count < 2) {
       throw new Error(
-        `BatchNorm2d: one value a channel (input [${x.shape}]) has no variance; use a larger batch`,
+        `BatchNorm2d: one value per channel (input [${x.shape}]) has no variance; use a larger batch`,
       );
     }
     const { out, mean, variance } = batchNorm(x, this.weight, this.bias, { eps: 1e-5 });
@@ -179,7 +179,7 @@ export class MaxPool2d extends Layer {
   }
 }
 
-/** Layers in a row. Their keys are numbers counted from `first`, as torch names a slice of a longer network. */
+/** Runs layers one after another. Their keys are numbers from `first` on, as in torch's slices of a longer network. */
 export class Sequential extends Layer {
   [index: number]: Layer;
 

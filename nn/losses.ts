@@ -1,8 +1,13 @@
-// The terms of VQGAN's loss as functions of tensors (Esser et al. 2021, eq. 5-7). train/step.ts puts them together.
+// The terms of VQGAN's loss as functions of tensors (Esser et al. 2021, eq. 5-7). x are the images, x̂ their reconstructions,
+// and D(...) the discriminator's logits, which are high for what looks real (discriminator.ts). train/step.ts combines the
+// terms.
 import type { LossConfig } from "../data/formats/config.ts";
 import { relu, scope, type Tensor } from "../src/index.ts";
 
-/** mean |x - x̂| + perceptualWeight * p: what taming logs as both nll_loss and rec_loss. */
+/**
+ * mean |x - x̂| + perceptualWeight * p, where p is the mean LPIPS distance of x and x̂ (lpips.ts), which is small for pictures
+ * that look alike. taming logs this loss under two names, nll_loss and rec_loss.
+ */
 export function reconstructionLoss(
   images: Tensor,
   reconstruction: Tensor,
@@ -12,12 +17,12 @@ export function reconstructionLoss(
   return scope(() => images.sub(reconstruction).abs().mean().add(p.mul(perceptualWeight)));
 }
 
-/** -mean D(x̂): low where the discriminator takes the reconstructions for real pictures. */
+/** -mean D(x̂): low if the discriminator takes the reconstructions for real pictures. */
 export function generatorLoss(fake: Tensor): Tensor {
   return scope(() => fake.mean().neg());
 }
 
-/** hinge: (mean relu(1 - D(x)) + mean relu(1 + D(x̂))) / 2; vanilla: softplus(-D(x)) and softplus(D(x̂)) instead. */
+/** hinge: (mean relu(1 - D(x)) + mean relu(1 + D(x̂))) / 2; vanilla: the same with softplus(-D(x)) and softplus(D(x̂)). */
 export function discriminatorLoss(real: Tensor, fake: Tensor, kind: LossConfig["discLoss"]): Tensor {
   return scope(() =>
     kind === "hinge"
@@ -26,14 +31,15 @@ export function discriminatorLoss(real: Tensor, fake: Tensor, kind: LossConfig["
   );
 }
 
-/** What both losses of the GAN are multiplied by at a step: 0 until `discStart`. */
+/** The factor of both losses of the GAN at a step: 0 before `discStart`, so that the autoencoder first learns alone. */
 export function discriminatorFactor({ discStart, discFactor }: LossConfig, globalStep: number): number {
   return globalStep < discStart ? 0 : discFactor;
 }
 
 /**
- * The weight of the generator's loss: discWeight * clamp(|dnll/dW| / (|dg/dW| + 1e-4), 0, 1e4), from the lengths of the
- * two losses' gradients at the decoder's last weight W. It keeps the GAN about as strong as the reconstruction.
+ * The weight of the generator's loss g: discWeight * clamp(|dnll/dW| / (|dg/dW| + 1e-4), 0, 1e4). Its arguments are the
+ * lengths of the gradients of both losses at the decoder's last weight W. So the generator's loss has about as much
+ * influence as the reconstruction loss, at every step.
  */
 export function adaptiveWeight(nllLength: Tensor, generatorLength: Tensor, discWeight: number): Tensor {
   return scope(() => nllLength.div(generatorLength.add(1e-4)).clamp(0, 1e4).mul(discWeight));

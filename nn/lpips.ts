@@ -1,5 +1,6 @@
-// LPIPS v0.1, learned perceptual distance (Zhang et al. 2018): at each tap of a frozen network, activations normalised
-// over channels, sum_c w_c (a_c - b_c)^2, averaged over pixels; the sum over taps.
+// LPIPS v0.1, a learned perceptual distance of two pictures (Zhang et al. 2018). Both go through a frozen classifier, whose
+// activations a and b are compared at several layers, its taps: activations are normalised over channels, and the distance
+// is sum_c w_c (a_c - b_c)^2, averaged over pixels and summed over taps.
 import { check, oneOf } from "../src/check.ts";
 import { greater, keep, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
 import { checkFloats } from "../src/operands.ts";
@@ -7,7 +8,7 @@ import { Conv2d } from "./layers.ts";
 import { Module } from "./module.ts";
 import { SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
 
-/** ImageNet's mean and standard deviation, expressed for pixels in [-1, 1]. */
+/** Normalises pixels in [-1, 1] by the mean and standard deviation of ImageNet. */
 class ScalingLayer extends Module {
   readonly shift: Tensor = keep(tensor([-0.03, -0.088, -0.188], [1, 3, 1, 1]));
   readonly scale: Tensor = keep(tensor([0.458, 0.448, 0.45], [1, 3, 1, 1]));
@@ -21,7 +22,7 @@ class ScalingLayer extends Module {
   }
 }
 
-/** A weight per channel, under the key `model.1.weight` (in torch's files 0 is a dropout). */
+/** A weight for each channel, under the key `model.1.weight` (`model.0` is a dropout in torch). */
 class Head extends Module {
   readonly model: { readonly 1: Conv2d };
 
@@ -37,12 +38,12 @@ class Head extends Module {
 
 /** How `LPIPS` compares activations. */
 export interface DistanceOptions {
-  /** Drops half of the squared differences at random, as taming does by accident while training. Off by default. */
+  /** Sets half of the squared differences to 0 at random, as taming does in training by accident. Off by default. */
   readonly dropout?: Random | null;
 }
 
 /**
- * The distance of pictures, 0 for equal ones. Its weights are frozen, and must be loaded before use (fill.ts).
+ * The distance of pictures; it is 0 for equal pictures. Its weights are frozen, and must be loaded before use (fill.ts).
  *
  * @example A loss between reconstructions and images
  * ```ts
@@ -56,12 +57,12 @@ export interface DistanceOptions {
  */
 export class LPIPS extends Module {
   /**
-   * The weights of each tap's channels.
+   * The weights of the channels of each tap.
    * @internal
    */
   [head: `lin${number}`]: Head;
   /**
-   * Brings pixels to the mean and deviation that the classifier was trained with.
+   * Normalises pixels as the classifier was trained with.
    * @internal
    */
   readonly scaling_layer: ScalingLayer = new ScalingLayer();
@@ -70,10 +71,10 @@ export class LPIPS extends Module {
    * @internal
    */
   readonly net: TappedNet;
-  /** Whether weights were loaded. A network of zeros would find all pictures equal. */
+  /** Whether weights were loaded. With weights of zero, all distances would be 0. */
   ready = false;
 
-  /** A network without weights; `loadPerceptual` gives it some. @param net the classifier: VGG16 or SqueezeNet 1.1 */
+  /** A network without weights; `loadPerceptual` loads them. @param net the classifier: VGG16 or SqueezeNet 1.1 */
   constructor(net: "vgg" | "squeeze") {
     super();
     check("LPIPS", "the network", net, oneOf("vgg", "squeeze"));
@@ -83,8 +84,8 @@ export class LPIPS extends Module {
   }
 
   /**
-   * Activations at each tap. images: [B, H, W, 3] in [-1, 1].
-   * @throws if no weights were loaded.
+   * The activations at each tap. @param images [B, H, W, 3] in [-1, 1]
+   * @throws if no weights were loaded
    */
   features(images: Tensor): Tensor[] {
     checkFloats("LPIPS", images);
@@ -100,12 +101,12 @@ export class LPIPS extends Module {
     return scope(() => this.net.call(this.scaling_layer.call(images)));
   }
 
-  /** Distance at each tap, [B] each, from activations that `features` gave. */
+  /** The distance at each tap, [B] each, from activations that `features` returned. */
   distancePerTap(a: readonly Tensor[], b: readonly Tensor[], options: DistanceOptions = {}): Tensor[] {
     const random = options.dropout ?? null, taps = this.net.channels.length;
     if (a.length !== taps || b.length !== taps) {
       throw new Error(
-        `LPIPS: got the activations of ${a.length} and ${b.length} taps, expected those of ${taps}, as features() gives them`,
+        `LPIPS: got the activations of ${a.length} and ${b.length} taps, expected those of ${taps}, as features() returns them`,
       );
     }
     return this.net.channels.map((_, i) =>
@@ -116,27 +117,27 @@ export class LPIPS extends Module {
     );
   }
 
-  /** Distance of each pair, [B], from activations that `features` gave. */
+  /** The distance of each pair, [B], from activations that `features` returned. */
   distance(a: readonly Tensor[], b: readonly Tensor[], options: DistanceOptions = {}): Tensor {
     return scope(() => this.distancePerTap(a, b, options).reduce((sum, d) => sum.add(d)));
   }
 
-  /** Distance of each pair of pictures, [B]. */
+  /** The distance of each pair of pictures, [B]. */
   call(a: Tensor, b: Tensor): Tensor {
     return scope(() => this.distance(this.features(a), this.features(b)));
   }
 }
 
 function droppedDistance(a: Tensor, b: Tensor, weight: Tensor, random: Random): Tensor {
-  // the clamp keeps the gradient finite where a pixel's activations are all 0
+  // the clamp keeps the gradient finite for a pixel whose activations are all 0
   const unit = (x: Tensor) => {
-    const f = x.cast("f32"); // squares would overflow f16
+    const f = x.cast("f32"); // because squares would overflow f16
     return f.div(f.square().sum([3], true).clamp(1e-20, Infinity).sqrt());
   };
   return dropHalf(unit(a).sub(unit(b)).square(), random).mul(weight).sum([3]).mean([1, 2]);
 }
 
-/** Sets each element to 0 with probability 1/2 and doubles the others, so that the mean stays. */
+/** Sets each element to 0 with probability 1/2 and doubles the others, so that the mean stays the same. */
 export function dropHalf(x: Tensor, random: Random): Tensor {
   return x.mul(greater(random.uniform(x.shape), 0.5).mul(2));
 }

@@ -1,23 +1,24 @@
-// The base of every network part. State lives in plain properties, and a property's path is its key in taming's
-// state_dict (`encoder.down.0.block.1.conv2.weight`), so a checkpoint needs no table of names.
+// The base class of every part of a network. Parameters are plain properties. The path of a property, such as
+// `encoder.down.0.block.1.conv2.weight`, is its key in the state_dict of taming-transformers, the original implementation,
+// so loading a checkpoint needs no table of names.
 import { check, flag, shown } from "../src/check.ts";
 import { scope, type Shape, Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
 
 /**
- * A tree of parameters, buffers and sub-modules, found by walking own properties in the order of their creation.
- * Arrays and plain objects add their index or key to the path; private (`#`) fields are not state.
+ * A tree of parameters, buffers and sub-modules. They are found by walking over an object's own properties in the order of
+ * their creation. Arrays and plain objects add their index or key to the path; private (`#`) fields are not state.
  */
 export abstract class Module {
-  /** Batch norm uses the statistics of the batch while this is true. Set it with `train()` and `eval()`. */
+  /** Whether batch norm uses the statistics of the batch. Set it with `train()` and `eval()`. */
   training = true;
 
-  /** Names of own tensors that are state but are not learnt: running statistics, constants. */
+  /** The names of own tensors that are state but are not learnt, such as running statistics and constants. */
   protected bufferNames(): readonly string[] {
     return [];
   }
 
-  /** This module and all below it, by path; this one's path is `prefix`. */
+  /** This module and all modules below it, by path. The path of this one is `prefix`. */
   namedModules(prefix = ""): Map<string, Module> {
     const found = new Map<string, Module>([[prefix, this]]);
     for (const [path, value] of fields(this, prefix)) {
@@ -57,14 +58,14 @@ export abstract class Module {
   }
 
   /**
-   * Copies every tensor whose key and shape match into this module, and reports the rest. What does not fit is no error:
-   * the caller decides which omissions matter (see `formatLoadReport`).
+   * Copies every tensor whose key and shape match into this module, and reports the others. They are not an error; the caller
+   * decides which omissions matter (see `formatLoadReport`).
    * @throws TypeError if the source is not a Map of tensors
    */
   loadStateDict(source: ReadonlyMap<string, Tensor>): LoadReport {
     if (!(source instanceof Map)) {
       throw new TypeError(
-        `loadStateDict: got ${shown(source)}, expected a Map of tensors, as stateDict() gives it`,
+        `loadStateDict: got ${shown(source)}, expected a Map of tensors, as stateDict() returns it`,
       );
     }
     for (const t of source.values()) checkTensor("loadStateDict", t);
@@ -74,19 +75,19 @@ export abstract class Module {
     return report;
   }
 
-  /** Lets batch norm use and follow the statistics of each batch (true), or their running averages (false). */
+  /** Makes batch norm use the statistics of each batch and update their averages (true), or use the averages (false). */
   train(mode: boolean = true): this {
     check("train", "the mode", mode, flag);
     for (const module of this.namedModules().values()) module.training = mode;
     return this;
   }
 
-  /** `train(false)`: for measuring and for use. */
+  /** `train(false)`, for measuring and for inference. */
   eval(): this {
     return this.train(false);
   }
 
-  /** Freezes the parameters (false) or lets them learn (true): `backward` passes by those that are frozen. */
+  /** Freezes the parameters (false) or lets them learn (true). `backward` computes no gradient for frozen ones. */
   setRequiresGrad(on: boolean): this {
     check("setRequiresGrad", "the argument", on, flag);
     for (const p of this.namedParameters().values()) p.requiresGrad = on;
@@ -110,29 +111,29 @@ export abstract class Module {
 
 /** A module from one tensor to one tensor. */
 export abstract class Layer extends Module {
-  /** Runs the layer in a scope of its own: whatever it makes on the way is freed unless the tape holds it. */
+  /** Runs the layer in a scope of its own, so that intermediate tensors are freed unless the tape holds them. */
   call(x: Tensor, residual?: Tensor): Tensor {
     const output = scope(() => this.forward(x, residual));
     for (const observer of observers) observer.get(this)?.(output);
     return output;
   }
 
-  /** What `call` runs. */
+  /** The computation of the layer; `call` runs it. */
   protected abstract forward(x: Tensor, residual?: Tensor): Tensor;
 
-  /** The layer that gives this one's output: itself, unless the network around it runs its parts one by one. */
+  /** The layer whose output is this one's output: itself, unless the network around it runs its parts one by one. */
   get outputLayer(): Layer {
     return this;
   }
 }
 
-/** What to do with the outputs of certain layers. */
+/** Functions to call with the outputs of certain layers. */
 export type Observer = ReadonlyMap<Layer, (output: Tensor) => void>;
 
-/** Those who look on at the moment; empty except within `captureOutputs` (capture.ts). */
+/** The observers that are active now; there are some only inside `captureOutputs` (capture.ts). */
 const observers: Observer[] = [];
 
-/** Runs `fn`, which must not be asynchronous, and shows outputs of layers to `observer` meanwhile. */
+/** Runs `fn`, which must not be asynchronous, with an active observer. */
 export function withObserver<T>(observer: Observer, fn: () => T): T {
   observers.push(observer);
   try {
@@ -142,12 +143,12 @@ export function withObserver<T>(observer: Observer, fn: () => T): T {
   }
 }
 
-/** Whether anyone waits for the output of one of these layers. If so it must run by itself, not in a fused operation. */
+/** Whether one of these layers is observed. Then it must run by itself, not as part of a fused operation. */
 export function isObserved(...layers: readonly Layer[]): boolean {
   return observers.some((observer) => layers.some((layer) => observer.has(layer)));
 }
 
-/** Runs layers one after another, letting go of each intermediate tensor once the next one exists. */
+/** Runs layers one after another, and frees each intermediate tensor as soon as the next one exists. */
 export function chain(x: Tensor, layers: Iterable<Layer>): Tensor {
   let at = x;
   for (const layer of layers) {
@@ -158,7 +159,7 @@ export function chain(x: Tensor, layers: Iterable<Layer>): Tensor {
   return at;
 }
 
-/** Tensors and modules among the properties of `owner`: path, value and the name within their module. */
+/** Yields the tensors and modules among the properties of `owner`, each with its path and its name within its module. */
 function* fields(owner: object, prefix: string, within = ""): Generator<[string, Tensor | Module, string]> {
   for (const [key, value] of Object.entries(owner) as [string, unknown][]) {
     const path = prefix === "" ? key : `${prefix}.${key}`;
@@ -172,7 +173,7 @@ function isPlainObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
-/** How the tensors that a source offers fit those of a module. */
+/** How the tensors of a source fit those of a module. */
 export interface LoadReport {
   /** Keys that both sides have in the same shape. */
   readonly matched: readonly string[];
@@ -184,7 +185,7 @@ export interface LoadReport {
   readonly mismatched: readonly { readonly key: string; readonly expected: Shape; readonly found: Shape }[];
 }
 
-/** Compares keys and shapes, before a single value is read. */
+/** Compares keys and shapes, before any value is read. */
 export function matchState(
   own: ReadonlyMap<string, { readonly shape: Shape }>,
   source: ReadonlyMap<string, Shape>,
@@ -200,7 +201,7 @@ export function matchState(
   return { matched, missing, unexpected: [...source.keys()].filter((key) => !own.has(key)), mismatched };
 }
 
-/** A table of what did not fit, with at most `limit` lines of each kind; "" when everything did. */
+/** A table of what did not fit, with at most `limit` lines of each kind; "" if everything fits. */
 export function formatLoadReport(report: LoadReport, limit = 10): string {
   const lines = [
     ...section("missing in the file", report.missing, limit),

@@ -4,12 +4,12 @@ import { concat, relu, scope, type Tensor } from "../src/index.ts";
 import { Conv2d, MaxPool2d, ReLU, Sequential } from "./layers.ts";
 import { chain, Layer, Module } from "./module.ts";
 
-/** A network that gives its activations at several places, its taps. */
+/** A network that returns its activations at several layers, its taps. */
 export abstract class TappedNet extends Module {
   /** Channels at each tap. */
   abstract readonly channels: readonly number[];
 
-  /** images: [B, H, W, 3]; the activations of each tap, finest first. */
+  /** The activations of each tap, finest first. @param images [B, H, W, 3] */
   call(images: Tensor): Tensor[] {
     return scope(() => {
       const taps: Tensor[] = [];
@@ -28,7 +28,7 @@ const conv = (
   to: number,
 ): Layer[] => [new Conv2d(from, to, 3, null, { padding: 1 }), new ReLU()];
 
-/** Taps after relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3; 2x2 pooling between the slices. */
+/** VGG16, with taps after relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3, and 2x2 pooling between the slices. */
 export class VGG16 extends TappedNet {
   override readonly channels: readonly number[] = [64, 128, 256, 512, 512];
   readonly slice1 = new Sequential([...conv(3, 64), ...conv(64, 64)]);
@@ -53,7 +53,7 @@ export class VGG16 extends TappedNet {
   ], 23);
 }
 
-/** SqueezeNet's module: 1x1 to few channels, then 1x1 and 3x3 side by side, a ReLU after each. */
+/** SqueezeNet's module: a 1x1 convolution to few channels, then 1x1 and 3x3 convolutions in parallel, each with a ReLU. */
 class Fire extends Layer {
   readonly squeeze: Conv2d;
   readonly expand1x1: Conv2d;
@@ -74,7 +74,7 @@ class Fire extends Layer {
 
 const pool = () => new MaxPool2d(3, 2, true);
 
-/** Taps after the first ReLU and after fire modules 2, 4, 5, 6, 7 and 8 (of 8); pooling windows round up. */
+/** SqueezeNet 1.1, with taps after the first ReLU and after fire modules 2, 4, 5, 6, 7 and 8. Pooling rounds sizes up. */
 export class SqueezeNet extends TappedNet {
   override readonly channels: readonly number[] = [64, 128, 256, 384, 384, 512, 512];
   readonly slice1 = new Sequential([new Conv2d(3, 64, 3, null, { stride: 2 }), new ReLU()]);

@@ -1,4 +1,4 @@
-// VQGAN: pictures to grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
+// The model: it turns pictures into grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
 import {
   checkConfig,
   factorOf,
@@ -34,33 +34,33 @@ import { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 export interface VQGANOptions {
   /** Also build the discriminator and the perceptual network, which only training needs. Default false. */
   readonly withLoss?: boolean;
-  /** Default `signed`. */
+  /** What the model expects of pixels: `signed` is [-1, 1], `unit` is [0, 1]. Default `signed`. */
   readonly range?: PixelRange;
   /**
-   * Leaves the other half out, for a model that only encodes or only decodes. At full size that saves about 120 MB,
-   * which matters with large pictures. Using the half that is not there throws.
+   * Builds only this half, for a model that only encodes or only decodes. At full size this saves about 120 MB, which
+   * matters with large pictures. Using the other half throws.
    */
   readonly only?: Half;
 }
 
-/** What `encode` gives. */
+/** What `encode` returns. */
 export interface Encoded {
-  /** i32 [B, H/f, W/f], in raster order. */
+  /** The tokens, i32 [B, H/f, W/f], in raster order. */
   readonly indices: Tensor;
-  /** The codes they stand for, [B, H/f, W/f, embedDim]. */
+  /** Their codes, [B, H/f, W/f, embedDim]. */
   readonly latents: Tensor;
 }
 
-/** The encoder turns pictures into latents, the decoder latents into pictures. */
+/** A half of the model. The encoder turns pictures into latents, and the decoder turns latents into pictures. */
 export type Half = "encoder" | "decoder";
 
-/** What the training pass gives. */
+/** What the training pass returns. */
 export interface Forward {
-  /** [B, H, W, 3], not clamped. */
+  /** The reconstructions, [B, H, W, 3], not clamped. */
   readonly reconstruction: Tensor;
-  /** One number. */
+  /** The quantizer's loss, one number. */
   readonly codebookLoss: Tensor;
-  /** i32 [B, H/f, W/f]. */
+  /** The tokens, i32 [B, H/f, W/f]. */
   readonly indices: Tensor;
 }
 
@@ -76,7 +76,7 @@ export interface Tokens {
 export interface TokensOptions {
   /** The smallest side becomes this many pixels; 0 leaves the picture as it is. Default: the model's resolution. */
   readonly size?: number;
-  /** `center` cuts the middle square out, `none` keeps the shape. Default `center`, with a size of 0 `none`. */
+  /** `center` cuts out the middle square, `none` keeps the shape. Default `center`, but `none` if the size is 0. */
   readonly crop?: "center" | "none";
 }
 
@@ -88,7 +88,7 @@ const buildRules: Rules<VQGANOptions> = {
 const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center", "none") };
 
 /**
- * The autoencoder. Images are [B, H, W, 3], H and W multiples of the factor f, pixels in `range`.
+ * The autoencoder. Images are [B, H, W, 3]; H and W are multiples of the factor f, and pixels are in `range`.
  *
  * @example A picture to tokens and back
  * ```ts
@@ -100,7 +100,7 @@ const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center"
  * model.dispose();
  * ```
  *
- * @example The same with tensors, many pictures at a time
+ * @example The same with tensors, for many pictures at a time
  * ```ts
  * import { asyncScope, Random, VQGAN } from "@tessera/vqgan";
  *
@@ -114,19 +114,19 @@ const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center"
  * ```
  */
 export class VQGAN extends Module {
-  /** Images to latents before `quant_conv`. Reading it throws in a model with only the decoder. */
+  /** From images to latents before `quant_conv`. Reading it throws in a model with only the decoder. */
   readonly encoder!: Encoder;
-  /** Latents after `post_quant_conv` to images. Reading it throws in a model with only the encoder. */
+  /** From latents after `post_quant_conv` to images. Reading it throws in a model with only the encoder. */
   readonly decoder!: Decoder;
   /** Discriminator and perceptual network; null without `withLoss`. */
   readonly loss: VQLPIPSWithDiscriminator | null;
-  /** Holds the codebook. */
+  /** The quantizer, which holds the codebook. */
   readonly quantize: Quantizer;
-  /** 1x1, from the encoder's channels to `embedDim`. */
+  /** A 1x1 convolution from the encoder's channels to `embedDim`. */
   readonly quant_conv: Conv2d;
-  /** 1x1, from `embedDim` to the decoder's channels. */
+  /** A 1x1 convolution from `embedDim` to the decoder's channels. */
   readonly post_quant_conv: Conv2d;
-  /** What the model is made of. */
+  /** The sizes and settings of the model. */
   readonly config: VQModelConfig;
   /** What the model expects of pixels. */
   readonly range: PixelRange;
@@ -134,7 +134,7 @@ export class VQGAN extends Module {
   readonly factor: number;
 
   /**
-   * A model with new weights; `VQGAN.load` reads one.
+   * Makes a model with new weights; `VQGAN.load` reads one from a checkpoint.
    *
    * @param init random numbers for the initial weights; null leaves zeros for a loader to overwrite
    * @throws if the config is not valid, or if half a model is to be trained.
@@ -160,11 +160,11 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Reads a checkpoint: torch (.ckpt, .pt), safetensors, or Flax (its folder, or the .msgpack inside). The config is
-   * guessed from the tensors' shapes where the file does not say it.
+   * Reads a checkpoint: torch (.ckpt, .pt), safetensors, or Flax (its folder, or the .msgpack inside). What the file does not
+   * say about the config is guessed from the shapes of the tensors.
    *
    * @param source bytes, a Blob or an opened checkpoint; with the full package (mod.ts) also a path
-   * @throws if the checkpoint cannot be read or lacks a tensor of the autoencoder, or if paths cannot be opened here.
+   * @throws if the checkpoint cannot be read, a tensor of the autoencoder is missing, or a path is given to core.ts alone.
    */
   static async load(source: CheckpointSource, options: LoadOptions = {}): Promise<VQGAN> {
     return (await loadVQGAN(source, options)).model;
@@ -175,22 +175,22 @@ export class VQGAN extends Module {
     return !Object.keys(this).includes(half);
   }
 
-  /** What the first optimizer trains, in taming's order: encoder, decoder, quantize, quant_conv, post_quant_conv. */
+  /** What the first optimizer trains, in taming's order: encoder, decoder, quantize, quant_conv and post_quant_conv. */
   generatorParameters(): Map<string, Tensor> {
     return new Map([...this.namedParameters()].filter(([key]) => isAutoencoder(key)));
   }
 
-  /** What the second optimizer trains; empty without `withLoss`. */
+  /** The parameters that the second optimizer trains; empty without `withLoss`. */
   discriminatorParameters(): Map<string, Tensor> {
     return this.loss?.discriminator.namedParameters("loss.discriminator") ?? new Map();
   }
 
   /**
-   * A picture to tokens, in one call.
+   * Turns a picture into tokens, in one call.
    *
    * @param source a file's bytes, a Blob or pixels; with the full package (mod.ts) also a path
    * @throws ImageError if the picture cannot be read; an Error if it has fewer pixels than a token
-   * @example Of a file
+   * @example The tokens of a file
    * ```ts
    * import { VQGAN } from "@tessera/vqgan";
    *
@@ -215,11 +215,11 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Tokens to a picture of f pixels a token, in one call.
+   * Turns tokens into a picture, with f x f pixels for each token, in one call.
    *
    * @param grid rows and columns; may be left out if the tokens fill a square
    * @throws if the tokens do not fill the grid, or one is not in the codebook
-   * @example Into a file
+   * @example To a file
    * ```ts
    * import { savePng, VQGAN } from "@tessera/vqgan";
    *
@@ -243,7 +243,7 @@ export class VQGAN extends Module {
   }
 
   /**
-   * The training pass, with gradients: straight through the quantizer.
+   * The training pass: encoder, quantizer and decoder, with gradients.
    * @throws if the images are not [B, H, W, 3] with sides that are multiples of the factor
    */
   forward(images: Tensor): Forward {
@@ -255,12 +255,12 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Pictures to tokens: `indices` i32 [B, H/f, W/f] in raster order, and the codes they stand for, `latents`
+   * Turns pictures into tokens: `indices`, i32 [B, H/f, W/f] in raster order, and their codes, `latents`
    * [B, H/f, W/f, embedDim]. Records no gradients.
    *
-   * Images with NaN have no tokens, and those of values from 0 to 255 mean nothing: reading `indices` then throws, since
-   * before that nobody waits for the device.
-   * @throws if the image size does not fit, naming the nearest sizes that do.
+   * Images with NaN have no tokens, and tokens of images with values from 0 to 255 would mean nothing. In both cases reading
+   * `indices` throws; `encode` itself cannot throw, because it does not wait for the device.
+   * @throws if the image size does not fit; the message has the nearest sizes that do.
    */
   encode(images: Tensor): Encoded {
     checkImages(images, this.factor);
@@ -276,11 +276,11 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Latents [B, h, w, embedDim] to pictures [B, f h, f w, 3], not clamped.
+   * Turns latents [B, h, w, embedDim] into pictures [B, f h, f w, 3], not clamped.
    *
-   * Records no gradients, unless `grad` asks for them: then `backward` reaches the latents and the decoder's weights.
+   * Records gradients only if `grad` is true; then `backward` reaches the latents and the decoder's weights.
    * @throws if the latents have another shape
-   * @example A loss to improve latents by
+   * @example A loss for improving latents
    * ```ts
    * import { type Tensor, type VQGAN } from "@tessera/vqgan/core";
    *
@@ -301,7 +301,7 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Tokens to pictures [B, f h, f w, 3], not clamped. Any size of grid works. Records no gradients.
+   * Turns tokens into pictures [B, f h, f w, 3], not clamped. Any size of grid works. Records no gradients.
    *
    * @param indices i32 [B, h, w], or any list of B * h * w tokens if `grid` = [h, w] is given
    * @example One picture of 2x2 tokens
@@ -311,8 +311,8 @@ export class VQGAN extends Module {
    * const model = await VQGAN.load("last.ckpt");
    * const picture = model.decodeTokens([12, 7, 401, 7], [2, 2]); // [1, 16, 16, 3]
    * ```
-   * @throws if the number of tokens does not fill the grid, or one is not in the codebook. In a tensor on a GPU tokens are
-   * not checked, and one that is not in the codebook becomes any code.
+   * @throws if the tokens do not fill the grid, or one is not in the codebook. Tokens in a tensor on a GPU are not checked,
+   * and one that is not in the codebook gives some code.
    */
   decodeTokens(indices: Tensor | ArrayLike<number>, grid?: Grid): Tensor {
     return noGrad(() =>
@@ -323,7 +323,7 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Pictures [B, H, W, 3] through the tokens and back, clamped to the pixel range. Records no gradients.
+   * Turns pictures [B, H, W, 3] into tokens and back, clamped to the pixel range. Records no gradients.
    * @throws as `encode` does
    */
   reconstruct(images: Tensor): Tensor {
@@ -343,19 +343,19 @@ export class VQGAN extends Module {
 export interface LoadOptions {
   /** Also load the discriminator and the perceptual network, for training. Default false. */
   readonly withLoss?: boolean;
-  /** Default `signed`. */
+  /** What the model expects of pixels; see `VQGANOptions`. Default `signed`. */
   readonly range?: PixelRange;
-  /** Load this half alone, with the codebook; see `VQGANOptions`. */
+  /** Load only this half, with the codebook; see `VQGANOptions`. */
   readonly only?: Half;
-  /** What the file does not say, or what should differ: loss settings, attention order, beta. */
+  /** Settings that the file does not have, or that should be different: loss settings, attention order, beta. */
   readonly config?: VQModelOverrides;
-  /** How activations are stored, default f32; see `setPrecision`. */
+  /** How activations are stored; see `setPrecision`. Default f32. */
   readonly precision?: Precision;
-  /** Seed of a new discriminator, for a file without one. Default 0. */
+  /** The seed of a new discriminator, if the file has none. Default 0. */
   readonly seed?: number;
   /** Called after each tensor with the bytes read so far and in all. */
   readonly onProgress?: (bytes: number, total: number) => void;
-  /** Aborting it makes loading reject with its reason, and frees what was loaded. */
+  /** If it is aborted, loading rejects with its reason, and what was loaded is freed. */
   readonly signal?: AbortSignal;
 }
 
@@ -368,23 +368,23 @@ const loadRules: Rules<LoadOptions> = {
   signal: aSignal,
 };
 
-/** A model and what was found in its file. */
+/** A model, and what was found in its file. */
 export interface LoadedVQGAN {
-  /** The model; its owner frees it with `dispose()`. */
+  /** The model. Free it with `dispose()`. */
   readonly model: VQGAN;
-  /** Which tensors of file and model met; `formatLoadReport` makes a text of it. */
+  /** Which tensors of the file and the model fit each other; `formatLoadReport` turns it into text. */
   readonly report: LoadReport;
   /** The fields of the config that the file does not say, such as "lossconfig.discStart". */
   readonly assumed: readonly string[];
   /** Where the discriminator's weights came from; null without `withLoss`. */
   readonly discriminator: "file" | "new" | null;
-  /** Whether LPIPS has weights, from this file; if not, `loadPerceptual` gives it some. */
+  /** Whether the file had weights for LPIPS; if not, `loadPerceptual` loads them. */
   readonly perceptual: boolean;
 }
 
 /**
- * `VQGAN.load` with an account of what was found.
- * @throws as `VQGAN.load`, and if f16 is asked of a device that has none.
+ * `VQGAN.load` with a report of what was found.
+ * @throws as `VQGAN.load` does, and if f16 is asked for on a device without it.
  */
 export async function loadVQGAN(source: CheckpointSource, options: LoadOptions = {}): Promise<LoadedVQGAN> {
   checkOptions("VQGAN.load", options, loadRules);
@@ -403,7 +403,7 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
   });
 }
 
-/** Weights for the autoencoder, which have to be there, and for the networks of the loss. */
+/** Loads the weights of the autoencoder, which must be in the file, and of the networks of the loss, if it has them. */
 async function fillModel(
   model: VQGAN,
   file: CheckpointFile,
@@ -425,7 +425,7 @@ async function fillModel(
   return { report, discriminator: isFound ? "file" : "new", perceptual };
 }
 
-/** Initial weights for a discriminator, in place. */
+/** Gives a discriminator new initial weights, in place. */
 function renew(
   discriminator: NLayerDiscriminator,
   { discNdf, discNumLayers }: LossConfig,
@@ -436,7 +436,7 @@ function renew(
   fresh.dispose();
 }
 
-/** Leaves a half out. The property is not enumerable, so that no walk over the module's state meets it. */
+/** Makes reading a missing half throw. The property is not enumerable, so that walks over the module's state skip it. */
 function lacks(model: VQGAN, half: Half): void {
   Object.defineProperty(model, half, {
     enumerable: false,

@@ -1,5 +1,5 @@
-// Builds npm's package into dist/: JavaScript with types and maps, one file for each module, and the small model. The
-// sources lie beside dist/ in the package, where the maps look for them. `npm pack` runs this first.
+// Builds the package for npm into dist/: JavaScript with types and source maps, one file for each module, and the small
+// model. The package has the sources next to dist/, where the source maps expect them. `npm pack` runs this script first.
 //
 //   deno task build        or: bun run build
 import { execFileSync } from "node:child_process";
@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url)), dist = join(root, "dist");
 
-/** The compiler, which is a program of the system, and not JavaScript, from TypeScript 7 on. */
+/** The path of the compiler. From TypeScript 7 on it is a native program. */
 function compiler(): string {
   const modules = join(root, "node_modules"), name = `typescript-${process.platform}-${process.arch}`;
   const program = process.platform === "win32" ? "tsc.exe" : "tsc";
@@ -28,7 +28,7 @@ rmSync(dist, { recursive: true, force: true });
 execFileSync(compiler(), ["-p", join(root, "tsconfig.build.json")], { stdio: "inherit" });
 for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
   if (!name.endsWith(".d.ts")) continue;
-  // the compiler leaves the endings as they are in types, where the sources would be checked as the user's own
+  // the compiler leaves ".ts" endings in types; with them the user's compiler would check our sources
   rewrite(join(dist, name), (text) => text.replace(/(from |import\()("\.[^"]*)\.ts"/g, '$1$2.js"'));
 }
 rewrite(join(dist, "cli.js"), (text) => text.replace(/^#!.*/, "#!/usr/bin/env node"));

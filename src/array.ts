@@ -1,5 +1,6 @@
-// The public class Tensor: a shape and strides over reference-counted memory. Its operations are declared here and
-// implemented in tensor.ts, so that operations and autograd can import the class without importing each other.
+// The public class Tensor: a shape and strides over reference-counted memory (storage.ts). Views are tensors that share
+// their memory with another tensor. Operations are declared here and implemented in tensor.ts, so that ops/ and
+// autograd.ts can import the class without a circle of imports.
 import type { Backend } from "./backends/backend.ts";
 import {
   type Buffer,
@@ -18,24 +19,24 @@ import type { Storage } from "./storage.ts";
 
 let nextId = 1;
 
-/** Numbers every tensor and tape node in order of creation. */
+/** Returns the next id. Tensors and nodes of the tape are numbered together, in order of creation. */
 export function takeId(): number {
   return nextId++;
 }
 
-/** The operation that made a tensor, as the tape holds it (autograd.ts). */
+/** A recorded operation, which made a tensor. The tape (autograd.ts) is made of these nodes. */
 export interface TapeNode {
   release(): void;
 }
 
-/** What the other operand of an operation may be: a tensor, or a number that stands for a tensor of shape []. */
+/** The second operand of an operation: a tensor, or a number that stands for a tensor of shape []. */
 export type Operand = Tensor | number;
 
 /**
  * An n-dimensional array of f32, f16 or i32 numbers on a device. Images are [batch, height, width, channels].
  * `tensor`, `zeros`, `ones`, `full` and the operations make tensors. Operations are methods (`x.add(y)`) and
- * functions (`add(x, y)`), and follow numpy's broadcasting. They compute in f32; f16 halves the memory of what a GPU
- * stores, and operations give f16 where all their operands are f16.
+ * functions (`add(x, y)`), and follow numpy's broadcasting. They compute in f32. f16 is only a way to store values in half
+ * the memory, on GPUs; an operation returns f16 if all its operands are f16.
  *
  * @example Making, computing, reading
  * ```ts
@@ -47,10 +48,10 @@ export type Operand = Tensor | number;
  * ```
  */
 export abstract class Tensor implements Owned {
-  /** Counts tensors and tape nodes in order of creation. */
+  /** Increases with every tensor and every recorded operation. */
   readonly id: number = takeId();
   /**
-   * The memory, which views share.
+   * The memory, which a tensor shares with its views.
    * @internal
    */
   readonly storage: Storage;
@@ -58,15 +59,15 @@ export abstract class Tensor implements Owned {
   readonly shape: Shape;
   /** How elements are stored. */
   readonly dtype: DType;
-  /** Elements from one index to the next along each axis; 0 where a size was stretched by broadcasting. */
+  /** The distance in memory, in elements, from one index to the next along each axis; 0 where broadcasting stretched it. */
   readonly strides: readonly number[];
-  /** Place of the first element in the memory. */
+  /** Where the first element is in the memory, counted in elements. */
   readonly offset: number;
   /** The number of elements. */
   readonly size: number;
-  /** Whether `backward` adds to `grad`. Set it on leaves, such as parameters. */
+  /** Whether `backward` adds to `grad`. Set it on leaves: tensors that no recorded operation made, such as parameters. */
   requiresGrad = false;
-  /** The gradient that `backward` left here; null before. */
+  /** The gradient that `backward` computed; null before that. */
   grad: Tensor | null = null;
   /**
    * The operation that made this tensor, if it is on the tape.
@@ -81,7 +82,8 @@ export abstract class Tensor implements Owned {
   #disposed = false;
 
   /**
-   * Takes over one reference to `storage`. `scope` is what `openScope` returned before that reference was taken.
+   * Takes over one reference to `storage`. `scope` will free the tensor. It comes from `openScope`, which has to be called
+   * before the reference is taken, because it may throw.
    * @internal
    */
   constructor(
@@ -103,13 +105,13 @@ export abstract class Tensor implements Owned {
   }
 
   /**
-   * A new tensor on the same device, with arbitrary content.
+   * A new tensor on the same device, whose values are still undefined.
    * @internal
    */
   abstract like(shape: Shape, dtype?: DType): Tensor;
 
   /**
-   * A view of the same memory, without history.
+   * A view of the same memory, without history: the tape does not know where its values came from.
    * @internal
    */
   abstract alias(shape: Shape, strides?: readonly number[], offset?: number): Tensor;
@@ -129,7 +131,7 @@ export abstract class Tensor implements Owned {
     return this.offset === 0 && isRowMajor(this.shape, this.strides);
   }
 
-  /** The device that the tensor lives on; it stays there, wherever `device()` makes new ones. */
+  /** The device that holds the tensor. A later call of `device()` changes only where new tensors are made. */
   get backend(): Backend {
     return this.storage.backend;
   }
@@ -149,7 +151,7 @@ export abstract class Tensor implements Owned {
   }
 
   /**
-   * The tensor as an operand of a kernel: from its first element to its last.
+   * The tensor as an operand of a kernel: the part of the memory from its first element to its last.
    * @internal
    */
   get slot(): Slot {
@@ -162,14 +164,15 @@ export abstract class Tensor implements Owned {
     const dtype = this.dtype === "i32" ? "i32" : "f32";
     const plain = this.isPlain && this.dtype === dtype ? this : materialize(this, dtype);
     const reading = plain.backend.read(plain.buffer, dtype, 0, this.size);
-    const [values] = await Promise.all([reading, this.storage.doubt?.resolve()]); // a GPU takes as long for two as for one
+    // both together, because a GPU takes as long for two reads as for one
+    const [values] = await Promise.all([reading, this.storage.doubt?.resolve()]);
     if (plain !== this) plain.dispose();
     return values;
   }
 
   /**
-   * Shape, dtype, device and the first values, for the console. The values of a GPU's tensor, which cannot be had without
-   * waiting, are left out.
+   * Shape, dtype, device and the first values, for the console. Values on a GPU are left out, because reading them takes an
+   * await.
    */
   toString(): string {
     const about = `Tensor [${this.shape}] ${this.dtype} on ${this.backend.name}`;
@@ -213,7 +216,7 @@ export abstract class Tensor implements Owned {
     return (await this.data())[0];
   }
 
-  /** The same values without history: gradients stop here. Shares the memory. */
+  /** A view without history: `backward` does not go past it. */
   detach(): Tensor {
     return this.alias(this.shape, this.strides, this.offset);
   }
@@ -315,13 +318,13 @@ export abstract class Tensor implements Owned {
   abstract softplus(): Tensor;
   /** x limited to [low, high]; no gradient outside. */
   abstract clamp(low: number, high: number): Tensor;
-  /** The values stored as f32 or f16. @throws if the tensor is i32, or the device has no f16 */
+  /** A copy stored as f32 or f16. @throws if the tensor is i32, or the device has no f16 */
   abstract cast(dtype: DType): Tensor;
   /** The sum over the axes, all by default; [1, 2] takes [B, H, W, C] to [B, C]. */
   abstract sum(axes?: number | readonly number[], keepDims?: boolean): Tensor;
   /** The mean over the axes, all by default. */
   abstract mean(axes?: number | readonly number[], keepDims?: boolean): Tensor;
-  /** The same values in another shape; one size may be -1 and is then worked out. @throws if the sizes do not fit */
+  /** The same values in another shape; one size may be -1, which is computed from the others. @throws if they do not fit */
   abstract reshape(...shape: number[]): Tensor;
   /** The axes in another order: out.shape[i] = x.shape[order[i]]. @throws if `order` is not a permutation */
   abstract permute(...order: number[]): Tensor;
@@ -331,7 +334,7 @@ export abstract class Tensor implements Owned {
   abstract expand(shape: Shape): Tensor;
 }
 
-/** The first values in row-major order, eight at most; null where reading them takes time. */
+/** The first values in row-major order, eight at most; null if they cannot be read at once. */
 function firstValues(x: Tensor): number[] | null {
   const { backend, buffer, shape, strides, offset, dtype } = x;
   if (!backend.peek || dtype === "f16") return null;
@@ -358,7 +361,7 @@ export function materialize(x: Tensor, dtype: DType = x.dtype): Tensor {
   return out;
 }
 
-/** A tensor of one value, f32, on the device of `x`. */
+/** An f32 tensor on the device of `x`, all of whose elements have one value. */
 export function filled(x: Tensor, shape: Shape, value: number): Tensor {
   const out = x.like(shape, "f32");
   x.backend.run("fill", { out: out.slot, value });

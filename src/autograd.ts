@@ -1,5 +1,6 @@
-// Reverse-mode differentiation. Each operation leaves a Node that knows its inputs, what it saved and its
-// vector-Jacobian product; backward visits the nodes from the newest to the oldest and frees them on the way.
+// Reverse-mode differentiation. The tape is a graph of Nodes, one for each recorded operation. A node knows its inputs, the
+// values that it saved, and the function that applies the chain rule to it (`Vjp`). `backward` visits the nodes from the
+// newest to the oldest, passes each one's gradient on to its inputs, and frees the node.
 import { filled, materialize, takeId, type TapeNode, Tensor } from "./array.ts";
 import type { DType, Shape } from "./backends/buffer.ts";
 import { checkOptions, flag, isList, rule, type Rules, shown } from "./check.ts";
@@ -7,12 +8,16 @@ import { checkTensor } from "./operands.ts";
 import { isGradEnabled, scope, withGrad } from "./scope.ts";
 import type { Storage } from "./storage.ts";
 
-/** From the gradient of an output to the gradients of its inputs; null where `needs` is false or there is none. */
+/**
+ * The vector-Jacobian product, which is the chain rule for one operation: given `g`, the gradient of the loss with respect
+ * to the output, it returns the gradients with respect to the inputs. An entry is null where `needs` is false or where
+ * there is no gradient.
+ */
 export type Vjp = (g: Tensor, saved: Tensor[], needs: boolean[]) => (Tensor | null)[];
-/** Makes the output again from what was saved: for outputs that are cheaper to compute twice than to keep. */
+/** Computes the output again from what was saved, if that is cheaper than keeping it. */
 export type Recompute = (saved: Tensor[]) => Tensor;
 
-/** The tape's node of a tensor: array.ts knows no more of it than that it can be released. */
+/** The node that made a tensor. array.ts declares it as a `TapeNode`, so that it need not import this file. */
 const nodeOf = (t: Tensor): Node | null => t.node as Node | null;
 
 /** Where a tensor's gradient goes: to the node that made it, or to itself when it is a leaf. */
@@ -23,7 +28,7 @@ export function tracked(t: Tensor | null): t is Tensor {
   return t !== null && (t.requiresGrad || t.node !== null);
 }
 
-/** A value kept for backward: memory that is retained, or the recipe of the node that can make it again. */
+/** A value kept for backward: either its memory is retained, or the node that can compute it again. */
 class Saved {
   readonly #tensor: Tensor | null;
   readonly #storage: Storage | null;
@@ -38,7 +43,7 @@ class Saved {
     this.#version = t.storage.version;
   }
 
-  /** The value, as a tensor that belongs to the current scope. */
+  /** Returns the value as a tensor that belongs to the current scope. */
   get(): Tensor {
     if (this.#recipe) return withGrad(false, () => this.#recipe!.again());
     const { shape, strides, offset } = this.#tensor!;
@@ -102,7 +107,7 @@ export class Node implements TapeNode {
   saved(): Tensor[] {
     if (!this.#saved) {
       throw new Error(
-        `backward: the graph of ${this.name} was freed by the backward() or grad() before: compute the output again, ` +
+        `backward: the graph of ${this.name} was freed by an earlier backward() or grad(): compute the output again, ` +
           "or add up losses that share it and call backward() once; grad() keeps it with retainGraph: true",
       );
     }
@@ -113,7 +118,7 @@ export class Node implements TapeNode {
     return this.recompute!(this.saved());
   }
 
-  /** Lets go of saved memory and of the nodes before this one. */
+  /** Releases the saved memory and the nodes before this one. */
   free(): void {
     if (!this.#saved) return;
     for (const s of this.#saved) s.release();
@@ -123,15 +128,15 @@ export class Node implements TapeNode {
 }
 
 /**
- * Puts an operation on the tape, so that `backward` goes through it. This is how operations of one's own get a gradient.
+ * Puts an operation on the tape, so that `backward` goes through it. Call it to give an operation of your own a gradient.
  * Does nothing inside `noGrad`, or when no input asks for a gradient.
  *
  * @param name for error messages
  * @param out the result, which must have been computed inside `noGrad` if it came from other operations
- * @param inputs what the gradients of `vjp` belong to, in this order
- * @param save what `vjp` wants back; it is kept until backward has used it
- * @param vjp the vector-Jacobian product: from the gradient of `out` to the gradients of `inputs`
- * @param recompute makes `out` again from what was saved, so that nobody needs to keep it
+ * @param inputs the tensors whose gradients `vjp` returns, in the same order
+ * @param save the tensors that `vjp` needs; their memory is kept until backward has used them
+ * @param vjp given the gradient of `out`, returns the gradients of `inputs` (the vector-Jacobian product)
+ * @param recompute computes `out` again from what was saved, so that the tape need not keep `out`
  * @returns out
  * @example A sign that passes the gradient straight through
  * ```ts
@@ -177,14 +182,15 @@ function reachable(outputs: readonly Tensor[]): Node[] {
   return [...seen].sort((a, b) => b.id - a.id);
 }
 
-/** Gradients by where they arrive: a node's output or a leaf. */
+/** The gradients found so far, by the node or the leaf that they belong to. */
 type Sink = Map<Node | Tensor, Tensor>;
 
+/** Whether `backward` is running, and not `grad`: then parameters inside a checkpoint get their gradients as well. */
 let accumulating = false;
 
 /**
- * The shared walk. `targets` null means every leaf. Nodes on no path to a target are skipped, so partial
- * gradients cost only their path.
+ * What `backward` and `grad` share: walks the tape and returns the gradients of `targets`, or of every leaf if `targets` is
+ * null. Nodes that do not lead to a target are skipped, which keeps `grad` cheap.
  */
 function walk(
   outputs: readonly Tensor[],
@@ -247,6 +253,7 @@ function gradientsAt(node: Node, g: Tensor, needs: boolean[]): (Tensor | null)[]
   );
 }
 
+/** The gradient of a one-element output with respect to itself, which is 1. */
 function seed(t: Tensor): Tensor {
   if (t.size !== 1) {
     throw new Error(
@@ -256,7 +263,7 @@ function seed(t: Tensor): Tensor {
   return filled(t, t.shape, 1);
 }
 
-/** Adds a gradient to the sink, which owns what it holds. It is stored as the value is. */
+/** Adds a gradient to the sink, which owns its tensors. The gradient is cast to the dtype of the value. */
 function accumulate(sink: Sink, at: Node | Tensor, gradient: Tensor): void {
   if (`${gradient.shape}` !== `${at.shape}`) {
     throw new Error(
@@ -266,13 +273,13 @@ function accumulate(sink: Sink, at: Node | Tensor, gradient: Tensor): void {
   const g = gradient.dtype === at.dtype ? gradient : materialize(gradient, at.dtype);
   const before = sink.get(at);
   if (!before) {
-    sink.set(at, owned(g.detach())); // another handle: g may be returned for several inputs
+    sink.set(at, owned(g.detach())); // a view, because a vjp may return the same g for several inputs
     return;
   }
   sink.set(at, owned(sum(before, g)));
 }
 
-/** a + b in the memory of `a` when nobody else looks at it. Frees `a` otherwise. */
+/** a + b, written over `a` if nothing shares its memory; otherwise `a` is freed. */
 function sum(a: Tensor, b: Tensor): Tensor {
   const inPlace = a.isPlain && !a.storage.shared;
   const out = inPlace ? a : a.like(a.shape);
@@ -295,7 +302,7 @@ function sum(a: Tensor, b: Tensor): Tensor {
   return out;
 }
 
-/** Gives a tensor that nobody owns to the current scope. */
+/** Gives a tensor without an owner to the current scope. */
 function handOver(t: Tensor): Tensor {
   const mine = t.detach();
   t.dispose();
@@ -337,7 +344,7 @@ export function backward(
       settle(at, g);
     }
   } finally {
-    accumulating = before; // also when an upstream gradient had the wrong shape
+    accumulating = before; // also after an error, such as a gradient of the wrong shape
   }
 }
 
@@ -351,7 +358,7 @@ function settle(at: Node | Tensor, g: Tensor): void {
   }
 }
 
-/** What `grad` may be told. */
+/** The options of `grad`. */
 export interface GradOptions {
   /** The gradient of each output; a one-element output defaults to 1. */
   readonly gradOutputs?: readonly Tensor[];
@@ -375,7 +382,7 @@ function checkLists(who: string, outputs: readonly Tensor[], gradients: readonly
 }
 
 /**
- * d(outputs)/d(inputs), without touching `.grad`. Inputs may be leaves or values in mid-graph.
+ * d(outputs)/d(inputs), without touching `.grad`. Inputs may be leaves or intermediate values.
  * The part of the tape that was walked is freed unless `retainGraph`.
  *
  * @example The gradient of a sum of squares
@@ -406,17 +413,17 @@ export function grad(
   const found = inputs.map((t, i) => {
     const g = sink.get(sinkOf(t));
     if (!g) throw new Error(`grad: the outputs do not depend on input ${i} (shape [${t.shape}])`);
-    return g.detach(); // an input may be asked for twice
+    return g.detach(); // a view, because an input may be listed twice
   });
   for (const g of sink.values()) g.dispose();
   return found;
 }
 
 /**
- * `fn(...xs)`, keeping only `xs` for backward: everything inside is computed again when its gradient is asked.
+ * Returns `fn(...xs)` and keeps only `xs` for backward, which computes everything inside again. This saves memory.
  * Parameters that `fn` uses get their gradients from `backward` (not from `grad`, which sees only `xs`).
  *
- * @example A part that keeps its input alone
+ * @example A part of which only the input is kept
  * ```ts
  * import { checkpoint, tensor } from "@tessera/vqgan/core";
  *

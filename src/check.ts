@@ -1,5 +1,5 @@
-// Arguments are checked when the program runs: Bun and Node strip the types without looking at them, and JavaScript has none.
-// Each record of options has a table of rules, and the compiler sees to it that no option lacks its rule.
+// Checks of arguments when the program runs, because Bun and Node strip the types without checking them, and JavaScript has
+// none. Each record of options has a table of rules, and the compiler reports an option without a rule.
 
 /** What a value must be: in words for the message, and as a test. */
 export interface Rule {
@@ -12,12 +12,12 @@ export interface Rule {
 /** A rule for each field of a record. */
 export type Rules<T> = { readonly [K in keyof T]-?: Rule };
 
-/** A rule of one's own. */
+/** Makes a rule. */
 export const rule = (what: string, accepts: (value: unknown) => boolean): Rule => ({ what, accepts });
 
 export const isNumber = (value: unknown): value is number => typeof value === "number";
 
-/** Whether it is an array. As a plain boolean, since `Array.isArray` makes the compiler forget the type of a readonly one. */
+/** Whether it is an array. Returns a plain boolean, because `Array.isArray` would lose the type of a readonly array. */
 export const isList = (value: unknown): boolean => Array.isArray(value);
 
 /** Whether it is a whole number from 0 on. */
@@ -34,7 +34,7 @@ export const positive: Rule = rule("a number above 0", (n) => isNumber(n) && n >
 /** A number from 0 on. */
 export const notNegative: Rule = rule("a number >= 0", (n) => isNumber(n) && n >= 0 && n < Infinity);
 
-/** Any number but NaN and the infinities. */
+/** Any number except NaN and the infinities. */
 export const finite: Rule = rule("a number", Number.isFinite);
 
 /** A number from 0 to just below 1. */
@@ -46,7 +46,7 @@ export const text: Rule = rule("a string", (value) => typeof value === "string")
 
 export const callback: Rule = rule("a function", (value) => typeof value === "function");
 
-/** An AbortSignal, whoever made it. */
+/** An AbortSignal, or an object that works like one. */
 export const aSignal: Rule = rule(
   "an AbortSignal",
   (value) => typeof value === "object" && value !== null && "aborted" in value,
@@ -75,7 +75,7 @@ export const orNull = ({ what, accepts }: Rule): Rule =>
 /** The same rule for a value that must be given. */
 export const needed = (rule: Rule): Rule => ({ ...rule, isNeeded: true });
 
-/** What numbers are computed with, and how they are stored. */
+/** A dtype. */
 export const storedAs: Rule = oneOf("f32", "f16", "i32");
 
 /** @throws naming the value and what it should be, for example "softmax: scale is 0, expected a number above 0" */
@@ -85,7 +85,7 @@ export function check(who: string, name: string, value: unknown, { what, accepts
 
 /**
  * Checks a record of options: each has the right value, and none is misspelt.
- * @param who whom the message names: the function or the class, for example "conv2d"
+ * @param who the name that begins the message: the function or the class, for example "conv2d"
  * @throws TypeError naming the option, its value, and what it should be
  */
 export function checkOptions<T extends object>(who: string, options: T, rules: Rules<T>): void {
@@ -104,7 +104,7 @@ export function checkValues<T extends object>(who: string, options: T, rules: Ru
   }
 }
 
-/** Checks only that no name is misspelt. @throws TypeError naming those that there are */
+/** Checks only that no name is misspelt. @throws TypeError with the names that exist */
 export function checkNames(who: string, options: object, rules: object): void {
   for (const name of Object.keys(options)) {
     if (name in rules) continue;
@@ -112,7 +112,7 @@ export function checkNames(who: string, options: object, rules: object): void {
   }
 }
 
-/** A value as it appears in a message, cut to a length that leaves it readable. */
+/** A value as it appears in a message, shortened if it is long. */
 export function shown(value: unknown): string {
   if (typeof value === "string") {
     return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);

@@ -1,4 +1,4 @@
-// Which backend new tensors live on. The CPU starts by itself on first use.
+// Chooses the backend on which new tensors are made. Without a choice it is the CPU, opened on first use.
 import type { Backend } from "./backends/backend.ts";
 import { profiled } from "./backends/profile.ts";
 import { WasmBackend } from "./backends/wasm/backend.ts";
@@ -6,14 +6,14 @@ import { checkOptions, flag, type Rules, shown, whole } from "./check.ts";
 import { variable } from "./environment.ts";
 import { flow, inFlow } from "./scope.ts";
 
-/** What `device` may be asked for. */
+/** The names that `device` takes. */
 export type DeviceName = "cpu" | "webgpu" | "auto" | "gpujs";
 
 /** How a device computes. */
 export interface DeviceOptions {
-  /** Convolutions by their definition alone. Default: false on the CPU, true on a GPU. */
+  /** Computes convolutions by their definition, without Winograd's algorithm. Default: false on the CPU, true on a GPU. */
   readonly exact?: boolean;
-  /** Bytes that all tensors on the CPU together may take. Default: 4 GiB. */
+  /** The most bytes that all tensors on the CPU may take together. Default: 4 GiB. */
   readonly maxBytes?: number;
 }
 
@@ -21,7 +21,7 @@ const rules: Rules<DeviceOptions> = { exact: flag, maxBytes: whole(1) };
 
 let cpu: WasmBackend | null = null;
 let current: Backend | null = null;
-/** Opened when first asked for, and kept. Their packages are not loaded before. */
+/** The devices that were asked for so far. Each is opened once; until then its packages are not loaded. */
 const opened = new Map<DeviceName, Promise<Backend>>();
 const openers: Partial<Record<DeviceName, () => Promise<Backend>>> = {
   webgpu: async () => await (await import("./backends/webgpu/backend.ts")).WebGpuBackend.open(),
@@ -45,20 +45,20 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
 }
 
 /**
- * Chooses where new tensors are made from now on, and returns the backend there. A tensor stays where it was made; all
- * tensors of an operation must be on one device.
- * - `"cpu"` computes in WebAssembly on all cores, once its threads are up, for which this waits. In a web page it takes
- *   one thread, or all in a worker of a page that is isolated from other origins (the headers COOP and COEP).
- * - `"webgpu"` computes on the GPU (docs/webgpu.md). Faults of the GPU are thrown when values are read.
- * - `"auto"` is the GPU if there is a real one, else the CPU; the `description` of the result tells which.
- * - `"gpujs"` is the reference: every operation by its definition, readable and slow.
+ * Chooses where new tensors are made from now on, and returns that backend. A tensor stays where it was made, and all
+ * tensors of an operation must be on the same device.
+ * - `"cpu"` computes in WebAssembly on all cores; this call waits until its threads have started. In a web page it has one
+ *   thread. In a worker of a page that is isolated from other origins (the headers COOP and COEP) it has all of them.
+ * - `"webgpu"` computes on the GPU (docs/webgpu.md). Errors of the GPU are thrown when values are read.
+ * - `"auto"` is the GPU if there is a real one, otherwise the CPU; the `description` of the result says which.
+ * - `"gpujs"` is the reference: it computes every operation by its definition, and is readable and slow.
  *
- * `exact: true` computes convolutions by their definition alone. Winograd's way, the default on the CPU, takes a third of
- * the time and errs about twice as much (docs/accuracy.md). On real GPUs, where it gains little, the default is exact.
- * The environment variable TESSERA_EXACT (1 or 0) changes the default.
+ * `exact: true` computes convolutions by their definition. Winograd's algorithm, the default on the CPU, takes a third of
+ * the time, and its rounding errors are about twice as large (docs/accuracy.md). On real GPUs it gains little, so there
+ * the default is exact. The environment variable TESSERA_EXACT (1 or 0) changes the default.
  *
- * `maxBytes` is what all tensors on the CPU together may take, 4 GiB unless told otherwise. Addresses for them are
- * reserved at once, which some systems (iOS) refuse: there 512 MiB, `2 ** 29`, are enough for the small model.
+ * `maxBytes` limits the memory of all tensors on the CPU together; the default is 4 GiB. The addresses are reserved at
+ * once, which some systems (iOS) refuse. There 512 MiB, `2 ** 29`, are enough for the small model.
  *
  * @throws if there is no device of this name, no GPU, or only a GPU that computes on the CPU (TESSERA_SOFTWARE_GPU=1
  * allows that one)
@@ -74,7 +74,7 @@ export async function device(name: DeviceName, options: DeviceOptions = {}): Pro
   if (name === "cpu") {
     if (cpu && options.maxBytes !== undefined) {
       throw new Error(
-        "device: the CPU's memory is reserved already, give maxBytes before the first tensor is made",
+        "device: the CPU's memory is already reserved; give maxBytes before the first tensor is made",
       );
     }
     const backend = startCpu(options.maxBytes);
@@ -99,7 +99,7 @@ export async function device(name: DeviceName, options: DeviceOptions = {}): Pro
   try {
     return choose(await opening, options.exact);
   } catch (error) {
-    opened.delete(name); // a driver may be installed by the next time
+    opened.delete(name); // so that the next call tries again: a driver may have been installed meanwhile
     throw error;
   }
 }

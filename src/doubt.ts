@@ -1,12 +1,13 @@
-// Values that cannot be trusted: NaN does not survive where integers are computed, and a GPU cannot throw. A number beside the
-// values tells, and it is looked at when they are read, since only then anyone waits for the device.
+// Late errors about values that mean nothing, such as tokens of an image with NaN: an integer cannot be NaN, and a GPU
+// cannot throw. So a number is kept beside the values that shows whether they are valid. It is checked when the values are
+// read, because only then the program waits for the device.
 import type { Tensor } from "./array.ts";
 import { keep } from "./scope.ts";
 
 /**
- * Lets whoever reads `values`, or a view of them, fail if `number` says that they mean nothing.
- * @param number of one element; it is freed with the values
- * @param problemOf what is wrong, as the message of an error; null if nothing is
+ * Makes reading `values`, or a view of them, throw if `number` shows that they mean nothing.
+ * @param number a tensor of one element, which is freed together with the values
+ * @param problemOf returns the error's message for the value of `number`, or null if nothing is wrong
  */
 export function doubt(values: Tensor, number: Tensor, problemOf: (value: number) => string | null): void {
   keep(number);

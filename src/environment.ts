@@ -1,8 +1,8 @@
-// The environment's variables, from wherever there are some.
+// Environment variables, in every runtime.
 
 /**
- * A variable of the environment, undefined where it is not set, where there are none (in web pages), and where they may
- * not be read (in Deno without --allow-env).
+ * Returns an environment variable; undefined if it is not set, if there are none (in web pages), or if they may not be read
+ * (in Deno without --allow-env).
  */
 export function variable(name: string): string | undefined {
   try {

@@ -1,8 +1,8 @@
-// What every operation asks of its operands: that they are tensors, and that their numbers are floats.
+// The checks that every operation makes of its operands: they are tensors, and they hold floats.
 import { Tensor } from "./array.ts";
 import { isNumber, type Rule, rule, shown } from "./check.ts";
 
-/** @throws TypeError if a value is no tensor */
+/** @throws TypeError if a value is not a tensor */
 export function checkTensor(who: string, x: unknown): asserts x is Tensor {
   if (x instanceof Tensor) return;
   const advice = isNumber(x) ? "; full([], value) makes a tensor of a number" : "";
@@ -12,7 +12,7 @@ export function checkTensor(who: string, x: unknown): asserts x is Tensor {
 /** The rule of an option that is a tensor. */
 export const aTensor: Rule = rule("a tensor", (value) => value instanceof Tensor);
 
-/** @throws unless all are tensors of floats: kernels compute with floats only */
+/** @throws unless all are tensors of floats, because kernels compute with floats only */
 export function checkFloats(who: string, ...tensors: readonly Tensor[]): void {
   for (const x of tensors) {
     checkTensor(who, x);

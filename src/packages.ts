@@ -1,14 +1,14 @@
-// Packages that only some need: they are imported when something first needs them, and need not be installed before.
+// Optional packages. Each is imported when it is first needed, and has to be installed only then.
 
-/** With the versions that Tessera is tested with, which package.json names too. */
+/** The versions that Tessera is tested with; package.json has the same. */
 export const versions = { "gpu.js": "2.24.1", "sharp": "0.35.5", "webgpu": "0.6.2" } as const;
 
 /**
- * Imports such a package. Its name is not written into `import()`, because Deno would then download it for everybody and
- * bundlers would look for it. In Deno it is downloaded now, if it is not installed.
+ * Imports an optional package. Its name is not written as a literal in `import()`, because Deno would then download it for
+ * every user and bundlers would try to include it. If it is not installed, Deno downloads it now.
  *
- * @param use what needs it, as an error says it
- * @throws in one line that says how to install it
+ * @param use what needs the package, for the error message
+ * @throws an error of one line that says how to install it
  */
 export async function optionalPackage<T>(name: keyof typeof versions, use: string): Promise<T> {
   const isDeno = "Deno" in globalThis;

@@ -1,16 +1,16 @@
-// Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011). The n-th number depends on seed and n alone, so
-// saving two integers resumes a stream exactly.
+// Counter-based random numbers: Philox 4x32-10 (Salmon et al. 2011). The n-th number depends only on the seed and n, so
+// saving these two integers is enough to resume a stream exactly.
 import type { Tensor } from "./array.ts";
 import type { Shape } from "./backends/buffer.ts";
 import { check, checkOptions, finite, needed, notNegative, whole } from "./check.ts";
 import { sizeOf } from "./shape.ts";
 import { tensor } from "./tensor.ts";
 
-/** Where a stream of random numbers stands. */
+/** The position of a stream of random numbers. */
 export interface RandomState {
   /** As given to the constructor. */
   readonly seed: number;
-  /** How many draws of 32 bits were made. */
+  /** How many numbers of 32 bits were drawn. */
   readonly counter: number;
 }
 
@@ -51,7 +51,7 @@ function philox(counter: number, seed: number, out: Uint32Array): void {
  *
  * const random = new Random(23);
  * const noise = random.normal([2, 3]); // a tensor
- * const again = Random.from(random.state()); // goes on where `random` stands
+ * const again = Random.from(random.state()); // continues from where `random` is
  * ```
  */
 export class Random {
@@ -61,7 +61,7 @@ export class Random {
   #counter = 0;
   readonly #words = new Uint32Array(4);
 
-  /** A stream from its beginning. @param seed a whole number from 0 to 2^53 - 1. @throws if it is not */
+  /** Starts a stream. @param seed a whole number from 0 to 2^53 - 1. @throws if it is not */
   constructor(seed: number) {
     this.seed = seed;
     if (!Number.isSafeInteger(seed) || seed < 0) {
@@ -69,7 +69,7 @@ export class Random {
     }
   }
 
-  /** The stream that was at `state`. @throws if it is no such state */
+  /** A stream that continues from `state`. @throws if it is not such a state */
   static from(state: RandomState): Random {
     checkOptions("Random.from", state, { seed: needed(whole(0)), counter: needed(whole(0)) });
     const random = new Random(state.seed);
@@ -78,12 +78,12 @@ export class Random {
     return random;
   }
 
-  /** Where the stream stands, for `Random.from`. */
+  /** The position of the stream, for `Random.from`. */
   state(): RandomState {
     return { seed: this.seed, counter: this.#counter };
   }
 
-  /** A stream of its own, fixed by this seed and a name; this stream does not move. */
+  /** Another stream, which depends only on this seed and a name. This stream does not advance. */
   fork(label: string): Random {
     let hash = 0x811c9dc5; // FNV-1a
     for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193) >>> 0;
@@ -111,20 +111,20 @@ export class Random {
     return Math.floor(((this.bits() * 2 ** 21 + (this.bits() >>> 11)) / 2 ** 53) * limit);
   }
 
-  /** A normal number by Box and Muller's transform. */
+  /** A normally distributed number, by the transform of Box and Muller. */
   gaussian(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.next()));
     return radius * Math.cos(2 * Math.PI * this.next());
   }
 
-  /** A tensor of numbers drawn evenly from [low, high). */
+  /** A tensor of numbers distributed evenly over [low, high). */
   uniform(shape: Shape, low: number = 0, high: number = 1): Tensor {
     check("Random.uniform", "low", low, finite);
     check("Random.uniform", "high", high, finite);
     return this.#filled(shape, () => low + (high - low) * this.next());
   }
 
-  /** A tensor of normal numbers of this mean and standard deviation. */
+  /** A tensor of normally distributed numbers. */
   normal(shape: Shape, mean: number = 0, std: number = 1): Tensor {
     check("Random.normal", "the mean", mean, finite);
     check("Random.normal", "the standard deviation", std, notNegative);

@@ -1,6 +1,7 @@
-// Scopes own memory: every tensor made inside one is freed when it ends, except those it returns. Scopes, `noGrad` and the
-// chosen backend belong to a flow, which is what one chain of calls and awaits carries with it; two overlapping
-// chains never see each other's. This file knows a tensor only as a thing with an owner, so that array.ts can import it.
+// Scopes own memory: every tensor made inside a scope is freed when the scope ends, except those that it returns. The
+// current scope, `noGrad` and the chosen backend are stored in a `Flow`. Each chain of calls and awaits has a flow of its
+// own, so two chains that overlap in time do not disturb each other. This file does not import Tensor, so that array.ts can
+// import this file.
 import type { Backend } from "./backends/backend.ts";
 
 /** What a scope can own. */
@@ -14,7 +15,7 @@ export interface Owned {
   dispose(): void;
 }
 
-/** The tensors to free at an end, and the scope around this one. */
+/** The tensors to free when the scope ends, and the scope around this one. */
 export class Scope {
   readonly owned: Owned[] = [];
   readonly parent: Scope | null;
@@ -25,12 +26,12 @@ export class Scope {
   }
 }
 
-/** One record, so that an operation looks up its scope, the tape and the backend at once. */
+/** What one chain of calls and awaits carries with it. It is one record, so that an operation needs one look-up for all. */
 export interface Flow {
   scope: Scope | null;
   /** Whether operations are recorded for backward. */
   grad: boolean;
-  /** Where new tensors live; null for the device that the whole program chose. */
+  /** Where new tensors are made; null for the device that the whole program chose. */
   backend: Backend | null;
 }
 
@@ -43,9 +44,9 @@ const overlap = "two asyncScopes overlapped, and this runtime has no AsyncLocalS
   "await one before the next begins";
 
 /**
- * For web pages, which have no asynchronous context: the innermost flow is everybody's. An end in the wrong order
- * throws. It cannot notice a flow that begins and ends while another one waits, and that frees what the other made
- * meanwhile; using such a tensor throws. A page therefore runs one job at a time.
+ * For web pages, which have no asynchronous context: a stack of flows, whose innermost one is used by all code. It throws if
+ * flows end in the wrong order. It cannot detect a flow that begins and ends while another one awaits, and that frees
+ * what the other one made in that time; using such a tensor throws. A page must therefore run one job at a time.
  */
 class SharedStore implements Store {
   readonly #flows: Flow[] = [];
@@ -58,7 +59,7 @@ class SharedStore implements Store {
     this.#flows.push(flow);
     return whenSettled(fn, () => {
       const at = this.#flows.lastIndexOf(flow), isInnermost = at === this.#flows.length - 1;
-      this.#flows.splice(at, 1); // from wherever it is, so that one mistake does not spoil what follows
+      this.#flows.splice(at, 1); // wherever it is in the stack, so that one mistake does not break what follows
       if (!isInnermost) throw new Error(`asyncScope: ${overlap}`);
     });
   }
@@ -92,7 +93,7 @@ interface ProcessWithModules {
   getBuiltinModule?(name: string): { AsyncLocalStorage: new () => Store } | undefined;
 }
 
-/** AsyncLocalStorage where the runtime has it: a look-up costs 2 to 10 ns. @param shared what pages have, for tests */
+/** AsyncLocalStorage if the runtime has it; a look-up costs 2 to 10 ns. @param shared for tests: what web pages get */
 export function makeStore(shared = false): Store {
   const { process } = globalThis as { process?: ProcessWithModules };
   const hooks = shared ? undefined : process?.getBuiltinModule?.("node:async_hooks");
@@ -102,7 +103,7 @@ export function makeStore(shared = false): Store {
 let store = makeStore();
 const root: Flow = { scope: null, grad: true, backend: null };
 
-/** Exchanges the store, for tests. @returns the one before */
+/** Replaces the store, for tests. @returns the previous one */
 export function useStore(next: Store): Store {
   const before = store;
   store = next;
@@ -114,17 +115,20 @@ export function flow(): Flow {
   return store.getStore() ?? root;
 }
 
-/** Runs `fn`, which may await, in a flow that differs from the current one in what is given. */
+/** Runs `fn`, which may await, in a copy of the current flow with these changes. */
 export function inFlow<T>(changes: Partial<Flow>, fn: () => T): T {
   return store.run({ ...flow(), ...changes }, fn);
 }
 
-/** Why a tensor may have been freed too early, where a runtime cannot tell flows apart; "" elsewhere. */
+/** For messages: why a tensor may have been freed too early in a runtime that cannot tell flows apart; otherwise "". */
 export function overlapHint(): string {
   return store instanceof SharedStore ? `; or ${overlap}` : "";
 }
 
-/** The scope that a tensor made now goes to; asked before its memory is taken. @throws if that scope has ended */
+/**
+ * The scope that will own a new tensor. Call it before allocating, so that an error leaves no memory behind.
+ * @throws if that scope has ended
+ */
 export function openScope(): Scope | null {
   return open(flow());
 }
@@ -136,7 +140,7 @@ function open({ scope }: Flow): Scope | null {
   );
 }
 
-/** Puts a tensor in the care of a scope. */
+/** Makes a scope the owner of a tensor. */
 export function give(t: Owned, scope: Scope | null): void {
   t.owner = scope;
   scope?.owned.push(t);
@@ -147,7 +151,7 @@ export function give(t: Owned, scope: Scope | null): void {
  * plain objects of them), which pass to the surrounding scope. Gradients in `.grad` stay, since they are to be added to:
  * an optimizer's `zeroGrad` frees them, or `dispose`.
  *
- * @example A result without what it was made of
+ * @example A result, without the intermediate values
  * ```ts
  * import { scope, tensor } from "@tessera/vqgan/core";
  *
@@ -157,8 +161,8 @@ export function give(t: Owned, scope: Scope | null): void {
  * @throws TypeError if `fn` is asynchronous: that needs `asyncScope`
  */
 export function scope<T>(fn: () => T): T {
-  // Nothing else runs before `fn` returns, so the flow's own record is changed: a flow for each scope would double the
-  // time of a small operation.
+  // Nothing else runs before `fn` returns, so it is enough to change the record of the current flow. Entering a new flow for
+  // each scope would double the time of a small operation.
   const mine = flow(), before = open(mine), inner = new Scope(before);
   mine.scope = inner;
   let result: T | undefined;
@@ -175,9 +179,9 @@ export function scope<T>(fn: () => T): T {
 }
 
 /**
- * `scope` for a function that awaits. Any number may be open at once, each with its own tensors.
+ * `scope` for a function that awaits. Several may be open at the same time; each frees only its own tensors.
  *
- * @example The tokens of images; every tensor is freed
+ * @example Returns tokens as numbers, so that every tensor is freed
  * ```ts
  * import { asyncScope, type Tensor, type VQGAN } from "@tessera/vqgan/core";
  *
@@ -195,7 +199,7 @@ export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Takes a tensor out of its scope: it lives until `dispose()`. Parameters and optimizer states are kept. */
+/** Takes a tensor out of its scope, so that it lives until `dispose()`, as parameters and optimizer states do. */
 export function keep<T extends Owned>(t: T): T {
   t.owner = null;
   return t;
@@ -231,6 +235,7 @@ export function withGrad<T>(on: boolean, fn: () => T): T {
   }
 }
 
+/** Ends a scope: what is in `result` passes to the nearest open scope around it, everything else is freed. */
 function close(inner: Scope, result: unknown): void {
   inner.closed = true;
   let heir = inner.parent;
@@ -244,7 +249,7 @@ function close(inner: Scope, result: unknown): void {
   }
 }
 
-/** Finds the tensors in a returned value. Results are nested four levels deep at most. */
+/** Collects the tensors in a returned value, at most four levels deep. */
 function collect(value: unknown, into: Set<unknown>, depth: number): void {
   if (typeof value !== "object" || value === null || depth > 4) return;
   if ("owner" in value && "dispose" in value) into.add(value);

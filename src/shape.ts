@@ -1,5 +1,4 @@
-// Arithmetic of shapes and strides, for tensors in memory and for those that are still in their files. Strides are counted
-// in elements.
+// Computing with shapes and strides, for tensors in memory and in files. Strides are counted in elements.
 import type { Shape } from "./backends/buffer.ts";
 import { isList, shown } from "./check.ts";
 
@@ -37,7 +36,7 @@ export function isRowMajor(shape: Shape, strides: readonly number[]): boolean {
   return true;
 }
 
-/** Elements from the first to the last in memory, with those between them that the strides skip. */
+/** How many elements of memory a tensor spans, from its first to its last, including those that its strides skip. */
 export function reachOf(shape: Shape, strides: readonly number[]): number {
   let reach = 1;
   for (let i = 0; i < shape.length; i++) {

@@ -1,22 +1,22 @@
-// Device memory that a tensor shares with its views and with the tape, counted so that leaks show.
+// Device memory that a tensor shares with its views and with the tape. Its bytes are counted, so that leaks show.
 import type { Backend } from "./backends/backend.ts";
 import type { Buffer } from "./backends/buffer.ts";
 import { counters } from "./counters.ts";
 
-/** What stands beside values that may mean nothing. */
+/** A check of values that may mean nothing (doubt.ts). */
 export interface Doubt {
   /** @throws if they mean nothing */
   resolve(): Promise<void>;
   dispose(): void;
 }
 
-/** A buffer that is freed when the last of its holders lets go. */
+/** A buffer with a count of its references. The last `release` frees it. */
 export class Storage {
   readonly backend: Backend;
   readonly buffer: Buffer;
   /** Counts in-place writes, so that the tape notices a saved value that has changed. */
   version = 0;
-  /** Whether the values can be trusted (doubt.ts); asked when they are read. */
+  /** A check that runs when the values are read (doubt.ts). */
   doubt: Doubt | null = null;
   #references = 1;
 
@@ -27,7 +27,7 @@ export class Storage {
     counters.peakBytes = Math.max(counters.peakBytes, counters.liveBytes);
   }
 
-  /** Whether it has more than one holder. */
+  /** Whether there is more than one reference. */
   get shared(): boolean {
     return this.#references > 1;
   }

@@ -1,4 +1,4 @@
-// The class behind Tensor: a method for each operation, and the functions that make tensors from numbers.
+// The class that implements Tensor, with a method for each operation, and the functions that make tensors.
 import { type Operand, requireF16, Tensor } from "./array.ts";
 import type { Backend } from "./backends/backend.ts";
 import { type DType, itemBytes, type Shape, type TypedArray } from "./backends/buffer.ts";
@@ -10,7 +10,7 @@ import { openScope } from "./scope.ts";
 import { contiguousStrides, sizeOf } from "./shape.ts";
 import { Storage } from "./storage.ts";
 
-/** A method that is missing here does not compile. */
+/** If a method were missing here, the file would not compile. */
 class DeviceTensor extends Tensor {
   override like(shape: Shape, dtype: DType = this.dtype): Tensor {
     return empty(shape, dtype, this.backend);
@@ -126,7 +126,7 @@ class DeviceTensor extends Tensor {
   }
 }
 
-/** A new tensor with arbitrary content. @throws if it is to hold f16 and the backend has none */
+/** A new tensor whose values are still undefined. @throws if it is f16 and the backend has no f16 */
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
   if (!(dtype in itemBytes)) check("tensor", "dtype", dtype, storedAs);
   const scope = openScope();
@@ -142,7 +142,7 @@ export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = cur
   );
 }
 
-/** What `tensor` may be told beside values and shape. */
+/** The options of `tensor`. */
 export interface TensorOptions {
   /** Default i32 for an Int32Array, f32 for all other numbers. */
   readonly dtype?: "f32" | "i32";
@@ -162,7 +162,7 @@ const tensorRules: Rules<TensorOptions> = { dtype: oneOf("f32", "i32"), requires
  * const x = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
  * const tokens = tensor(Int32Array.of(7, 1, 7, 4), [1, 2, 2]); // i32
  * ```
- * @throws if the values do not fill the shape, are not numbers, or are no whole numbers where i32 is asked for
+ * @throws if the values do not fill the shape, or one is not a number, or not a whole number for an i32 tensor
  */
 export function tensor(
   values: ArrayLike<number>,
@@ -182,7 +182,7 @@ export function tensor(
   return out;
 }
 
-/** The values in the array that a tensor takes. @throws if one of them is no number, or not a whole one for i32 */
+/** The values as a typed array. @throws if one is not a number, or not a whole number for i32 */
 function typedArray(values: ArrayLike<number>, dtype: "f32" | "i32"): TypedArray {
   if (values instanceof (dtype === "i32" ? Int32Array : Float32Array)) return values;
   if (typeof values !== "object" || values === null || !("length" in values)) {
@@ -199,7 +199,7 @@ function typedArray(values: ArrayLike<number>, dtype: "f32" | "i32"): TypedArray
   return dtype === "i32" ? Int32Array.from(values) : Float32Array.from(values);
 }
 
-/** A tensor of one value, f32. */
+/** An f32 tensor, all of whose elements have one value. */
 export function full(shape: Shape, value: number, backend: Backend = currentBackend()): Tensor {
   if (!isNumber(value)) throw new TypeError(`full: the value is ${shown(value)}, expected a number`);
   const out = empty(shape, "f32", backend);
@@ -219,24 +219,24 @@ export function ones(shape: Shape): Tensor {
   return full(shape, 1);
 }
 
-/** What `memory()` tells, in bytes but for the count of tensors. */
+/** The result of `memory()`. */
 export interface MemoryUse {
-  /** In all tensors alive. */
+  /** Bytes in all tensors alive. */
   liveBytes: number;
-  /** The most so far, since the beginning or since `resetPeakBytes()`. */
+  /** The largest value of `liveBytes` since the start or since `resetPeakBytes()`. */
   peakBytes: number;
   /** How many tensors are alive, views included. */
   liveTensors: number;
-  /** What the current device has taken from the system, used or not. */
+  /** Bytes that the current device has taken from the system, used or not. */
   reservedBytes: number;
 }
 
-/** What the library holds now. A count of tensors that grows from call to call is a leak: use `scope`. */
+/** How much memory the library uses now. If `liveTensors` grows from call to call, tensors leak: use `scope`. */
 export function memory(): MemoryUse {
   return { ...counters, reservedBytes: currentBackend().memory().reservedBytes };
 }
 
-/** Lets `memory().peakBytes` begin anew at what is alive now, to measure what follows. */
+/** Sets `memory().peakBytes` back to `liveBytes`, to measure what follows. */
 export function resetPeakBytes(): void {
   counters.peakBytes = counters.liveBytes;
 }

@@ -1,5 +1,5 @@
-// What a page imports: nothing that core.ts reaches needs a disk, a process or a native package, and it is enough to load a
-// model from bytes and to use it.
+// What a web page imports: nothing that core.ts loads needs a disk, a process or a native package, and core.ts is enough to
+// load a model from bytes and to use it.
 import { describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -10,10 +10,10 @@ import * as full from "../mod.ts";
 import { drawn } from "./support/numbers.ts";
 import { importsOf } from "./support/imports.ts";
 
-/** All that a file loads when it is imported, and who asks for it: files of the project, and packages. */
+/** Everything that is loaded with a file, project files and packages, each with the file that imports it. */
 function loadedBy(entry: string): Map<string, string> {
   const found = new Map<string, string>([[entry, ""]]);
-  for (const [file] of found) { // entries that are added on the way are visited too
+  for (const [file] of found) { // this also visits entries that are added in the loop
     if (!file.endsWith(".ts")) continue;
     for (const to of importsOf(file, "static")) if (!found.has(to)) found.set(to, file);
   }
@@ -27,12 +27,12 @@ describe("core.ts", () => {
     const packages = [...loaded].filter(([name]) => !name.endsWith(".ts"));
     expect(packages.map(([name]) => name).sort()).toEqual(["fflate", "pickleparser"]);
     expect([...loaded.keys()].filter((file) => file.startsWith("data/files/"))).toEqual([]);
-    // the walk itself: what mod.ts loads has the disk in it
+    // proves that the walk works: mod.ts does load modules for the disk
     const all = loadedBy("mod.ts");
     for (const name of ["node:fs/promises", "yaml", "data/files/open.ts"]) expect(all.has(name)).toBe(true);
   });
 
-  test("heavy packages are not loaded before they are needed, by mod.ts and the command neither", () => {
+  test("neither mod.ts nor the command loads heavy packages before they are needed", () => {
     const packages = (entry: string) =>
       [...loadedBy(entry).keys()].filter((name) => !/\.(ts|json)$|^node:/.test(name)).sort();
     expect(packages("mod.ts")).toEqual(["fflate", "pickleparser", "yaml"]);
@@ -83,7 +83,7 @@ describe("core.ts", () => {
   });
 
   test("a path is refused with what to import instead", () => {
-    // in a process of its own, since this one has imported mod.ts
+    // in a process of its own, because this one has imported mod.ts
     const script = fileURLToPath(new URL("./support/core_path.ts", import.meta.url));
     const words = process.versions.bun ? [script] : ["run", "-A", "--no-check", script];
     const out = execFileSync(process.execPath, words, { encoding: "utf8" });

@@ -1,15 +1,15 @@
-// The shape of the house: imports run one way, in no circle, and only one place knows the backends by name.
+// The structure of the project: imports run one way and never in a circle, and only one place knows the backends by name.
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { drawHouse } from "../docs/figures/house.ts";
 import { betweenFolders, circles, importsBelow, importsOf, root } from "./support/imports.ts";
 
-/** From the outside in. Each folder may import those after it. */
+/** The layers from the outside in. Each folder may import those after it. */
 const layers = ["examples", "cli", "train", "nn", "data", "src"];
 const graph = importsBelow([...layers, "mod.ts", "core.ts", "cli.ts"]);
 
-test("the walk finds what it should", () => {
+test("the walk over imports finds all of them", () => {
   expect(graph.size).toBeGreaterThan(150);
   expect(importsOf("src/ops/conv.ts")).toContain("src/array.ts");
   const loop = new Map([["a", new Set(["b"])], ["b", new Set(["c"])], ["c", new Set(["a"])], [
@@ -23,7 +23,7 @@ test("no circle between files", () => {
   expect(circles(graph)).toEqual([]);
 });
 
-test("no circle between folders that lie side by side", () => {
+test("no circle between sibling folders", () => {
   const folders = new Set([""]);
   for (const file of graph.keys()) {
     for (let at = dirname(file); at !== "."; at = dirname(at)) folders.add(at);
@@ -58,7 +58,7 @@ test("src opens its backends in one place", () => {
   expect(new Set(found)).toEqual(new Set(["src/device.ts"]));
 });
 
-test("the picture of the house is as the script draws it, with every source in a room", () => {
+test("the picture of the folders is up to date and shows every source", () => {
   expect(readFileSync(join(root, "docs", "house.svg"), "utf8")).toBe(drawHouse());
 });
 

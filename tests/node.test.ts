@@ -1,5 +1,5 @@
-// Node runs the sources as they are: it only erases the types. Needs a Node from 22.18 on, on PATH or named by NODE, and skips
-// without.
+// Node runs the sources directly, because it erases the types. This needs Node 22.18 or later, on PATH or named by NODE;
+// without it the test is skipped.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
@@ -26,7 +26,7 @@ if (!isNew) {
     const found: Journey = JSON.parse(stdout), wanted = await journey();
     expect(found.device).toBe("CPU, 3 threads");
     expect(found.tokens).toEqual(wanted.tokens);
-    // Bun's WebAssembly rounds otherwise than Deno's and Node's
+    // Bun's WebAssembly rounds differently from Deno's and Node's
     expectClose(found.values, wanted.values, 1e-4);
     expectClose(found.losses, wanted.losses, 1e-4);
   });

@@ -149,12 +149,13 @@ export interface GeneratorStep {
 }
 
 /**
- * Runs the forward pass, the losses and a single backward pass of the autoencoder. The adaptive weight needs the
- * gradients of both losses only at the last layer. They are therefore computed at the image (u, v) and propagated to
- * `decoder.conv_out.weight`, and the rest of the network is traversed once with u + weight * v.
+ * Forward, losses and one backward of the autoencoder. Two losses depend on the reconstructed image: `nll`, the
+ * reconstruction loss, and `g`, the generator's loss. The adaptive weight compares their gradients at the last layer. So
+ * first their gradients at the image, `u` and `v`, are computed, and each is carried on to `decoder.conv_out.weight`. Then
+ * one backward through the whole network starts from u + weight * v.
  *
- * Frozen parameters (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not depend on
- * what is frozen: it is computed at `decoder.conv_out.weight` even if that is frozen.
+ * Parameters that are frozen (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not
+ * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that is frozen.
  *
  * @throws if everything is frozen
  */
@@ -203,9 +204,9 @@ export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions
 }
 
 /**
- * Runs the forward pass, the loss and the backward pass of the discriminator on pictures and reconstructions. No
- * gradient flows into either. Before `discStart` the gradients are exactly zero, but the averages of batch norm still
- * change. A frozen discriminator returns its losses without gradients.
+ * Forward, loss and backward of the discriminator on real pictures and reconstructions. No gradient flows back to the
+ * autoencoder. Before `discStart` the gradients are exactly zero, but the averages of batch norm do change. If the
+ * discriminator is frozen, its losses are returned and no gradients are computed.
  *
  * @returns train/ disc_loss, logits_real, logits_fake
  * @throws if everything is frozen
@@ -326,7 +327,7 @@ function average(all: readonly Logs[]): Logs {
   );
 }
 
-/** Makes a one-number tensor on the same device as another tensor. */
+/** A tensor of one number, on the device of another tensor. */
 function constant(value: number, beside: Tensor): Tensor {
   return full([], value, beside.backend);
 }

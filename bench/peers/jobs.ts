@@ -1,4 +1,4 @@
-// The work that all sides do: the convolutions of f16-16384, of its discriminator and of VGG16's first layers, forward and
+// The jobs that all sides run: the convolutions of f16-16384, of its discriminator and of VGG16's first layers, forward and
 // both gradients, and the matrix products of attention and of the search for codes.
 
 /** A convolution of [1, size, size, inputs], or one of its gradients. */
@@ -57,7 +57,7 @@ const shapes: readonly Shape[] = [
   // VGG16
   { size: 256, inputs: 3, outputs: 64, isLearnt: true },
   { size: 256, inputs: 64, outputs: 64, isLearnt: true },
-  // the discriminator; the fourth is of the one with three layers
+  // the discriminator; the fourth job is from the one with three layers
   { size: 256, inputs: 3, outputs: 64, kernel: 4, stride: 2, isLearnt: true },
   { size: 128, inputs: 64, outputs: 128, kernel: 4, stride: 2, isLearnt: true },
   { size: 64, inputs: 128, outputs: 256, kernel: 4, isLearnt: true },
@@ -70,7 +70,7 @@ const products: readonly (readonly [number, number, number])[] = [
   [256, 256, 16384],
 ];
 
-/** @param most multiplications at most; larger pictures are halved until they fit, as a GPU of software needs it */
+/** @param most the most multiplications; larger pictures are halved until they fit, which software GPUs need */
 export function jobs(most: number): Job[] {
   const fit = (job: ConvJob): ConvJob =>
     flops(job) / 2 <= most || job.size <= 16 ? job : fit({ ...job, size: job.size >> 1 });
@@ -87,7 +87,7 @@ export function outSize({ size, kernel, stride, padding, upsample }: ConvJob): n
   return Math.floor((size * upsample + padding[0] + padding[1] - kernel) / stride) + 1;
 }
 
-/** Of the definition. */
+/** The number of operations by the definition. */
 export function flops(job: Job): number {
   if (job.kind === "matmul") return 2 * job.rows * job.depth * job.columns;
   return 2 * outSize(job) ** 2 * job.inputs * job.outputs * job.kernel ** 2;

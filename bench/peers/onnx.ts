@@ -1,4 +1,4 @@
-// ONNX models of one operation, written as protobuf: what onnxruntime-web wants instead of a call.
+// Writes ONNX models of one operation as protobuf, because onnxruntime-web runs models and not single operations.
 import type { Job } from "./jobs.ts";
 
 type Bytes = number[];
@@ -40,7 +40,7 @@ function value(field: number, name: string, shape: readonly number[]): Bytes {
   return message(field, [...text(1, name), ...message(2, message(1, [...whole(1, FLOAT), ...dims]))]);
 }
 
-/** f32 numbers that belong to the model. */
+/** A constant of the model: f32 numbers. */
 function constant(name: string, values: readonly number[]): Bytes {
   const bytes = new Uint8Array(Float32Array.from(values).buffer);
   return message(5, [
@@ -51,7 +51,7 @@ function constant(name: string, values: readonly number[]): Bytes {
   ]);
 }
 
-/** y = conv(x, w) in NCHW, or x w. Shapes are those of x, w and y. */
+/** A model of y = conv(x, w) in NCHW, or y = x w. The shapes are those of x, w and y. */
 export function onnxModel(
   job: Job,
   shapes: { x: readonly number[]; w: readonly number[]; y: readonly number[] },

@@ -1,4 +1,4 @@
-// The page of bench/peers.ts: runs every job on every side in turns, compares the results, and sends the times.
+// The page of bench/peers.ts: runs every job on every side in turn, compares the results, and sends the times.
 import { currentBackend } from "../../src/index.ts";
 import { describe, flops, type Job, jobs, outSize } from "./jobs.ts";
 import { type Inputs, jaxJs, onnxruntime, type Prepared, type Side, tessera, tfjs } from "./sides.ts";
@@ -11,7 +11,7 @@ const send = (answer: unknown) => fetch("/answer", { method: "POST", body: JSON.
 const text = (error: unknown) => error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
 addEventListener("unhandledrejection", ({ reason }) => void send({ problem: text(reason) }));
 
-/** Loads a module that the bundler is not to look for. */
+/** Loads a module that the bundler must not include. */
 const load = <T>(path: string): Promise<T> => import(path) as Promise<T>;
 
 async function sides(): Promise<Side[]> {
@@ -45,7 +45,7 @@ function inputsOf(job: Job): Inputs {
   };
 }
 
-/** Largest difference, of the largest value. */
+/** The largest difference, as a fraction of the largest value. */
 function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let worst = a.length === b.length ? 0 : Infinity, size = 0;
   for (let i = 0; i < a.length; i++) {
@@ -55,12 +55,12 @@ function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return worst / size;
 }
 
-/** Milliseconds of a sample at least, so that the clock and the start of a call do not count; and calls in it at most. */
+/** The least milliseconds of a sample, so that the clock and the start of a call do not matter, and the most calls in it. */
 const SAMPLE = 100, CALLS = 100;
-/** A side that takes so many milliseconds a call is asked three times at most. */
+/** If a call takes this many milliseconds, there are at most three samples. */
 const SLOW = 2000;
 
-/** Milliseconds of a call, in the mean of `calls`. */
+/** The milliseconds of a call, as the mean of `calls` calls. */
 async function time(prepared: Prepared, calls: number): Promise<number> {
   const start = performance.now();
   for (let i = 0; i < calls; i++) await prepared.run();

@@ -1,31 +1,31 @@
-// Tessera and its peers behind one interface. The peers are loaded by the page from their own packages; only what is used
-// here of them is typed.
+// Tessera and the libraries that it is compared with, behind one interface. The page loads the libraries from their packages;
+// only the parts that are used here have types.
 import { device, grad, scope, Tensor, tensor } from "../../src/index.ts";
 import { conv2d, currentBackend, matmul } from "../../src/index.ts";
 import { type ConvJob, type Job, outSize } from "./jobs.ts";
 import { onnxModel } from "./onnx.ts";
 
-/** What a job works on: pictures are NHWC, filters OIHW. `g` is the gradient of the output. */
+/** The inputs of a job. Pictures are NHWC, filters OIHW; `g` is the gradient of the output. */
 export interface Inputs {
   readonly x: Float32Array<ArrayBuffer>;
   readonly w: Float32Array<ArrayBuffer>;
   readonly g: Float32Array<ArrayBuffer>;
 }
 
-/** A job ready to run: its inputs are on the GPU. */
+/** A job that is ready to run, with its inputs on the GPU. */
 export interface Prepared {
-  /** Asks the GPU for the result once more. */
+  /** Starts the job on the GPU once. */
   run(): void | Promise<void>;
-  /** Waits until it is done. */
+  /** Waits until it has finished. */
   wait(): Promise<unknown>;
-  /** The result of the last run in Tessera's layout. */
+  /** Returns the result of the last run, in Tessera's layout. */
   read(): Promise<ArrayLike<number>>;
   dispose(): void;
 }
 
 export interface Side {
   readonly name: string;
-  /** null: the library has no such operation. */
+  /** Returns null if the library has no such operation. */
   prepare(job: Job, inputs: Inputs): Promise<Prepared | null>;
 }
 
@@ -38,7 +38,7 @@ const shapesOf = (job: ConvJob) => {
   } as const;
 };
 
-/** Values of a [1, ...] array with its axes in another order. */
+/** The values of a [1, ...] array with its axes in another order. */
 export function permuted(
   values: ArrayLike<number>,
   shape: readonly number[],
@@ -94,7 +94,7 @@ export async function tessera(): Promise<Side> {
       wait: async () => {
         const backend = currentBackend();
         await backend.pause();
-        await backend.pause(); // which waits for the one before
+        await backend.pause(); // a pause waits for what the previous pause submitted
       },
       read: () => last!.data(),
       dispose: () => [...own, last].forEach((t) => t?.dispose()),
@@ -220,7 +220,7 @@ export async function jaxJs(jax: Jax): Promise<Side> {
       else {
         args.push(np.array(toNCHW(g, conv!.y), { shape: turn(conv!.y) }));
         const which = job.kind === "inputGrad" ? 0 : 1;
-        // the gradient alone: what nobody uses of the forward pass is not computed
+        // only the gradient is computed: parts of the forward pass that it does not use are left out
         f = (x, w, g) => {
           const [y, back] = which === 0
             ? jax.vjp((x) => forward(x, w), [x])
@@ -326,8 +326,8 @@ export async function tfjs(tf: Tf): Promise<Side> {
       },
       wait: () => {
         const backend = tf.backend();
-        backend.ensureCommandEncoderReady(); // there is none after every fifteenth call
-        backend.endComputePassEncoder(); // else what was recorded is dropped
+        backend.ensureCommandEncoderReady(); // there is no encoder after every fifteenth call
+        backend.endComputePassEncoder(); // otherwise the recorded calls are lost
         backend.submitQueue();
         return backend.device.queue.onSubmittedWorkDone();
       },

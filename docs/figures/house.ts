@@ -1,5 +1,5 @@
-// Draws docs/house.svg, the folders of Tessera and who imports whom: `deno run -A docs/figures/house.ts`. The folders and
-// arrows are checked against the sources: a folder that nobody has described here is an error.
+// Draws docs/house.svg, the folders of Tessera and which imports which: `deno run -A docs/figures/house.ts`. The folders and
+// imports are checked against the sources: a folder that is not described here is an error.
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -10,7 +10,7 @@ interface Room {
   /** Its folder, or the files that make it up. */
   readonly name: string;
   readonly text: string;
-  /** A line that the room stands in; rooms of a line import only from lines below it. */
+  /** The line in which the room is drawn. Rooms import only from lines below their own. */
   readonly line: number;
   readonly files: (file: string) => boolean;
 }
@@ -27,7 +27,7 @@ const files = (layer: string, name: string, line: number, text: string, ...names
   line,
   files: (file) => names.some((each) => file === `${layer}/${each}.ts`),
 });
-/** The files of a layer that lie in none of its folders. */
+/** The files of a layer that are in none of its folders. */
 const rest = (layer: string, name: string, line: number, text: string): Room => ({
   name,
   text,
@@ -59,7 +59,7 @@ const layers: readonly Layer[] = [
         "train",
         "a run",
         0,
-        "run.ts gathers what a run needs, loop.ts goes through its steps; folder, checkpoints, validation",
+        "run.ts gathers what a run needs, loop.ts runs its steps; folder, checkpoints, validation",
         ...["run", "loop", "run_folder", "start"],
         "checkpoint",
         "validate",
@@ -115,7 +115,7 @@ const layers: readonly Layer[] = [
       folder("nn/quantizers", 1, "vectors to codes"),
       files(
         "nn",
-        "what judges it",
+        "its losses",
         1,
         "losses.ts, lpips.ts, discriminator.ts",
         "losses",
@@ -141,7 +141,7 @@ const layers: readonly Layer[] = [
       folder(
         "data/formats",
         3,
-        "bytes in, values out: torch/, flax/, safetensors; what a checkpoint says of its model (config.ts)",
+        "bytes in, values out: torch/, flax/, safetensors; the config of a model (config.ts)",
       ),
     ],
   },
@@ -153,7 +153,7 @@ const layers: readonly Layer[] = [
         "src",
         "tensors",
         0,
-        "tensor.ts makes them, device.ts chooses where they live, random.ts fills them",
+        "tensor.ts makes them, device.ts chooses where, random.ts draws random ones",
         "tensor",
         "random",
         "device",
@@ -162,7 +162,7 @@ const layers: readonly Layer[] = [
       folder("src/ops", 1, "every operation: checks shapes, runs a kernel, records its gradient"),
       files(
         "src",
-        "what they rest on",
+        "their basis",
         2,
         "array.ts (the class Tensor), autograd.ts (the tape), scope.ts (who frees what), storage.ts",
         "array",
@@ -193,7 +193,7 @@ const colors: Record<string, string> = {
 
 const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
-/** A text in lines of at most so many letters. */
+/** Breaks a text into lines of at most `most` letters. */
 function wrap(text: string, most: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
@@ -230,7 +230,7 @@ function drawLayer(layer: Layer, y: number): { svg: string; height: number } {
   return { svg: parts.join("\n"), height };
 }
 
-/** @throws if a source lies in no room, or an import runs upwards */
+/** @throws if a source is in no room, or an import runs upwards */
 function check(graph: Imports): void {
   const place = (file: string): [layer: number, line: number] | null => {
     const layer = layers.findIndex(({ rooms }) => rooms.some((room) => room.files(file)));
@@ -240,13 +240,13 @@ function check(graph: Imports): void {
   for (const [file, imports] of graph) {
     const from = place(file);
     if (!from) {
-      if (file !== "data/index.ts") throw new Error(`house.ts: ${file} lies in no room: describe its folder`);
+      if (file !== "data/index.ts") throw new Error(`house.ts: ${file} is in no room; describe its folder`);
       continue;
     }
     for (const to of imports) {
       const target = graph.has(to) ? place(to) : null;
       const isAbove = target && (target[0] < from[0] || (target[0] === from[0] && target[1] < from[1]));
-      if (isAbove) throw new Error(`house.ts: ${file} imports ${to}, which lies above it`);
+      if (isAbove) throw new Error(`house.ts: ${file} imports ${to}, which is above it`);
     }
   }
 }

@@ -1,8 +1,8 @@
-// How well the codes of a codebook are used.
+// Measures how many codes of a codebook are used, and how evenly.
 import { check, whole } from "../../src/check.ts";
 
 /**
- * Counts how often each code was chosen, over as many batches as are added.
+ * Counts how often each code was chosen, over any number of batches.
  * @example Two of four codes
  * ```ts
  * import { CodebookUsage } from "@tessera/vqgan/core";
@@ -16,13 +16,13 @@ export class CodebookUsage {
   /** How often each code was chosen. */
   readonly counts: Int32Array;
 
-  /** Begins with counts of 0. @param nEmbed the number of codes @throws if it is not a whole number above 0 */
+  /** Starts with counts of 0. @param nEmbed the number of codes @throws if it is not a whole number above 0 */
   constructor(nEmbed: number) {
     check("CodebookUsage", "nEmbed", nEmbed, whole(1));
     this.counts = new Int32Array(nEmbed);
   }
 
-  /** Counts some tokens. @throws if an index is not that of a code. */
+  /** Adds tokens to the counts. @throws if an index is outside the codebook. */
   add(indices: Int32Array): void {
     for (const index of indices) {
       if (!(index >= 0 && index < this.counts.length)) {
@@ -34,20 +34,20 @@ export class CodebookUsage {
     }
   }
 
-  /** `usage` is the fraction of codes that were chosen at all, `perplexity` the effective number of codes. */
+  /** `usage` is the fraction of codes that were chosen at least once, `perplexity` the effective number of codes. */
   summary(): { used: number; usage: number; perplexity: number; total: number } {
     const { counts } = this;
     const used = counts.filter((n) => n > 0).length;
     return { used, usage: used / counts.length, perplexity: perplexity(counts), total: sum(counts) };
   }
 
-  /** Begins to count anew. */
+  /** Sets all counts to 0. */
   clear(): void {
     this.counts.fill(0);
   }
 }
 
-/** exp(-sum p log p) of the frequencies p: the number of codes that would give as much variety if used equally often. */
+/** exp(-sum p log p) of the frequencies p: the number of equally frequent codes that would have the same entropy. */
 function perplexity(counts: Int32Array): number {
   const total = sum(counts);
   if (total === 0) return 0;

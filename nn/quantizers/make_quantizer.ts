@@ -1,4 +1,4 @@
-// The one place where a config decides which quantizer a model has.
+// Makes the quantizer that a config asks for. No other place decides which kind a model has.
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import type { Init } from "../init.ts";
 import type { Quantizer } from "./quantizer.ts";

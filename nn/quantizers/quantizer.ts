@@ -1,26 +1,26 @@
-// What a quantizer is to the rest of the model: vectors in, indices of codes and the codes themselves out.
+// The interface of a quantizer: it takes vectors, and returns the indices of codes and the codes themselves.
 import type { Tensor } from "../../src/index.ts";
 import { Module } from "../module.ts";
 
-/** What a quantizer gives in training. */
+/** What a quantizer returns in training. */
 export interface Quantized {
-  /** The chosen codes, through which gradients pass to z as if they were z itself, [B, H, W, C]. */
+  /** The chosen codes, [B, H, W, C]. Gradients pass through them to z as if they were z itself. */
   readonly quantized: Tensor;
-  /** One number. */
+  /** The quantizer's loss, one number. */
   readonly loss: Tensor;
-  /** i32 [B, H, W]. */
+  /** The indices of the codes, i32 [B, H, W]. */
   readonly indices: Tensor;
 }
 
-/** Replaces vectors by codes. Which kind a model has is decided in make_quantizer.ts alone. */
+/** Replaces vectors by codes. make_quantizer.ts decides which kind a model has. */
 export abstract class Quantizer extends Module {
-  /** The table of codes, [nEmbed, embedDim]: the live parameter, wherever the quantizer keeps it. */
+  /** The table of codes, [nEmbed, embedDim]. It is the parameter itself, not a copy. */
   abstract readonly codebook: Tensor;
 
   /** The training pass for z [B, H, W, C], with gradients. */
   abstract call(z: Tensor): Quantized;
 
-  /** The index of the code that each vector of z [..., C] becomes, i32 [...]. Nothing is recorded. */
+  /** The index of the code for each vector of z [..., C], as i32 [...]. Nothing is recorded. */
   abstract encode(z: Tensor): Tensor;
 
   /** The codes of indices [...], as [..., C]. */

@@ -1,11 +1,12 @@
-// Vector quantization with a straight-through gradient (van den Oord et al. 2017).
+// Vector quantization with a straight-through gradient (van den Oord et al. 2017): each vector is replaced by the nearest
+// code, and because this choice has no derivative, `backward` passes the gradient of the code on to the vector unchanged.
 import { check, flag, notNegative, whole } from "../../src/check.ts";
 import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";
 import { type Init, uniformParameter } from "../init.ts";
 import { Module } from "../module.ts";
 import { type Quantized, Quantizer } from "./quantizer.ts";
 
-/** The table of codes; a module of its own because its key in taming's files is `quantize.embedding.weight`. */
+/** The table of codes. It is a module of its own, because its key in taming's files is `quantize.embedding.weight`. */
 class Codebook extends Module {
   readonly weight: Tensor;
 
@@ -17,16 +18,17 @@ class Codebook extends Module {
 
 /** The weights of the two terms of the quantizer's loss. */
 export interface VectorQuantizerOptions {
-  /** Of the term that `legacyBeta` names. */
+  /** The weight of one of the two terms; the other one has weight 1. */
   readonly beta: number;
-  /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
+  /** Which term beta scales. true: the codebook term, as in all published models. false: the commitment term, as in the paper. */
   readonly legacyBeta: boolean;
 }
 
 /**
- * Replaces each vector by the nearest of `nEmbed` codes; the lowest index wins ties.
- * loss = commitment * mean((sg[e] - z)^2) + codebook * mean((e - sg[z])^2), where (commitment, codebook) is (1, beta)
- * with `legacyBeta` and (beta, 1) without.
+ * Replaces each vector z by the nearest e of `nEmbed` codes; if two are equally near, the lower index wins.
+ * loss = commitment * mean((sg[e] - z)^2) + codebook * mean((e - sg[z])^2). sg ("stop gradient") is `detach`, so the first
+ * term moves vectors towards their codes, and the second one moves codes towards their vectors. The weights
+ * (commitment, codebook) are (1, beta) with `legacyBeta` and (beta, 1) without.
  */
 export class VectorQuantizer extends Quantizer {
   /**
@@ -37,7 +39,7 @@ export class VectorQuantizer extends Quantizer {
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
 
-  /** Codes are drawn from +-1/nEmbed. @throws if a size or a weight cannot be used */
+  /** A quantizer whose codes are drawn from +-1/nEmbed. @throws if a size or a weight cannot be used */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
     super();
     check("VectorQuantizer", "nEmbed", nEmbed, whole(1));
@@ -54,7 +56,7 @@ export class VectorQuantizer extends Quantizer {
     return this.embedding.weight;
   }
 
-  /** `quantized` is z + sg[e - z]: the value of e with the gradient of z. */
+  /** `quantized` is z + sg[e - z]: it has the value of e and the gradient of z. */
   override call(z: Tensor): Quantized {
     return scope(() => {
       const indices = this.encode(z);
@@ -69,7 +71,7 @@ export class VectorQuantizer extends Quantizer {
     });
   }
 
-  /** The index of the nearest code of each vector of z [..., C], i32 [...]. @throws if the vectors have another length */
+  /** The index of the nearest code for each vector of z [..., C], as i32 [...]. @throws if the vectors have another length */
   override encode(z: Tensor): Tensor {
     const channels = this.codebook.shape[1];
     if (z.shape[z.ndim - 1] !== channels) {

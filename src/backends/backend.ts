@@ -1,28 +1,28 @@
-// What computes: memory that is made, written, read and freed, and one method that runs a kernel of the contract
-// (kernels.ts). Shape rules, broadcasting and gradients live in src/ops; a backend only moves and combines numbers.
+// The interface of a backend: it allocates, writes, reads and frees memory, and runs the kernels that kernels.ts declares.
+// Rules about shapes, broadcasting and gradients are in src/ops; a backend only moves and combines numbers.
 import { counters } from "../counters.ts";
 import type { Buffer, DType, TypedArray, Values } from "./buffer.ts";
 import type { Calls, KernelName } from "./kernels.ts";
 
-/** A device that computes. `device()` and `currentBackend()` return it; its methods are for operations. */
+/** A device that computes. `device()` and `currentBackend()` return one. Its methods are called by operations. */
 export interface Backend {
   /** "cpu", "webgpu" or "gpujs". */
   readonly name: string;
-  /** What computes, in words: a number of threads, the name of a GPU. */
+  /** For people: the number of threads, or the name of the GPU. */
   readonly description: string;
   /** Whether buffers can hold f16. */
   readonly hasF16: boolean;
-  /** Whether convolutions are computed by their definition alone, where there is Winograd's shorter way too. */
+  /** Whether convolutions are computed by their definition, without Winograd's algorithm. */
   exact?: boolean;
 
   /**
-   * Makes a piece of memory with arbitrary content.
+   * Allocates memory, whose content is undefined.
    * @throws OutOfMemoryError
    * @internal
    */
   alloc(bytes: number): Buffer;
   /**
-   * Gives a piece of memory back.
+   * Frees memory.
    * @internal
    */
   free(buffer: Buffer): void;
@@ -33,41 +33,41 @@ export interface Backend {
    */
   write(buffer: Buffer, values: TypedArray, offset: number): void;
   /**
-   * Reads values when all that was asked of the device is done.
+   * Reads values after everything that was started before has finished.
    * @param offset in elements
    * @internal
    */
   read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values>;
   /**
-   * `read` at once, where the device can.
+   * `read` without a promise, if the device can.
    * @internal
    */
   peek?(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values;
   /** How much memory the device has taken from the system, used or not. */
   memory(): { reservedBytes: number };
-  /** Lets events in, and waits while the device is far behind what was asked of it. @throws what went wrong there */
+  /** Lets other events run, and waits if the device has much unfinished work. @throws the first error of the device */
   pause(): Promise<void>;
 
   /**
-   * Runs a kernel, or asks a GPU to.
+   * Runs a kernel. A GPU may finish it later.
    * @internal
-   * @throws RangeError if an operand does not lie inside its buffer; Error if it lives on another device
+   * @throws RangeError if an operand is not inside its buffer; Error if it is on another device
    */
   run<K extends KernelName>(name: K, call: Calls[K]): void;
 }
 
-/** Memory did not suffice. The message says what was asked for, and how many tensors are alive. */
+/** There was not enough memory. The message says how much was requested, and how many tensors are alive. */
 export class OutOfMemoryError extends Error {
   /** "OutOfMemoryError" */
   override readonly name = "OutOfMemoryError";
-  /** The message without the tensors and the advice. */
+  /** The message without the number of tensors and the advice. */
   readonly problem: string;
-  /** Bytes that there were in all, if that was too few. */
+  /** All bytes that there are, if that was too few. */
   readonly total?: number;
-  /** Bytes that one tensor may have, if it was too large. */
+  /** The most bytes that one tensor may have, if it was too large. */
   readonly largest?: number;
 
-  /** Adds the tensors and the advice. @param message what was asked for, and how much there is */
+  /** Adds the number of tensors and advice to the message. @param message what was requested, and how much there is */
   constructor(message: string, limits: { readonly total?: number; readonly largest?: number }) {
     super(
       `${message}. ${counters.liveTensors} tensors are alive: scope(), asyncScope() and dispose() free those that are not ` +
@@ -79,7 +79,7 @@ export class OutOfMemoryError extends Error {
   }
 }
 
-/** @throws naming the first index that is no row of the table */
+/** @throws with the first index that is outside the table */
 export function checkIndices(indices: ArrayLike<number>, rows: number): void {
   for (let i = 0; i < indices.length; i++) {
     if (indices[i] >= 0 && indices[i] < rows) continue;

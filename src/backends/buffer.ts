@@ -1,14 +1,14 @@
-// Device memory as everyone but its own backend sees it: pieces of it, and what their elements are.
+// The types of device memory that do not depend on the backend.
 
-/** A piece of device memory. Opaque to everyone but the backend that made it. */
+/** A piece of device memory. Only the backend that made it knows what is inside. */
 export interface Buffer {
   readonly bytes: number;
 }
 
-/** How elements are stored. f16 is for storage only: every operation computes in f32 and rounds what it stores. */
+/** How elements are stored. f16 is for storage only: every operation computes in f32 and rounds its results. */
 export type DType = "f32" | "f16" | "i32";
 
-/** Bytes of an element. */
+/** Bytes per element. */
 export const itemBytes: Readonly<Record<DType, 2 | 4>> = { f32: 4, f16: 2, i32: 4 };
 
 /** Sizes along each axis. */
@@ -17,7 +17,7 @@ export type Shape = readonly number[];
 /** Values that can be written to a buffer. */
 export type TypedArray = Float32Array | Int32Array;
 
-/** Values that were read back: a copy in memory of its own. */
+/** Values that were read from a buffer: a copy. */
 export type Values = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 
 /** A number of bytes in MiB, for messages. */
@@ -25,12 +25,12 @@ export function mib(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** Some elements of a buffer: an operand of a kernel. Every operand is one, so that bounds are checked in one place. */
+/** A part of a buffer. Every operand of a kernel is one, so that bounds can be checked in one place. */
 export interface Slot {
   readonly buffer: Buffer;
-  /** Of the first element, counted in elements. */
+  /** The first element, counted in elements from the start of the buffer. */
   readonly offset: number;
-  /** Elements from the first to the last. An operand with strides may skip some of them. */
+  /** The number of elements from the first to the last, including those that strides skip. */
   readonly length: number;
   readonly itemBytes: 2 | 4;
 }

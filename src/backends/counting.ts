@@ -1,17 +1,17 @@
-// A backend that computes nothing and counts: it tells how much memory and work a program would take.
+// A backend that computes nothing. It counts how much memory and work a program would take.
 import type { Backend } from "./backend.ts";
 import type { Buffer, DType, Values } from "./buffer.ts";
 import { type Calls, checkBounds, type KernelName, kernels } from "./kernels.ts";
 
-/** What a kernel does. */
+/** How much a kernel computes and moves. */
 export interface Work {
-  /** Operations of the definition. */
+  /** The number of operations by the definition. */
   readonly flops: number;
-  /** The least that must be read and written. */
+  /** The bytes that must at least be read and written. */
   readonly bytes: number;
 }
 
-/** The work of a call, known from what it is called with. */
+/** The work of a call, computed from its operands and sizes. */
 export function workOf<K extends KernelName>(name: K, call: Calls[K]): Work {
   const { reads, writes, flops } = kernels[name];
   let bytes = 0;
@@ -19,7 +19,7 @@ export function workOf<K extends KernelName>(name: K, call: Calls[K]): Work {
   return { flops: flops(call), bytes };
 }
 
-/** All calls of a kernel. */
+/** The work of all calls of a kernel. */
 export interface Total extends Work {
   readonly calls: number;
 }
@@ -29,7 +29,7 @@ export class CountingBackend implements Backend {
   readonly description = "counts memory and work, computes nothing";
   readonly hasF16 = true;
   #bytes = 0;
-  /** The most bytes held at a time, and those of the largest tensor. */
+  /** The most bytes held at a time, and the bytes of the largest tensor. */
   peak = 0;
   largest = 0;
   /** The work of each kernel so far. */

@@ -1,5 +1,6 @@
-// The contract between operations and hardware, as data: what each kernel is called with (`Calls`), and what is known of a
-// call without running it (`kernels`). A new kernel begins here; the compiler then names every table that lacks it.
+// The contract between operations and backends, as data: what each kernel is called with (`Calls`), and what a call reads,
+// writes and computes (`kernels`). Operands are `Slot`s, which are parts of buffers (buffer.ts). A new kernel is declared
+// here first; the compiler then names every table in which it is missing.
 import type { Shape, Slot } from "./buffer.ts";
 
 export type UnaryOp =
@@ -18,7 +19,7 @@ export type UnaryOp =
   | "clamp" // p0 = low, p1 = high
   | "affine"; // p0 * x + p1
 
-/** The last three are derivatives: `g` (first operand) times what depends on the second operand. */
+/** The last three are derivatives: the gradient `g` (first operand) times a function of the second operand. */
 export type BinaryOp =
   | "add"
   | "sub"
@@ -32,7 +33,7 @@ export type BinaryOp =
   | "reluGrad" // g where y > 0, else 0
   | "leakyReluGrad"; // g where y > 0, else p0 * g
 
-/** Element (o, i) of a binary operand lies at o * outer + i * inner; inner is 0 (broadcast) or 1. */
+/** How a binary operand is read: element (o, i) is at o * outer + i * inner. A stride of 0 repeats a number (broadcasting). */
 export interface Walk {
   readonly outer: number;
   readonly inner: 0 | 1;
@@ -52,13 +53,13 @@ export interface ConvSpec {
   readonly stride: number;
   readonly padTop: number;
   readonly padLeft: number;
-  /** 2: the input is first enlarged by nearest neighbour, without ever being stored so. */
+  /** 2: the input is first enlarged by nearest neighbour; the enlarged image is never stored. */
   readonly upsample: 1 | 2;
 }
 
-/** Geometry of a convolution in groups: each part of the output channels sees its own part of the input channels. */
+/** Geometry of a convolution in groups: each group of output channels reads only its group of the input channels. */
 export interface GroupedConvSpec extends Omit<ConvSpec, "upsample"> {
-  /** It divides both numbers of channels. */
+  /** The number of groups; it divides both numbers of channels. */
   readonly groups: number;
 }
 
@@ -85,11 +86,11 @@ export interface PoolSpec {
   readonly stride: number;
 }
 
-/** Geometry of an average pooling, whose windows may also cover zeros around the picture. */
+/** Geometry of an average pooling. Its windows may extend over zeros around the picture. */
 export interface AvgPoolSpec extends PoolSpec {
-  /** How many zeros there are on each side of the picture. */
+  /** The number of zeros on each side of the picture. */
   readonly padding: number;
-  /** How many of them, on each side, count in the number that a window's sum is divided by: `padding`, or 0. */
+  /** How many of these zeros, on each side, are counted in the divisor of a window's sum: `padding`, or 0. */
   readonly counted: number;
 }
 
@@ -97,19 +98,22 @@ export interface AvgPoolSpec extends PoolSpec {
 export interface AdamSpec {
   /** The learning rate. */
   readonly lr: number;
-  /** How much of the past the average of the gradient keeps. */
+  /** The decay of the running average of the gradient. */
   readonly beta1: number;
-  /** How much of the past the average of its square keeps. */
+  /** The decay of the running average of its square. */
   readonly beta2: number;
-  /** Keeps the quotient finite. */
+  /** Added to the divisor, so that the quotient stays finite. */
   readonly eps: number;
   /** 1 on the first step. */
   readonly step: number;
-  /** The gradient comes multiplied by this, and elements where it is not finite are left as they are. Default: as it is. */
+  /**
+   * The factor that the gradient was multiplied by, for f16; it is divided out. Elements whose gradient is not finite do
+   * not change. Default: 1, without this check.
+   */
   readonly lossScale?: number;
 }
 
-/** What each kernel is called with. Operands lie in row-major order without gaps, unless strides are given. */
+/** What each kernel is called with. Operands are in row-major order without gaps, unless the call has strides. */
 export interface Calls {
   /** out = value, in f32. */
   readonly fill: { readonly out: Slot; readonly value: number };
@@ -132,7 +136,7 @@ export interface Calls {
     readonly inner: number;
     readonly p0: number;
   };
-  /** out = x for every index of `shape`; f32 becomes f16 and back where their item sizes differ. */
+  /** out = x for every index of `shape`. If their item sizes differ, f32 is converted to f16 or back. */
   readonly copy: {
     readonly x: Slot;
     readonly xStrides: readonly number[];
@@ -150,8 +154,8 @@ export interface Calls {
     readonly columns: number;
   };
   /**
-   * out[i] = table[indices[i]]. An index outside the table throws where the indices can be read at once; a GPU, which cannot
-   * stop, keeps it within the table's buffer: the row is wrong, but no other tensor's memory.
+   * out[i] = table[indices[i]]. On the CPU an index outside the table throws. A GPU cannot throw: it limits the index to the
+   * table's buffer, so the row is wrong, but no memory of other tensors is read.
    */
   readonly gather: {
     readonly indices: Slot;
@@ -159,7 +163,7 @@ export interface Calls {
     readonly out: Slot;
     readonly columns: number;
   };
-  /** table[indices[i]] += rows[i], in the order of i, so that sums are reproducible. Indices as for `gather`. */
+  /** table[indices[i]] += rows[i], in the order of i, so that sums are reproducible. For indices see `gather`. */
   readonly scatterAdd: {
     readonly indices: Slot;
     readonly rows: Slot;
@@ -198,7 +202,7 @@ export interface Calls {
     readonly spec: ConvSpec;
   };
   /**
-   * A convolution in groups, whose weight is [O, I / groups, kh, kw]. Output o is in group floor(o / (O / groups)), and
+   * A convolution in groups, whose weight is [O, I / groups, kh, kw]. Output o is in group floor(o / (O / groups)) and
    * reads the I / groups inputs of that group.
    */
   readonly groupedConv2d: {
@@ -248,7 +252,7 @@ export interface Calls {
     readonly codes: number;
     readonly channels: number;
   };
-  /** stats: per sample and group, mean then 1/sqrt(variance + eps): [batch, groups, 2]. */
+  /** stats [batch, groups, 2] holds the mean and 1 / sqrt(variance + eps) of each sample and group. */
   readonly groupNorm: {
     readonly x: Slot;
     readonly weight: Slot;
@@ -257,9 +261,9 @@ export interface Calls {
     readonly stats: Slot;
     readonly spec: NormSpec;
   };
-  /** The statistics alone. */
+  /** Computes only the statistics. */
   readonly groupNormStats: { readonly x: Slot; readonly stats: Slot; readonly spec: NormSpec };
-  /** The same output again from saved stats; x may be some rows of what the stats were taken of. */
+  /** Computes the output from saved stats. x may be a part of the rows that the stats were computed from. */
   readonly groupNormApply: {
     readonly x: Slot;
     readonly weight: Slot;
@@ -279,16 +283,16 @@ export interface Calls {
     readonly biasGrad: Slot;
     readonly spec: NormSpec;
   };
-  /** A window may hang over the lower and right edge (ceil mode); only pixels inside count. */
+  /** A window may extend beyond the lower and right edge (ceil mode); only pixels inside count. */
   readonly maxPool2d: { readonly x: Slot; readonly out: Slot; readonly spec: PoolSpec };
   /** The gradient goes to the first maximum of each window in raster order. */
   readonly maxPool2dGrad: { readonly x: Slot; readonly g: Slot; readonly out: Slot; readonly spec: PoolSpec };
   /**
-   * Sum of the window's pixels that lie in the picture, divided by how many pixels of the window lie in the picture with
-   * `counted` zeros on each side.
+   * The sum of the window's pixels that are in the picture, divided by the number of its pixels that are in the picture
+   * enlarged by `counted` on each side.
    */
   readonly avgPool2d: { readonly x: Slot; readonly out: Slot; readonly spec: AvgPoolSpec };
-  /** Each pixel receives g divided by the same number from every window that holds it. */
+  /** Each pixel receives, from every window that contains it, g divided by the window's divisor. */
   readonly avgPool2dGrad: { readonly g: Slot; readonly out: Slot; readonly spec: AvgPoolSpec };
   /** Per pixel: sum over c of weight_c (a_c/|a| - b_c/|b|)^2. */
   readonly lpipsDistance: {
@@ -299,7 +303,7 @@ export interface Calls {
     readonly pixels: number;
     readonly channels: number;
   };
-  /** Gradient to a, given the gradient g of each pixel's distance; 0 where |a| is 0. */
+  /** The gradient of a, given the gradient g of each pixel's distance; 0 where |a| is 0. */
   readonly lpipsDistanceGrad: {
     readonly a: Slot;
     readonly b: Slot;
@@ -321,14 +325,14 @@ export interface Calls {
 
 export type KernelName = keyof Calls;
 
-/** What a backend offers on its machine: a function for each kernel. One that is missing does not compile. */
+/** A backend's function for each kernel. If one is missing, the table does not compile. */
 export type KernelTable<Machine> = { readonly [K in KernelName]: (on: Machine, call: Calls[K]) => void };
 
-/** What is known of a call without running it. */
+/** What can be said of a call without running it. */
 export interface KernelFacts<Call> {
   readonly reads: (call: Call) => readonly (Slot | null)[];
   readonly writes: (call: Call) => readonly Slot[];
-  /** Operations of the definition; a multiply-add counts two. A rough count for what is not a product. */
+  /** The number of operations by the definition; a multiply-add counts as two. A rough count where there are no products. */
   readonly flops: (call: Call) => number;
 }
 
@@ -424,8 +428,8 @@ export const kernels: { readonly [K in KernelName]: KernelFacts<Calls[K]> } = {
 };
 
 /**
- * Checks that every operand of a call lies inside its own buffer. The one place in which launches are checked.
- * @throws RangeError naming the kernel, the elements asked for and what the buffer has
+ * Checks that every operand of a call is inside its buffer. Every backend calls this before it runs a kernel.
+ * @throws RangeError with the kernel, the elements and the size of the buffer
  */
 export function checkBounds<K extends KernelName>(name: K, call: Calls[K]): void {
   const { reads, writes } = kernels[name];

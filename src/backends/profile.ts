@@ -1,11 +1,11 @@
-// What DEBUG=2 prints: a line for each kernel that a backend runs, with its sizes, time and rates.
+// Prints a line for each kernel that a backend runs, with its sizes, time and rates (DEBUG=2).
 import type { Backend } from "./backend.ts";
 import { workOf } from "./counting.ts";
 import type { Calls, KernelName } from "./kernels.ts";
 
 /**
- * Makes the backend write a line for each kernel from now on, and returns it. A GPU runs a kernel later, so that the time is
- * only what it took to ask for it; bench/webgpu_step.ts measures by the GPU's own clock.
+ * Makes the backend write a line for each kernel from now on, and returns it. A GPU runs a kernel later, so its time is only
+ * the time of the call; bench/webgpu_step.ts measures with the GPU's own clock.
  */
 export function profiled<B extends Backend>(backend: B, write: (line: string) => void): B {
   const run = backend.run.bind(backend);
@@ -14,14 +14,14 @@ export function profiled<B extends Backend>(backend: B, write: (line: string) =>
     run(name, call);
     const ms = performance.now() - start;
     const { flops, bytes } = workOf(name, call);
-    const rate = (amount: number) => (amount / Math.max(ms, 1e-3) / 1e6).toFixed(1); // a clock may be coarse
+    const rate = (amount: number) => (amount / Math.max(ms, 1e-3) / 1e6).toFixed(1); // a coarse clock may show 0
     const rates = `${rate(flops)} GFLOP/s ${rate(bytes)} GB/s`;
     write(`${backend.name} ${name} ${sizesOf(call)} ${ms.toFixed(3)} ms ${rates}`);
   };
   return backend;
 }
 
-/** The record as text, where a number of elements stands for each operand. */
+/** The call as text, with the number of elements in place of each operand. */
 function sizesOf(call: object): string {
   const brief = (_: string, value: unknown) =>
     typeof value === "object" && value !== null && "buffer" in value && "length" in value

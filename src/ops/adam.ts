@@ -23,9 +23,9 @@ const rules: Rules<AdamSpec> = {
 };
 
 /**
- * Updates the parameter and its two moments in place, in torch's order of operations.
- * All four tensors have the same size; `spec.step` is 1 on the first call.
- * @throws if they do not, a setting is no number, or a loss scale is given to a device without f16
+ * Updates the parameter and its two moments in place, in torch's order of operations. All four tensors have the same size;
+ * `spec.step` is 1 on the first call.
+ * @throws if the sizes differ, a setting is not a number, or a loss scale is given on a device without f16
  */
 export function adamStep(
   param: Tensor,

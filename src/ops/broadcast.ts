@@ -1,5 +1,5 @@
-// What operations share: numpy's broadcasting (shapes are aligned at their last dimension, and sizes of 1 stretch), the sums
-// that are its gradient, and views. Nothing here is recorded for backward.
+// What the operations share: numpy's broadcasting (shapes are aligned at their last dimension, and sizes of 1 stretch), its
+// gradient, which is a sum, and views. Nothing here is recorded for backward.
 import { materialize, type Tensor } from "../array.ts";
 import type { Shape } from "../backends/buffer.ts";
 import { sizeOf } from "../shape.ts";
@@ -20,7 +20,7 @@ export function broadcastShapes(name: string, a: Shape, b: Shape): number[] {
   });
 }
 
-/** An axis as a number from 0 on; negative ones count from the end. @throws if x has no such axis */
+/** An axis as a number >= 0; a negative axis counts from the end. @throws if x has no such axis */
 export function axisOf(name: string, x: Tensor, axis: number): number {
   const at = axis < 0 ? axis + x.ndim : axis;
   if (x.shape[at] === undefined) throw new Error(`${name}: axis ${shown(axis)} is not in shape [${x.shape}]`);
@@ -37,7 +37,7 @@ export function stretch(x: Tensor, shape: Shape): Tensor {
   return x.alias([...shape], strides);
 }
 
-/** x itself if it lies in row-major order, else a copy in the current scope. */
+/** Returns x if it is row-major without gaps, as kernels need it, otherwise a copy that belongs to the current scope. */
 export function plain(x: Tensor): Tensor {
   return x.isPlain ? x : materialize(x);
 }
@@ -56,7 +56,7 @@ export function copyInto(x: Tensor, out: Tensor, starts: readonly number[]): voi
   corner.dispose();
 }
 
-/** How two operands walk over an output of [outer, inner] elements. */
+/** The operands of a binary kernel, and how each is read for an output of [outer, inner] elements. */
 export interface Plan {
   readonly a: Tensor;
   readonly b: Tensor;
@@ -67,8 +67,8 @@ export interface Plan {
 }
 
 /**
- * Splits the output into rows such that each operand is, along a row, either contiguous or one repeated number.
- * Operands for which no split exists are copied out.
+ * Splits the output into rows in such a way that, along a row, each operand is either contiguous or one repeated number.
+ * If no split does this, the operands are copied to the full shape.
  */
 export function planBinary(a: Tensor, b: Tensor, shape: Shape): Plan {
   const x = plain(a), y = plain(b);
@@ -82,7 +82,7 @@ export function planBinary(a: Tensor, b: Tensor, shape: Shape): Plan {
   return { a: full(x), b: full(y), aWalk: line, bWalk: line, outer: 1, inner: sizeOf(shape) };
 }
 
-/** The walk of a plain operand over the output split before dimension `split`, if there is one. */
+/** How a plain operand is read if the output is split before dimension `split`; null if that split does not fit it. */
 function walk(own: Shape, shape: Shape, split: number, inner: number): Walk | null {
   const padded = [...new Array<number>(shape.length - own.length).fill(1), ...own];
   const head = padded.slice(0, split), tail = padded.slice(split);
@@ -103,7 +103,7 @@ export function runSum(x: Tensor, axes: readonly number[]): Tensor {
   const shape = kept.map((i) => x.shape[i]);
   const out = x.like(shape, "f32");
   const inner = sizeOf(shape), count = sizeOf(axes.map((i) => x.shape[i]));
-  if (axes.every((a, i) => a === i)) { // leading axes: nothing has to move
+  if (axes.every((a, i) => a === i)) { // leading axes are summed without a transposed copy
     const from = plain(x);
     if (inner === 1) x.backend.run("sumRows", { x: from.slot, out: out.slot, rows: 1, columns: count });
     else x.backend.run("sumColumns", { x: from.slot, out: out.slot, rows: count, columns: inner });
@@ -118,7 +118,7 @@ export function runSum(x: Tensor, axes: readonly number[]): Tensor {
   return out;
 }
 
-/** Sums a gradient over the dimensions that broadcasting had stretched, without recording it. */
+/** Sums a gradient over the dimensions that broadcasting stretched, so that it has the operand's shape. */
 export function sumTo(g: Tensor, shape: Shape): Tensor {
   if (`${g.shape}` === `${shape}`) return g;
   const lead = g.ndim - shape.length;

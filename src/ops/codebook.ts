@@ -1,13 +1,13 @@
-// Looking codes up in a codebook: the nearest one to a vector, and the vector of an index.
+// Look-ups in a codebook: the index of the code nearest to a vector, and the code of an index.
 import { filled, type Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import { checkFloats, checkTensor } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 
 /**
- * For each row of z [N, C] the index of the nearest row of the codebook [K, C] by Euclidean distance, i32 [N].
- * The lowest index wins ties. No gradient. A row with NaN gets 0: see `VQGAN.encode`, which notices.
- * @throws if the shapes are others, or a tensor holds integers
+ * For each row of z [N, C], the index of the nearest row of the codebook [K, C] by Euclidean distance, as i32 [N]. If two
+ * are equally near, the lower index wins. No gradient. A row with NaN gets 0; `VQGAN.encode` reports such rows.
+ * @throws if the shapes are not [N, C] and [K, C], or a tensor holds integers
  */
 export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
   checkFloats("nearestCode", z, codebook);
@@ -31,8 +31,9 @@ export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
 }
 
 /**
- * Rows of a table [K, C] by i32 indices [...]: [..., C].
- * @throws if the indices are not i32, the table is not [K, C], or naming an index that is not in 0..K-1; on a GPU, which cannot look, such an index gives any row of the table
+ * The rows of a table [K, C] that i32 indices [...] select, as [..., C].
+ * @throws if the indices are not i32, the table is not [K, C], or an index is not in 0..K-1. On a GPU indices are not
+ * checked; one outside the table selects some row of it
  */
 export function embedding(indices: Tensor, table: Tensor): Tensor {
   checkTensor("embedding", indices);

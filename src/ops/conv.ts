@@ -1,4 +1,5 @@
-// 2-D convolution on NHWC images with OIHW weights: bias, a residual and nearest-neighbour enlargement folded in.
+// 2-D convolution of NHWC images with OIHW weights. Adding a bias and a residual, and enlarging the input by nearest
+// neighbour, are part of the same kernel.
 import type { Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
@@ -10,11 +11,14 @@ import { plain } from "./broadcast.ts";
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [number, number, number, number];
 
-/** How `conv2d` moves its filters over the image, and what it does beside. */
+/** How `conv2d` moves its filters over the image, and what else it computes. */
 export interface Conv2dOptions {
-  /** Part n of the output channels sees only part n of the input channels. I groups are a depthwise convolution. Default: 1. */
+  /**
+   * Divides the input and the output channels into this many groups; each output group reads only the input group of the
+   * same number. As many groups as input channels make a depthwise convolution. Default 1.
+   */
   readonly groups?: number;
-  /** Pixels from one place of a filter to the next. Default 1. */
+  /** By how many pixels a filter moves at each step. Default 1. */
   readonly stride?: number;
   /** Default 0. */
   readonly padding?: Padding;
@@ -22,11 +26,11 @@ export interface Conv2dOptions {
   readonly upsample?: 1 | 2;
   /** Added to the output, which has its shape. */
   readonly residual?: Tensor;
-  /** How the output is stored. Default: as x. */
+  /** How the output is stored. Default: like x. */
   readonly dtype?: DType;
 }
 
-/** The kernels forward and of both gradients. A convolution in groups has its own. */
+/** The kernels of the convolution and of its two gradients, without and with groups. */
 const dense = ["conv2d", "conv2dInputGrad", "conv2dWeightGrad"] as const;
 const grouped = ["groupedConv2d", "groupedConv2dInputGrad", "groupedConv2dWeightGrad"] as const;
 
@@ -99,11 +103,11 @@ function checkGroups(groups: number, inChannels: number, outChannels: number, up
 }
 
 /**
- * Cross-correlation of an image [B, H, W, I] with filters [O, I / groups, kh, kw], giving [B, H', W', O] with
- * H' = floor((H * upsample + top + bottom - kh) / stride) + 1. The same as torch.nn.functional.conv2d, whose layout
- * `weight` and `bias` have.
+ * Cross-correlation of an image [B, H, W, I] with filters [O, I / groups, kh, kw]. Returns [B, H', W', O] with
+ * H' = floor((H * upsample + top + bottom - kh) / stride) + 1. It computes what torch.nn.functional.conv2d computes, and
+ * takes `weight` and `bias` in torch's layout.
  * @throws if channels, groups, bias or residual do not fit, or an option is out of range
- * @example A filter of 3x3 that keeps the size
+ * @example A 3x3 filter that keeps the size
  * ```ts
  * import { conv2d, ones } from "@tessera/vqgan/core";
  *

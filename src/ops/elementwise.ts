@@ -1,4 +1,7 @@
-// Elementwise operations and their derivatives. Binary ones broadcast; their gradients are summed back.
+// Elementwise operations. Each runs a kernel and then calls `record(name, output, inputs, saved, vjp)` (autograd.ts), whose
+// last argument is the derivative: a function that takes the gradient `g` of the output and the saved tensors, and returns
+// the gradient of each input. Binary operations broadcast, and their gradients are summed back (`planBinary` and `sumTo`,
+// broadcast.ts).
 import { filled, materialize, type Operand, type Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType, Shape } from "../backends/buffer.ts";
@@ -39,20 +42,20 @@ function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
   return out;
 }
 
-/** A number becomes a tensor beside the operand that it meets. */
+/** Turns a number into a tensor on the device, and of the dtype, of the other operand. */
 const toTensor = (x: Operand, beside: Tensor): Tensor =>
   typeof x === "number" ? cast(filled(beside, [], x), beside.dtype) : x;
 
 /**
- * The numbers in another storage: f16 rounds to 11 bits and overflows beyond 65504, f32 gives them back. The gradient is
- * cast likewise. x itself if it is stored so already.
+ * Stores the numbers as f32 or f16. f16 keeps 11 significant bits and overflows beyond 65504. The gradient is cast back to
+ * the dtype of x. Returns x itself if it has this dtype.
  * @throws if x holds integers, or the device has no f16
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
   checkTensor("cast", x);
   if (x.dtype === dtype) return x;
   if (x.dtype === "i32" || dtype === "i32") {
-    throw new Error(`cast: ${x.dtype} to ${dtype}; only f32 and f16 become each other`);
+    throw new Error(`cast: cannot turn ${x.dtype} into ${dtype}; only f32 and f16 can be cast to each other`);
   }
   return record("cast", materialize(x, dtype), [x], [], (g) => [cast(g, x.dtype)]);
 }
@@ -97,7 +100,7 @@ export function mul(a: Tensor, b: Operand): Tensor {
 export function div(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1 / b, 0);
   const out = runBinary("div", a, b);
-  // d(a/b) = g/b, -g (a/b)/b
+  // the gradients of a and b are g/b and -g (a/b)/b
   return record("div", out, [a, b], [b, out], (g, [divisor, quotient], needs) => {
     const scaled = runBinary("div", g, divisor);
     return [
@@ -182,7 +185,7 @@ export function relu(x: Tensor): Tensor {
   return record("relu", out, [x], [out], (g, [y]) => [runBinary("reluGrad", g, y)]);
 }
 
-/** x where positive, slope * x elsewhere. */
+/** x where it is positive, slope * x elsewhere. */
 export function leakyRelu(x: Tensor, slope: number = 0.2): Tensor {
   check("leakyRelu", "the slope", slope, finite);
   const out = runUnary("leakyRelu", x, slope);
@@ -217,7 +220,7 @@ export function softplus(x: Tensor): Tensor {
   });
 }
 
-/** x limited to [low, high]; no gradient outside. @throws if low is above high, or one of them is no number */
+/** x limited to [low, high]; no gradient outside. @throws if low is above high, or one of them is not a number */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
   if (!(low <= high)) {
     throw new Error(

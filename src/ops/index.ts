@@ -1,4 +1,4 @@
-// Every operation, one file a family. The strips of large pictures (strips.ts) are the blocks' own business.
+// Every operation, one file for each family. strips.ts is not among them: only nn/blocks.ts uses it, for large pictures.
 export * from "./adam.ts";
 export * from "./codebook.ts";
 export * from "./conv.ts";

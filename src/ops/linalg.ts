@@ -8,14 +8,14 @@ import { isGradEnabled } from "../scope.ts";
 import { copyInto, plain } from "./broadcast.ts";
 import { permute, slice } from "./shape.ts";
 
-/** Bytes of the scores that attention holds at a time when nothing is recorded. */
+/** The most bytes of scores that attention holds at a time when nothing is recorded. */
 const SCORES = 16 * 2 ** 20;
 
 /** How the operands of `matmul` are stored. */
 export interface MatmulOptions {
-  /** a is [k, m] and not [m, k]. Default false. */
+  /** Whether a is stored as [k, m] instead of [m, k]. Default false. */
   readonly transposeA?: boolean;
-  /** b is [n, k] and not [k, n]. Default false. */
+  /** Whether b is stored as [n, k] instead of [k, n]. Default false. */
   readonly transposeB?: boolean;
 }
 
@@ -50,11 +50,11 @@ const transpose = (x: Tensor): Tensor => permute(x, x.ndim === 3 ? [0, 2, 1] : [
 /**
  * Matrix product of 2-D tensors, or of each pair in two batches [B, m, k] and [B, k, n].
  * @throws if the inner sizes or the batches differ
- * @example The products of all rows with all rows
+ * @example The products of each row of one with each row of the other
  * ```ts
  * import { matmul, ones } from "@tessera/vqgan/core";
  *
- * const scores = matmul(ones([1, 4, 8]), ones([1, 6, 8]), { transposeB: true }); // [1, 4, 6], of 8
+ * const scores = matmul(ones([1, 4, 8]), ones([1, 6, 8]), { transposeB: true }); // [1, 4, 6], all 8
  * ```
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
@@ -88,7 +88,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 
 /**
  * softmax(q k^T / sqrt(C)) v for q, k, v of shape [B, T, C]: single-head attention (Vaswani et al. 2017), as in
- * taming's AttnBlock. The scores, sums over C, are f32 always.
+ * taming's AttnBlock. The scores are always f32, because sums over C could overflow f16.
  * @returns [B, T, C]
  * @throws if the three shapes are not the same [B, T, C]
  */
@@ -129,7 +129,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor): Tensor {
   return out;
 }
 
-/** The same numbers, some queries after others: of all scores only those of a block are ever held. */
+/** The same result, computed for some queries at a time, so that only their scores are held in memory. */
 function attentionInBlocks(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
   const [batch, tokens] = q.shape;
   const out = q.like(q.shape, v.dtype);

@@ -6,9 +6,9 @@ import { plain } from "./broadcast.ts";
 import { mean } from "./reduce.ts";
 
 /**
- * The LPIPS distance of two feature maps [B, H, W, C] (Zhang et al. 2018): features are divided by their length at
- * each pixel, squared differences weighted by channel [C] and averaged over pixels, giving [B]. Where a feature vector
- * is zero its gradient is 0 (the textbook formula gives NaN).
+ * The LPIPS distance of two feature maps [B, H, W, C] (Zhang et al. 2018), as [B]: the features at each pixel are divided by
+ * their length, and the squared differences are weighted by channel [C], summed over channels and averaged over pixels.
+ * Where a feature vector is zero, its gradient is 0 (the textbook formula gives NaN).
  * @throws if the shapes differ, or there is not one weight for each channel
  */
 export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {

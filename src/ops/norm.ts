@@ -13,11 +13,11 @@ import { mean } from "./reduce.ts";
 export interface GroupNormOptions {
   /** Default 32. */
   readonly groups?: number;
-  /** Default 1e-6, as taming has it (torch's own default is 1e-5). */
+  /** Default 1e-6, as in taming (torch's own default is 1e-5). */
   readonly eps?: number;
   /** Multiply the result by its sigmoid. */
   readonly swish?: boolean;
-  /** How the output is stored. Default: as x. */
+  /** How the output is stored. Default: like x. */
   readonly dtype?: DType;
 }
 
@@ -30,8 +30,8 @@ const rules: Rules<GroupNormOptions> = {
 
 /**
  * Normalises [B, ..., C] to mean 0 and variance 1 within each sample and group of C / groups neighbouring channels
- * (biased variance), then scales and shifts by channel. Only the statistics are kept for backward: the output is
- * made again from x when it is needed.
+ * (biased variance), then scales and shifts each channel. Only the statistics are kept for backward; if the output
+ * is needed, it is computed again from x.
  * @throws if the groups do not divide the channels, or there is not one weight and one bias for each channel
  */
 export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: GroupNormOptions = {}): Tensor {
@@ -93,8 +93,8 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
 }
 
 /**
- * Normalises each channel of [B, H, W, C] over samples and pixels with the batch's own statistics, and returns these too
- * (biased variance) for the caller's running averages.
+ * Normalises each channel of [B, H, W, C] over samples and pixels by the statistics of the batch. Returns the statistics
+ * too (biased variance), from which the caller can compute running averages.
  * @param options `eps`, default 1e-5, is added to the variance
  * @throws if there is not one weight and one bias for each channel
  */
@@ -109,7 +109,7 @@ export function batchNorm(
   const channels = x.shape[x.ndim - 1];
   if (x.ndim < 2 || weight.size !== channels || bias.size !== channels) {
     throw new Error(
-      `batchNorm: shape [${x.shape}] with ${weight.size} weights and ${bias.size} biases, expected [B, ..., C] and C of each`,
+      `batchNorm: shape [${x.shape}] with ${weight.size} weights and ${bias.size} biases, expected [B, ..., C] with C weights and C biases`,
     );
   }
   const axes = x.shape.map((_, i) => i).slice(0, -1);

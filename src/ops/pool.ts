@@ -10,17 +10,17 @@ import { plain } from "./broadcast.ts";
 export interface MaxPoolOptions {
   /** Height and width of a window. */
   readonly size: number;
-  /** From one window to the next. */
+  /** The distance from one window to the next. */
   readonly stride: number;
-  /** Windows may hang over the lower and right edge (torch's ceil_mode). Default false. */
+  /** Whether windows may extend beyond the lower and right edge (torch's ceil_mode). Default false. */
   readonly ceil?: boolean;
 }
 
-/** How the averaging windows lie. */
+/** The windows of `avgPool2d`, in pixels. */
 export interface AvgPoolOptions extends MaxPoolOptions {
   /** Zeros on each side of the picture, at most half of `size`. Default 0. */
   readonly padding?: number;
-  /** Whether these zeros count in the average (torch's count_include_pad). Default true. */
+  /** Whether these zeros are counted in the average (torch's count_include_pad). Default true. */
   readonly countPadding?: boolean;
 }
 
@@ -35,14 +35,14 @@ function geometry(name: string, x: Tensor, options: MaxPoolOptions, padding: num
   const most = Math.floor(size / 2);
   if (padding > most) {
     throw new Error(
-      `${name}: a padding of ${padding} for windows of ${size}: use a whole number from 0 to ${most}`,
+      `${name}: the padding is ${padding}, windows of ${size} take a whole number from 0 to ${most}`,
     );
   }
   const [batch, height, width, channels] = x.shape;
   const outSize = (n: number) => {
     const steps = (n + 2 * padding - size) / stride;
     const out = (ceil ? Math.ceil(steps) : Math.floor(steps)) + 1;
-    return (out - 1) * stride >= n + padding ? out - 1 : out; // a window must start inside or in the padding before it
+    return (out - 1) * stride >= n + padding ? out - 1 : out; // no window may start beyond the picture
   };
   const [outHeight, outWidth] = [outSize(height), outSize(width)];
   if (outHeight < 1 || outWidth < 1) {
@@ -54,7 +54,7 @@ function geometry(name: string, x: Tensor, options: MaxPoolOptions, padding: num
 
 /**
  * Largest value of each window of [B, H, W, C]; the gradient goes to the first maximum in raster order.
- * @throws if x has other than four axes, or no window fits
+ * @throws if x does not have four axes, or no window fits
  * @example Half the height and width
  * ```ts
  * import { maxPool2d, ones } from "@tessera/vqgan/core";
@@ -77,10 +77,10 @@ export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
 }
 
 /**
- * Average of each window of [B, H, W, C], giving [B, H', W', C] with H' = floor((H + 2 padding - size) / stride) + 1, or
- * ceil instead of floor. As torch's avg_pool2d has it, a window is divided by the number of its pixels in the picture and,
- * with `countPadding`, in the padding; what hangs over further than the padding (ceil) never counts.
- * @throws if x has other than four axes, no window fits, or the padding is more than half of a window
+ * Average of each window of [B, H, W, C]. Returns [B, H', W', C] with H' = floor((H + 2 padding - size) / stride) + 1, or
+ * ceil instead of floor. As in torch's avg_pool2d, the sum of a window is divided by the number of its pixels in the
+ * picture and, with `countPadding`, in the padding. Pixels beyond the padding (with `ceil`) are never counted.
+ * @throws if x does not have four axes, no window fits, or the padding is more than half of a window
  * @example Half the height and width
  * ```ts
  * import { avgPool2d, ones } from "@tessera/vqgan/core";

@@ -11,19 +11,19 @@ import { reshape } from "./shape.ts";
 function normalAxes(name: string, x: Tensor, axes: number | readonly number[] | undefined): number[] {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : [...axes];
   const found = list.map((axis) => axisOf(name, x, axis)).sort((a, b) => a - b);
-  if (new Set(found).size < found.length) throw new Error(`${name}: the axes [${list}] name one twice`);
+  if (new Set(found).size < found.length) throw new Error(`${name}: the axes [${list}] name an axis twice`);
   return found;
 }
 
 /**
- * Sum over the axes (all by default), in a fixed order of additions. Negative axes count from the end.
+ * Sum over the axes (all by default). Numbers are added in a fixed order. Negative axes count from the end.
  * @param keepDims leaves sizes of 1 in place of the axes
  * @throws if an axis is not one of x's, or is named twice
  * @example Over the pixels of images
  * ```ts
  * import { ones, sum } from "@tessera/vqgan/core";
  *
- * const totals = sum(ones([2, 4, 4, 3]), [1, 2]); // [2, 3], of 16
+ * const totals = sum(ones([2, 4, 4, 3]), [1, 2]); // [2, 3], all 16
  * ```
  */
 export function sum(x: Tensor, axes?: number | readonly number[], keepDims: boolean = false): Tensor {
@@ -45,7 +45,7 @@ export function mean(x: Tensor, axes?: number | readonly number[], keepDims: boo
 }
 
 /**
- * exp(scale x) / sum exp(scale x) over the last axis. For another axis `permute` first.
+ * exp(scale x) / sum exp(scale x) over the last axis. For another axis, `permute` first.
  * @param scale a number above 0, such as 1 / sqrt(channels) in attention
  * @throws if the scale is not above 0, or x has no axis
  */

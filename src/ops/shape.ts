@@ -7,14 +7,14 @@ import { checkTensor } from "../operands.ts";
 import { contiguousStrides, sizeOf } from "../shape.ts";
 import { axisOf, broadcastShapes, copyInto, plain, stretch, sumTo, turn } from "./broadcast.ts";
 
-/** @throws if it is no list of numbers: a method takes them one by one, a function takes them as a list */
+/** Tells a list from separate numbers: functions take a list, methods take numbers. @throws if it is not a list of numbers */
 function checkNumbers(name: string, list: readonly number[], example: string): void {
   if (isList(list) && list.every((n) => Number.isInteger(n))) return;
   throw new TypeError(`${name}: got ${shown(list)}, expected whole numbers, as in ${example}`);
 }
 
 /**
- * The same numbers in another shape; one size may be -1 and is then worked out.
+ * The same numbers in another shape; one size may be -1, which is computed from the others.
  * @throws if the number of elements differs
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
@@ -31,7 +31,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return record("reshape", out, [x], [], (g) => [reshape(g, x.shape)]);
 }
 
-/** Row-major without gaps, but perhaps not from the start of the storage. */
+/** Whether x is row-major without gaps. It need not begin at the start of the storage. */
 function inOrder(x: Tensor): boolean {
   const strides = contiguousStrides(x.shape);
   return x.shape.every((n, i) => n === 1 || x.strides[i] === strides[i]);
@@ -53,7 +53,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 
 /**
  * The part from `starts` (inclusive) to `ends` (exclusive), one pair for each leading axis; the rest is whole.
- * @throws if a range leaves the shape, or there are more of them than axes
+ * @throws if a range goes beyond the shape, or there are more ranges than axes
  * @example Rows 8 to 15 of the first picture
  * ```ts
  * import { slice, zeros } from "@tessera/vqgan/core";
@@ -97,8 +97,8 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 }
 
 /**
- * Joins tensors along an axis; a negative one counts from the end.
- * @throws if there are none, their other sizes differ, or some are stored in another way
+ * Joins tensors along an axis; a negative axis counts from the end.
+ * @throws if there are no tensors, their other sizes differ, or their dtypes differ
  */
 export function concat(xs: readonly Tensor[], along: number): Tensor {
   if (!isList(xs) || xs.length === 0) {
@@ -114,7 +114,7 @@ export function concat(xs: readonly Tensor[], along: number): Tensor {
       throw new Error(`concat: shape [${x.shape}] does not fit [${first.shape}] along axis ${axis}`);
     }
     if (x.dtype !== first.dtype) {
-      throw new Error(`concat: ${x.dtype} does not join ${first.dtype}; cast() it`);
+      throw new Error(`concat: cannot join ${first.dtype} and ${x.dtype}; cast() one of them`);
     }
     shape[axis] += x.shape[axis];
   }

@@ -1,5 +1,6 @@
-// Group norm, swish and a 3x3 convolution in horizontal strips, for maps too large to hold the steps between: exact, as
-// the statistics are the whole map's and every strip is given the rows around it. Inference only.
+// Group norm, swish and a 3x3 convolution in horizontal strips, to save memory on large maps: the normalised map is never
+// stored as a whole. The result is exact, because the statistics are those of the whole map and every strip gets the rows
+// around it. For inference only.
 import { materialize, type Tensor } from "../array.ts";
 import { type DType, itemBytes } from "../backends/buffer.ts";
 import type { NormSpec } from "../backends/kernels.ts";
@@ -8,15 +9,15 @@ import { copyInto } from "./broadcast.ts";
 import { conv2d } from "./conv.ts";
 import { slice } from "./shape.ts";
 
-/** Bytes of a strip of the input: small beside the map, large beside the rows that two strips share. */
+/** Bytes of a strip of the input: small compared to the map, large compared to the rows that two strips share. */
 const STRIP = 4 * 2 ** 20;
-/** Strips begin at rows that Winograd's 4x4 patches begin at, so that they add up in the same order as the whole. */
+/** Strips begin at the rows at which Winograd's 4x4 patches begin, so that sums have the same order as without strips. */
 const PATCH = 4;
 
 interface Affine {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
-  /** How its output is stored. Default: as its input. */
+  /** How its output is stored. Default: like its input. */
   readonly dtype?: DType;
 }
 
@@ -25,11 +26,11 @@ export interface StripOptions {
   readonly residual?: Tensor;
   /** Write the output over x, which must have its shape, and return x. */
   readonly overwrite?: boolean;
-  /** Bytes of a strip; the default is best left alone. */
+  /** Bytes of a strip. Only tests set it. */
   readonly stripBytes?: number;
 }
 
-/** Whether strips pay for x: nothing is being recorded, and x has eight strips or more. */
+/** Whether x should be computed in strips: nothing is recorded, and x is larger than eight strips. */
 export function takesStrips(x: Tensor): boolean {
   return !isGradEnabled() && x.isPlain && x.size * itemBytes[x.dtype] > 8 * STRIP;
 }
@@ -38,7 +39,7 @@ export function takesStrips(x: Tensor): boolean {
  * conv2d(groupNorm(x, { swish: true }), { padding: 1, residual }) for x [B, H, W, I] and a filter [O, I, 3, 3], with 32
  * groups and eps 1e-6, bit for bit, in the memory of the output and a few strips. Records no gradient.
  *
- * @throws if the filter is not 3x3, or `overwrite` and shapes or storage differ
+ * @throws if the filter is not 3x3, or with `overwrite` if the output's shape or dtype differs from that of x
  */
 export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: StripOptions = {}): Tensor {
   const [batch, height, width, channels] = x.shape;
@@ -72,7 +73,7 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
   const units = Math.ceil(height / PATCH);
   const count = Math.min(units, Math.ceil(x.size * itemBytes[x.dtype] / stripBytes));
   const start = (i: number) => Math.min(height, Math.floor(i * units / count) * PATCH);
-  /** The normalised rows of strip i and one on either side, as far as there are any. */
+  /** The normalised rows of strip i, with one row more on each side where the map has one. */
   const normalised = (i: number) => {
     const raw = rows(x, Math.max(0, start(i) - 1), Math.min(height, start(i + 1) + 1));
     const strip = raw.like(raw.shape, norm.dtype ?? x.dtype);
@@ -90,7 +91,7 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
   let strip = normalised(0);
   for (let i = 0; i < count; i++) {
     const from = start(i), to = start(i + 1);
-    const next = i + 1 < count ? normalised(i + 1) : null; // before its first rows are overwritten
+    const next = i + 1 < count ? normalised(i + 1) : null; // now, because this strip overwrites rows that it reads
     const add = residual && rows(residual, from, to);
     const padding = [from === 0 ? 1 : 0, to === height ? 1 : 0, 1, 1] as const;
     const part = conv2d(strip, conv.weight, conv.bias, { padding, residual: add, dtype });

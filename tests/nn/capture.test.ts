@@ -1,4 +1,5 @@
-// Intermediate values by path: feature maps equal running the layers by hand, attention weights are those that attend.
+// Capturing intermediate values by path: feature maps equal those of layers run by hand, and attention weights give the
+// output of the attention block.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { AttnBlock, ResnetBlock } from "../../nn/blocks.ts";
 import { captureOutputs } from "../../nn/capture.ts";
@@ -69,14 +70,14 @@ test("feature maps equal the layers run by hand", () =>
     })
   ));
 
-/** proj_out(weights v) + x: what an attention block makes of its weights. */
+/** proj_out(weights v) + x: the output of an attention block, computed from its weights. */
 function attended(block: AttnBlock, x: Tensor, weights: Tensor): Tensor {
   const [batch, height, width, channels] = x.shape;
   const v = block.v.call(block.norm.call(x)).reshape(batch, height * width, channels);
   return block.proj_out.call(matmul(weights, v).reshape(...x.shape), x);
 }
 
-// with 48x48 pixels attention() holds the weights of a few queries at a time only
+// with 48x48 pixels attention() holds only the weights of some queries at a time
 for (const side of [8, 48]) {
   test(`attention weights of ${side}x${side} pixels`, () =>
     expectNoLeak(async () => {
@@ -96,7 +97,7 @@ for (const side of [8, 48]) {
     }));
 }
 
-test("the inside of a block that goes in strips", () =>
+test("the inside of a block that is computed in strips", () =>
   expectNoLeak(async () => {
     const block = new ResnetBlock(32, 32, new Random(3));
     await asyncScope(async () => {
@@ -112,7 +113,7 @@ test("the inside of a block that goes in strips", () =>
     block.dispose();
   }));
 
-test("with gradients on, a loss may be made of what was captured", () =>
+test("with gradients on, a loss can be computed from what was captured", () =>
   expectNoLeak(async () => {
     const weight = encoder.conv_in.weight;
     const gradient = async (loss: (images: Tensor) => Tensor) => {
@@ -168,7 +169,7 @@ test("jobs that overlap capture their own values", () =>
     })
   ));
 
-test("what cannot be captured is said, and leaves nothing behind", () =>
+test("what cannot be captured throws, and leaves nothing behind", () =>
   expectNoLeak(() => {
     scope(() => {
       const images = small(), encode = () => model.encode(images);

@@ -1,4 +1,4 @@
-// What a wrong call of the networks is told, and what is noticed only when tokens are read.
+// The error messages of wrong calls of the networks, and the errors that are thrown only when tokens are read.
 import { describe, expect, test } from "bun:test";
 import {
   captureOutputs,
@@ -13,7 +13,7 @@ import { asyncScope, Random, scope, tensor, zeros } from "../../src/index.ts";
 import { tinyConfig } from "../support/goldens.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 
-/** What only a program without a type check passes. */
+/** A value of a wrong type, as a program without type checks may pass it. */
 const wrong = (value: unknown) => value as never;
 const model = new VQGAN(tinyConfig, new Random(1));
 const { factor } = model, { embedDim, nEmbed } = model.config;
@@ -38,12 +38,12 @@ const cases: [string, () => unknown, string][] = [
     'VQGAN: there is no option "withLosses", use withLoss',
   ],
   [
-    "a range that is none",
+    "an unknown range",
     () => new VQGAN(tinyConfig, null, { range: wrong("0-1") }),
     'range is "0-1", expected "signed" or "unit"',
   ],
   [
-    "a half that is none",
+    "an unknown half",
     () => new VQGAN(tinyConfig, null, { only: wrong("both") }),
     'only is "both", expected "encoder" or',
   ],
@@ -93,7 +93,7 @@ const cases: [string, () => unknown, string][] = [
     "token [1, 2] at 0 is not in 0..",
   ],
   [
-    "a token that is no code",
+    "a token outside the codebook",
     () => model.decodeTokens([nEmbed], [1, 1]),
     `token ${nEmbed} at 0 is not in 0..${nEmbed - 1}`,
   ],
@@ -103,7 +103,7 @@ const cases: [string, () => unknown, string][] = [
     "decodeTokens: got 1, expected a list of tokens or an i32 tensor",
   ],
   [
-    "a path for paths",
+    "a single path instead of a list",
     () => captureOutputs(model, wrong("encoder"), () => 1),
     'the paths are "encoder", expected a list such as',
   ],
@@ -175,7 +175,7 @@ describe("wrong arguments", () => {
   });
 });
 
-describe("what is noticed when tokens are read", () => {
+describe("errors when tokens are read", () => {
   const readings: [string, number[], string][] = [
     [
       "NaN in all pixels",

@@ -115,7 +115,7 @@ describeDevices("forward", () => {
       }
       seen++;
     }
-    // of 173 modules: all but the swished norms and the convolutions that residuals are folded into
+    // all of the 173 modules except norms with swish and convolutions that add a residual
     expect(seen).toBe(107);
     model.dispose();
   });
@@ -131,7 +131,7 @@ describeDevices("forward", () => {
   });
 });
 
-/** Keeps what each layer below `root` answers; a Layer's `call` is an ordinary property. */
+/** Keeps what each layer below `root` returns, by replacing its `call`. */
 function watch(root: Layer, prefix: string, outputs: Map<string, Tensor>): void {
   for (const [path, module] of root.namedModules()) {
     if (!(module instanceof Layer)) continue;
@@ -146,7 +146,7 @@ function watch(root: Layer, prefix: string, outputs: Map<string, Tensor>): void 
   }
 }
 
-/** norm1 and norm_out contain the swish; conv2 and proj_out contain the residual sum. */
+/** Whether a module computes more than the reference's: norm1 and norm_out also the swish, conv2 and proj_out the residual. */
 function isFolded(name: string): boolean {
   return /norm1$|norm_out$|conv2$|proj_out$/.test(name);
 }

@@ -1,5 +1,5 @@
-// f16-16384 at full size against torch in f32 (full_f16_16384.json): a square and an oblong picture.
-// The two engines round differently, so a token may differ where its two best codes are within 1e-4 of each other.
+// f16-16384 at full size against torch in f32 (full_f16_16384.json), for a square and an oblong picture. The two engines
+// round differently, so a token may differ if the distances of its two best codes are within 1e-4 of each other.
 import { describe, expect, test } from "bun:test";
 import { scope, tensor } from "../../src/index.ts";
 import { preset } from "../../data/formats/config.ts";
@@ -19,7 +19,7 @@ interface Case {
   rec_mid: number[];
 }
 
-/** Noise averaged over 16x16 blocks, enlarged again, times 4, clamped: [1, H, W, 3]. */
+/** A picture [1, H, W, 3]: noise averaged over 16x16 blocks, enlarged again, times 4, and clamped. */
 function blocky(name: string, [height, width]: [number, number]): Float32Array {
   const noise = draws(name, 3 * height * width);
   const out = new Float32Array(height * width * 3);
@@ -39,7 +39,7 @@ function blocky(name: string, [height, width]: [number, number]): Float32Array {
 interface Result {
   readonly wanted: Case;
   readonly tokens: Int32Array;
-  /** [3, H/16, W/16], block means. */
+  /** The means of blocks, [3, H/16, W/16]. */
   readonly pooled: Float32Array;
   readonly pixels: Float32Array;
 }
@@ -60,7 +60,7 @@ async function run(model: VQGAN, wanted: Case): Promise<Result> {
   return result;
 }
 
-// computed before the tests begin: a test has five seconds in Bun, and this takes more
+// computed before the tests begin, because a test has five seconds in Bun, and this takes longer
 const model = new VQGAN(preset("f16-16384"), null);
 fillState(model.stateDict());
 const results: Result[] = [];

@@ -1,4 +1,4 @@
-// The values that new networks begin with.
+// The initial values of new networks.
 import { describe, expect, test } from "bun:test";
 import { NLayerDiscriminator } from "../../nn/discriminator.ts";
 import { Conv2d } from "../../nn/layers.ts";

@@ -1,4 +1,4 @@
-// LPIPS with the published SqueezeNet weights on the published example pictures. Needs ../shared, and skips without.
+// LPIPS with the published SqueezeNet weights on the published example pictures. Skipped if ../shared is not there.
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,10 +1,10 @@
-// State dicts: what fits is taken, and the rest is reported.
+// State dicts: tensors that fit are copied, and the others are reported.
 import { expect, test } from "bun:test";
 import { Conv2d } from "../../nn/layers.ts";
 import { formatLoadReport } from "../../nn/module.ts";
 import { tensor, zeros } from "../../src/index.ts";
 
-test("loadStateDict takes what fits and reports the rest", async () => {
+test("loadStateDict copies what fits and reports the rest", async () => {
   const conv = new Conv2d(2, 3, 1, null);
   const weight = tensor([1, 2, 3, 4, 5, 6], [3, 2, 1, 1]);
   const report = conv.loadStateDict(

@@ -1,4 +1,4 @@
-// Pictures to tokens and back in one call each, from whatever a picture comes in.
+// Pictures to tokens and back in one call each, for every kind of source.
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-// The model and its gradients in f16 beside the goldens, and devices that have no f16.
+// The model and its gradients in f16 compared with the goldens, and devices that have no f16.
 import { expect, test } from "bun:test";
 import { setPrecision } from "../../nn/precision.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
@@ -32,8 +32,8 @@ describeF16("the model in f16", () => {
     model.dispose();
   });
 
-  test("losses and gradients are near the golden's first iteration, whatever the scale", async () => {
-    // by the definition: with Winograd's rounding g_loss is 2.6e-4 off
+  test("losses and gradients are near the golden's first iteration, with any scale", async () => {
+    // exact, because with Winograd's rounding g_loss is wrong by 2.6e-4
     const before = t.currentBackend().exact;
     await t.device("webgpu", { exact: true });
     const { steps: [first] } = golden<
@@ -49,12 +49,12 @@ describeF16("the model in f16", () => {
       await t.asyncScope(async () => {
         const { logs } = generatorStep(model, images("x0"), { globalStep: 0, lossScale });
         for (const [name, wanted] of Object.entries(first.log)) {
-          const tolerance = name.endsWith("d_weight") ? 2e-2 : 2e-4; // VGG stands at a kink (tests/train/golden.test.ts)
+          const tolerance = name.endsWith("d_weight") ? 2e-2 : 2e-4; // VGG is at a kink of a ReLU (tests/train/golden.test.ts)
           expect(Math.abs(await logs[name].item() - wanted)).toBeLessThan(tolerance);
         }
         for (const [key, { grad }] of model.generatorParameters()) {
           const wanted = first.grad_norms[key];
-          if (wanted < 1e-9) continue; // 0 but for rounding
+          if (wanted < 1e-9) continue; // 0 except for rounding
           const norm = Math.hypot(...[...await grad!.floats()].map((g) => g / lossScale));
           if (!(Math.abs(norm / wanted - 1) < 5e-2)) throw new Error(`${key}: ${norm}, expected ${wanted}`);
         }
@@ -65,7 +65,7 @@ describeF16("the model in f16", () => {
     model.dispose();
   });
 
-  test("the decoder's highest levels hold what f16 cannot", async () => {
+  test("the decoder's highest levels hold values that f16 cannot", async () => {
     const model = new VQGAN(tinyConfig, null);
     fillState(model.stateDict());
     await t.asyncScope(async () => {

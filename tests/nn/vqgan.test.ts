@@ -1,4 +1,5 @@
-// The model as a whole: its keys and shapes, the sizes it takes, and the memory it needs. Loading is in vqgan_load.test.ts.
+// The model as a whole: its keys and shapes, the sizes that it accepts, and the memory that it needs. Loading is tested in
+// vqgan_load.test.ts.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { asyncScope, memory, Random, zeros } from "../../src/index.ts";
@@ -101,13 +102,13 @@ test("inference holds a few activations, not the network's", () => {
   model.dispose();
 });
 
-test("60 requests at once, which await inside their scopes, each give what it gives alone", () =>
+test("60 requests at once, which await inside their scopes, give the same results as alone", () =>
   expectNoLeak(async () => {
     const model = new VQGAN(tinyConfig, new Random(1)), random = new Random(2);
     const pause = () => new Promise((resolve) => setTimeout(resolve, 5 * random.next()));
     const request = (i: number) =>
       asyncScope(async () => {
-        await pause(); // such as reading an upload
+        await pause(); // as if the request read an upload
         const images = drawn(`request ${i}`, [1, 32, 32, 3]);
         const { indices } = model.encode(images);
         const tokens = await indices.ints();

@@ -1,4 +1,4 @@
-// From a file to a model: every storage type, what is left unread, what is missing.
+// Loading a model from a file: every storage type, tensors that are not read, and tensors that are missing.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ describe("loading", () => {
   const original = new VQGAN(tinyConfig, null, { withLoss: true });
   fillState(original.stateDict());
 
-  /** Writes the tiny model, or the part of it that `wanted` picks, and some optimizer state beside it. */
+  /** Writes the tiny model, or the part of it that `wanted` selects, with some optimizer state. */
   async function write(
     name: string,
     dtype: "f32" | "f16" | "bf16" = "f32",
@@ -38,7 +38,7 @@ describe("loading", () => {
   }
   const images = () => tensor(picture("x0", [2, 3, 32, 32]), [2, 32, 32, 3]);
 
-  test("inference reads the autoencoder alone, and gives the same bits", async () => {
+  test("inference reads only the autoencoder, and gives the same bits", async () => {
     const path = await write("all.safetensors");
     const autoencoder = [...original.generatorParameters().values()].reduce((sum, t) => sum + 4 * t.size, 0);
     const before = memory().liveBytes;
@@ -53,7 +53,7 @@ describe("loading", () => {
     expect(memory().liveBytes).toBeGreaterThanOrEqual(before);
   });
 
-  test("half a model has the weights that encode or decode, gives the same, and says what it lacks", async () => {
+  test("half a model encodes or decodes with the same results, and throws where the other half is needed", async () => {
     const path = await write("halves.safetensors");
     const bytes = memory().liveBytes;
     const size = (t: readonly Tensor[]) => t.reduce((sum, { size }) => sum + 4 * size, 0);
@@ -110,7 +110,7 @@ describe("loading", () => {
     });
   }
 
-  test("the config that Tessera wrote wins over what the shapes tell", async () => {
+  test("the config that Tessera wrote wins over a guess from shapes", async () => {
     const path = join(folder, "config.safetensors");
     const tensors = [...original.generatorParameters()].map(([name, t]): TensorToWrite => ({
       name,

@@ -1,5 +1,5 @@
-// The tape: what is recorded, how gradients add up, partial gradients, recomputation, and what is given back.
-// Whether each operation's gradient is right is for gradcheck.test.ts and ops.test.ts.
+// The tape: what is recorded, how gradients add up, partial gradients, recomputation, and what is freed. The gradients of
+// single operations are tested in gradcheck.test.ts and ops.test.ts.
 import { beforeAll, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { describeDevices } from "../support/devices.ts";
@@ -14,7 +14,7 @@ function leaf(values: number[], shape: number[] = [values.length]): t.Tensor {
   return t.tensor(values, shape, { requiresGrad: true });
 }
 
-/** Reads a gradient and takes it off its leaf, which owned it. */
+/** Reads the gradient of a leaf, frees it and sets it to null. */
 async function take(x: t.Tensor): Promise<number[] | null> {
   const g = x.grad;
   if (!g) return null;
@@ -36,7 +36,7 @@ describeDevices("backward", () => {
     expect(await take(x)).toEqual([39]);
   });
 
-  scoped("adds to .grad until it is taken away", async () => {
+  scoped("adds to .grad until it is set to null", async () => {
     const x = leaf([1, 2, 3]);
     for (let i = 0; i < 3; i++) t.backward(x.square().sum());
     expect(await take(x)).toEqual([6, 12, 18]);
@@ -44,7 +44,7 @@ describeDevices("backward", () => {
     expect(await take(x)).toEqual([1, 1, 1]);
   });
 
-  scoped("a value may meet itself under broadcasting", async () => {
+  scoped("a value may be broadcast against itself", async () => {
     const x = leaf([1, 2, 3]);
     t.backward(x.reshape(3, 1).mul(x).sum()); // (sum x)^2
     expect(await take(x)).toEqual([12, 12, 12]);
@@ -58,7 +58,7 @@ describeDevices("backward", () => {
     expect(await take(b)).toEqual([8, 12]);
   });
 
-  scoped("takes the gradient of each output, and leaves it as it was", async () => {
+  scoped("takes a gradient for each output, and does not change it", async () => {
     const x = leaf([2, 3]), g = t.tensor([10, 100]);
     t.backward([x.mul(2), x.square().sum()], [g, null]);
     expect(await take(x)).toEqual([24, 206]);
@@ -78,7 +78,7 @@ describeDevices("backward", () => {
     expect(await take(w)).toEqual([10]);
   });
 
-  scoped("computes nothing for what asks for no gradient", async () => {
+  scoped("computes nothing for inputs that need no gradient", async () => {
     const x = t.tensor([1, 2]), w = leaf([3, 4]);
     t.backward(x.mul(w).sum());
     expect(x.grad).toBe(null);
@@ -87,7 +87,7 @@ describeDevices("backward", () => {
 });
 
 describeDevices("noGrad and detach", () => {
-  scoped("noGrad records nothing, and is lifted again, even by an error", async () => {
+  scoped("noGrad records nothing, and ends with its function, also after an error", async () => {
     const x = leaf([3]);
     const y = t.noGrad(() => x.square());
     expect(y.node).toBe(null);
@@ -124,7 +124,7 @@ describeDevices("noGrad and detach", () => {
 });
 
 describeDevices("grad", () => {
-  scoped("stops in mid-graph, touches no .grad, and walks only the path", async () => {
+  scoped("stops at intermediate values, changes no .grad, and walks only the path", async () => {
     const x = leaf([2]), w = leaf([5]);
     const h = x.square(); // 4
     const loss = h.mul(w).sum();
@@ -149,7 +149,7 @@ describeDevices("grad", () => {
     expect(await take(last)).toEqual([1, 4]);
   });
 
-  scoped("the adaptive weight's way equals backward of the whole loss", async () => {
+  scoped("a gradient carried on from an intermediate value equals that of the whole loss", async () => {
     const x = drawn("way/x", [1, 4, 4, 3]), w = drawn("way/w", [2, 3, 3, 3]);
     w.requiresGrad = true;
     const forward = () => t.conv2d(x, w, null, { padding: 1 });
@@ -183,7 +183,7 @@ describeDevices("checkpoint", () => {
     return [await take(input), await take(w1), await take(w2)];
   }
 
-  scoped("gives the same bits as the plain graph, parameters included", async () => {
+  scoped("gives the same bits as without checkpoints, also for parameters", async () => {
     const plain = await gradients(block);
     expect(plain.every((g) => g !== null)).toBe(true);
     expect(await gradients((x) => t.checkpoint(block, x))).toEqual(plain);
@@ -191,7 +191,7 @@ describeDevices("checkpoint", () => {
     expect(nested).toEqual(plain);
   });
 
-  scoped("works where only parameters inside ask for gradients", async () => {
+  scoped("works if only parameters inside need gradients", async () => {
     t.backward(t.checkpoint(block, x()).square().sum());
     expect(await take(w1)).not.toBe(null);
     expect(await take(w2)).not.toBe(null);
@@ -223,7 +223,7 @@ describeDevices("checkpoint", () => {
         return held / (8 * 8 * 8 * 4);
       });
     };
-    // in pictures: the input and 4 outputs; and beside them 2 inner values a block where the tape keeps them
+    // counted in pictures: the input and 4 outputs, and without checkpoints 2 more inner values per block
     expect(stack(true)).toBe(5);
     expect(stack(false)).toBe(13);
     return Promise.resolve();
@@ -231,7 +231,7 @@ describeDevices("checkpoint", () => {
 });
 
 describeDevices("a training step", () => {
-  test("leaves nothing behind but parameters", async () => {
+  test("leaves only parameters behind", async () => {
     await expectNoLeak(async () => {
       const w = leaf([1, 2, 3, 4], [2, 2]), m = t.zeros([2, 2]), v = t.zeros([2, 2]);
       const losses: number[] = [];

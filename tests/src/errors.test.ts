@@ -1,11 +1,11 @@
-// What a wrong call is told: every message of the tensor library once. Each names the operation and the numbers.
+// The error messages of wrong calls: every message of the tensor library once. Each names the operation and the numbers.
 import { describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 
 const z = t.zeros;
 const ints = (...values: number[]) => t.tensor(Int32Array.from(values));
-/** What only a program without a type check passes. */
+/** A value of a wrong type, as a program without type checks may pass it. */
 const wrong = (value: unknown) => value as never;
 
 const conv = (options: t.Conv2dOptions) => t.conv2d(z([1, 4, 4, 3]), z([8, 3, 3, 3]), null, options);
@@ -14,7 +14,7 @@ const pool = (options: object) => t.maxPool2d(z([1, 2, 2, 1]), wrong(options));
 const adam = (changes: Partial<t.AdamSpec>) =>
   t.adamStep(z([1]), z([1]), z([1]), z([1]), { lr: 1, beta1: 0, beta2: 0, eps: 1, step: 1, ...changes });
 
-/** What is called, and what the answer must say. */
+/** What is called, and what the message must contain. */
 const synchronous: [string, () => unknown, string | RegExp][] = [
   ["tensor", () => t.tensor([1, 2, 3], [2, 2]), "tensor: 3 values do not fill shape [2,2] (4 elements)"],
   [
@@ -91,7 +91,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     () => z([2, 3]).permute(1, 0).assign(z([6])),
     "assign: the tensor is a view (strides [1,3]); write to its base",
   ],
-  ["memory", () => z([2 ** 30, 2]), "out of memory: 8192 MiB asked"],
+  ["memory", () => z([2 ** 30, 2]), "out of memory: 8192 MiB requested"],
   [
     "memory",
     () => z([2 ** 30, 2]),
@@ -129,10 +129,14 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ["leakyRelu", () => t.leakyRelu(z([2]), NaN), "leakyRelu: the slope is NaN, expected a number"],
   ["clamp", () => z([2]).clamp(1, 0), "clamp: the limits are 1 and 0, expected a low number and a high one"],
   ["clamp", () => z([2]).clamp(0, wrong(undefined)), "clamp: the limits are 0 and undefined"],
-  ["cast", () => z([2]).cast(wrong("i32")), "cast: f32 to i32; only f32 and f16 become each other"],
+  [
+    "cast",
+    () => z([2]).cast(wrong("i32")),
+    "cast: cannot turn f32 into i32; only f32 and f16 can be cast to each other",
+  ],
   ["exp", () => ints(1).exp(), "exp: needs a tensor of floats, this one is i32 (shape [1])"],
   ["sum", () => z([2, 3]).sum(2), "sum: axis 2 is not in shape [2,3]"],
-  ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name one twice"],
+  ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name an axis twice"],
   ["sum", () => z([2, 3]).sum(0.5), "sum: axis 0.5 is not in shape [2,3]"],
   ["sum", () => ints(1).sum(), "sum: needs a tensor of floats, this one is i32 (shape [1])"],
   ["softmax", () => t.softmax(z([2, 3]), 0), "softmax: the scale is 0, expected a number above 0"],
@@ -191,7 +195,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ],
   ["concat", () => t.concat([], 0), "concat: got [], expected a list of one tensor or more"],
   ["concat", () => t.concat([z([2])], 1), "concat: axis 1 is not in shape [2]"],
-  ["concat", () => t.concat([z([1]), ints(1)], 0), "concat: i32 does not join f32"],
+  ["concat", () => t.concat([z([1]), ints(1)], 0), "concat: cannot join f32 and i32; cast() one of them"],
   [
     "matmul",
     () => t.matmul(z([1, 1]), z([1, 1]), wrong({ transB: true })),
@@ -339,7 +343,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   [
     "avgPool2d",
     () => t.avgPool2d(z([1, 4, 4, 1]), { size: 3, stride: 1, padding: 2 }),
-    "avgPool2d: a padding of 2 for windows of 3: use a whole number from 0 to 1",
+    "avgPool2d: the padding is 2, windows of 3 take a whole number from 0 to 1",
   ],
   [
     "avgPool2d",
@@ -465,7 +469,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   ["device", () => t.device("cpu", wrong({ exact: "no" })), 'device: exact is "no", expected true or false'],
 ];
 
-/** A parameter outside any scope: what fails must not leave it with a gradient or hold on to its memory. */
+/** Runs `fn` with a parameter that belongs to no scope. An error must not leave it with a gradient, or retain its memory. */
 async function withParameter(fn: (p: t.Tensor) => void): Promise<void> {
   const p = t.tensor([1, 2], [2], { requiresGrad: true });
   try {
@@ -493,7 +497,7 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
       t.grad([loss], [p])[0].dispose();
       t.backward(loss);
     },
-    "backward: the graph of sum was freed by the backward() or grad() before: compute the output again",
+    "backward: the graph of sum was freed by an earlier backward() or grad(): compute the output again",
   ],
   [
     "backward twice",
@@ -507,7 +511,7 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
     "or add up losses that share it and call backward() once; grad() keeps it with retainGraph: true",
   ],
   [
-    "a saved value written over",
+    "a saved value that was overwritten",
     (p) => {
       const loss = p.square().sum();
       p.write(Float32Array.of(3));
@@ -516,7 +520,7 @@ const autograd: [string, (p: t.Tensor) => void, string][] = [
     "backward: a saved tensor of shape [2] was overwritten in place before backward used it",
   ],
   [
-    "an input that plays no part",
+    "an input that is not used",
     (p) => t.grad([p.square().sum()], [t.tensor([1], [1], { requiresGrad: true })]),
     "grad: the outputs do not depend on input 0 (shape [1])",
   ],
@@ -542,7 +546,7 @@ describe("error messages", () => {
     });
   }
 
-  test("after an error the library works on", async () => {
+  test("after an error the library still works", async () => {
     expect(t.isGradEnabled()).toBe(true);
     await withParameter((p) => {
       t.backward(p.square().sum());

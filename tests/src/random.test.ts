@@ -1,4 +1,4 @@
-// Random numbers: streams that can be saved, split and trusted.
+// Random numbers: streams can be saved and split, and have the right distributions.
 import { describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { list, scoped } from "../support/tensors.ts";
@@ -8,12 +8,12 @@ describe("random numbers", () => {
     const draw = (seed: number) => list(new t.Random(seed).normal([50]));
     expect(await draw(23)).toEqual(await draw(23));
     expect(await draw(23)).not.toEqual(await draw(24));
-    // a seed's upper half counts as well
+    // the upper half of a seed matters as well
     expect(await draw(2 ** 40)).not.toEqual(await draw(0));
   });
 
   test("Philox 4x32-10 as published", () => {
-    // Known answers of Random123 for key 0: counter 0.
+    // the published values of Random123 for key 0 and counter 0
     const random = new t.Random(0);
     const words = [0, 1, 2, 3].map(() => random.bits().toString(16));
     expect(words).toEqual(["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]);
@@ -59,7 +59,7 @@ describe("random numbers", () => {
     expect(Math.abs(within - 0.6827)).toBeLessThan(0.014);
   });
 
-  test("shuffle is a permutation, every order as likely", () => {
+  test("shuffle returns permutations, all equally likely", () => {
     const random = new t.Random(3);
     expect([...random.shuffle(1000)].sort((a, b) => a - b)).toEqual(
       Array.from({ length: 1000 }, (_, i) => i),
@@ -70,6 +70,6 @@ describe("random numbers", () => {
       seen.set(order, (seen.get(order) ?? 0) + 1);
     }
     expect(seen.size).toBe(6);
-    for (const count of seen.values()) expect(Math.abs(count - 1000)).toBeLessThan(120); // four deviations
+    for (const count of seen.values()) expect(Math.abs(count - 1000)).toBeLessThan(120); // four standard deviations
   });
 });

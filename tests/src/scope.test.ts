@@ -1,5 +1,5 @@
-// Scopes and noGrad that overlap in time: each flow of calls and awaits has its own, in runtimes with AsyncLocalStorage; in
-// pages, which have none, what crosses throws.
+// Scopes and noGrad that overlap in time. In runtimes with AsyncLocalStorage, each chain of calls and awaits has its own. In
+// web pages, which do not have it, scopes that overlap throw.
 import { afterEach, describe, expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { withBackend } from "../../src/device.ts";
@@ -27,7 +27,7 @@ describe("overlapping asyncScopes", () => {
       expect(results[0]).toBe(2);
     }));
 
-  test("many requests at once, which await in between", () =>
+  test("many requests at once, which await inside their scopes", () =>
     expectNoLeak(async () => {
       const request = (n: number) =>
         t.asyncScope(async () => {
@@ -41,7 +41,7 @@ describe("overlapping asyncScopes", () => {
       expect(answers).toEqual(Array.from({ length: 60 }, (_, n) => 3 * n));
     }));
 
-  test("a result passes to the scope around its own, not to the one that happens to be open", () =>
+  test("a result passes to the scope around its own, not to another one that is open", () =>
     expectNoLeak(async () => {
       const other = t.asyncScope(async () => await sleep(20));
       const x = await t.asyncScope(async () => {
@@ -53,7 +53,7 @@ describe("overlapping asyncScopes", () => {
       x.dispose();
     }));
 
-  test("a tensor made outside of any scope is nobody's", async () => {
+  test("a tensor made outside of any scope has no owner", async () => {
     const other = t.asyncScope(async () => await sleep(5));
     const x = one();
     await other;
@@ -145,7 +145,7 @@ describe("noGrad", () => {
       for (const x of [w, y]) x.dispose();
     }));
 
-  test("does not reach a flow that runs meanwhile", () =>
+  test("does not affect a flow that runs at the same time", () =>
     expectNoLeak(async () => {
       const w = t.tensor([2], [1], { requiresGrad: true });
       const off = t.noGrad(async () => {
@@ -195,7 +195,7 @@ describe("without AsyncLocalStorage, as in a page", () => {
       }
     }));
 
-  test("scopes that cross throw, and leave nothing behind", () =>
+  test("scopes that overlap throw, and leave nothing behind", () =>
     expectNoLeak(async () => {
       likeAPage();
       const outcomes = await Promise.allSettled([
@@ -217,7 +217,7 @@ describe("without AsyncLocalStorage, as in a page", () => {
     likeAPage();
     const long = t.asyncScope(async () => {
       await sleep(5);
-      const x = one(); // the short scope is innermost now, and takes it
+      const x = one(); // the short scope is the innermost one now, and becomes its owner
       await sleep(15);
       return await x.add(1).item();
     });

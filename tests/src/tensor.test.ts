@@ -1,4 +1,4 @@
-// Views, which share memory, and who owns it. Gradients are in autograd.test.ts.
+// Views, which share memory, and scopes, which free it. Gradients are tested in autograd.test.ts.
 import { describe, expect, test } from "bun:test";
 import { CountingBackend } from "../../src/backends/counting.ts";
 import { withBackend } from "../../src/device.ts";
@@ -102,7 +102,7 @@ describe("ownership", () => {
     expect(t.memory().liveTensors - before.liveTensors).toBe(1);
     expect(await list(x)).toEqual([5, 5, 5]);
     x.dispose();
-    x.dispose(); // harmless
+    x.dispose(); // a second call does nothing
     expect(t.memory().liveTensors).toBe(before.liveTensors);
     expect(t.memory().liveBytes).toBe(before.liveBytes);
   });
@@ -143,7 +143,7 @@ describe("what the console shows", () => {
     await Promise.resolve();
   });
 
-  scoped("no values where they cannot be had at once", async () => {
+  scoped("no values if they cannot be read at once", async () => {
     await withBackend(new CountingBackend(), () => {
       expect(`${t.zeros([2])}`).toBe("Tensor [2] f32 on counting");
     });

@@ -1,9 +1,10 @@
-// What wasm/process.test.ts runs in processes of their own: `child.ts bits`, `idle`, `plain` or `checkpoint`. One JSON line.
+// The program that wasm/process.test.ts runs in processes of their own: `child.ts bits`, `idle`, `plain` or `checkpoint`. It
+// prints one JSON line.
 import { createHash } from "node:crypto";
 import process from "node:process";
 import * as t from "../../src/index.ts";
 
-/** Everything whose work is shared among threads, forward and backward: a hash of all bits. */
+/** A hash of all bits of every operation whose work is shared among threads, forward and backward. */
 async function bits(): Promise<string> {
   const random = new t.Random(1), hash = createHash("sha256");
   const make = (...shape: number[]) => {
@@ -24,12 +25,12 @@ async function bits(): Promise<string> {
 
   const image = make(2, 61, 47, 19), weight = make(32, 19, 3, 3), bias = make(32);
   await check([image, weight, bias], t.conv2d(image, weight, bias, { padding: 1 }));
-  const narrow = make(3, 19, 3, 3); // few filters: its gradient is split over pixels
+  const narrow = make(3, 19, 3, 3); // with few filters the gradient is split over pixels
   await check([image, narrow], t.conv2d(image, narrow, null, { padding: 1 }));
   const four = make(5, 19, 4, 4);
   await check([image, four], t.conv2d(image, four, null, { stride: 2, padding: 1 }));
   await check([image, four], t.conv2d(image, four, null, { padding: 1, upsample: 2 }));
-  // by Winograd: many patches, few, 4x4 taps, enlarged
+  // by Winograd: many patches, few patches, 4x4 taps, and an enlarged input
   for (const [size, taps, upsample] of [[61, 3, 1], [14, 3, 1], [31, 4, 1], [40, 3, 2]] as const) {
     const map = make(2, size, size, 20), filters = make(24, 20, taps, taps);
     await check([map, filters], t.conv2d(map, filters, null, { padding: 1, upsample }));
@@ -58,19 +59,19 @@ async function bits(): Promise<string> {
   return hash.digest("hex");
 }
 
-/** The share of one core used while nothing is asked of the library, after work that woke every thread. */
+/** The fraction of one core that an idle process uses, after work that woke every thread. */
 async function idle(): Promise<number> {
   const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
   const x = t.ones([1, 64, 64, 64]), w = t.ones([64, 64, 3, 3]);
   for (let i = 0; i < 5; i++) t.conv2d(x, w, null, { padding: 1 });
-  await sleep(500); // the runtime's own start-up, and threads finding out that there is no more to do
+  await sleep(500); // until the runtime has started up and the threads sleep
   const before = process.cpuUsage(), start = performance.now();
   await sleep(1500);
   const { user, system } = process.cpuUsage(before);
   return (user + system) / 1000 / (performance.now() - start);
 }
 
-/** Peak bytes of a forward and backward through eight blocks, beyond what they start with. */
+/** The peak bytes of forward and backward through eight blocks, minus the bytes at the start. */
 function peak(wrapped: boolean): number {
   const x = t.ones([1, 64, 64, 16]), w = t.full([16, 16, 3, 3], 0.01);
   w.requiresGrad = true;

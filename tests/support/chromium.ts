@@ -9,7 +9,7 @@ import { extname, join } from "node:path";
 
 export const browsers: readonly string[] = ["chromium", "chromium-browser", "google-chrome"];
 
-/** The command that starts the browser; undefined where there is none. */
+/** The command that starts the browser; undefined if there is none. */
 export const chromium: string | undefined = browsers.find((name) => {
   try {
     return execFileSync(name, ["--version"], { stdio: ["ignore", "pipe", "ignore"] }).length > 0;
@@ -26,8 +26,8 @@ const types: Readonly<Record<string, string>> = {
 
 /**
  * Serves a folder, opens its index.html, and returns what the page posts to /answer as JSON.
- * @param headers of every answer of the server
- * @param flags for Chromium
+ * @param headers the headers of every response of the server
+ * @param flags the flags for Chromium
  */
 export async function visit<T>(
   folder: string,
@@ -67,12 +67,12 @@ export async function visit<T>(
     child.kill();
     server.closeAllConnections();
     server.close();
-    await closed.catch(() => {}); // it ends now, as it should
+    await closed.catch(() => {}); // it was told to end
     await remove(profile);
   }
 }
 
-/** Deletes a folder into which Chromium's other processes, which end after the first, may still be writing. */
+/** Deletes a folder in which Chromium's other processes may still be writing, because they end after the first one. */
 async function remove(folder: string): Promise<void> {
   for (let tries = 1;; tries++) {
     try {

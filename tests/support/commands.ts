@@ -12,7 +12,7 @@ import { Random } from "../../src/index.ts";
 import { saveWeights } from "../../train/index.ts";
 import { smallConfig } from "./small_model.ts";
 
-/** A new folder, which who asks for it removes. `run` is a command line that trains the model on the faces. */
+/** Makes a folder, which the caller removes. `run` is a command line that trains the model on the faces. */
 export async function commandFixture(): Promise<{
   readonly folder: string;
   readonly faces: string;
@@ -57,7 +57,7 @@ export async function tessera(...words: string[]): Promise<Answer> {
   }
 }
 
-/** Runs a command line as users do, in a process of the runtime at hand. */
+/** Runs a command line as users do, in a process of the current runtime. */
 export function start(...words: string[]): ChildProcess {
   const cli = fileURLToPath(new URL("../../cli.ts", import.meta.url));
   const runner = process.versions.bun ? [cli] : ["run", "-A", "--no-check", cli];
@@ -69,7 +69,7 @@ export async function ended(child: ChildProcess): Promise<Answer> {
   child.stdout?.on("data", (text) => out += text);
   child.stderr?.on("data", (text) => err += text);
   const code = await new Promise<number>((resolve) => {
-    // Deno reports a child that ended with 130 after a signal as ended by the signal
+    // if a child ends with code 130 after a signal, Deno reports that the signal ended it
     child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : -1)));
   });
   return { code, out, err };

@@ -1,4 +1,5 @@
-// What core.test.ts runs in a process of its own: core.ts alone is asked for paths. Prints the errors as JSON.
+// The program that core.test.ts runs in a process of its own: it imports only core.ts, gives it paths, and prints the errors
+// as JSON.
 import { inspect, loadPerceptual, LPIPS, readImage, VQGAN } from "../../core.ts";
 
 const path = "last.ckpt";

@@ -1,5 +1,5 @@
-// Runs the examples in the documentation, each in a folder that has the files they speak of: `deno task examples`. What
-// they write stays in that folder, which is removed in the end.
+// Runs the examples of the documentation in a folder that has the files that they use: `deno task examples`. The folder, with
+// what they write, is removed at the end.
 import { execFileSync } from "node:child_process";
 import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "tessera-examples-"));
 const at = (name: string) => join(folder, name);
 
-/** A checkpoint to fine-tune, with a perceptual network inside. Its weights are random, since the real ones are large. */
+/** Writes a checkpoint to fine-tune, with a perceptual network. Its weights are random, because the real ones are large. */
 async function writeModel(): Promise<void> {
   const { model } = await loadVQGAN(join(root, "models/faces.safetensors"), { withLoss: true });
   const random = new Random(1);

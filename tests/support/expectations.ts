@@ -1,4 +1,4 @@
-// What many tests expect: numbers that are close, and nothing left behind.
+// Expectations of many tests: numbers are close, and nothing is left behind.
 import { expect } from "bun:test";
 import { memory } from "../../src/index.ts";
 import { maxError } from "./numbers.ts";

@@ -1,12 +1,12 @@
-// The goldens that other implementations wrote, and the model and pictures that they were made with: every tensor is filled
-// with draws of its own name.
+// The goldens, which other implementations wrote, and the model and pictures with which they were made. Every tensor is filled
+// with numbers drawn from its own name.
 import { readFileSync } from "node:fs";
 import { preset, type VQModelConfig } from "../../data/formats/config.ts";
 import type { Shape, Tensor } from "../../src/index.ts";
 import { sizeOf } from "../../src/shape.ts";
 import { doubleDraws, draws, toNHWC } from "./numbers.ts";
 
-/** A golden file, without a type: each test says what it expects in it. */
+/** Reads a golden file. Each test gives the type that it expects. */
 export function golden<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(`../fixtures/${name}.json`, import.meta.url), "utf8")) as T;
 }
@@ -29,14 +29,14 @@ function rule(key: string, shape: Shape): (u: number) => number {
   return key.endsWith("weight") ? (u) => 1 + 0.1 * u : (u) => 0.1 * u;
 }
 
-/** Fills a state dict in place; `prefix` stands before the module's own keys in the whole model. */
+/** Fills a state dict in place. @param prefix the path of the module in the whole model */
 export function fillState(state: ReadonlyMap<string, Tensor>, prefix = ""): void {
   for (const [key, t] of state) {
     if (!key.includes("scaling_layer")) t.write(filled(prefix + key, t.shape));
   }
 }
 
-/** A picture batch [B, C, H, W] of draws, as [B, H, W, C] values. */
+/** A batch of pictures drawn as [B, C, H, W], returned as [B, H, W, C] values. */
 export function picture(name: string, shape: Shape): Float32Array {
   return toNHWC(draws(name, sizeOf(shape)), shape);
 }

@@ -1,4 +1,4 @@
-// Who imports whom, read off the sources: type imports and dynamic imports count.
+// Finds out which file imports which from the sources, including type imports and dynamic imports.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 /** The folder that holds mod.ts. */
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 
-/** What a file imports: files of the project by their path from the root, and packages by their name. */
+/** The imports of each file: project files by their path from the root, and packages by their name. */
 export type Imports = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** The imports of one file. @param how `static` leaves out `import()` and type imports, which a page does not load */
@@ -18,7 +18,7 @@ export function importsOf(file: string, how: "all" | "static" = "all"): Set<stri
   return new Set(found.map((to) => to.startsWith(".") ? normalize(join(dirname(file), to)) : to));
 }
 
-/** Every source below these folders and files, with what it imports. */
+/** The imports of every source in these folders and files. */
 export function importsBelow(places: readonly string[]): Imports {
   const files = places.flatMap((place) =>
     place.endsWith(".ts") ? [place] : readdirSync(join(root, place), { recursive: true, encoding: "utf8" })
@@ -49,7 +49,7 @@ export function circles(graph: Imports): string[][] {
   return found;
 }
 
-/** The same graph between the folders that lie directly in `folder` ("" for the root). */
+/** The graph between the folders that are directly in `folder` ("" for the root). */
 export function betweenFolders(graph: Imports, folder: string): Imports {
   const prefix = folder === "" ? "" : `${folder}/`;
   const childOf = (file: string) => {

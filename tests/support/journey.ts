@@ -1,5 +1,5 @@
-// A face through the tokens and back, and two training steps, with the model of the repository: what node.test.ts runs in
-// Node and in the runtime at hand.
+// Turns a face into tokens and back, and does two training steps, with the model of the repository. node.test.ts runs it in
+// Node and in the current runtime.
 import { fileURLToPath } from "node:url";
 import { asyncScope, currentBackend, Random, Trainer, VQGAN } from "../../mod.ts";
 
@@ -8,7 +8,7 @@ const path = fileURLToPath(new URL("../../models/faces.safetensors", import.meta
 export interface Journey {
   readonly device: string;
   readonly tokens: readonly number[];
-  /** The first values of the picture that was made of the tokens. */
+  /** The first values of the picture that was decoded from the tokens. */
   readonly values: readonly number[];
   readonly losses: readonly number[];
 }

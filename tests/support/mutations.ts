@@ -1,13 +1,13 @@
 // Seeded damage to files, for the tests of readers.
 import { mulberry32 } from "./numbers.ts";
 
-/** 32 random bits a call. */
+/** Returns a function that returns 32 random bits. */
 export function mutationRandom(seed: number): () => number {
   const next = mulberry32(seed);
   return () => next() * 2 ** 32;
 }
 
-/** Numbers that readers stumble over. */
+/** Numbers at which readers often fail. */
 const corners = [
   0,
   1,
@@ -23,7 +23,7 @@ const corners = [
   0xffffffff,
 ];
 
-/** Where structure lies: the first and last kilobytes more often than the tensors between them. */
+/** A random place: more often in the first and last kilobytes, where the structure of a file is, than between them. */
 function place(next: () => number, length: number): number {
   const edge = Math.min(length, 3000);
   const kind = next() % 4;
@@ -37,7 +37,7 @@ function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** One to four changes: bytes, bits, wide numbers, pieces removed, repeated, swapped with another file's. */
+/** Makes one to four changes: bytes, bits, wide numbers, and pieces that are removed, repeated or taken from another file. */
 export function mutate(sound: Uint8Array, other: Uint8Array, next: () => number): Uint8Array {
   let bytes = sound.slice();
   for (let k = next() % 4; k >= 0; k--) {
@@ -59,10 +59,10 @@ export function mutate(sound: Uint8Array, other: Uint8Array, next: () => number)
           view.setBigUint64(at, BigInt(corners[next() % corners.length]) << 31n, true);
         }
         break;
-      case 5: // a piece is lost
+      case 5: // a piece is removed
         bytes = joined(bytes.subarray(0, at), bytes.subarray(at + length));
         break;
-      case 6: { // a piece comes twice
+      case 6: { // a piece is repeated
         const piece = bytes.subarray(at, at + length);
         bytes = joined(bytes.subarray(0, at), piece, bytes.subarray(at));
         break;

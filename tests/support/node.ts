@@ -1,4 +1,4 @@
-// What node.test.ts runs in Node: both entries are imported as they are, and the journey is made. One JSON line.
+// The program that node.test.ts runs in Node: it imports both entry points, runs journey.ts, and prints one JSON line.
 import "../../core.ts";
 import "../../mod.ts";
 import { journey } from "./journey.ts";

@@ -1,5 +1,5 @@
-// Numbers that need no file, drawn by a generator seeded with a name, so that the references in other languages and this
-// suite agree on them; and how far apart two arrays are.
+// Numbers that need no file: they are drawn by a generator that is seeded with a name, so that references in other languages
+// and this suite have the same numbers. Also the differences between two arrays.
 import { type Shape, type Tensor, tensor } from "../../src/index.ts";
 import { sizeOf } from "../../src/shape.ts";
 
@@ -10,7 +10,7 @@ export function fnv1a32(text: string): number {
   return hash;
 }
 
-/** Numbers in [0, 1) from a 32-bit state. */
+/** A generator of numbers in [0, 1) with a state of 32 bits. */
 export function mulberry32(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -21,23 +21,23 @@ export function mulberry32(seed: number): () => number {
   };
 }
 
-/** `count` draws from [-1, 1) in double precision, for what is scaled before it is rounded. */
+/** `count` numbers drawn from [-1, 1) in double precision, to be scaled before they are rounded. */
 export function doubleDraws(name: string, count: number): Float64Array {
   const next = mulberry32(fnv1a32(name));
   return Float64Array.from({ length: count }, () => 2 * next() - 1);
 }
 
-/** `count` draws from [-1, 1) as a tensor stores them. */
+/** `count` numbers drawn from [-1, 1), as f32. */
 export function draws(name: string, count: number): Float32Array<ArrayBuffer> {
   return Float32Array.from(doubleDraws(name, count));
 }
 
-/** A tensor of draws. */
+/** A tensor of drawn numbers. */
 export function drawn(name: string, shape: Shape): Tensor {
   return tensor(draws(name, sizeOf(shape)), shape);
 }
 
-/** [B, C, H, W] values in the order of [B, H, W, C]. */
+/** Reorders values from [B, C, H, W] to [B, H, W, C]. */
 export function toNHWC(values: ArrayLike<number>, shape: Shape): Float32Array<ArrayBuffer> {
   const [batch, channels, height, width] = shape;
   const out = new Float32Array(values.length);
@@ -50,13 +50,13 @@ export function toNHWC(values: ArrayLike<number>, shape: Shape): Float32Array<Ar
   return out;
 }
 
-/** [B, H, W, C] values in the order of [B, C, H, W]. */
+/** Reorders values from [B, H, W, C] to [B, C, H, W]. */
 export function toNCHW(values: ArrayLike<number>, shape: Shape): Float32Array<ArrayBuffer> {
   const [batch, height, width, channels] = shape;
   return toNHWC(values, [batch, height * width, channels, 1]);
 }
 
-/** Largest |a - b|; infinite where a difference is not a number. @throws if the lengths differ */
+/** The largest |a - b|; infinite if a difference is not a number. @throws if the lengths differ */
 export function maxError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new Error(`maxError: ${a.length} values against ${b.length}`);
   let worst = 0;
@@ -67,7 +67,7 @@ export function maxError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return worst;
 }
 
-/** Largest |a - b| / max|b|: the error relative to the size of the whole. */
+/** The largest |a - b| / max|b|: the error relative to the largest value. */
 export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   const size = Array.from(b).reduce((most, n) => Math.max(most, Math.abs(n)), 0);
   return maxError(a, b) / (size === 0 ? 1 : size);

@@ -1,17 +1,17 @@
-// Pictures that tell which of them, and which place in it, one is looking at.
+// Pictures whose pixels encode which picture it is and which place in it.
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import type { Picture } from "../../data/pictures/picture.ts";
 
-/** Red left, blue right. */
+/** A picture that is red on the left and blue on the right. */
 export function halves(width: number, height: number): Picture {
   const pixels = new Uint8Array(width * height * 3);
   for (let i = 0; i < width * height; i++) pixels[i * 3 + (i % width < width / 2 ? 0 : 2)] = 255;
   return { width, height, pixels };
 }
 
-/** Red, green and blue of one pixel. */
+/** The red, green and blue of one pixel. */
 export function pixel(picture: Picture, x: number, y: number): number[] {
   return [...picture.pixels.subarray((y * picture.width + x) * 3, (y * picture.width + x) * 3 + 3)];
 }
@@ -19,7 +19,7 @@ export function pixel(picture: Picture, x: number, y: number): number[] {
 /** How many pictures `numberedPictures` writes. */
 export const pictureCount = 11;
 
-/** A picture whose every pixel says which picture, column and row it is. */
+/** A picture whose pixels encode the number of the picture, the column and the row. */
 async function numbered(i: number): Promise<Uint8Array> {
   const width = 24, height = 20;
   const pixels = Uint8Array.from(

@@ -1,4 +1,4 @@
-// Runs on a few soft discs that the tests of training begin, resume and compare.
+// Small runs, on pictures of soft discs, for the tests of training.
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { VQModelConfig } from "../../data/formats/config.ts";
@@ -7,10 +7,10 @@ import { Random } from "../../src/index.ts";
 import { defaultOptions, type Metrics, type NewRun, type Run, train } from "../../train/index.ts";
 import { smallConfig } from "./small_model.ts";
 
-/** The model of the runs, whose discriminator joins in after two steps. */
+/** The model of the runs. Its discriminator starts after two steps. */
 export const runConfig: VQModelConfig = smallConfig({ discStart: 2 });
 
-/** A soft disc on a plain ground: something that can be learnt. */
+/** A soft disc on a plain background, which a model can learn. */
 export function blob(seed: number, side: number): Picture {
   const random = new Random(seed);
   const [x, y, radius] = [random.next() * side, random.next() * side, side * (0.2 + 0.3 * random.next())];
@@ -23,7 +23,7 @@ export function blob(seed: number, side: number): Picture {
   return { width: side, height: side, pixels };
 }
 
-/** Writes six pictures below `folder`. @returns what begins a run of four steps on them, with these changes */
+/** Writes six pictures below `folder`. @returns the options of a run of four steps on them, with these changes */
 export async function runFixture(
   folder: string,
 ): Promise<{ faces: string; newRun: (changes?: Partial<NewRun["options"]>) => NewRun }> {
@@ -61,7 +61,7 @@ export async function finish(run: Run): Promise<string> {
   return run.folder.path;
 }
 
-/** The metrics of a run without its clock. */
+/** The metrics of a run without times. */
 export async function metricsOf(run: string): Promise<Metrics[]> {
   const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
   return lines.map((line) => {
@@ -70,7 +70,7 @@ export async function metricsOf(run: string): Promise<Metrics[]> {
   });
 }
 
-/** All tensors of a safetensors file: the bytes behind its header. */
+/** The bytes of all tensors of a safetensors file, which follow its header. */
 export async function tensorBytes(
   path: string,
 ): Promise<{ header: Record<string, unknown>; bytes: Uint8Array }> {

@@ -1,5 +1,5 @@
-// What atomic.test.ts kills and starves: `saver.ts FOLDER SIZE [COUNT]` saves a checkpoint again and again in every
-// format, all of whose values are the number of the save. One line after each file.
+// The program that atomic.test.ts kills, or runs on a full disk: `saver.ts FOLDER SIZE [COUNT]` saves a checkpoint again and
+// again in every format. All its values are the number of the save. It prints one line after each file.
 import { join } from "node:path";
 import process from "node:process";
 import { saveAll } from "./saves.ts";

@@ -1,11 +1,11 @@
-// Checkpoints whose values tell which save they are of, for the tests of atomic writing.
+// Checkpoints whose values are the number of the save, for the tests of atomic writing.
 import { join } from "node:path";
 import { openCheckpoint, writeFlax, writeSafetensors, writeTorch } from "../../data/index.ts";
 import { tinyConfig } from "./goldens.ts";
 
 export const savedNames = ["last.safetensors", "last.ckpt", "flax.msgpack"] as const;
 
-/** Writes one file of each format, each tensor of `size` values equal to `version`; names them as they are done. */
+/** Writes one file of each format, with tensors of `size` values that are all `version`. Yields each path when it is done. */
 export async function* saveAll(folder: string, size: number, version: number): AsyncGenerator<string> {
   const tensors = ["encoder.a.bias", "encoder.b.bias", "decoder.c.bias"].map((name) => {
     return { name, shape: [size], dtype: "f32", data: () => new Float32Array(size).fill(version) } as const;
@@ -19,7 +19,7 @@ export async function* saveAll(folder: string, size: number, version: number): A
   yield flax;
 }
 
-/** The save that a file is of. @throws if it cannot be read, or holds values of more than one. */
+/** The number of the save that wrote a file. @throws if it cannot be read, or has values of several saves. */
 export async function versionOf(path: string): Promise<number> {
   const file = await openCheckpoint(path);
   try {
@@ -29,7 +29,7 @@ export async function versionOf(path: string): Promise<number> {
     }
     const [version = NaN] = seen;
     if (seen.size !== 1 || file.tensors.size !== 3) {
-      throw new Error(`${path} is of ${seen.size} saves: ${[...seen]}`);
+      throw new Error(`${path} has values of ${seen.size} saves: ${[...seen]}`);
     }
     return version;
   } finally {

@@ -1,11 +1,11 @@
-// Deno's stand-in for `bun:test`: the import map sends that name here, so one suite runs in both runtimes.
-// Only what the tests use: describe, test and hooks over node:test, and Jest's expect.
+// Replaces `bun:test` in Deno, by the import map, so that one suite runs in both runtimes. It has only what the tests use:
+// describe, test and hooks based on node:test, and Jest's expect.
 import { describe as nodeDescribe } from "node:test";
 
 export { after as afterAll, afterEach, before as beforeAll, beforeEach, test } from "node:test";
 export { expect } from "expect";
 
-/** node:test passes over tests that are registered after an await, so a group must not be asynchronous. */
+/** A group of tests. It must not be asynchronous, because node:test ignores tests that are registered after an await. */
 export function describe(name: string, group: () => void): void {
   nodeDescribe(name, () => {
     const result: unknown = group();
@@ -15,5 +15,5 @@ export function describe(name: string, group: () => void): void {
   });
 }
 
-/** node:test sets no limit. */
+/** Does nothing, because node:test has no time limit. */
 export function setDefaultTimeout(_milliseconds: number): void {}

@@ -1,7 +1,7 @@
-// A model that trains in milliseconds a step.
+// A small model, which needs only milliseconds for a training step.
 import { type LossConfig, preset, type VQModelConfig } from "../../data/formats/config.ts";
 
-/** 16 codes of 32, a token for 2x2 pixels, and a shallow discriminator. */
+/** A config with 16 codes of 32 numbers, a token for each 2x2 pixels, and a shallow discriminator. */
 export function smallConfig(lossconfig: Partial<LossConfig>): VQModelConfig {
   return preset("faces", {
     embedDim: 32,

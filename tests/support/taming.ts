@@ -1,4 +1,4 @@
-// A config of taming's for tests.
+// A config of taming-transformers for tests.
 
 /** The settings of taming's custom_vqgan.yaml. */
 export const customVqgan = `

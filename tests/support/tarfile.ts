@@ -1,4 +1,4 @@
-// Tar archives built by hand, proper ones and hostile ones.
+// Tar archives built by hand, valid ones and hostile ones.
 import { Buffer } from "node:buffer";
 
 export interface TarEntry {
@@ -6,12 +6,12 @@ export interface TarEntry {
   readonly data?: Uint8Array | string;
   /** Type flag, default a regular file. */
   readonly type?: string;
-  /** The size field as it is written, in place of the data's size. */
+  /** The size field to write instead of the size of the data. */
   readonly size?: string | Uint8Array;
   readonly badChecksum?: boolean;
 }
 
-/** Header and padded data of each entry, then the end mark. */
+/** An archive: the header and the padded data of each entry, then the end mark. */
 export function tar(entries: readonly TarEntry[], end = true): Uint8Array {
   const parts = entries.flatMap((entry) => {
     const data = Buffer.from(entry.data ?? "");

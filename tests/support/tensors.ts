@@ -1,4 +1,4 @@
-// Small tensors, and tests that leave none of them behind.
+// Small tensors, and tests that must not leave tensors behind.
 import { test } from "bun:test";
 import { asyncScope, type Shape, type Tensor, tensor } from "../../src/index.ts";
 import { sizeOf } from "../../src/shape.ts";
@@ -9,7 +9,7 @@ export function scoped(name: string, fn: () => Promise<void>): void {
   test(name, () => expectNoLeak(() => asyncScope(fn)));
 }
 
-/** Numbers 0, 1, 2 ... in a shape. */
+/** A tensor of the numbers 0, 1, 2 ... */
 export function counting(shape: Shape): Tensor {
   return tensor(Float32Array.from({ length: sizeOf(shape) }, (_, i) => i), shape);
 }

@@ -1,9 +1,8 @@
-// Writes torch files byte by byte, sound ones and hostile ones: what torch.save itself would never give to a
-// test.
+// Writes torch files byte by byte, valid ones and hostile ones that torch.save would never write.
 import { Buffer } from "node:buffer";
 
 /**
- * A class or function by name, a call of one, and a persistent id, as pickled values beside the plain ones.
+ * The pickled values that are not plain: a class or function by name, a call of one, and a persistent id.
  */
 export class Global {
   readonly module: string;
@@ -110,7 +109,7 @@ export interface ZipMember {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly method?: number;
-  /** What the directory says instead of the truth. */
+  /** Wrong values to write to the directory. */
   readonly claim?: { readonly length?: number; readonly packed?: number; readonly offset?: number };
   /** Sizes and offset in a zip64 extra field. */
   readonly wide?: boolean;
@@ -154,7 +153,7 @@ export function zip(members: readonly ZipMember[], wide = false): Uint8Array {
   return Buffer.concat([...parts, Uint8Array.from([...directory, ...(wide ? end64 : []), ...end])]);
 }
 
-/** A torch zip with this object; storages by key. */
+/** A torch zip with this object, and storages by key. */
 export function torchZip(
   root: Pickled,
   storages: Readonly<Record<string, Uint8Array>> = {},

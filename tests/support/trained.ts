@@ -1,5 +1,5 @@
-// A checkpoint that a short run left, the same as Lightning would have left it, and what is in either: for the tests that
-// convert checkpoints and train on from them.
+// A checkpoint of a short run, the same checkpoint as Lightning would have written it, and the contents of both, for tests
+// that convert checkpoints or continue training from them.
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { VQModelConfig } from "../../data/formats/config.ts";
@@ -30,9 +30,9 @@ export interface Trained {
   readonly options: NewRun["options"];
   /** The checkpoint after three steps. */
   readonly original: string;
-  /** Converts, and gives the path of what was written. */
+  /** Converts a checkpoint, and returns the path of the new one. */
   convert(from: string, name: string, options?: Partial<ConvertOptions>): Promise<string>;
-  /** The checkpoint as Lightning would have left it: without anything of Tessera's. */
+  /** Writes the checkpoint as Lightning would have written it, without anything that only Tessera writes. */
   asLightning(name: string, change?: (root: Map<string, unknown>) => void): Promise<string>;
 }
 
@@ -79,7 +79,7 @@ export async function lastOf(run: Run): Promise<string> {
   return checkpoint;
 }
 
-/** Every tensor of a file, moments too, as numbers. */
+/** Every tensor of a file, including moments, as numbers. */
 export async function contents(path: string): Promise<Map<string, number[]>> {
   return await withFile(path, async (file) => {
     const all = new Map<string, number[]>();

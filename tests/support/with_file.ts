@@ -1,4 +1,4 @@
-// A checkpoint that is open for the length of a function.
+// Opens a checkpoint for the duration of a function.
 import { type CheckpointFile, openCheckpoint } from "../../data/index.ts";
 
 /** Opens a checkpoint, and closes it when `use` is done. */

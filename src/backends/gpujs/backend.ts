@@ -1,5 +1,5 @@
-// The reference backend: every kernel by its definition, one plain function for one output element (kernels/). It is
-// slow. It is there to be read, and for the others to be compared with.
+// The reference backend. Every kernel is computed by its definition: a plain function (kernels/) computes one element of the
+// output. This is slow, but easy to read, and the other backends are compared with it.
 import { type Backend, checkIndices } from "../backend.ts";
 import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
 import {
@@ -37,7 +37,7 @@ import { avgPool2d, avgPool2dGrad, covered, maxPool2d, maxPool2dGrad } from "./k
 import { dotRow, maxRow, softmax, softmaxGrad, softmaxSum, sumColumn, sumRow } from "./kernels/reduce.ts";
 import { floats, GpuJsBuffer, ints, whole } from "./memory.ts";
 
-/** Runs each kernel of the contract by one or several functions of kernels/. */
+/** Runs each kernel by one or several functions of kernels/. */
 const runs: KernelTable<Compiler> = {
   fill: (_, { out, value }) => void floats(out).fill(value),
 
@@ -58,7 +58,7 @@ const runs: KernelTable<Compiler> = {
     compiler.run(binary, floats(out), [outer * inner], walks, [floats(a), floats(b), p0], functions);
   },
 
-  /** A loop, since a kernel cannot choose where it writes, and integers may have bits that floats do not keep. */
+  /** A loop, because a gpu.js kernel cannot choose where it writes, and its floats would lose bits of integers. */
   copy: (_, { x, xStrides, out, outStrides, shape }) => {
     const from = ints(x), to = ints(out);
     const walk = (axis: number, at: number, place: number) => {
@@ -85,7 +85,7 @@ const runs: KernelTable<Compiler> = {
     compiler.run(gather, floats(out), extent, { columns }, [ints(indices), floats(table)]);
   },
 
-  /** table[indices[i], c] += rows[i, c]. A loop, since a kernel cannot choose where it writes. */
+  /** table[indices[i], c] += rows[i, c]. A loop, because a gpu.js kernel cannot choose where it writes. */
   scatterAdd: (_, { indices, rows, table, columns }) => {
     const to = floats(table), from = floats(rows), index = ints(indices);
     checkIndices(index, table.length / columns);
@@ -152,7 +152,7 @@ const runs: KernelTable<Compiler> = {
     compiler.run(softmaxGrad, floats(out), [columns, rows], { columns }, [ys, gs, dots, scale]);
   },
 
-  /** A kernel returns an f32, which is exact up to 2^24 codes. */
+  /** The kernel returns the index as an f32, which is exact for up to 2^24 codes. */
   nearestCode: (compiler, { z, codebook, out, count, codes, channels }) =>
     compiler.run(nearestCode, ints(out), [count], { codes, channels }, [floats(z), floats(codebook)]),
 

@@ -1,11 +1,12 @@
-// How kernels run: gpu.js parses a kernel's source, writes the loops over all output elements around it and compiles that,
-// once for each kernel and its sizes. Its mode is "cpu", plain JavaScript: sums in double precision, stored as f32.
+// How kernels run: gpu.js parses a kernel's source, writes loops over all output elements around it and compiles the result,
+// once for each kernel and its sizes. It runs in mode "cpu", as plain JavaScript: sums are in double precision and are
+// stored as f32.
 //
-// What gpu.js asks of a kernel: it is a `function` that uses only its arguments, `this`, Math and the functions that are
-// handed over with it. No `continue`, which can skip a loop's step there, and no `while`.
+// gpu.js puts conditions on a kernel: it must be a `function` that uses only its arguments, `this`, Math and the functions
+// that are passed with it. It must not contain `continue`, which can skip the step of a loop there, or `while`.
 import { optionalPackage } from "../../packages.ts";
 
-/** A kernel's `this`: the place of the one output element that it computes, and the sizes compiled into it. */
+/** A kernel's `this`: which element of the output it computes, and the sizes compiled into it. */
 export interface Place<Sizes> {
   readonly thread: { readonly x: number; readonly y: number; readonly z: number };
   readonly constants: Sizes;
@@ -16,14 +17,14 @@ type Argument = Float32Array | Int32Array | number;
 export type Kernel<Sizes, Arguments extends Argument[]> = (this: Place<Sizes>, ...args: Arguments) => number;
 /** A function of numbers that kernels may call: an arrow and one expression. */
 export type Scalar = (...numbers: number[]) => number;
-/** By the names under which the kernel calls them. */
+/** Functions by the names under which a kernel calls them. */
 type Functions = Readonly<Record<string, Scalar>>;
 
-/** What gpu.js gives back: an array for each row of the output. */
+/** What gpu.js returns: an array for each row of the output. */
 type Rows = Float32Array | Rows[];
 type Compiled = (...args: Argument[]) => Rows;
 
-/** What is used of the package gpu.js. */
+/** The part of the package gpu.js that is used here. */
 interface GpuJs {
   readonly GPU: new (settings: { readonly mode: "cpu" }) => Gpu;
 }
@@ -34,7 +35,7 @@ interface Gpu {
 
 export class Compiler {
   readonly #gpu: Gpu;
-  /** By the kernel, or the function that it was given, and then by sizes. */
+  /** Compiled kernels: by the kernel, or by the function `op` if it was given one, and then by sizes. */
   readonly #compiled = new Map<unknown, Map<string, Compiled>>();
 
   private constructor(gpu: Gpu) {
@@ -48,8 +49,8 @@ export class Compiler {
   }
 
   /**
-   * Fills `out` with what the kernel returns for all places of `extent`: [x], [x, y] or [x, y, z], the first running
-   * fastest. `out` may be one of the arguments: it is written when all of them have been read.
+   * Fills `out` with what the kernel returns for every place in `extent`, which is [x], [x, y] or [x, y, z]; x changes
+   * fastest. `out` may be one of the arguments, because it is written after all of them have been read.
    */
   run<Sizes extends object, Arguments extends Argument[]>(
     kernel: Kernel<Sizes, Arguments>,
@@ -78,7 +79,7 @@ export class Compiler {
         output: extent,
         constants: sizes,
         functions: Object.entries(functions).map(declaration),
-        loopMaxIterations: 2 ** 31 - 1, // by default gpu.js stops some loops after 1,000 turns
+        loopMaxIterations: 2 ** 31 - 1, // by default gpu.js stops some loops after 1,000 iterations
       };
       compiled = this.#gpu.createKernel(kernel.toString(), settings) as Compiled;
       known.set(key, compiled);
@@ -87,11 +88,11 @@ export class Compiler {
   }
 }
 
-/** gpu.js wants `function name(...)`. */
+/** Rewrites an arrow as `function name(...)`, which gpu.js needs. */
 function declaration([name, scalar]: [string, Scalar]): string {
   const [, parameters, expression] = /^\(?([^()=]*)\)?\s*=>\s*([^{]*)$/.exec(scalar.toString()) ?? [];
   if (expression === undefined) {
-    throw new Error(`gpujs: ${name} is not an arrow and one expression: ${scalar}`);
+    throw new Error(`gpujs: ${name} is not an arrow function of one expression: ${scalar}`);
   }
   return `function ${name}(${parameters}) { return ${expression}; }`;
 }

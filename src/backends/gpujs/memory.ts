@@ -1,4 +1,4 @@
-// A tensor's memory: its own ArrayBuffer, seen as floats or as integers.
+// A tensor's memory: an ArrayBuffer of its own, with views as floats and as integers.
 import { OutOfMemoryError } from "../backend.ts";
 import { type Buffer, mib, type Slot } from "../buffer.ts";
 
@@ -8,7 +8,7 @@ export class GpuJsBuffer implements Buffer {
   readonly floats: Float32Array;
   readonly ints: Int32Array;
 
-  /** @throws if the system gives no such amount */
+  /** @throws if the system does not have so much memory */
   constructor(bytes: number) {
     this.bytes = bytes;
     try {
@@ -17,17 +17,19 @@ export class GpuJsBuffer implements Buffer {
       this.ints = new Int32Array(memory);
     } catch {
       throw new OutOfMemoryError(
-        `out of memory: ${mib(bytes)} asked for one tensor on gpujs; use smaller pictures or a batch of 1`,
+        `out of memory: ${
+          mib(bytes)
+        } requested for one tensor on gpujs; use smaller pictures or a batch of 1`,
         { largest: bytes - 1 },
       );
     }
   }
 }
 
-/** A buffer as this backend made it. */
+/** The buffer as this backend's class. @throws if another backend made it */
 export function whole(buffer: Buffer): GpuJsBuffer {
   if (buffer instanceof GpuJsBuffer) return buffer;
-  throw new Error("gpujs: the tensor lives on another device");
+  throw new Error("gpujs: the tensor is on another device");
 }
 
 /** The elements of an operand. */

@@ -1,9 +1,9 @@
-// The allocator of the linear memory: best fit over a list of free blocks, kept in order of address.
+// The allocator of WebAssembly's memory: best fit over a list of free blocks, which is sorted by address.
 import { OutOfMemoryError } from "../backend.ts";
 import { mib } from "../buffer.ts";
 
 const ALIGN = 64;
-/** From this size on it pays to move other blocks: filling such a block takes far longer than moving twice as much. */
+/** The size from which moving other blocks is worth it: filling such a block takes far longer than moving twice as much. */
 const LARGE = 256 * 2 ** 20;
 const MOVES = 2;
 
@@ -12,13 +12,13 @@ interface Block {
   bytes: number;
 }
 
-/** A block that can be moved. Whoever uses it looks up its address each time. */
+/** A block that can be moved. Its users must read its address anew each time. */
 export interface Movable {
   at: number;
   readonly bytes: number;
 }
 
-/** Hands out aligned ranges of the addresses from `start` to `limit`. */
+/** Allocates aligned ranges of the addresses from `start` to `limit`. */
 export class Allocator {
   readonly limit: number;
 
@@ -57,14 +57,14 @@ export class Allocator {
       }
       return at;
     }
-    // Nothing fits: take new addresses, starting with the free block at the very end if there is one.
+    // No free block fits, so take new addresses. If the last block before them is free, begin there.
     const last = this.#free.at(-1);
     const tail = last && last.at + last.bytes === this.#end ? last : null;
     const at = tail ? tail.at : this.#end;
     if (at + size > this.limit) {
       this.#used -= size;
       throw new OutOfMemoryError(
-        `out of memory: ${mib(size)} asked, ${mib(this.#used)} in use of at most ${
+        `out of memory: ${mib(size)} requested, ${mib(this.#used)} in use of at most ${
           mib(this.limit)
         } on the CPU; ` +
           `use a smaller batch, smaller pictures, or checkpoint()`,
@@ -99,10 +99,11 @@ export class Allocator {
   }
 
   /**
-   * To be called before a large block is allocated. If the block would take new addresses, this slides others down over
-   * the gaps between them, so that it can begin lower: the system never takes back an address that was touched once.
+   * Call this before a large block is allocated. If the block would take new addresses, this moves other blocks down over
+   * the gaps between them, so that the new block can begin lower. New addresses are costly, because memory that was once
+   * touched never goes back to the system.
    *
-   * @param blocks all that are in use
+   * @param blocks all blocks in use
    * @param move copies bytes to a lower address; the ranges may overlap
    */
   makeRoom(
@@ -131,7 +132,7 @@ export class Allocator {
   }
 }
 
-/** How many addresses a block takes. */
+/** The bytes that a block takes, rounded up for alignment. */
 function sizeOf(bytes: number): number {
   return Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
 }

@@ -1,4 +1,4 @@
-// The CPU backend: memory of WebAssembly, and the table of the functions that launch each kernel on it.
+// The CPU backend: it keeps tensors in WebAssembly's memory, and has a table of the functions that launch each kernel.
 import type { Backend } from "../backend.ts";
 import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
 import { type Calls, checkBounds, type KernelName, type KernelTable } from "../kernels.ts";
@@ -57,12 +57,12 @@ export class WasmBackend implements Backend {
   /** All buffers that are not freed yet. */
   readonly #buffers = new Set<WasmBuffer>();
 
-  /** @param maxBytes that all tensors together may take */
+  /** @param maxBytes the most that all tensors may take together */
   constructor(maxBytes: number = MAX_BYTES) {
     this.#machine = new Machine(maxBytes);
   }
 
-  /** Resolves when all threads are up. Without it they start with the first kernel and join in one by one. */
+  /** Resolves when all threads have started. Without this call they start with the first kernel, and join one by one. */
   ready(): Promise<void> {
     return this.#machine.start();
   }
@@ -93,7 +93,7 @@ export class WasmBackend implements Backend {
 
   alloc(bytes: number): Buffer {
     const { allocator } = this.#machine;
-    // no kernel is running, so nothing but buffers lies in memory, and nobody holds an address
+    // buffers may be moved now: no kernel is running, so there is no temporary memory and no address is in use
     allocator.makeRoom(bytes, this.#buffers, (to, from, size) => {
       this.#machine.look("i32", to, (from - to + size) / 4).copyWithin(0, (from - to) / 4);
     });
@@ -117,7 +117,7 @@ export class WasmBackend implements Backend {
   }
 
   peek(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values {
-    // slice() of a view on shared memory copies into memory of its own
+    // slice() copies a view of shared memory into memory that is not shared
     return this.#machine.look(dtype, addressOf(buffer) + offset * 4, length).slice();
   }
 
@@ -125,7 +125,7 @@ export class WasmBackend implements Backend {
     return { reservedBytes: this.#machine.allocator.reserved };
   }
 
-  /** Kernels are done when `run` returns, so this only lets events in. */
+  /** Lets other events run. There is nothing to wait for, because kernels have finished when `run` returns. */
   pause(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, 0));
   }

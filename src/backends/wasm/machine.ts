@@ -1,4 +1,4 @@
-// The machine under the kernels: one shared memory, its allocator, the threads, and how a kernel is launched on them.
+// What the kernels run on: one shared memory, its allocator, and the threads. `launch` runs a kernel on all threads.
 import { variable } from "../../environment.ts";
 import type { Buffer, DType, Slot, TypedArray } from "../buffer.ts";
 import { Allocator, type Movable } from "./allocator.ts";
@@ -6,10 +6,10 @@ import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
 import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./threads.ts";
 
 const PAGE = 65536;
-/** Memory that each thread has to itself. */
+/** The scratch memory that each thread has for itself. */
 export const SCRATCH_BYTES = 2 * 2 ** 20;
 
-/** A range of the memory. The allocator may move it when another buffer is made, so its address holds for one kernel only. */
+/** A range of the memory. Allocating another buffer may move it, so its address is valid for one kernel only. */
 export class WasmBuffer implements Buffer, Movable {
   at: number;
   readonly bytes: number;
@@ -23,7 +23,7 @@ export class WasmBuffer implements Buffer, Movable {
 /** The address of a buffer. */
 export function addressOf(buffer: Buffer): number {
   if (buffer instanceof WasmBuffer) return buffer.at;
-  throw new Error("cpu: the tensor lives on another device");
+  throw new Error("cpu: the tensor is on another device");
 }
 
 /** The address of an operand's first element. */
@@ -33,14 +33,15 @@ export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
 type Run = (kernel: number, tiles: number, scratch: number) => void;
 
-/** 4 GiB: all that 32-bit addresses reach. */
+/** 4 GiB, which is as much as 32-bit addresses can reach. */
 export const MAX_BYTES: number = MAX_PAGES * PAGE;
-/** The least that is worth starting with: 256 MiB. */
+/** 256 MiB; with less memory it is not worth starting. */
 const MIN_BYTES = MAX_BYTES / 16;
 
 /**
- * Reserves addresses for all tensors at once, since a worker that is just starting can miss that the memory has grown
- * (in V8). Pages take memory only once they are touched. Where the system refuses to promise so much, less is asked for.
+ * Reserves the addresses for all tensors at once, because in V8 a worker that is just starting may not notice that the
+ * memory has grown. Pages take real memory only after they are touched. If the system refuses so many addresses, half
+ * as many are requested, and so on.
  */
 function reserve(bytes: number): WebAssembly.Memory {
   if (!(bytes >= MIN_BYTES && bytes <= MAX_BYTES)) {
@@ -60,24 +61,24 @@ export class Machine {
   /** Whether multiply and add are fused (relaxed SIMD). */
   readonly relaxedSimd: boolean;
   readonly allocator: Allocator;
-  /** Whether convolutions are computed by their definition alone, and never by Winograd's way. */
+  /** Whether convolutions are computed by their definition, without Winograd's algorithm. */
   exact = Boolean(Number(variable("TESSERA_EXACT") ?? 0));
   readonly #memory: WebAssembly.Memory;
   readonly #index: Map<string, number>;
   readonly #run: Run;
   readonly #alone: Run[];
-  /** What the workers are started on. */
+  /** The module that the workers instantiate. */
   readonly #module: Uint8Array<ArrayBuffer>;
   #started: Promise<void> | null = null;
   readonly #ints: Int32Array;
   readonly #floats: Float32Array;
 
-  /** @param maxBytes that all tensors together may take */
+  /** @param maxBytes the most that all tensors may take together */
   constructor(maxBytes: number) {
     this.threads = threadCount();
     const scratchEnd = CONTROL_BYTES + this.threads * SCRATCH_BYTES;
     this.#memory = reserve(maxBytes);
-    // The last page stays unused: vector loads may run over a buffer's end.
+    // The last page stays unused, because vector loads may read beyond the end of a buffer.
     this.allocator = new Allocator(scratchEnd, this.#memory.buffer.byteLength - PAGE);
     const { bytes, index, relaxed } = emitKernels();
     this.relaxedSimd = relaxed;
@@ -119,7 +120,7 @@ export class Machine {
     for (const i of floats) this.#floats[i] = args[i];
     if (tiles === 1) this.#alone[index](0, CONTROL_BYTES, 0);
     else {
-      if (!this.#started) this.start().catch(() => {}); // where none starts, this thread computes alone
+      if (!this.#started) this.start().catch(() => {}); // if no worker starts, this thread computes alone
       this.#run(index, tiles, CONTROL_BYTES);
     }
     if (this.#ints[FAILED] !== 0) {
@@ -128,8 +129,9 @@ export class Machine {
   }
 
   /**
-   * Starts the other threads, unless they are. The first job that can be shared does so too, and does not wait.
-   * @returns a promise that resolves when all are up
+   * Starts the other threads, if they have not been started. The first job that can be shared does this too, without
+   * waiting for them.
+   * @returns a promise that resolves when all have started
    */
   start(): Promise<void> {
     const scratch = Array.from(

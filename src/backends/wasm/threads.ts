@@ -1,5 +1,6 @@
-// The worker pool. A job is a kernel and a number of tiles, and each free thread takes the next tile from an atomic counter.
-// Workers live inside WebAssembly, spin briefly between jobs and then sleep on a futex: no messages, no idle CPU.
+// The worker pool. A job is a kernel and a number of tiles; each free thread takes the next tile from an atomic counter.
+// Workers stay inside WebAssembly: between jobs they spin briefly and then sleep on a futex. So no messages are needed, and
+// idle workers use no CPU time.
 import { variable } from "../../environment.ts";
 import { type ModuleBuilder } from "./assembler/assembler.ts";
 import { f32, i32 } from "./assembler/expressions.ts";
@@ -11,9 +12,9 @@ const TICKETS = 128;
 const REMAINING = 192;
 const KERNEL = 256;
 const TILES = 260;
-/** Arguments of the current job: 64 words. */
+/** The address of the current job's arguments, which are 64 words. */
 export const ARGUMENTS = 320;
-/** The word behind the arguments. It is set when a worker has died. */
+/** The index of the word after the arguments. It is set when a worker has died. */
 export const FAILED = 64;
 export const CONTROL_BYTES = 1024;
 
@@ -21,10 +22,10 @@ export const CONTROL_BYTES = 1024;
 export const argument = (n: number) => i32.load(ARGUMENTS, 4 * n);
 export const argumentF32 = (n: number) => f32.load(ARGUMENTS, 4 * n);
 
-// A thread looks for about 50 us before it sleeps, which is longer than the main thread needs between two kernels.
+// A thread spins for about 50 us before it sleeps, which is longer than the main thread needs between two kernels.
 const SPINS = 20000;
 
-/** Adds the scheduling functions; `noop` gives kernels their type: (tile, scratch) -> (). */
+/** Adds the scheduling functions. `noop` exists to define the type of kernels: (tile, scratch) -> (). */
 export function addScheduler(m: ModuleBuilder): void {
   m.fn("noop", ["i32", "i32"], [], () => {});
 
@@ -45,7 +46,7 @@ export function addScheduler(m: ModuleBuilder): void {
     f.storeI32(0, f.param(0, "i32"), KERNEL);
     f.storeI32(0, f.param(1, "i32"), TILES);
     f.atomicStore(REMAINING, f.param(1, "i32"));
-    f.atomicStore(TICKETS, f.param(1, "i32")); // opens the job, now that everything else is in place
+    f.atomicStore(TICKETS, f.param(1, "i32")); // starts the job; everything else has been written before
     f.atomicStore(GENERATION, i32.add(i32.atomicLoad(GENERATION), 1));
     f.notify(GENERATION, 0x7fffffff);
     f.call("work", f.param(2, "i32"));
@@ -72,12 +73,12 @@ export function addScheduler(m: ModuleBuilder): void {
   });
 }
 
-/** Not imported, so that this file also loads in web pages, which do not have this module. */
+/** Not imported, so that this file also loads in web pages, where this module does not exist. */
 const workerThreads = globalThis.process?.getBuiltinModule?.("node:worker_threads");
 
 /**
- * Whether this is a worker of a web page that may have workers of its own and share memory with them. The page's own
- * thread may not, because browsers do not let it wait.
+ * Whether this is a worker of a web page that can start workers of its own and share memory with them. The page's main
+ * thread cannot, because browsers do not let it wait.
  */
 function isWorkerThatShares(): boolean {
   const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
@@ -87,8 +88,8 @@ function isWorkerThatShares(): boolean {
 }
 
 /**
- * How many threads compute, the calling one included: TESSERA_THREADS, or one per core up to 16. In a web page it is
- * one, except in a worker of a page that is isolated from other origins (the headers COOP and COEP).
+ * The number of threads that compute, including the calling one: TESSERA_THREADS, or one per core up to 16. In a web page it
+ * is one, except in a worker of a page that is isolated from other origins (the headers COOP and COEP).
  */
 export function threadCount(): number {
   if (!workerThreads && !isWorkerThatShares()) return 1;
@@ -97,9 +98,9 @@ export function threadCount(): number {
 }
 
 /**
- * Starts `scratch.length` workers on the module. Each joins in as soon as it is up, so that waiting is only needed in a
- * page's worker: its workers do not start before it lets events in.
- * @returns a promise that resolves when all are up
+ * Starts `scratch.length` workers on the module. Each takes tiles as soon as it has started, so waiting for the promise is
+ * necessary only in a page's worker, whose workers do not start before it lets other events run.
+ * @returns a promise that resolves when all have started
  */
 export async function startWorkers(
   bytes: Uint8Array<ArrayBuffer>,
@@ -111,7 +112,7 @@ export async function startWorkers(
   await Promise.all(scratch.map((at) => start({ ...shared, scratch: at })));
 }
 
-/** In Deno, Bun and Node. */
+/** Starts a worker in Deno, Bun and Node. */
 function startThread(workerData: WorkerData): Promise<void> {
   const code = `const { parentPort, workerData } = globalThis.process.getBuiltinModule("node:worker_threads");
 (${serveTiles})(workerData, () => parentPort.postMessage("ready"));`;
@@ -125,7 +126,7 @@ function startThread(workerData: WorkerData): Promise<void> {
   });
 }
 
-/** In a page's worker. */
+/** Starts a worker from a page's worker. */
 function startPageWorker(data: WorkerData): Promise<void> {
   const code = `onmessage = ({ data }) => (${serveTiles})(data, () => postMessage("ready"));`;
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));

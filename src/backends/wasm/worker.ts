@@ -1,18 +1,19 @@
-// What a worker thread does. It is started from the text of this function and not from the address of this file: a
-// bundler may have moved the file, a page starts no worker of another origin, and Node starts none from an https address.
+// The program of a worker thread. A worker is started from the text of this function, not from the address of this file,
+// because a bundler may move the file, a page cannot start a worker from another origin, and Node cannot start one from an
+// https address.
 
 export interface WorkerData {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly memory: WebAssembly.Memory;
   readonly scratch: number;
-  /** Indices of the words that tell a failure to the main thread, which may be asleep. */
+  /** The indices of the words that report a failure to the main thread, which may be sleeping. */
   readonly failed: number;
   readonly waiting: number;
 }
 
 /**
- * Instantiates the kernels on the shared memory, calls `ready`, and serves tiles until the process ends. It may use its
- * arguments and what every worker has, but nothing else of this project, because only its own text is handed over.
+ * Instantiates the kernels on the shared memory, calls `ready`, and computes tiles until the process ends. It may use only
+ * its arguments and what every worker has, because only its own text is passed to the worker.
  */
 export function serveTiles(data: WorkerData, ready: () => void): void {
   const { bytes, memory, scratch, failed, waiting } = data;

@@ -1,5 +1,5 @@
-// The GPU backend: a table from each kernel of the contract to the dispatches that compute it. Only `read` and `pause`
-// wait; everything else is recorded (device/gpu.ts).
+// The GPU backend: a table of the dispatches that compute each kernel. Only `read` and `pause` wait for the GPU; everything
+// else is only recorded (device/gpu.ts).
 import type { Backend } from "../backend.ts";
 import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
 import { type Calls, checkBounds, type KernelName, kernels, type KernelTable } from "../kernels.ts";
@@ -55,7 +55,7 @@ const launches: KernelTable<Gpu> = {
   adam: (gpu, call) => gpu.run(adam(call)),
 };
 
-/** The kernels whose operands may lie anywhere in their buffers. */
+/** The kernels whose operands may begin anywhere in their buffers. */
 const takesParts: ReadonlySet<KernelName> = new Set(["copy", "matmul"]);
 
 export class WebGpuBackend implements Backend {
@@ -66,7 +66,7 @@ export class WebGpuBackend implements Backend {
     this.gpu = gpu;
   }
 
-  /** @throws NoAdapterError if there is no GPU to compute on (device/adapter.ts) */
+  /** @throws NoAdapterError if there is no usable GPU (device/adapter.ts) */
   static async open(): Promise<WebGpuBackend> {
     try {
       const backend = new WebGpuBackend(await openGpu(await findAdapter(), true));
@@ -74,7 +74,7 @@ export class WebGpuBackend implements Backend {
       backend.gpu.device.destroy();
     } catch (error) {
       if (error instanceof NoAdapterError) throw error;
-      // features that may make it faster must not keep it from working
+      // try again without the features that only make it faster
     }
     return new WebGpuBackend(await openGpu(await findAdapter(), false));
   }
@@ -127,7 +127,7 @@ export class WebGpuBackend implements Backend {
   }
 }
 
-/** Buffers are bound from their beginning, and many kernels write whole vectors of four. */
+/** Checks offsets: buffers are bound from their beginning, and many kernels write whole vectors of four. */
 function checkWhole<K extends KernelName>(name: K, call: Calls[K]): void {
   const { reads, writes } = kernels[name];
   const refuse = ({ buffer, offset, length, itemBytes }: Slot) => {

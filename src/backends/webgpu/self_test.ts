@@ -1,8 +1,8 @@
-// Subgroup matrices are tried before they are used, since the feature is experimental and may compute anything.
+// Tests subgroup matrices before they are used, because the feature is experimental and may compute wrong results.
 import type { Backend } from "../backend.ts";
 import type { Slot } from "../buffer.ts";
 
-/** Whether a product and a weight gradient come out exactly, with numbers whose sums f32 holds without rounding. */
+/** Whether a product and a weight gradient are exact, with numbers whose sums f32 can hold without rounding. */
 export async function multipliesExactly(backend: Backend): Promise<boolean> {
   const [m, k, n] = [80, 64, 72];
   const numbers = (count: number, prime: number) =>

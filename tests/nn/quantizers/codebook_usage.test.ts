@@ -1,4 +1,4 @@
-// How many codes are in use, and how evenly.
+// Measuring how many codes are used, and how evenly.
 import { expect, test } from "bun:test";
 import { CodebookUsage } from "../../../nn/quantizers/codebook_usage.ts";
 

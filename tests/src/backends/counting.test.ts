@@ -1,11 +1,11 @@
-// What is known of kernels without running them: the backend that counts, and the lines that a profile writes.
+// The backend that counts the work of kernels without running them, and the lines that a profile writes.
 import { expect, test } from "bun:test";
 import { CountingBackend } from "../../../src/backends/counting.ts";
 import { profiled } from "../../../src/backends/profile.ts";
 import { withBackend } from "../../../src/device.ts";
 import { conv2d, matmul, noGrad, ones, scope } from "../../../src/index.ts";
 
-/** A product of [2, 3] and [3, 5], the same again, and a 3x3 convolution with a bias. */
+/** Runs a product of [2, 3] and [3, 5] twice, and a 3x3 convolution with a bias. */
 function work(): void {
   noGrad(() =>
     scope(() => {

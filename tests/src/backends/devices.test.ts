@@ -1,5 +1,5 @@
-// Each other device beside the CPU, on the layers of the model at their widths: outputs and all gradients. Which of
-// equal maxima counts, on all of them, and what happens to tensors when the device changes.
+// Compares each other device with the CPU on the layers of the model with their numbers of channels: outputs and all
+// gradients. It also tests which of several equal maxima gets the gradient, and what happens when the device changes.
 import { expect, test } from "bun:test";
 import {
   asyncScope,
@@ -42,12 +42,12 @@ const layers: [name: string, make: (init: Init) => Layer, input: number[]][] = [
     (init) => new Conv2d(128, 256, 4, init, { padding: 1 }),
     [1, 8, 8, 128],
   ],
-  // whose weight gradients have kernels of their own on GPUs
+  // on GPUs, special kernels compute the weight gradients of these two
   ["decoder's last layer", (init) => new Conv2d(128, 3, 3, init, { padding: 1 }), [2, 9, 7, 128]],
   ["discriminator's last layer", (init) => new Conv2d(256, 1, 4, init, { padding: 1 }), [1, 15, 13, 256]],
 ];
 
-/** The output and the gradients of the input and of every parameter, the same weights and input on any device. */
+/** The output and the gradients of the input and of every parameter, with the same weights and input on every device. */
 async function results(name: DeviceName, make: (init: Init) => Layer, shape: number[]) {
   await device(name);
   const random = new Random(1), layer = make(random);
@@ -74,7 +74,7 @@ describeDevices("layers of the model beside the CPU", (each) => {
         const wanted = await results("cpu", make, shape), found = await results(each, make, shape);
         expect([...found.keys()]).toEqual([...wanted.keys()]);
         for (const [key, values] of found) {
-          // scores that all move by the same change no attention: the gradient of k's bias is 0 but for rounding
+          // adding the same number to all scores does not change attention, so the gradient of k's bias is 0 except for rounding
           const size = largest(wanted.get(key === "k.bias" ? "q.bias" : key)!);
           const error = maxError(values, wanted.get(key)!) / size;
           if (!(error < 1e-5)) throw new Error(`${key}: off by ${error} of the largest value`);
@@ -112,17 +112,17 @@ describeDevices("tensors of two devices", (each) => {
       })
     ));
 
-  test("do not meet", () =>
+  test("cannot be operands of one operation", () =>
     expectNoLeak(() =>
       asyncScope(async () => {
         await device("cpu");
         const x = tensor([1], [1, 1, 1, 1]);
         await device(each);
         const y = tensor([2], [1, 1, 1, 1]);
-        expect(() => scope(() => x.mul(y))).toThrow("cpu: the tensor lives on another device");
-        expect(() => scope(() => y.mul(x))).toThrow(`${each}: the tensor lives on another device`);
-        expect(() => scope(() => conv2d(x, y, null))).toThrow("cpu: the tensor lives on another device");
-        expect(() => scope(() => conv2d(y, x, null))).toThrow(`${each}: the tensor lives on another device`);
+        expect(() => scope(() => x.mul(y))).toThrow("cpu: the tensor is on another device");
+        expect(() => scope(() => y.mul(x))).toThrow(`${each}: the tensor is on another device`);
+        expect(() => scope(() => conv2d(x, y, null))).toThrow("cpu: the tensor is on another device");
+        expect(() => scope(() => conv2d(y, x, null))).toThrow(`${each}: the tensor is on another device`);
       })
     ));
 }, others);

@@ -1,5 +1,5 @@
-// Every kernel on operands that begin and end inside larger buffers: the same bits as on buffers of their own, and nothing
-// around them is written. And on operands that do not lie in their buffers, which no kernel may run on.
+// Runs every kernel on operands that begin and end inside larger buffers: it must give the same bits as on buffers of their
+// own, and must write nothing around its operands. Operands that are outside their buffers must be refused.
 import { expect, test } from "bun:test";
 import type { Backend } from "../../../src/backends/backend.ts";
 import type { Buffer, Slot } from "../../../src/backends/buffer.ts";
@@ -34,7 +34,7 @@ const conv = (inputs: number, outputs: number, size: number, upsample: 1 | 2 = 1
   padLeft: 1,
   upsample,
 });
-/** Few channels go by the definition; the others by Winograd's ways, on small and large maps. */
+/** The first has few channels and is computed by the definition; the others by Winograd, on small and large maps. */
 const convs = [conv(3, 5, 6), conv(8, 9, 6), conv(8, 9, 26), conv(8, 9, 6, 2)];
 const inputOf = (s: ConvSpec) => s.batch * s.height * s.width * s.inChannels;
 const outputOf = (s: ConvSpec) => s.batch * s.outHeight * s.outWidth * s.outChannels;
@@ -46,8 +46,8 @@ const normSize = norm.batch * norm.pixels * norm.channels, normStats = norm.batc
 type Make<K extends KernelName> = (make: Maker) => readonly Calls[K][];
 
 /**
- * Calls of sizes that leave no vector whole. Kernels that are not named here are called as the cases of their operations
- * call them (ops/cases.ts); kernels that read indices need an entry.
+ * Calls with sizes that are no multiples of a vector. Kernels without an entry here are called in the same way as by the test
+ * cases of their operations (ops/cases.ts). Kernels that read indices need an entry.
  */
 const chosen: { readonly [K in KernelName]?: Make<K> } = {
   fill: (m) => [{ out: m.floats(7), value: 2 }],
@@ -122,7 +122,7 @@ const chosen: { readonly [K in KernelName]?: Make<K> } = {
   },
 };
 
-/** The calls of each kernel that operations make on the way forward and back, on a device that computes nothing. */
+/** The calls of each kernel that operations make, forward and backward, recorded on a device that computes nothing. */
 const recorded = new Map<KernelName, Calls[KernelName][]>();
 const recorder = new CountingBackend();
 const count = recorder.run.bind(recorder);
@@ -145,7 +145,7 @@ withBackend(recorder, () => {
 const isSlot = (value: unknown): value is Slot =>
   typeof value === "object" && value !== null && "buffer" in value;
 
-/** A recorded call on operands of one's own. */
+/** Repeats a recorded call with other operands. */
 function again<K extends KernelName>(call: Calls[K], make: Maker): Calls[K] {
   const own = new Map<Buffer, Slot>();
   const operand = ({ buffer, length }: Slot) => {
@@ -163,7 +163,7 @@ function callsOf<K extends KernelName>(name: K, make: Maker): readonly Calls[K][
   return chosen[name]?.(make) ?? (recorded.get(name) ?? []).map((call) => again(call as Calls[K], make));
 }
 
-test("every kernel is called by the case of some operation", () => {
+test("every kernel is called by the test cases of some operation", () => {
   const uncalled = (Object.keys(kernels) as KernelName[]).filter((name) =>
     !recorded.has(name) && !chosen[name]
   );
@@ -175,10 +175,10 @@ function normInputs(m: Maker) {
   return { x, weight, bias };
 }
 
-/** Elements around an operand, and what stands there. */
+/** The number of elements before and after an operand, and their value. */
 const BEFORE = 5, AFTER = 9, GUARD = 0x12345678;
 
-/** Runs all calls of a kernel, and returns every buffer as it is afterwards, without what lies around its operand. */
+/** Runs all calls of a kernel, and returns the operands of every buffer afterwards. */
 async function results<K extends KernelName>(
   backend: Backend,
   name: K,
@@ -216,7 +216,7 @@ describeDevices("operands inside larger buffers", (each) => {
     });
   }
 
-  test("that they do not lie in are refused", async () => {
+  test("operands outside their buffers are refused", async () => {
     const backend = await device(each), buffer = backend.alloc(40);
     const out = (offset: number, length: number): Slot => ({ buffer, offset, length, itemBytes: 4 });
     backend.run("fill", { out: out(7, 3), value: 0 });
@@ -229,7 +229,7 @@ describeDevices("operands inside larger buffers", (each) => {
   });
 }, ["cpu", "gpujs"]);
 
-test("every operand of a record is read or written, by the facts of its kernel", () => {
+test("every operand of a call is declared as read or written", () => {
   const slot = (length: number): Slot => ({ buffer: { bytes: 4 * length }, offset: 0, length, itemBytes: 4 });
   const make: Maker = { floats: slot, ints: (values) => slot(values.length) };
   const check = <K extends KernelName>(name: K) => {

@@ -4,7 +4,7 @@ import { describeDevices } from "../../support/devices.ts";
 import { counting, list, scoped } from "../../support/tensors.ts";
 
 describeDevices("broadcasting", () => {
-  /** What numpy answers: the value at every index of the common shape, sizes of 1 repeated. */
+  /** What numpy returns: the value at every index of the common shape, with sizes of 1 repeated. */
   function wanted(a: number[], b: number[]): { shape: number[]; values: number[] } {
     const n = Math.max(a.length, b.length);
     const [pa, pb] = [a, b].map((s) => [...new Array<number>(n - s.length).fill(1), ...s]);

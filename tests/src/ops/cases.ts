@@ -1,5 +1,5 @@
-// What is tested of every operation: one entry for each export of src/ops/index.ts, or this file does not compile. The
-// cases are run forward and backward, on every device, by gradcheck.test.ts.
+// The test cases of every operation. If an export of src/ops/index.ts had no entry, this file would not compile.
+// gradcheck.test.ts runs the cases forward and backward on every device.
 import * as t from "../../../src/index.ts";
 import type * as ops from "../../../src/ops/index.ts";
 import { draws } from "../../support/numbers.ts";
@@ -8,13 +8,13 @@ export interface OpCase {
   readonly name: string;
   readonly inputs: readonly t.Shape[];
   readonly run: (...x: t.Tensor[]) => t.Tensor;
-  /** Where inputs lie: in [-1, 1]; in [0.5, 1.5]; or all different by at least 0.05, for operations with kinks. */
+  /** Values of the inputs: in [-1, 1]; in [0.5, 1.5]; or all different by at least 0.05, for operations with kinks. */
   readonly domain?: "any" | "positive" | "apart";
-  /** The result by the definition, in plain JavaScript, where no golden has it (fixtures/ops_reference.json). */
+  /** The result by the definition, in plain JavaScript, if it is not in fixtures/ops_reference.json. */
   readonly wanted?: (...x: Float32Array[]) => ArrayLike<number>;
 }
 
-/** Either the gradient is checked against central differences, or it is said why there is none. */
+/** The gradient is either checked against central differences, or there is a reason why the operation has none. */
 export type OpTests =
   | { readonly gradient: "checked"; readonly cases: readonly [OpCase, ...OpCase[]] }
   | {
@@ -25,7 +25,7 @@ export type OpTests =
 const indices = (): t.Tensor => t.tensor(Int32Array.of(3, 0, 3, 2, 3), [5]);
 const pad = (top: number, bottom: number, left: number, right: number) => [top, bottom, left, right] as const;
 
-/** An average pooling of pictures of a shape to the given height and width, and the result by counting pixels. */
+/** A case of average pooling from a shape to a height and width, with the result computed by counting pixels. */
 function averagePool(
   name: string,
   shape: readonly [number, number, number, number],
@@ -65,7 +65,7 @@ function averagePool(
   };
 }
 
-/** conv2d by its definition, of an image [1, H, W, I] and a weight [O, I / groups, kh, kw]. */
+/** conv2d by its definition, for an image [1, H, W, I] and a weight [O, I / groups, kh, kw]. */
 function convolved(
   [height, width, channels]: readonly [number, number, number],
   [outputs, inputs, kh, kw]: readonly [number, number, number, number],

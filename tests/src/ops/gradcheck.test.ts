@@ -1,6 +1,5 @@
-// Every operation's result against its definition where a case has one, and every gradient against central differences,
-// in the middle of a graph: something comes before the operation and something after it, so that the gradient that
-// reaches it is never 1.
+// Compares every operation's result with its definition, if a case has one, and every gradient with central differences. Each
+// operation is in the middle of a graph, with operations before and after it, so that the gradient that reaches it is not 1.
 import { expect, test } from "bun:test";
 import * as t from "../../../src/index.ts";
 import { describeDevices } from "../../support/devices.ts";
@@ -21,7 +20,7 @@ function values(key: string, n: number, domain: OpCase["domain"]): Float32Array 
   const u = draws(key, n);
   if (domain === "positive") return u.map((x) => 1 + x / 2);
   if (domain !== "apart") return u;
-  // ranks of the draws, spread over multiples of 0.1 that avoid 0
+  // the ranks of the drawn numbers, as multiples of 0.1 without 0
   const order = [...u.keys()].sort((a, b) => u[a] - u[b]);
   const out = new Float32Array(n);
   order.forEach((at, rank) => out[at] = (rank - Math.floor(n / 2) + 0.5) / 10);
@@ -52,12 +51,12 @@ describeDevices("gradients against central differences", () => {
             x.write(values);
             return t.noGrad(() => t.scope(() => graph().reshape(1)));
           };
-          // every third element is enough to see an error and keeps the suite quick
+          // every third element is enough to find an error, and keeps the suite fast
           const places = [...at.keys()].filter((i) => x.size <= 60 || i % 3 === 0);
           const h = 0.01, low = at.map((v) => v - h), high = at.map((v) => v + h);
           const losses = places.flatMap((i) => [value(i, low[i]), value(i, high[i])]);
           x.write(at);
-          const all = t.concat(losses, 0), read = await all.floats(); // at once: a GPU answers slowly
+          const all = t.concat(losses, 0), read = await all.floats(); // all together, because each read of a GPU is slow
           for (const loss of [...losses, all]) loss.dispose();
           for (const [n, i] of places.entries()) {
             const numeric = (read[2 * n + 1] - read[2 * n]) / (high[i] - low[i]);

@@ -1,5 +1,5 @@
-// Every operation, forward and backward, against torch in float64 (fixtures/ops_reference.json, which
-// bench/ops_reference.py writes): odd sizes, batches of two, channels that fill no vector.
+// Compares every operation, forward and backward, with torch in float64 (fixtures/ops_reference.json, which
+// bench/ops_reference.py writes), with odd sizes, batches of two, and channels that do not fill vectors.
 import { expect, test } from "bun:test";
 import * as t from "../../../src/index.ts";
 import { describeDevices } from "../../support/devices.ts";
@@ -11,7 +11,7 @@ interface Input {
   shape: number[];
   scale: number;
   shift: number;
-  /** Rows, all axes but the last flattened, that are 0. */
+  /** The rows that are 0, if all axes except the last are flattened. */
   zeroRows?: number[];
 }
 
@@ -77,19 +77,19 @@ const runs: Record<string, Run> = {
 
 const unary = { ...t } as unknown as Record<string, (x: t.Tensor) => t.Tensor>;
 
-/** The op's own function where it takes x alone. */
+/** How an operation is called: its entry, or the function of one operand. */
 const runOf = (op: string): Run => runs[op] ?? (({ x }) => unary[op](x));
 
 /**
- * Largest error allowed, relative to the largest wanted value; f32 rounds to 6e-8, and sums of some tens of products,
- * which is what these cases are, lose about ten times that.
+ * The largest allowed error, relative to the largest wanted value. f32 rounds to 6e-8, and the sums of some tens of products
+ * in these cases lose about ten times as much.
  */
 const TOLERANCE = 1e-6;
-/** Where an operation loses more by its nature. */
+/** The cases that necessarily lose more. */
 const looser: Record<string, number> = {
-  // values near 20 lose their last five bits when the mean is taken off
+  // values near 20 lose their last five bits when the mean is subtracted
   "groupNorm/far from zero": 1e-5,
-  // the bias's one gradient is a sum of 40 numbers that nearly cancel
+  // the gradient of the bias is a sum of 40 numbers that nearly cancel
   "conv2d/k4 s1": 4e-6,
 };
 
@@ -117,7 +117,7 @@ async function check(c: Case): Promise<void> {
   const inputs: Tensors = {};
   for (const [key, input] of Object.entries(c.inputs)) {
     inputs[key] = t.tensor(filled(`${c.name}/${key}`, input), input.shape);
-    // LPIPS weights are constants of a finished network: the operation has no gradient for them
+    // the weights of LPIPS are constants, so the operation has no gradient for them
     inputs[key].requiresGrad = c.grads?.[key] !== undefined &&
       !(c.op === "lpipsDistance" && key === "weight");
   }
@@ -165,7 +165,7 @@ describeDevices("Adam against torch in float64", () => {
   }
 });
 
-test("an index outside the table is neither read from nor added to", () => {
+test("an index outside the table throws in a look-up and in its gradient", () => {
   t.scope(() => {
     const table = t.zeros([4, 3]), rows = t.zeros([2, 3]);
     for (const bad of [4, -1, 2 ** 31 - 1]) {

@@ -1,4 +1,4 @@
-// Sums and means over every combination of axes, of every length around a vector, and of a million numbers.
+// Sums and means over every combination of axes, of lengths around the size of a vector, and of a million numbers.
 import { expect } from "bun:test";
 import * as t from "../../../src/index.ts";
 import { describeDevices } from "../../support/devices.ts";
@@ -6,14 +6,14 @@ import { draws } from "../../support/numbers.ts";
 import { counting, list, scoped } from "../../support/tensors.ts";
 
 describeDevices("reductions", () => {
-  // on both sides of a vector, of the unrolled loop and of a thread's share
+  // lengths just below and above a vector, the unrolled loop, and a tile
   for (const n of [1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 63, 65, 127, 1000, 4097, 100_001]) {
     scoped(`sum, mean and softmax of ${n}`, async () => {
       const values = draws(`reduce/${n}`, n);
       const x = t.tensor(values, [n]);
       const exact = values.reduce((a, b) => a + b, 0);
       const scale = values.reduce((a, b) => a + Math.abs(b), 0);
-      // adding in 16 lanes and by blocks loses far less than adding one by one
+      // adding in 16 lanes and in blocks loses far fewer digits than adding one by one
       expect(Math.abs(await x.sum().item() - exact) / scale).toBeLessThan(1e-6);
       expect(Math.abs(await x.mean().item() - exact / n) * n / scale).toBeLessThan(1e-6);
       const total = (await t.softmax(x).floats()).reduce((a, b) => a + b, 0);
@@ -47,7 +47,7 @@ describeDevices("reductions", () => {
   }
 
   scoped("a long sum does not drift", async () => {
-    // One by one, a million times 0.1 is wrong by a hundredth; in blocks the error does not grow with the length.
+    // Added one by one, a million times 0.1 is wrong by a hundredth. In blocks the error does not grow with the length.
     const n = 1_000_001, wanted = n * Math.fround(0.1);
     const sum = await t.full([n], 0.1).sum().item();
     expect(Math.abs(sum / wanted - 1)).toBeLessThan(2e-5);

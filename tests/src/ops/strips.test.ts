@@ -1,4 +1,4 @@
-// Large pictures: strips give the numbers of the whole map bit for bit, in less memory.
+// Large pictures in strips: the results are the same bit for bit, in less memory.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import {
   attention,
@@ -43,7 +43,7 @@ for (const [height, width, inChannels, channels] of [[80, 48, 32, 32], [75, 53, 
   });
 }
 
-test("attention in blocks of queries equals that of all at once", async () => {
+test("attention in blocks of queries equals attention at once", async () => {
   await expectNoLeak(async () => {
     const made = scope(() => {
       const [q, k, v] = ["q", "k", "v"].map((name) => drawn(name, [2, 2051, 32])); // 33 MB of scores in 3 blocks
@@ -51,7 +51,7 @@ test("attention in blocks of queries equals that of all at once", async () => {
       const before = memory().liveBytes;
       resetPeakBytes();
       const blocks = noGrad(() => attention(q, k, v));
-      expect(memory().peakBytes - before).toBeLessThan(35 * 2 ** 20); // scores and weights of one block, not of all
+      expect(memory().peakBytes - before).toBeLessThan(35 * 2 ** 20); // the scores and weights of one block only
       return { whole, blocks };
     });
     expect(maxError(await made.blocks.data(), await made.whole.data())).toBe(0);
@@ -59,7 +59,7 @@ test("attention in blocks of queries equals that of all at once", async () => {
   });
 });
 
-test("strips refuse filters and shapes they cannot do", () => {
+test("strips refuse filters and shapes that do not fit", () => {
   scope(() => {
     const x = zeros([1, 8, 8, 32]), norm = { weight: zeros([32]), bias: zeros([32]) };
     const conv = (shape: number[]) => ({ weight: zeros(shape), bias: null });
@@ -68,7 +68,7 @@ test("strips refuse filters and shapes they cannot do", () => {
   });
 });
 
-test("a large picture is encoded and decoded as in one piece, without its memory", async () => {
+test("a large picture is encoded and decoded with the same bits as in one piece, in less memory", async () => {
   await expectNoLeak(async () => {
     const ddconfig = {
       ...tinyConfig.ddconfig,
@@ -81,7 +81,7 @@ test("a large picture is encoded and decoded as in one piece, without its memory
     const images = drawn("picture", [1, 528, 512, 3]);
     const x = zeros([1, 528, 512, 32]);
     expect(noGrad(() => takesStrips(x))).toBe(true);
-    expect(takesStrips(x)).toBe(false); // a tape needs every step
+    expect(takesStrips(x)).toBe(false); // because the tape needs every intermediate value
     x.dispose();
     const before = memory().liveBytes;
     resetPeakBytes();
@@ -89,7 +89,7 @@ test("a large picture is encoded and decoded as in one piece, without its memory
     const pictures = model.decode(latents);
     const map = 528 * 512 * 32 * 4;
     expect(memory().peakBytes - before).toBeLessThan(2.9 * map);
-    // outside noGrad nothing goes in strips
+    // outside noGrad nothing is computed in strips
     const whole = scope(() => ({
       indices: model.quantize.encode(model.quant_conv.call(model.encoder.call(images))),
       pictures: model.decoder.call(model.post_quant_conv.call(latents)).detach(),

@@ -1,4 +1,4 @@
-// Adam (Kingma & Ba 2015) in torch's order of operations: three kernels, since a kernel has one output.
+// Adam (Kingma & Ba 2015) in torch's order of operations: three kernels, because a gpu.js kernel has one output.
 import type { Place } from "../compile.ts";
 
 /** m = m + (1 - beta1) (g - m) */

@@ -1,7 +1,7 @@
 // The nearest code, and rows of a table by index.
 import type { Place } from "../compile.ts";
 
-/** out[n] = argmin over k of |z[n] - codebook[k]|^2; strictly nearer wins, so that the lowest index wins ties */
+/** out[n] = argmin over k of |z[n] - codebook[k]|^2; a later code must be strictly nearer, so the lowest index wins ties */
 export function nearestCode(
   this: Place<{ codes: number; channels: number }>,
   z: Float32Array,

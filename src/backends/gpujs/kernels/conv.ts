@@ -1,5 +1,10 @@
-// Convolution (really cross-correlation) of NHWC images x with OIHW filters w, and both gradients. Tap (r, s) of output
-// pixel (oy, ox) reads the enlarged input at (oy stride - padTop + r, ox stride - padLeft + s), or 0 outside of it.
+// Convolution (really cross-correlation) and its two gradients. Images x are NHWC: [batch, height, width, channels]. Filters
+// w are OIHW: [output channel, input channel, row, column]. Each function computes one element of its output. gpu.js calls
+// it for all of them: `this.thread` says for which element, and `this.constants` holds the sizes (compile.ts).
+//
+// An output pixel (oy, ox) is a sum over the taps (r, s) of the filter. Tap (r, s) reads the pixel of the enlarged input in
+// row oy stride - padTop + r and column ox stride - padLeft + s, or 0 outside the image. The formulas below write y(oy, r)
+// and x(ox, s) for the row and the column of that pixel in the input as it is stored.
 import type { ConvSpec, GroupedConvSpec } from "../../kernels.ts";
 import type { Place } from "../compile.ts";
 
@@ -36,7 +41,8 @@ export function conv2d(this: Place<ConvSizes>, x: Float32Array, w: Float32Array,
 
 /**
  * dx[b, y, x, i] = sum of g[b, oy, ox, o] w[o, i, r, s] over all (oy, ox, r, s) that read this pixel, and over o.
- * With u and v the places of the enlarged input that came from the pixel: oy stride = u + padTop - r.
+ * Enlarging copies the pixel to the rows u and columns v. Tap (r, s) of output (oy, ox) reads row u if
+ * oy stride = u + padTop - r, and likewise for columns.
  */
 export function conv2dInputGrad(this: Place<ConvSizes>, g: Float32Array, w: Float32Array): number {
   const { height, inChannels, outHeight, outWidth, outChannels, kernelHeight, kernelWidth } = this.constants;
@@ -127,7 +133,7 @@ export function groupedConv2d(
 
 /**
  * In groups: dx[b, y, x, i] = sum of g[b, oy, ox, o] w[o, k, r, s] over all (oy, ox, r, s) that read this pixel, and over
- * the outputs o of i's group, of whose inputs i is number k.
+ * the outputs o of i's group. k is the number of i among the inputs of its group.
  */
 export function groupedConv2dInputGrad(
   this: Place<GroupedConvSizes>,

@@ -11,7 +11,7 @@ export const sigmoid: Scalar = (x) => 1 / (1 + Math.exp(-x));
 /** d(x s)/dx = s (1 + x (1 - s)) with s the sigmoid of x */
 export const swishDerivative: Scalar = (x) => sigmoid(x) * (1 + x * (1 - sigmoid(x)));
 
-/** Of x and the parameters p0 and p1. */
+/** Functions of x and the parameters p0 and p1. */
 export const unaryOps: Record<UnaryOp, Scalar> = {
   abs: (x) => Math.abs(x),
   sign: (x) => x > 0 ? 1 : x < 0 ? -1 : 0,
@@ -30,7 +30,7 @@ export const unaryOps: Record<UnaryOp, Scalar> = {
   affine: (x, scale, shift) => scale * x + shift,
 };
 
-/** Of both operands and the parameter p0. */
+/** Functions of both operands and the parameter p0. */
 export const binaryOps: Record<BinaryOp, Scalar> = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
@@ -50,7 +50,7 @@ export function unary(this: Place<object>, x: Float32Array, p0: number, p1: numb
   return op(x[this.thread.x], p0, p1);
 }
 
-/** How both operands walk over the rows (outer) and columns (inner) of the output: strides of 0 repeat a number. */
+/** The strides of both operands along the rows (outer) and columns (inner) of the output. A stride of 0 repeats a number. */
 interface Walks {
   readonly inner: number;
   readonly aOuter: number;

@@ -5,7 +5,7 @@ interface Channels {
   readonly channels: number;
 }
 
-/** out[p] = sum over c of weight[c] (a[p, c] / |a| - b[p, c] / |b|)^2, lengths plus 1e-10 (Zhang et al. 2018) */
+/** out[p] = sum over c of weight[c] (a[p, c] / |a| - b[p, c] / |b|)^2 (Zhang et al. 2018); 1e-10 is added to the lengths */
 export function lpipsDistance(
   this: Place<Channels>,
   a: Float32Array,

@@ -1,7 +1,7 @@
-// The matrix product. A transposed matrix is one whose strides are exchanged.
+// The matrix product. A transposed matrix is read with its two strides exchanged.
 import type { Place } from "../compile.ts";
 
-/** How many products each sum has, and how far apart the rows and columns of b lie. */
+/** How many products each sum has, and the strides of the rows and columns of b. */
 interface Strides {
   readonly k: number;
   readonly bRow: number;

@@ -1,5 +1,6 @@
-// Group normalisation (Wu & He 2018) of x [batch, pixels, channels] with swish folded in, and its gradient. A group is
-// some neighbouring channels of one sample; xhat = (x - mean) / sigma, t = weight xhat + bias, out = t or t sigmoid(t).
+// Group normalisation (Wu & He 2018) of x [batch, pixels, channels], followed by swish if it is asked for, and its gradient.
+// A group consists of neighbouring channels of one sample. xhat = (x - mean) / sigma, t = weight xhat + bias, and the
+// output is t or t sigmoid(t).
 import type { Place } from "../compile.ts";
 import { sigmoid, swishDerivative } from "./elementwise.ts";
 
@@ -111,7 +112,7 @@ export function normGroupMeans(
   return sum / (pixels * size);
 }
 
-/** dx = (weight dt - mean(weight dt) - xhat mean(weight dt xhat)) / sigma, means over the group */
+/** dx = (weight dt - mean(weight dt) - xhat mean(weight dt xhat)) / sigma, with means over the group */
 export function normInputGrad(
   this: Place<NormSizes>,
   x: Float32Array,

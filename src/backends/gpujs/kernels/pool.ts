@@ -2,7 +2,7 @@
 import type { AvgPoolSpec, PoolSpec } from "../../kernels.ts";
 import type { Place } from "../compile.ts";
 
-/** out[b, oy, ox, c] = max over r, s < size of x[b, oy stride + r, ox stride + s, c], where that is inside */
+/** out[b, oy, ox, c] = max over r, s < size of x[b, oy stride + r, ox stride + s, c]; pixels outside x are left out */
 export function maxPool2d(this: Place<PoolSpec>, x: Float32Array): number {
   const { height, width, channels, outHeight, size, stride } = this.constants;
   const c = this.thread.x;
@@ -57,13 +57,13 @@ export function maxPool2dGrad(this: Place<PoolSpec>, x: Float32Array, g: Float32
   return sum;
 }
 
-/** How many of the `size` places from `start` on lie in a side of `length` with `border` more places at both ends. */
+/** How many of the `size` places from `start` on are within a side of `length` that is longer by `border` at both ends. */
 export const covered = (start: number, size: number, length: number, border: number): number =>
   Math.min(start + size, length + border) - Math.max(start, -border);
 
 /**
- * out[b, oy, ox, c] = sum over r, s < size of x[b, top + r, left + s, c], where that is inside, divided by
- * covered(top) covered(left), where top = oy stride - padding and left = ox stride - padding
+ * out[b, oy, ox, c] = (sum over r, s < size of x[b, top + r, left + s, c]) / (covered(top) covered(left)) with
+ * top = oy stride - padding and left = ox stride - padding; pixels outside x are left out
  */
 export function avgPool2d(this: Place<AvgPoolSpec>, x: Float32Array): number {
   const { height, width, channels, outHeight, size, stride, padding, counted } = this.constants;
@@ -86,7 +86,7 @@ export function avgPool2d(this: Place<AvgPoolSpec>, x: Float32Array): number {
   return sum / (covered(top, size, height, counted) * covered(left, size, width, counted));
 }
 
-/** dx[b, y, x, c] = sum of g / (covered(top) covered(left)) over the windows that hold this pixel */
+/** dx[b, y, x, c] = sum of g / (covered(top) covered(left)) over the windows that contain this pixel */
 export function avgPool2dGrad(this: Place<AvgPoolSpec>, g: Float32Array): number {
   const { height, width, channels, outHeight, outWidth, size, stride, padding, counted } = this.constants;
   const c = this.thread.x;

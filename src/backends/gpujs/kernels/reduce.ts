@@ -63,7 +63,7 @@ export function dotRow(this: Place<Columns>, a: Float32Array, b: Float32Array): 
   return sum;
 }
 
-/** dx[r, c] = scale y[r, c] (g[r, c] - dots[r]), dots the rows of g times those of y */
+/** dx[r, c] = scale y[r, c] (g[r, c] - dots[r]), where dots[r] = sum over c of g[r, c] y[r, c] */
 export function softmaxGrad(
   this: Place<Columns>,
   y: Float32Array,

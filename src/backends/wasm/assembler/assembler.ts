@@ -1,5 +1,5 @@
-// A WebAssembly assembler small enough to read: a Fn collects statements made of expressions (expressions.ts), a
-// ModuleBuilder links them. Kernels are written with it in TypeScript and emitted when the backend starts.
+// A small WebAssembly assembler. Kernels are written with it in TypeScript and assembled when the backend starts. A `Fn`
+// collects the statements of a function, which are made of expressions (expressions.ts); a `ModuleBuilder` links functions.
 import {
   asF32,
   asF64,
@@ -32,7 +32,7 @@ export class Fn {
   readonly #locals: ValType[] = [];
   readonly #constants = new Map<number, Local<"v128">>();
   readonly #prologue: number[] = [];
-  /** Inside `abreast`: the stores that are held back, and addresses by the code that computes them. */
+  /** Inside `abreast`: the stores that are delayed, and the addresses by the code that computes them. */
   #abreast: { stores: number[][]; readonly addresses: Map<string, Local<"i32">> } | null = null;
 
   constructor(
@@ -59,7 +59,7 @@ export class Fn {
     return new Local(type, this.params.length + this.#locals.length - 1);
   }
 
-  /** A new local holding the value: an expression that is safe to use more than once. */
+  /** Keeps a value in a new local, so that it can be used several times without being computed again. */
   let<T extends ValType>(value: Ex<T>): Local<T> {
     const l = this.local(value.type);
     this.set(l, value);
@@ -71,7 +71,7 @@ export class Fn {
     const t = this.let(a);
     return f32.add(f32.add(f32.lane(t, 0), f32.lane(t, 2)), f32.add(f32.lane(t, 1), f32.lane(t, 3)));
   }
-  /** A constant in all four lanes, set once at the start of the function: loops then find it in a register. */
+  /** A constant in all four lanes. It is set once, at the start of the function, so that loops find it in a register. */
   splat(x: number): Local<"v128"> {
     let l = this.#constants.get(x);
     if (!l) {
@@ -111,18 +111,19 @@ export class Fn {
     if (this.#abreast) this.#abreast.stores.push(code);
     else this.code.push(...code);
   }
-  /** Vectors side by side. */
+  /** Stores vectors one after another in memory. */
   storeAbreast(at: I32, values: readonly V128[], offset = 0): void {
     values.forEach((value, i) => this.store(at, value, offset + 16 * i));
   }
-  /** Like `v.load`, where `at` is the same for all offsets of `abreast`. */
+  /** Like `v.load`; inside `abreast` the address `at` is computed only once for all offsets. */
   load(at: I32, offset = 0): V128 {
     return v.load(this.#address(at), offset);
   }
 
   /**
-   * The body at each offset. Its stores come after all bodies: the first store of each offset, then the second, and so on.
-   * Addresses are computed once. Only vectors whose code has this form can be joined (wide.ts).
+   * Emits the body for each offset. The stores are emitted after all bodies: the first store of each offset, then the second
+   * one, and so on. Addresses are computed once. V8 joins two vectors into one of 256 bits only in code of this form
+   * (wide.ts).
    */
   abreast(offsets: readonly number[], body: (offset: number) => void): void {
     const addresses = new Map<string, Local<"i32">>();
@@ -138,7 +139,10 @@ export class Fn {
     });
   }
 
-  /** Clears the vectors that the body has made. Otherwise a loop around it would carry them, as if they were used again. */
+  /**
+   * Emits the body, and then sets the vectors that it made to zero. Otherwise the compiler would keep them alive through a
+   * loop around the body, as if they were used again.
+   */
   brief(body: () => void): void {
     const before = this.#locals.length, zero = this.splat(0);
     body();
@@ -192,7 +196,7 @@ export class Fn {
     this.code.push(0x0c, 0, 0x0b, 0x0b);
   }
 
-  /** for (let i = from; i < to; i += step). Pass a local for `to`, which is evaluated anew each time. */
+  /** for (let i = from; i < to; i += step). `to` is evaluated in every iteration, so pass a local. */
   for(from: I32, to: I32, step: I32, body: (i: Local<"i32">) => void): void {
     const i = this.local("i32");
     this.set(i, asI32(from));
@@ -202,7 +206,7 @@ export class Fn {
     });
   }
 
-  /** A loop that tests at its end, for hot bodies that run at least once. */
+  /** A loop with its test at the end. It saves a jump in inner loops that run at least once. */
   doWhile(body: () => void, condition: () => I32): void {
     this.code.push(0x03, 0x40);
     body();
@@ -214,7 +218,7 @@ export class Fn {
     this.code.push(0x10, ...leb(this.module.indexOf(name)));
   }
 
-  /** Calls the function at a table index; its type is that of the function `like`. */
+  /** Calls the function at a table index. It must have the same type as the function `like`. */
   callIndirect(like: string, index: I32, ...args: Ex[]): void {
     for (const a of args) this.code.push(...a.code);
     this.code.push(...asI32(index).code, 0x11, ...leb(this.module.indexOf(like)), 0);
@@ -227,7 +231,7 @@ export class Fn {
   }
 }
 
-/** Links functions into a module that imports one shared memory (env.memory) and has a table of all of them. */
+/** Links functions into a module. The module imports one shared memory (env.memory) and has a table of all functions. */
 export class ModuleBuilder {
   readonly relaxed: boolean;
 

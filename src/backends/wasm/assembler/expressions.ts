@@ -1,9 +1,9 @@
-// What WebAssembly computes, as typed expressions that are byte strings: i32.add(a, b), v.load(at). Opcodes: WebAssembly
-// core specification 3.0, with SIMD, threads and relaxed SIMD.
+// WebAssembly's instructions as typed expressions, such as i32.add(a, b) and v.load(at). An expression holds its bytes.
+// The opcodes are those of the WebAssembly core specification 3.0, with SIMD, threads and relaxed SIMD.
 
 export type ValType = "i32" | "f32" | "f64" | "v128";
 
-/** An expression: code that leaves one value of a type on the stack. Using it twice computes it twice. */
+/** An expression: code that leaves one value of a type on the stack. If it is used twice, it is computed twice. */
 export class Ex<T extends ValType = ValType> {
   readonly type: T;
   readonly code: readonly number[];
@@ -97,7 +97,7 @@ export const i32 = {
   ge: i2(0x4e),
   eqz: (a: I32): Ex<"i32"> => new Ex("i32", [...asI32(a).code, 0x45]),
   atomicLoad: (at: I32): Ex<"i32"> => new Ex("i32", [...asI32(at).code, ...atomic(0x10)]),
-  /** Subtracts and returns the value from before. */
+  /** Subtracts, and returns the previous value. */
   atomicSub: (at: I32, n: I32): Ex<"i32"> =>
     new Ex("i32", [...asI32(at).code, ...asI32(n).code, ...atomic(0x25)]),
   select: (a: I32, b: I32, condition: I32): Ex<"i32"> =>
@@ -133,7 +133,7 @@ export const f64 = {
   fromI32: (a: I32): Ex<"f64"> => new Ex("f64", [...asI32(a).code, 0xb7]),
 };
 
-/** Four f32 lanes. `fma` is set per module: fused where the engine has relaxed SIMD, two roundings elsewhere. */
+/** Vectors of four f32 lanes. For a * b + c see `Fn.fma`, which is fused if the engine has relaxed SIMD. */
 export const v = {
   load: (at: I32, offset = 0): V128 => new Ex("v128", [...asI32(at).code, ...simd(0), ...memarg(4, offset)]),
   loadSplat: (at: I32, offset = 0): V128 =>
@@ -146,7 +146,7 @@ export const v = {
   div: v2(0xe7),
   min: v2(0xe8),
   max: v2(0xe9),
-  /** One instruction, where `min` and `max` take six. A NaN in `a` stays, one in `b` does not. */
+  /** Takes one instruction, while `min` and `max` take six. It keeps a NaN in `a`, but not a NaN in `b`. */
   pmin: v2(0xea),
   pmax: v2(0xeb),
   abs: v1(0xe0),
@@ -163,11 +163,11 @@ export const v = {
   shlI32: (a: V128, bits: number): V128 => new Ex("v128", [...a.code, ...asI32(bits).code, ...simd(0xab)]),
   shrI32: (a: V128, bits: number): V128 => new Ex("v128", [...a.code, ...asI32(bits).code, ...simd(0xac)]),
   fromI32: v1(0xfa),
-  /** Lanes of `a` where the mask is set, of `b` elsewhere. */
+  /** The lanes of `a` where the mask is set, and those of `b` elsewhere. */
   select: (a: V128, b: V128, mask: V128): V128 =>
     new Ex("v128", [...a.code, ...b.code, ...mask.code, ...simd(0x52)]),
   zero: (): V128 => new Ex("v128", [...simd(0x0c), ...new Array<number>(16).fill(0)]),
-  /** Four of the eight lanes of a (0-3) and b (4-7). */
+  /** Chooses four of the eight lanes of a (0-3) and b (4-7). */
   shuffle: (a: V128, b: V128, lanes: readonly number[]): V128 =>
     new Ex("v128", [
       ...a.code,

@@ -6,7 +6,7 @@ import { CHUNK } from "./elementwise.ts";
 import { atMost, eachVector, kernel, storeLanes } from "./kernel.ts";
 
 /**
- * m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= step m / (sqrt(v) / correction + eps), as torch orders it.
+ * m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= step m / (sqrt(v) / correction + eps), in torch's order of operations.
  * arguments: param, grad, expAvg, expAvgSq, length, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1^t),
  * 1 / sqrt(1 - beta2^t), eps
  */

@@ -1,4 +1,4 @@
-// The kernels of the CPU backend, emitted once per process: one module with a table of all functions.
+// Assembles the kernels of the CPU backend, once per process, into one module with a table of all functions.
 import { ModuleBuilder } from "../assembler/assembler.ts";
 import { v } from "../assembler/expressions.ts";
 import { addScheduler } from "../threads.ts";
@@ -19,10 +19,10 @@ import { addWinograd } from "./winograd.ts";
 import { addWinogradGrad } from "./winograd_weight_gradient.ts";
 import { addWinogradSmall } from "./winograd_small.ts";
 
-/** 4 GiB: all that 32-bit addresses reach. */
+/** 4 GiB, which is as much as 32-bit addresses can reach. */
 export const MAX_PAGES = 65536;
 
-/** Whether the engine knows the fused multiply-add of relaxed SIMD. One unknown opcode would make the whole module fail. */
+/** Whether the engine has the fused multiply-add of relaxed SIMD. An unknown opcode would make the whole module fail. */
 function hasRelaxedSimd(): boolean {
   const m = new ModuleBuilder(true);
   m.fn("probe", [], [], (f) => {

@@ -14,12 +14,13 @@ export function addCodebook(m: ModuleBuilder): void {
 }
 
 /**
- * argmin over j of |e_j|^2 - 2 z.e_j, a panel of codes at a time with a running minimum: |z|^2 is the same for all codes,
- * and the matrix of distances is never stored. Strictly smaller wins, so the lowest index wins ties.
+ * argmin over j of |e_j|^2 - 2 z.e_j. |z|^2 is left out, because it is the same for all codes. It takes a panel of codes at
+ * a time and keeps a running minimum, so the matrix of distances is never stored. A later code must be strictly nearer,
+ * so the lowest index wins ties.
  * arguments: z, packed codebook, norms, out, count, channels, codes
  */
 function addNearestCode(m: ModuleBuilder): void {
-  // norms of a panel's codes; those beyond the last code are infinite, so that they are never nearest
+  // the norms of a panel's codes; places after the last code get infinity, so that they are never nearest
   kernel(m, "codeNorms", (f, tile) => {
     const channels = f.let(argument(5));
     const panel = f.let(i32.add(argument(1), i32.mul(tile, i32.mul(channels, PANEL * 4))));
@@ -41,7 +42,7 @@ function addNearestCode(m: ModuleBuilder): void {
     });
   });
 
-  const INDICES = PANEL * 4; // a row of running state is a panel of minima and one of indices
+  const INDICES = PANEL * 4; // a row of running state is a panel of minima, then a panel of indices
   const ROW = 2 * INDICES;
   kernel(m, "nearestCode", (f, tile, scratch) => {
     const channels = f.let(argument(5));
@@ -63,7 +64,7 @@ function addNearestCode(m: ModuleBuilder): void {
     const norms = f.let(argument(2));
     const codes = f.let(argument(6));
     const one = f.let(i32.const(1));
-    const lanes = f.let(i32.add(scratch, TILE_BYTES)); // behind the results
+    const lanes = f.let(i32.add(scratch, TILE_BYTES)); // after the results
     for (let lane = 0; lane < PANEL; lane++) f.storeI32(lanes, lane, 4 * lane);
     f.for(0, codes, PANEL, (code) => {
       const norm = PANEL_VECTORS.map((j) => f.let(v.load(norms, j)));

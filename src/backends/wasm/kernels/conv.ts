@@ -1,6 +1,6 @@
-// Convolutions by their definition: weights are packed in panels of output channels, and pixels are taken 6 at a time
-// (micro_kernel.ts). A tile copies its padded (and enlarged) input block to scratch, so that the inner loop meets no
-// borders. 1x1 convolutions and matrix products read in place.
+// Convolutions by their definition. Weights are packed in panels of output channels, and 6 pixels are computed at a time
+// (micro_kernel.ts). A tile first copies its block of the input, with padding and enlargement, to scratch memory, so that
+// the inner loop has no borders to check. 1x1 convolutions and matrix products read the input in place.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
@@ -9,8 +9,8 @@ import { kernel, storeRow } from "./kernel.ts";
 import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro_kernel.ts";
 
 /**
- * copyInput(sample, y, x, rows, columns, to): the block of the padded or enlarged input whose corner is at
- * (y, x) of the virtual input; zeros outside.
+ * copyInput(sample, y, x, rows, columns, to) copies a block of the padded or enlarged input, whose upper left corner is
+ * (y, x). What is outside the input becomes 0.
  */
 export function addCopyInput(m: ModuleBuilder): void {
   m.fn("copyInput", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
@@ -26,7 +26,7 @@ export function addCopyInput(m: ModuleBuilder): void {
       f.if(i32.ltU(y, height), () => {
         const row = f.let(i32.add(base, i32.mul(i32.shrU(y, up), rowBytes)));
         f.if(i32.eqz(up), () => {
-          // zeros, then one run, then zeros
+          // a row is zeros, then pixels, then zeros
           const from = f.let(i32.select(left, 0, i32.gt(left, 0)));
           const right = f.let(i32.add(left, columns));
           const until = f.let(i32.select(right, width, i32.lt(right, width)));
@@ -54,7 +54,7 @@ export function addCopyInput(m: ModuleBuilder): void {
   });
 }
 
-/** Scratch of a conv tile: accumulators | input and output offset of each pixel | input block. */
+/** The scratch memory of a tile holds the accumulators, the input and output offset of each pixel, and the input block. */
 export const TABLE_PIXELS = 4096;
 const INPUT_TABLE = ACCUMULATORS;
 const OUTPUT_TABLE = INPUT_TABLE + TABLE_PIXELS * 4;
@@ -107,7 +107,7 @@ export function addConv(m: ModuleBuilder): void {
         input,
       );
     });
-    // the pixel table; the last pixel is repeated until the count is a multiple of 6
+    // the table of pixels; the last one is repeated until their number is a multiple of 6
     const count = f.let(i32.mul(rows, columns));
     const padded = f.let(i32.mul(i32.div(i32.add(count, PIXELS - 1), PIXELS), PIXELS));
     const outStart = f.let(
@@ -157,7 +157,7 @@ export function addConv(m: ModuleBuilder): void {
   });
 }
 
-/** Adds bias and residual to one pixel's panel of channels, found at `acc` + `at`, and stores those that exist. */
+/** Adds bias and residual to one pixel's panel of channels, which is at `acc` + `at`, and stores the channels that exist. */
 export function storePixel(
   f: Fn,
   acc: Local<"i32">,

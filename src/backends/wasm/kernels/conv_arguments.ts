@@ -2,7 +2,7 @@
 import type { ConvSpec } from "../../kernels.ts";
 import { argument } from "../threads.ts";
 
-/** Which word each argument of the convolution kernels is. */
+/** The index of each argument of the convolution kernels. */
 export const CONV = {
   x: 0,
   weights: 1, // packed; in the weight gradient: the gradient of the output
@@ -21,7 +21,7 @@ export const CONV = {
   padTop: 14,
   padLeft: 15,
   upShift: 16, // 1: the input is enlarged by two
-  outPixel: 17, // bytes from one output pixel, row and image to the next
+  outPixel: 17, // the distances in bytes between output pixels, rows and images
   outRow: 18,
   outImage: 19,
   blockHeight: 20,
@@ -30,7 +30,7 @@ export const CONV = {
   blocksAcross: 23,
   blockPanels: 24,
   panelBlocks: 25,
-  direct: 26, // 1: no border, no enlargement: read the input in place
+  direct: 26, // 1: there is no border and no enlargement, so the input is read in place
   batch: 27,
   rowBlocks: 28,
   splits: 29,
@@ -38,20 +38,20 @@ export const CONV = {
   filters: 31, // not packed, with the byte strides of output and input
   outStride: 32,
   inStride: 33,
-  flipped: 34, // 1: turned by half a turn
-  patchStep: 35, // Winograd: outputs of a patch along one side,
+  flipped: 34, // 1: rotated by 180 degrees
+  patchStep: 35, // Winograd: the outputs of a patch along one side,
   patchStride: 36, // and bytes from one transformed patch to the next
-  transformed: 37, // Winograd on small maps: the input's patches
-  gradients: 38, // those of the output's gradient
-  chunk: 39, // bytes of a pixel taken at a time
+  transformed: 37, // Winograd on small maps: the transformed patches of the input
+  gradients: 38, // and of the output's gradient
+  chunk: 39, // the bytes of a pixel that are read at a time
 } as const;
 
-/** An argument, as the running kernel reads it. */
+/** The code by which a kernel reads an argument. */
 export const arg = (name: keyof typeof CONV) => argument(CONV[name]);
 
 export type ConvArguments = Partial<Record<keyof typeof CONV, number>>;
 
-/** The words of a launch: the geometry of `s`, and `more` by name, which may differ from it. */
+/** The arguments of a launch: the geometry `s`, and `more` arguments by name, which may replace those of `s`. */
 export function convArguments(s: ConvSpec, more: ConvArguments): Int32Array {
   const values: ConvArguments = {
     height: s.height,

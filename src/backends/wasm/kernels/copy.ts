@@ -1,4 +1,4 @@
-// Copies between any two layouts.
+// Copies from any strides to any strides.
 import { type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32 } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
@@ -7,7 +7,7 @@ import { kernel } from "./kernel.ts";
 /** The most dimensions of a copy. */
 export const MAX_RANK = 6;
 
-/** arguments: from, to, rows, rows a tile, then size, from-stride and to-stride (bytes) of each of 6 dimensions */
+/** arguments: from, to, rows, rows per tile, then the size, from-stride and to-stride (bytes) of each of 6 dimensions */
 export function addCopy(m: ModuleBuilder): void {
   const size = (d: number) => argument(4 + d);
   const fromStride = (d: number) => argument(4 + MAX_RANK + d);

@@ -1,5 +1,5 @@
-// Depthwise convolution and both gradients: channel c of the output is a filter of its own over channel c of the input.
-// A tap is then a product of whole vectors of channels. Weights are [kernel height, kernel width, channels].
+// Depthwise convolution and both gradients: channel c of the output depends only on channel c of the input, with a filter of
+// its own. So each tap is a product of whole vectors of channels. Weights are [kernel height, kernel width, channels].
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, i32, type Local, v } from "../assembler/expressions.ts";
 import { arg } from "./conv_arguments.ts";
@@ -7,10 +7,10 @@ import { atLeast, atMost, kernel, storeLanes } from "./kernel.ts";
 
 /** Channels that a tile covers. */
 export const DEPTHWISE_CHANNELS = 64;
-/** The same for the weight gradient: two cache lines, whose sums stay in registers. */
+/** Channels that a tile of the weight gradient covers: two cache lines, whose sums stay in registers. */
 export const DEPTHWISE_GRAD_CHANNELS = 32;
 
-/** body(vectors, left) for all channels: `most` vectors at a time, then one; the last may have only `left` lanes. */
+/** Calls body(vectors, left) for all channels: `most` vectors at a time, then one; the last may have only `left` lanes. */
 function eachColumns(
   f: Fn,
   channels: Local<"i32">,
@@ -26,19 +26,19 @@ function eachColumns(
   f.if(channels, () => body(1, channels));
 }
 
-/** The sides of a picture: the words of a launch that say how taps reach over them. */
+/** The two directions in a picture, with the arguments that hold the sizes along each. */
 const DOWN = { size: "height", kernel: "kernelHeight", pad: "padTop" } as const;
 const ACROSS = { size: "width", kernel: "kernelWidth", pad: "padLeft" } as const;
 
-/** Which taps of a place lie in the picture, and what they read. */
+/** For one place of the output, the taps that fall inside the picture and what they read. */
 interface Reach {
-  /** Along one side: the first tap, the end of them, and where the first one reads. */
+  /** Along one side: the first tap, the one after the last, and the place that the first one reads. */
   readonly taps: (f: Fn, at: Local<"i32">, side: typeof DOWN | typeof ACROSS) => {
     first: Local<"i32">;
     end: Local<"i32">;
     from: Local<"i32">;
   };
-  /** From one of these taps to the next, and how many pixels on that one reads. */
+  /** The distance from one of these taps to the next, and the distance of the pixels that they read. */
   readonly step: () => Ex<"i32">;
   readonly pixels: 1 | -1;
 }
@@ -55,7 +55,7 @@ const forward: Reach = {
   pixels: 1,
 };
 
-/** Tap t of an input gradient reads (at + pad - t) / stride, where that is whole. */
+/** Tap t of an input gradient reads (at + pad - t) / stride, if that is a whole number. */
 const backward: Reach = {
   taps: (f, at, { size, kernel, pad }) => {
     const last = f.let(i32.add(at, arg(pad)));
@@ -125,8 +125,8 @@ function addTapSums(m: ModuleBuilder, name: string, { taps, step, pixels }: Reac
 }
 
 /**
- * dw[r, s, c] = sum over pixels of x[pixel + (r, s)][c] g[pixel][c]. A tile is a split, which is `blockHeight` rows of the
- * gradient and has a dw of its own, and a block of channels. As in CONV, `weights` is the gradient of the output.
+ * dw[r, s, c] = sum over pixels of x[pixel + (r, s)][c] g[pixel][c]. A tile is a split and a block of channels; a split is
+ * `blockHeight` rows of the gradient, and has a dw of its own. As in CONV, `weights` is the gradient of the output.
  */
 function addWeightGrad(m: ModuleBuilder): void {
   kernel(m, "depthwiseWeightGrad", (f, tile) => {
@@ -144,7 +144,7 @@ function addWeightGrad(m: ModuleBuilder): void {
     const out = f.let(i32.add(i32.add(arg("out"), i32.mul(split, tapBytes)), i32.shl(block, 2)));
     f.for(0, f.let(arg("kernelHeight")), 1, (r) => {
       f.for(0, f.let(arg("kernelWidth")), 1, (s) => {
-        // the columns whose tap s lies in the picture
+        // the columns whose tap s is in the picture
         const before = f.let(i32.sub(arg("padLeft"), s));
         const first = atLeast(f, 0, i32.div(i32.add(before, i32.sub(stride, 1)), stride));
         const last = i32.div(i32.add(i32.add(before, i32.sub(width, 1)), stride), stride);

@@ -1,4 +1,4 @@
-// Elementwise kernels: one for each function of one operand, and three for each of two.
+// Elementwise kernels: one for each function of one operand, and three for each function of two operands.
 import type { BinaryOp, UnaryOp } from "../../kernels.ts";
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32, v, type V128 } from "../assembler/expressions.ts";
@@ -6,14 +6,14 @@ import { argument, argumentF32 } from "../threads.ts";
 import { atMost, kernel, storeRow } from "./kernel.ts";
 import { exp, log, sigmoid, softplus, swishDerivative, tanh } from "./math.ts";
 
-/** Elements a tile covers: 64 KiB of f32, so that operands stay in the second-level cache. */
+/** Elements per tile: 64 KiB of f32, so that operands stay in the second-level cache. */
 export const CHUNK = 16384;
 
 type Unary = (f: Fn, x: V128, p0: V128, p1: V128) => V128;
 const unaryOps: Record<UnaryOp, Unary> = {
   abs: (_, x) => v.abs(x),
   sign: (f, x) => v.sub(v.and(v.gt(x, f.splat(0)), f.splat(1)), v.and(v.lt(x, f.splat(0)), f.splat(1))),
-  // the function of math.ts ends at the least normal number
+  // math.ts's function never returns less than the smallest normal number
   exp: (f, x) => v.select(f.splat(0), exp(f, x), v.lt(x, f.splat(-87.3))),
   log: (f, x) => log(f, x),
   sqrt: (_, x) => v.sqrt(x),
@@ -54,7 +54,7 @@ export function addElementwise(m: ModuleBuilder): void {
       storeRow(f, out, n, (at, o) => op(f, f.let(f.load(i32.add(x, at), o)), p0, p1));
     });
   }
-  // arguments: a, b, out, outer, inner, aOuter, bOuter, rows a tile, chunks a row, p0
+  // arguments: a, b, out, outer, inner, aOuter, bOuter, rows per tile, chunks per row, p0
   for (const [name, op] of Object.entries(binaryOps)) {
     for (const [aInner, bInner] of [[1, 1], [1, 0], [0, 1]]) {
       kernel(m, `binary.${name}.${aInner}${bInner}`, (f, tile) => {

@@ -1,9 +1,9 @@
-// What kernels are written with: how one is added to the module, and how a row of numbers is passed over by vectors.
+// Helpers for writing kernels: adding one to the module, and loops over a row of numbers in vectors.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, f32, i32, type Local, type V128 } from "../assembler/expressions.ts";
 import { ABREAST } from "../wide.ts";
 
-/** Adds a kernel: a function of (tile, scratch) that finds its arguments in the control block. */
+/** Adds a kernel: a function of (tile, scratch) that reads its arguments from the control block. */
 export function kernel(
   m: ModuleBuilder,
   name: string,
@@ -12,19 +12,19 @@ export function kernel(
   m.fn(name, ["i32", "i32"], [], (f) => body(f, f.param(0, "i32"), f.param(1, "i32")));
 }
 
-/** `left`, but no more than `limit`. */
+/** The smaller of `left` and `limit`. */
 export const atMost = (f: Fn, limit: number, left: Ex<"i32">): Local<"i32"> =>
   f.let(i32.min(f.let(left), f.let(i32.const(limit))));
 
-/** `value`, but no less than `limit`. */
+/** The larger of `value` and `limit`. */
 export const atLeast = (f: Fn, limit: number, value: Ex<"i32">): Local<"i32"> => {
   const x = f.let(value);
   return f.let(i32.select(x, limit, i32.gt(x, limit)));
 };
 
 /**
- * body(at, offset, left) for each vector of n floats, whose byte offset is at + offset. `left` is null for a whole vector;
- * the last may have only 1 to 3 lanes. The locals `along` are increased together with `at`.
+ * Emits body(at, offset, left) for each vector of a row of n floats; the vector is at byte at + offset. `left` is null for a
+ * whole vector, or the number of lanes of the last one, 1 to 3. The locals `along` are increased together with `at`.
  */
 export function eachVector(
   f: Fn,
@@ -48,7 +48,7 @@ export function eachVector(
   f.if(left, () => body(at, 0, left));
 }
 
-/** Stores a whole vector, or the lanes that are left of the row. */
+/** Stores a whole vector, or only the lanes that belong to the row. */
 export function storeLanes(
   f: Fn,
   to: Ex<"i32">,
@@ -62,7 +62,7 @@ export function storeLanes(
   for (const lane of [1, 2]) f.if(i32.gt(left, lane), () => f.storeF32(at, f32.lane(last, lane), 4 * lane));
 }
 
-/** out[i] = value(at, offset) for i < n, where at + offset is the byte offset of i. Nothing else is written. */
+/** out[i] = value(at, offset) for i < n, where at + offset is the byte offset of i. Nothing after the row is written. */
 export function storeRow(
   f: Fn,
   out: Local<"i32">,

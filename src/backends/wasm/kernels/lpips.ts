@@ -22,7 +22,7 @@ export function addLpips(m: ModuleBuilder): void {
       f.inc(p, 1);
     });
   };
-  /** Sum over c of term(byte offset of c). */
+  /** The sum over c of term(byte offset of c). */
   const total = (f: Fn, term: (at: Local<"i32">) => V128): Local<"f32"> => {
     const sums = f.let(v.zero());
     const at = f.let(i32.const(0));

@@ -1,9 +1,9 @@
-// Vector mathematics on four f32 lanes: exp, log, tanh and what is made of them. Range reduction and minimax
-// polynomials as in the Cephes library (Moshier); errors stay within about 2 units in the last place.
+// Mathematical functions of four f32 lanes: exp, log, tanh and functions made of them. Range reduction and minimax
+// polynomials are those of the Cephes library (Moshier); errors stay within about 2 units in the last place.
 import { type Fn } from "../assembler/assembler.ts";
 import { v, type V128 } from "../assembler/expressions.ts";
 
-/** Horner's rule, highest coefficient first. */
+/** A polynomial by Horner's rule, with the highest coefficient first. */
 function polynomial(f: Fn, x: V128, coefficients: readonly number[]): V128 {
   return coefficients.slice(1).reduce<V128>((sum, c) => f.fma(sum, x, f.splat(c)), f.splat(coefficients[0]));
 }
@@ -13,7 +13,7 @@ const ROUND = 1.5 * 2 ** 23 + 127;
 /** e^x. Infinite from 88.38 on (f32 ends at 88.72), 1.2e-38 from -87.3 down; NaN stays NaN. */
 export function exp(f: Fn, x: V128): V128 {
   const bounded = f.let(v.pmax(v.pmin(x, f.splat(88.8)), f.splat(-87.3)));
-  // beyond 2^23 floats are whole numbers: the sum is rounded, and its low bits are the exponent of 2^n
+  // floats beyond 2^23 are whole numbers, so the sum is rounded, and its low bits are the exponent n
   const shifted = f.let(f.fma(bounded, f.splat(Math.LOG2E), f.splat(ROUND)));
   const n = f.let(v.sub(shifted, f.splat(ROUND)));
   // ln 2 in two parts, so that n * ln 2 loses no bits

@@ -1,5 +1,5 @@
-// The micro-kernels in which nearly all time is spent, after Goto's GEMM. Of the 15 vector registers that V8 offers,
-// twelve hold 6 rows x 8 (16) columns of sums, two the right side, and one the left side, broadcast from memory.
+// The micro-kernels, in which nearly all time is spent, after Goto's GEMM. V8 offers 15 vector registers: twelve hold the sums
+// of 6 rows x 8 (16) columns, two hold the right factor, and one holds the left factor, broadcast from memory.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { WIDE } from "../wide.ts";
@@ -11,13 +11,13 @@ export const PANEL = WIDE ? 16 : 8;
 export const PANEL_VECTORS = Array.from({ length: PANEL / 4 }, (_, j) => 16 * j);
 /** Bytes of a micro-kernel's sums. */
 export const TILE_BYTES = PIXELS * PANEL * 4;
-/** Bytes at the start of a worker's scratch for the results of the micro-kernel, and 16 numbers. */
+/** Bytes at the start of a worker's scratch memory, for the results of the micro-kernel and 16 more numbers. */
 export const ACCUMULATORS = TILE_BYTES + 64;
 
 /**
- * micro(table, panel, runs, run bytes, input row bytes, out): 6 pixels x a panel of channels.
- * table: addresses of the first input value of 6 pixels; a filter row is a run of kernel width x channels
- * values, contiguous in NHWC. out: 6 x PANEL floats.
+ * micro(table, panel, runs, run bytes, input row bytes, out) computes 6 pixels of a panel of channels. `table` has the
+ * addresses of the first input value of the 6 pixels. A run is what one row of the filter reads: kernel width x channels
+ * values, which are contiguous in NHWC. `out` is 6 x PANEL floats.
  */
 export function addMicroKernels(m: ModuleBuilder): void {
   m.fn("micro", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
@@ -44,8 +44,8 @@ export function addMicroKernels(m: ModuleBuilder): void {
     store(f, acc, out);
   });
 
-  // rows(a, row bytes, panel, bytes, out, more): the same with 6 rows of `bytes` that lie `row bytes` apart. If `more`, the
-  // products are added to what is in `out`.
+  // rows(a, row bytes, panel, bytes, out, more) does the same for 6 rows of `bytes` at a distance of `row bytes`. With `more`
+  // the products are added to the values in `out`.
   m.fn("rows", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [a, rowBytes, panel, bytes, out, more] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const row = [a];
@@ -64,8 +64,8 @@ export function addMicroKernels(m: ModuleBuilder): void {
     store(f, acc, out);
   });
 
-  // outer(a, a bytes, b, b bytes, count, out): out[6][panel] += sum over k of a[k][6] b[k][panel], where rows of a lie
-  // `a bytes` apart and those of b `b bytes`
+  // outer(a, a bytes, b, b bytes, count, out) computes out[6][panel] += sum over k < count of a[k][6] b[k][panel]. The rows
+  // of a are at a distance of `a bytes`, those of b at a distance of `b bytes`.
   m.fn("outer", ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
     const [a, aBytes, b, bBytes, count, out] = [0, 1, 2, 3, 4, 5].map((n) => f.param(n, "i32"));
     const acc = accumulators(f);
@@ -95,7 +95,7 @@ function store(f: Fn, acc: readonly Local<"v128">[][], to: Local<"i32">): void {
   acc.forEach((row, p) => row.forEach((x, j) => f.store(to, x, p * PANEL * 4 + j * 16)));
 }
 
-/** acc[p] += left(p) * the panel's row at `right` + `offset`, which passes through the registers `row`. */
+/** acc[p] += left(p) * the panel's row at `right` + `offset`, which is loaded into the registers `row`. */
 function multiply(
   f: Fn,
   acc: readonly Local<"v128">[][],

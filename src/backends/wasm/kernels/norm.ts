@@ -1,13 +1,13 @@
-// Group normalisation (Wu & He 2018) with swish folded in, and its gradient. Statistics: mean and squared deviations
-// of each channel over a chunk of pixels that stays in cache, combined in f64 (Chan et al. 1983), so that nothing
-// cancels; the normalised values are never stored.
+// Group normalisation (Wu & He 2018), followed by swish if it is asked for, and its gradient. The mean and the squared
+// deviations of each channel are computed over a chunk of pixels that stays in cache, and then combined in f64 (Chan et al.
+// 1983), so that no digits cancel. The normalised values are never stored.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, f64, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { argument, argumentF32 } from "../threads.ts";
 import { eachVector, kernel, storeLanes } from "./kernel.ts";
 import { sigmoid, swishDerivative } from "./math.ts";
 
-/** Arguments of all four kernels. Rows of per-channel values are padded to `stride` floats. */
+/** The indices of the arguments, for all kernels here. Rows of per-channel values are padded to `stride` floats. */
 export const NORM = {
   x: 0,
   weight: 1,
@@ -23,13 +23,13 @@ export const NORM = {
   stride: 11, // channels rounded up to 4
   swish: 12,
   g: 13,
-  sums: 14, // [batch, 2, stride]: per channel, sum of dt and of dt times the normalised x
+  sums: 14, // [batch, 2, stride]: per channel, the sums of dt and of dt times the normalised x
   means: 15, // [batch, groups, 2]: the group means that the gradient of x subtracts
   eps: 16,
 } as const;
 const arg = (name: keyof typeof NORM) => argument(NORM[name]);
 
-/** Positions of a tile that is (sample, chunk of pixels). */
+/** Where a tile that is (sample, chunk of pixels) begins and how long it is. */
 function chunkOf(f: Fn, tile: Local<"i32">) {
   const sample = f.let(i32.div(tile, arg("chunks")));
   const start = f.let(i32.mul(i32.rem(tile, arg("chunks")), arg("chunkPixels")));
@@ -40,7 +40,7 @@ function chunkOf(f: Fn, tile: Local<"i32">) {
   return { sample, pixels, channels, rowBytes, offset };
 }
 
-/** body(at) for the byte offset of each pixel's row. */
+/** Emits body(at) for each pixel; `at` is the byte offset of its row. */
 function eachPixel(
   f: Fn,
   pixels: Local<"i32">,
@@ -56,7 +56,7 @@ function eachPixel(
   });
 }
 
-/** eachVector() for every row of a chunk: `at` counts from the chunk's start, `c` from the row's. */
+/** eachVector() for every row of a chunk; `at` counts from the start of the chunk, `c` from the start of the row. */
 function eachChunkVector(
   f: Fn,
   pixels: Local<"i32">,
@@ -70,7 +70,7 @@ function eachChunkVector(
   });
 }
 
-/** Emits the body twice, so that the choice is made once and not for each vector. */
+/** Emits the body twice, with and without swish, so that a tile decides once and not for each vector. */
 function withOrWithoutSwish(f: Fn, body: (swish: boolean) => void): void {
   f.if(arg("swish"), () => body(true), () => body(false));
 }
@@ -151,8 +151,9 @@ function addStatistics(m: ModuleBuilder): void {
 }
 
 /**
- * Writes per-channel rows to scratch: row 0 scale and row 1 shift (t = scale x + shift), and for the gradient
- * rows 2-5: 1/sigma, -mean/sigma (the normalised x), and the two group means. Returns the bytes of a row.
+ * Writes rows of per-channel values to scratch memory: row 0 is the scale and row 1 the shift (t = scale x + shift). For the
+ * gradient, rows 2 and 3 are 1/sigma and -mean/sigma (for the normalised x), rows 4 and 5 the two group means.
+ * @returns the bytes of a row
  */
 function channelRows(f: Fn, sample: Local<"i32">, scratch: Local<"i32">, gradient: boolean): Local<"i32"> {
   const groups = f.let(arg("groups"));
@@ -204,11 +205,11 @@ function addApply(m: ModuleBuilder): void {
 }
 
 function addGradient(m: ModuleBuilder): void {
-  /** dt = g, or g swish'(t): the gradient before the activation. */
+  /** The gradient before the activation: dt = g, or g swish'(t). */
   const beforeSwish = (f: Fn, x: V128, g: V128, scale: V128, shift: V128, swish: boolean) =>
     swish ? f.let(v.mul(g, swishDerivative(f, f.fma(x, scale, shift)))) : f.let(g);
 
-  // per chunk and channel: sums of dt and of dt times the normalised x
+  // the sums of dt and of dt times the normalised x, for each chunk and channel
   kernel(m, "norm.gradChunk", (f, tile, scratch) => {
     const { sample, pixels, channels, rowBytes, offset } = chunkOf(f, tile);
     const row = channelRows(f, sample, scratch, true);
@@ -230,7 +231,7 @@ function addGradient(m: ModuleBuilder): void {
     });
   });
 
-  // a tile is (sample, group): sums over chunks, and their weighted means over the group
+  // sums over the chunks, and their weighted means over a group; a tile is (sample, group)
   kernel(m, "norm.gradFinish", (f, tile) => {
     const groups = f.let(arg("groups"));
     const width = f.let(i32.div(arg("channels"), groups));

@@ -1,4 +1,4 @@
-// Weights as the micro-kernel reads them: in panels of output channels.
+// Packs weights in the order in which the micro-kernel reads them: in panels of output channels.
 import { type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32 } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
@@ -6,9 +6,9 @@ import { atMost, kernel } from "./kernel.ts";
 import { PANEL } from "./micro_kernel.ts";
 
 /**
- * Packs weights into panels: panel p holds, for each (kernel row, kernel column, input channel), a panel of outputs.
- * arguments: from, to, kernel height, kernel width, inputs, outputs, then byte strides of output, input,
- * kernel row, kernel column in `from` (negative: flipped). A tile is a panel.
+ * A panel holds PANEL output channels for each (kernel row, kernel column, input channel). A tile is a panel.
+ * arguments: from, to, kernel height, kernel width, inputs, outputs, then the byte strides in `from` of output, input,
+ * kernel row and kernel column (negative strides flip the filter)
  */
 export function addPack(m: ModuleBuilder): void {
   kernel(m, "pack", (f, tile) => {

@@ -9,23 +9,23 @@ export const POOL_CHANNELS = 16;
 
 type Int = Local<"i32">;
 
-/** Four channels of a pixel, or one of those that are left. */
+/** Four channels of a pixel, or a single one of the last channels. */
 interface Lanes {
-  /** Where they lie in the pixel. */
+  /** Their byte offset in the pixel. */
   readonly bytes: Int;
   readonly load: (at: Int) => V128;
   readonly store: (at: Int, x: V128) => void;
 }
 
-/** A window. What begins in the padding has a negative `top` or `left`. */
+/** A window. `top` or `left` is negative if it begins in the padding. */
 interface Window {
   readonly top: Int;
   readonly left: Int;
-  /** The part of it that lies in the picture, and where its first pixel lies in x. */
+  /** The size of the part of it that is in the picture, and the offset of its first pixel in x. */
   readonly rows: Int;
   readonly columns: Int;
   readonly corner: Int;
-  /** Where its pixel lies in the output. */
+  /** The offset of its pixel in the output. */
   readonly out: Int;
 }
 
@@ -54,7 +54,7 @@ export function addPool(m: ModuleBuilder): void {
     t.eachLanes((c) => {
       const best = f.let(f.splat(-Infinity));
       const g = f.let(c.load(f.let(i32.add(t.g, i32.add(w.out, c.bytes)))));
-      const open = f.let(v.eq(v.zero(), v.zero())); // lanes in which the maximum has not come yet
+      const open = f.let(v.eq(v.zero(), v.zero())); // the lanes in which the maximum has not been found yet
       t.eachPixel(w, c, (o) => f.set(best, v.max(best, c.load(f.let(i32.add(t.x, o))))));
       t.eachPixel(w, c, (o) => {
         const hit = f.let(v.and(open, v.eq(best, c.load(f.let(i32.add(t.x, o))))));
@@ -74,7 +74,7 @@ export function addPool(m: ModuleBuilder): void {
     });
   });
 
-  // each pixel adds up what it receives from the windows that hold it
+  // each pixel adds up what it receives from the windows that contain it
   kernel(m, "avgPoolGrad", (f, tile) => {
     const t = tileOf(f, tile);
     f.for(0, t.height, 1, (y) => {
@@ -117,8 +117,8 @@ function tileOf(f: Fn, tile: Int) {
     i32.mul(i32.add(i32.mul(i32.add(i32.mul(sample, height), y), width), x), pixelBytes);
 
   /**
-   * Which of the `size` places from `start` on lie in a side of `length` with `border` more places at both ends: the first,
-   * and how many.
+   * Which of the `size` places from `start` on are within a side of `length` that is longer by `border` at both ends: the
+   * first one, and how many there are.
    */
   const covered = (start: Int, length: Int, border: I32) => {
     const least = f.let(i32.sub(0, border));
@@ -137,24 +137,24 @@ function tileOf(f: Fn, tile: Int) {
     outHeight,
     outWidth,
     covered,
-    /** Where a pixel lies in the picture, and in the output. */
+    /** The offset of a pixel in the picture, and in the output. */
     pixel: pixelOf(height, width),
     outPixel: pixelOf(outHeight, outWidth),
-    /** Where window `o` of a side begins. */
+    /** The place on a side where window `o` begins. */
     start: (o: Int) => f.let(i32.sub(i32.mul(o, stride), padding)),
-    /** The windows of a side that hold position `at`: the first, and the one after the last. */
+    /** The windows along a side that contain place `at`: the first, and the one after the last. */
     holders: (at: Int, windows: Int) => {
       const place = f.let(i32.add(at, padding));
       const beyond = f.let(i32.sub(place, size)); // windows that begin here or before end too early
       const from = f.let(i32.select(i32.add(i32.div(beyond, stride), 1), 0, i32.ge(beyond, 0)));
       return { from, until: f.let(i32.min(f.let(i32.add(i32.div(place, stride), 1)), windows)) };
     },
-    /** What the sum of a window is divided by. */
+    /** The divisor of a window's sum. */
     divisor: (top: Int, left: Int) => {
       const rows = covered(top, height, counted).count, columns = covered(left, width, counted).count;
       return f.let(v.splat(f32.fromI32(i32.mul(rows, columns))));
     },
-    /** Goes through the tile's channels. */
+    /** Emits `body` for the tile's channels. */
     eachLanes: (body: (c: Lanes) => void) => {
       const c = f.let(channel);
       const step = (vector: boolean) => {
@@ -168,7 +168,7 @@ function tileOf(f: Fn, tile: Int) {
       f.while(i32.le(i32.add(c, 4), until), () => step(true));
       f.while(i32.lt(c, until), () => step(false));
     },
-    /** Goes through the window's pixels in the picture: where these channels of each lie. */
+    /** Emits `body` for the window's pixels in the picture, with the offset of these channels in each. */
     eachPixel: (w: Window, c: Lanes, body: (offset: Int) => void) => {
       const corner = f.let(i32.add(w.corner, c.bytes));
       f.for(0, w.rows, 1, (r) => {
@@ -180,7 +180,7 @@ function tileOf(f: Fn, tile: Int) {
   };
 }
 
-/** Goes through the windows of the tile's sample. */
+/** Emits `body` for each window of the tile's sample. */
 function eachWindow(t: Tile, body: (w: Window) => void): void {
   const { f } = t;
   f.for(0, t.outHeight, 1, (oy) => {

@@ -1,17 +1,17 @@
-// Sums of rows and columns, and softmax. Every sum has a fixed order, so that results repeat bit for bit
-// whatever thread takes which tile.
+// Sums of rows and columns, and softmax. Every sum has a fixed order, so that results are the same bit for bit whichever
+// thread computes which tile.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { argument, argumentF32 } from "../threads.ts";
 import { atMost, kernel, storeRow } from "./kernel.ts";
 import { exp } from "./math.ts";
 
-/** Columns one tile of a row reduction covers; longer rows are reduced in two passes. */
+/** The most columns in a tile of a row sum; longer rows are summed in two passes. */
 export const ROW_CHUNK = 8192;
-/** Rows one tile of a column sum covers. */
+/** The rows in a tile of a column sum. */
 export const COLUMN_ROWS = 256;
 
-/** Combines the n floats at `from`: in two accumulators of four lanes, then the lanes, then the rest. */
+/** Combines the n floats at `from`: vectors in two accumulators, then their lanes, then the remaining floats. */
 function reduce(
   f: Fn,
   from: Local<"i32">,
@@ -44,7 +44,7 @@ const sum = (f: Fn, from: Local<"i32">, n: Local<"i32">) => reduce(f, from, n, 0
 const max = (f: Fn, from: Local<"i32">, n: Local<"i32">) => reduce(f, from, n, -Infinity, v.max, f32.max);
 
 export function addReductions(m: ModuleBuilder): void {
-  // arguments: x, out, rows, columns, chunks a row, rows a tile; out is [rows, chunks]
+  // arguments: x, out, rows, columns, chunks per row, rows per tile; out is [rows, chunks]
   kernel(m, "rows.sum", (f, tile) => {
     const chunks = f.let(argument(4));
     const unit = f.let(i32.mul(tile, argument(5)));

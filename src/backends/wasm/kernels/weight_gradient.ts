@@ -1,6 +1,7 @@
 // The weight gradient of a convolution: dW[co][ci][ky][kx] = sum over pixels of x[pixel + k][ci] g[pixel][co].
-// A matrix product whose inner dimension is the pixels: both sides are packed a block of pixels at a time. No two tiles
-// add to the same number, and how the pixels are split depends on shapes alone: results repeat bit for bit.
+// It is a matrix product whose inner dimension is the pixels; both factors are packed for a block of pixels at a time.
+// No two tiles add to the same number, and the pixels are split by the shapes alone, so that results are the same bit for
+// bit on every run.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v } from "../assembler/expressions.ts";
 import { arg, type CONV } from "./conv_arguments.ts";
@@ -9,7 +10,7 @@ import { PANEL, PIXELS, TILE_BYTES } from "./micro_kernel.ts";
 
 /** Pixels packed at a time. */
 export const DEPTH = 256;
-/** Values of a filter row (kernel width x input channels) and output channels a tile covers. */
+/** The values of a filter row (kernel width x input channels), and the output channels, that a tile covers. */
 export const TILE_ROWS = 192;
 export const TILE_CHANNELS = 128;
 
@@ -20,7 +21,7 @@ export const WEIGHT_SCRATCH = RIGHT + TILE_CHANNELS * DEPTH * 4;
 
 /**
  * A tile is (part of the pixels, kernel row, block of 192 values of the filter row, block of 128 output channels).
- * Each part of the pixels has a dW of its own; they are added afterwards in a fixed order.
+ * Each part of the pixels has a dW of its own; these are added afterwards in a fixed order.
  */
 export function addWeightGrad(m: ModuleBuilder): void {
   kernel(m, "convWeightGrad", (f, tile, scratch) => {
@@ -45,7 +46,7 @@ export function addWeightGrad(m: ModuleBuilder): void {
     const right = f.let(i32.add(scratch, RIGHT));
     const input = f.let(i32.add(scratch, WEIGHT_SCRATCH));
     f.fillBytes(scratch, 0, SUMS_BYTES);
-    // lanes beyond the last row or channel stay zero
+    // lanes after the last row or channel stay zero
     f.fillBytes(left, 0, WEIGHT_SCRATCH - LEFT);
     const pixelBytes = f.let(i32.shl(inChannels, 2));
     const gPixelBytes = f.let(i32.shl(outChannels, 2));
@@ -140,7 +141,7 @@ type Part = Record<
   Local<"i32">
 >;
 
-/** Scatters the sums to this split's dW, in OIHW order. */
+/** Writes the sums to this part's dW, in OIHW order. */
 function storeSums(f: Fn, sums: Local<"i32">, part: Part): void {
   const { rowStart, rows, channel, channels, channelPanels, ky, split } = part;
   const [height, width, inChannels] = (["kernelHeight", "kernelWidth", "inChannels"] as const).map((n) =>

@@ -1,6 +1,6 @@
-// Stride-1 convolutions by Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(5x5, 2x2): 36 multiplications where the definition
-// has 144 (100). A 6x6 patch of the input becomes 36 numbers, each of the 36 a matrix product of its own over the channels,
-// and what comes out becomes 4x4 (3x3, 5x5) outputs.
+// Stride-1 convolutions by Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(5x5, 2x2), which take 36 multiplications where the
+// definition takes 144 (100). A 6x6 patch of the input is transformed to 36 numbers. For each of the 36 there is a matrix
+// product over the channels, and the 36 results are transformed to 4x4 (3x3, 5x5) outputs.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, f32, i32, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { storePixel } from "./conv.ts";
@@ -24,13 +24,13 @@ import {
   transform2d,
 } from "./winograd_transforms.ts";
 
-/** The functions below use the start of the scratch: filters or outputs of a panel, and half a transform. */
+/** The functions below use the start of the scratch memory for filters or outputs of a panel, and for half a transform. */
 const LANES = ACCUMULATORS;
 const MOST = outputs(2);
 const TEMPORARY = LANES + MOST * MOST * PANEL * 4;
 export const WORK = TEMPORARY + COLUMNS;
 
-/** Rows of four vectors become columns. */
+/** Transposes a 4x4 matrix of four vectors. */
 function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
   const pairs = [[0, 4, 1, 5], [2, 6, 3, 7]].map((lanes) =>
     [v.shuffle(a, b, lanes), v.shuffle(c, d, lanes)].map((x) => f.let(x))
@@ -39,8 +39,8 @@ function transpose(f: Fn, [a, b, c, d]: readonly V128[]): V128[] {
 }
 
 /**
- * filters<taps>(from, lanes, inputs, to, product bytes, scratch): `inputs` filters of each of `lanes` outputs, a panel at
- * most, at the six points, to[product][input][panel].
+ * filters<taps>(from, lanes, inputs, to, product bytes, scratch) transforms `inputs` filters of each of `lanes` outputs,
+ * which are a panel at most, and writes them to to[product][input][panel].
  */
 function addFilters(m: ModuleBuilder, taps: Taps): void {
   m.fn(`filters${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
@@ -50,7 +50,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
     const [outStride, inStride, flipped] = (["outStride", "inStride", "flipped"] as const).map((n) =>
       f.let(arg(n))
     );
-    // lanes past the last repeat it, and are not used
+    // lanes after the last output repeat it, and are not used
     const filter = [start];
     for (let l = 1; l < PANEL; l++) {
       filter.push(f.let(i32.add(filter[l - 1], i32.select(outStride, 0, i32.gt(lanes, l)))));
@@ -93,7 +93,7 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
     });
   });
 
-  // all filters: to[panel][product][input][panel]. A tile is a panel.
+  // transforms all filters to to[panel][product][input][panel]; a tile is a panel
   kernel(m, `winogradFilters${taps}`, (f, tile, scratch) => {
     const inputs = f.let(arg("inChannels"));
     const first = f.let(i32.mul(tile, PANEL));
@@ -106,8 +106,8 @@ function addFilters(m: ModuleBuilder, taps: Taps): void {
 }
 
 /**
- * patches(first, count, to, patch): the transformed input patches first .. first + count in raster order over the batch,
- * as to[product][count of a block][channel]; `patch` is room for one patch with borders.
+ * patches(first, count, to, patch) transforms `count` patches of the input from `first` on, in raster order over the batch,
+ * to to[product][count of a block][channel]. `patch` is memory for one patch with its borders.
  */
 function addPatches(m: ModuleBuilder): void {
   m.fn("patches", ["i32", "i32", "i32", "i32"], [], (f) => {
@@ -160,7 +160,7 @@ function addPatches(m: ModuleBuilder): void {
   });
 }
 
-/** Sample and patch coordinates of patch `n`. */
+/** The sample and the coordinates of patch `n`. */
 export function patchPosition(f: Fn, n: Local<"i32">): Record<"sample" | "y" | "x", Local<"i32">> {
   const row = f.let(i32.div(n, arg("blocksAcross")));
   const x = f.let(i32.sub(n, i32.mul(row, arg("blocksAcross"))));
@@ -169,8 +169,8 @@ export function patchPosition(f: Fn, n: Local<"i32">): Record<"sample" | "y" | "
 }
 
 /**
- * outputs<taps>(sums, product bytes, first, count, channel, scratch): sums[product][patch][panel] of the patches
- * first .. first + count become a panel of channels of the output from `channel` on, with bias and residual.
+ * outputs<taps>(sums, product bytes, first, count, channel, scratch) transforms sums[product][patch][panel] of the patches
+ * first .. first + count back to a panel of output channels from `channel` on, and adds bias and residual.
  */
 function addOutputs(m: ModuleBuilder, taps: Taps): void {
   const side = outputs(taps);
@@ -223,15 +223,15 @@ function addOutputs(m: ModuleBuilder, taps: Taps): void {
 /** Bytes of a panel of transformed filters. */
 export const filterBytes = (inChannels: number): number => PRODUCTS * (inChannels * PANEL * 4 + GAP);
 
-/** Bytes of a patch with its borders and of the columns of one transform. */
+/** Bytes of a patch with its borders, and of the columns of one transform. */
 export const patchBytes = (channels: number): number => PRODUCTS * channels * 4 + COLUMNS;
 
-/** Scratch that a tile of "winograd" needs for `patches` patches of `channels` channels. */
+/** The scratch memory that a tile of "winograd" needs for `patches` patches of `channels` channels. */
 export function winogradScratch(patches: number, channels: number): number {
   return WORK + PRODUCTS * (patches * (patchStride(channels) + PANEL * 4) + 2 * GAP) + patchBytes(channels);
 }
 
-/** How many patches there are. */
+/** The number of patches. */
 export const allPatches = () => i32.mul(arg("batch"), i32.mul(arg("blocksDown"), arg("blocksAcross")));
 
 /** out = conv(x) + bias + residual. A tile is a block of patches times a block of panels. */
@@ -279,9 +279,9 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
 }
 
 /**
- * A 3x3 filter on a picture enlarged by two is four 2x2 filters on the picture, one for each place (y mod 2, x mod 2):
- * two of its three rows fall on one row of the picture, and are added. Arguments: from, to[place][output][input][2][2],
- * inputs, outputs; a tile is an output channel.
+ * A 3x3 filter on a picture that is enlarged by two equals four 2x2 filters on the picture itself, one for each place
+ * (y mod 2, x mod 2) of the output: two of the filter's three rows fall on the same row of the picture, so they are added.
+ * Arguments: from, to[place][output][input][2][2], inputs, outputs; a tile is an output channel.
  */
 function addUpFilters(m: ModuleBuilder): void {
   kernel(m, "upFilters", (f, tile) => {
@@ -289,7 +289,7 @@ function addUpFilters(m: ModuleBuilder): void {
     const from = f.let(i32.add(argument(0), i32.mul(tile, i32.mul(inputs, 36))));
     const to = f.let(i32.add(argument(1), i32.mul(tile, i32.shl(inputs, 4))));
     const placeBytes = f.let(i32.shl(i32.mul(inputs, argument(3)), 4));
-    /** What falls on the first and on the second row (column), at places 0 and 1. */
+    /** The weights that fall on the first and on the second row (column), for places 0 and 1. */
     const joined = (w: readonly Ex<"f32">[]) => [[w[0], f32.add(w[1], w[2])], [f32.add(w[0], w[1]), w[2]]];
     f.for(0, inputs, 1, () => {
       const columns = [0, 1, 2].map((x) =>

@@ -1,5 +1,6 @@
-// Winograd on small maps with many channels: the filters are more than the picture, so they are transformed where they
-// are used, a chunk of channels at a time, and never stored; the patches, which are few, are transformed once for all.
+// Winograd on small maps with many channels. Here the filters are larger than the picture, so each tile transforms the
+// filters that it uses, a chunk of channels at a time, and never stores them. The few patches are transformed once for all
+// tiles.
 import { type ModuleBuilder } from "../assembler/assembler.ts";
 import { i32 } from "../assembler/expressions.ts";
 import { arg } from "./conv_arguments.ts";
@@ -13,11 +14,11 @@ import { GAP, GRAD_TAPS, patchStride, PRODUCTS, TAPS, type Taps } from "./winogr
 /** Patches of a tile of "winogradInputs". */
 export const INPUT_PATCHES = 2;
 
-/** Bytes of the transformed patches, or of as many sums of a panel. */
+/** Bytes of the transformed patches, or of as many sums for a panel. */
 export const transformedBytes = (patches: number, channels: number): number =>
   PRODUCTS * (patches * patchStride(channels) + GAP);
 
-/** Scratch of a tile of "winogradSmall": filters of `chunk` channels, and the sums of its panels. */
+/** The scratch memory of a tile of "winogradSmall": filters of `chunk` channels, and the sums of its panels. */
 export function smallScratch(chunk: number, panels: number, patches: number): number {
   return WORK + transformedBytes(PANEL, chunk) + panels * transformedBytes(patches, PANEL);
 }

@@ -4,35 +4,35 @@ import { type Fn } from "../assembler/assembler.ts";
 import { type Ex, type Local, v, type V128 } from "../assembler/expressions.ts";
 import { ABREAST, ABREAST_BYTES } from "../wide.ts";
 
-/** Inputs of a patch along one side, and how many products it takes. */
+/** The inputs of a patch along one side, and the number of its products. */
 export const PATCH = 6;
 export const PRODUCTS = PATCH * PATCH;
-/** Taps along one side of the filters that can be computed this way. */
+/** The sizes of filters that can be computed this way, as taps along one side. */
 export type Taps = 2 | 3 | 4;
 export const TAPS: readonly Taps[] = [2, 3, 4];
-/** Those that have a gradient by Winograd as well. */
+/** The sizes whose weight gradient can be computed by Winograd as well. */
 export const GRAD_TAPS: readonly Taps[] = [3, 4];
 /** Outputs of a patch along one side. */
 export const outputs = (taps: Taps): number => PATCH + 1 - taps;
 /**
- * A cache line between the products of a block. Without it their addresses differ by multiples of 4096, and the 36 values
- * of a transform fight for the 8 places of one cache set.
+ * A gap of one cache line between the products of a block. Without it their addresses would differ by multiples of 4096, so
+ * that the 36 values of a transform would share the 8 places of one cache set.
  */
 export const GAP = 64;
-/** Bytes from one transformed patch to the next, for the same reason. */
+/** Bytes from one transformed patch to the next, with a gap for the same reason. */
 export const patchStride = (channels: number): number =>
   Math.ceil(channels * 4 / ABREAST_BYTES) * ABREAST_BYTES + (channels % 512 === 0 ? GAP : 0);
 /** Bytes of half a transform: the columns of a patch. */
 export const COLUMNS = PRODUCTS * ABREAST_BYTES;
 
-/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity: errors are half of those at the usual 1 and 2. */
+/** The transforms evaluate polynomials at 0, +-P, +-Q and infinity. Errors are half as large as with the usual 1 and 2. */
 const P = Math.SQRT1_2;
 const Q = Math.SQRT2;
 const [P2, Q2] = [P * P, Q * Q];
 
 type Vectors = readonly V128[];
 
-/** B^T x: a patch at the six points; the denominators are left to the filter. */
+/** B^T x evaluates a patch at the six points. The denominators are part of the filter transform. */
 export function inputTransform(f: Fn, x: Vectors): V128[] {
   const even = (s: number) => f.let(f.fma(x[2], f.splat(-s), x[4]));
   const odd = (p: number, s: number) => f.let(v.mul(f.splat(p), f.fma(x[1], f.splat(-s), x[3])));
@@ -48,7 +48,7 @@ export function inputTransform(f: Fn, x: Vectors): V128[] {
   ];
 }
 
-/** The polynomial with coefficients x at the six points, with the denominators: G x, for 2 to 4 coefficients. */
+/** G x evaluates a polynomial of 2 to 4 coefficients x at the six points, and divides by the denominators. */
 export function filterTransform(f: Fn, x: Vectors): V128[] {
   const at = (p: number, norm: number) => {
     const scale = (i: number) => f.splat(p ** i / norm);
@@ -67,7 +67,7 @@ export function filterTransform(f: Fn, x: Vectors): V128[] {
   ];
 }
 
-/** A^T m: `count` coefficients from the six products. */
+/** A^T m interpolates `count` coefficients from the six products. */
 export function outputTransform(f: Fn, m: Vectors, count: number): V128[] {
   const [s1, d1, s2, d2] = [v.add(m[1], m[2]), v.sub(m[1], m[2]), v.add(m[3], m[4]), v.sub(m[3], m[4])]
     .map((x) => f.let(x));
@@ -79,8 +79,8 @@ export function outputTransform(f: Fn, m: Vectors, count: number): V128[] {
 }
 
 /**
- * A two-dimensional transform of vectors in memory: columns into `temporary`, then rows. `from(y, x)`, an
- * address and an offset, and `store(y, x, values)` say where the vectors are, several abreast (wide.ts).
+ * A two-dimensional transform of vectors in memory: first columns, into `temporary`, then rows. `from(y, x)` returns the
+ * address and offset of a vector, and `store(y, x, values)` stores results; several vectors are treated abreast (wide.ts).
  */
 export function transform2d(
   f: Fn,
@@ -90,7 +90,7 @@ export function transform2d(
   temporary: Ex<"i32">,
   store: (y: number, x: number, values: readonly Local<"v128">[]) => void,
 ): void {
-  /** Transforms one line of vectors, and returns for each place the vectors abreast. */
+  /** Transforms one line of vectors. Returns the vectors abreast for each place. */
   const line = (from: (i: number) => readonly [at: Ex<"i32">, offset: number]) => {
     const places = Array.from({ length: size }, (_, i) => from(i)).map(([at, offset]) =>
       [f.let(at), offset] as const

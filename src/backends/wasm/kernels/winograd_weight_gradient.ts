@@ -1,5 +1,6 @@
-// The weight gradient of a stride-1 convolution by Winograd: the output gradient's 4x4 (3x3) patches act as the filter, and
-// since the transforms are linear, the sum over all patches is taken before the way back to 3x3 (4x4) taps.
+// The weight gradient of a stride-1 convolution by Winograd. The 4x4 (3x3) patches of the output's gradient take the place of
+// the filter. Because the transforms are linear, the sum over all patches is taken first, and is then transformed back to
+// 3x3 (4x4) taps.
 import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { type Ex, f32, i32, type Local, v } from "../assembler/expressions.ts";
 import { arg } from "./conv_arguments.ts";
@@ -24,18 +25,18 @@ import {
 /** Numbers that are transformed together. */
 export const LANES = ABREAST_BYTES / 4;
 
-/** Bytes of one part's sums: [product][6 inputs][panel] for all inputs and a block of outputs. */
+/** Bytes of the sums of one part, [product][6 inputs][panel], for all inputs and a block of outputs. */
 export function winogradSums(inChannels: number): number {
   return PRODUCTS * Math.ceil(inChannels / PIXELS) * (TILE_CHANNELS / PANEL) * TILE_BYTES;
 }
 
-/** Scratch for `patches` patches: one patch with borders, then both sides' transforms, and room for loads of 6 lanes. */
+/** Scratch memory for `patches` patches: one patch with borders, the transforms of both factors, and 6 more lanes to load. */
 export function winogradGradScratch(patches: number, inChannels: number): number {
   return patchBytes(Math.max(inChannels, TILE_CHANNELS)) +
     PRODUCTS * (patches * (patchStride(inChannels) + TILE_CHANNELS * 4) + 2 * GAP) + 64;
 }
 
-/** Where 6x6 or 4x4 vectors at a stride are: addresses of rows plus offsets of columns. */
+/** The places of 6x6 or 4x4 vectors with strides, as addresses of rows plus offsets of columns. */
 function grid(f: Fn, from: Local<"i32">, side: number, row: Local<"i32">, column: Local<"i32">) {
   const rows = [from];
   const columns = [f.let(i32.const(0))];
@@ -47,8 +48,8 @@ function grid(f: Fn, from: Local<"i32">, side: number, row: Local<"i32">, column
 }
 
 /**
- * gradPatches<taps>(first, count, channel, channels, to, patch): patches of the output gradient as filters at the six
- * points, to[product][patch][128 channels from `channel` on]. What hangs over the border, and channels past the last, are 0.
+ * gradPatches<taps>(first, count, channel, channels, to, patch) transforms patches of the output's gradient as filters, to
+ * to[product][patch][128 channels from `channel` on]. Pixels beyond the border and channels after the last one are 0.
  */
 function addGradPatches(m: ModuleBuilder, taps: Taps): void {
   const side = outputs(taps);
@@ -97,8 +98,8 @@ function addGradPatches(m: ModuleBuilder, taps: Taps): void {
 }
 
 /**
- * Sums over patches. A tile is (part of the blocks of patches, block of 128 output channels); arguments as in "winograd",
- * out: [part and block of outputs][product][6 inputs][panel].
+ * Sums over patches. A tile is (part of the blocks of patches, block of 128 output channels). The arguments are those of
+ * "winograd"; out is [part and block of outputs][product][6 inputs][panel].
  */
 function addTiles(m: ModuleBuilder, taps: Taps): void {
   kernel(m, `winogradGrad${taps}`, (f, tile, scratch) => {
@@ -150,8 +151,8 @@ function addTiles(m: ModuleBuilder, taps: Taps): void {
 }
 
 /**
- * gradFilters<taps>(sums, product bytes, parts, part bytes, to, lanes, scratch): 36 sums of outputs abreast, those of all
- * parts added in their order, become the gradients of as many filters in OIHW order, at `to` and its successors.
+ * gradFilters<taps>(sums, product bytes, parts, part bytes, to, lanes, scratch) adds the 36 sums of all parts in order, for
+ * several outputs abreast, and transforms them to the gradients of as many filters, from `to` on in OIHW order.
  */
 function addGradFilters(m: ModuleBuilder, taps: Taps): void {
   m.fn(`gradFilters${taps}`, ["i32", "i32", "i32", "i32", "i32", "i32", "i32"], [], (f) => {
@@ -193,10 +194,10 @@ function addGradFilters(m: ModuleBuilder, taps: Taps): void {
     }
   });
 }
-/** Scratch of gradFilters. */
+/** The scratch memory of gradFilters. */
 export const GRAD_FILTERS = (PRODUCTS + 16 + 4 * PATCH) * ABREAST_BYTES;
 
-/** Where the filter from input `input` to output `output` is in dW. */
+/** The address in dW of the filter from input `input` to output `output`. */
 export const filterAt = (taps: Taps, output: Ex<"i32">, input: Ex<"i32">) =>
   i32.add(
     i32.mul(output, i32.mul(arg("inChannels"), taps * taps * 4)),
@@ -204,8 +205,8 @@ export const filterAt = (taps: Taps, output: Ex<"i32">, input: Ex<"i32">) =>
   );
 
 /**
- * dW from the sums of all parts. Arguments as in "winogradGrad", with the sums in `x`. A tile is 6 input channels of a
- * block of output channels.
+ * Computes dW from the sums of all parts. The arguments are those of "winogradGrad", with the sums in `x`. A tile is 6 input
+ * channels of a block of output channels.
  */
 function addWayBack(m: ModuleBuilder, taps: Taps): void {
   kernel(m, `winogradWayBack${taps}`, (f, tile, scratch) => {

@@ -29,7 +29,7 @@ export function scatterAdd(machine: Machine, { indices, rows, table, columns }: 
   machine.launch("scatterAdd", 1, [at(indices), at(rows), at(table), indices.length, columns]);
 }
 
-/** All tensors share one memory: a row that the table does not have would be read from another, or added to it. */
+/** Checks indices: all tensors share one memory, so an index outside the table would read or change another tensor. */
 function check(machine: Machine, indices: Slot, table: Slot, columns: number): void {
   checkIndices(machine.look("i32", at(indices), indices.length), table.length / columns);
 }

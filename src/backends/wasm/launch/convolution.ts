@@ -1,4 +1,4 @@
-// Matrix products and convolutions: which way each goes, which blocks it is cut into, and the packing of weights around it.
+// Launches matrix products and convolutions: it chooses the algorithm, cuts the work into blocks, and packs the weights.
 import type { Slot } from "../../buffer.ts";
 import type { Calls, ConvSpec } from "../../kernels.ts";
 import { CONV_SCRATCH, TABLE_PIXELS } from "../kernels/conv.ts";
@@ -18,9 +18,9 @@ import {
   winogradWeightGrad,
 } from "./winograd.ts";
 
-/** The most input that a tile copies to scratch, in bytes. With the weights' panel it fits the second-level cache. */
+/** The most bytes of input that a tile copies to scratch memory. With a panel of weights they fit the second-level cache. */
 const INPUT_BLOCK = 400 * 1024;
-/** The fewest tiles of a weight gradient, so that the threads can share it. */
+/** The least number of tiles of a weight gradient, so that the threads can share the work. */
 const WEIGHT_TILES = 32;
 
 /** The address of an optional operand, or 0. */
@@ -80,15 +80,15 @@ export function conv2dInputGrad(machine: Machine, { g, weight, out, spec }: Call
 }
 
 /**
- * The input gradient is a convolution of the output gradient with the filters turned round. With a stride s there are
- * s x s of them, one for each place (y mod s, x mod s) of the input, with every s-th tap.
+ * The input gradient is a convolution of the output's gradient with the filters rotated by 180 degrees. With a stride s it
+ * consists of s x s convolutions, one for each place (y mod s, x mod s) of the input, each with every s-th tap.
  */
 export function inputGrad(machine: Machine, g: number, weight: number, out: number, s: ConvSpec): void {
   const [kh, kw] = s.kernel;
   const tap = 4, taps = kh * kw * tap, inStride = s.inChannels * taps;
   const pixel = s.inChannels * 4;
   if (Math.min(kh, kw) < s.stride) {
-    machine.look("f32", out, s.batch * s.height * s.width * s.inChannels).fill(0); // some places have no tap
+    machine.look("f32", out, s.batch * s.height * s.width * s.inChannels).fill(0); // some places are reached by no tap
   }
   for (let y = 0; y < s.stride; y++) {
     for (let x = 0; x < s.stride; x++) {
@@ -127,7 +127,7 @@ export function inputGrad(machine: Machine, g: number, weight: number, out: numb
   }
 }
 
-/** Of the taps along a side, those that reach the input places `at` mod stride: their number, the last, and the padding. */
+/** The taps along a side that reach the input places `at` mod stride: their number, the last one, and the padding. */
 function phase(
   at: number,
   pad: number,
@@ -160,7 +160,7 @@ function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Oper
   const blocksDown = ceil(s.outHeight, blockHeight), blocksAcross = ceil(s.outWidth, blockWidth);
   const blocks = s.batch * blocksDown * blocksAcross;
   const panels = ceil(s.outChannels, PANEL);
-  // where there are few blocks, the channels are cut too, so that every thread has several tiles
+  // if there are few blocks, the channels are cut as well, so that every thread has several tiles
   const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(8 * machine.threads, blocks))));
   const panelBlocks = ceil(panels, blockPanels);
   const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
@@ -197,7 +197,7 @@ export function weightGrad(machine: Machine, x: number, g: number, out: number, 
   const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
   const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));
   const blocksDown = ceil(spec.outHeight, blockHeight);
-  // where there are few tiles, the pixels are split too: by shapes alone, so that sums are the same on any machine
+  // if there are few tiles, the pixels are split as well, by the shapes alone, so that sums are the same on any machine
   const tiles = kh * rowBlocks * panelBlocks;
   const splits = Math.max(1, Math.min(ceil(WEIGHT_TILES, tiles), spec.batch * blocksDown));
   const more = { blockWidth, blockHeight, blocksDown, rowBlocks, panelBlocks, splits };

@@ -1,5 +1,6 @@
-// Convolutions in narrow groups, all groups at once. Input k of every group is spread to all outputs of its group; the
-// convolution is the sum over k of these planes, each convolved depthwise. One group a channel needs no spreading.
+// Convolutions in narrow groups, for all groups at once. For each k, input k of every group is copied to all outputs of its
+// group; the convolution is the sum over k of depthwise convolutions of these copies. With one channel per group, no copy
+// is needed.
 import type { Calls, ConvSpec, GroupedConvSpec } from "../../kernels.ts";
 import { type ConvArguments, convArguments } from "../kernels/conv_arguments.ts";
 import { DEPTHWISE_CHANNELS, DEPTHWISE_GRAD_CHANNELS } from "../kernels/depthwise.ts";
@@ -8,7 +9,7 @@ import { atOptional } from "./convolution.ts";
 import { copyNumbers } from "./elementwise.ts";
 import { columnSums } from "./reduction.ts";
 
-/** Pixels that a sum of the weight gradient takes. They depend on shapes alone, so that sums are the same on any machine. */
+/** Pixels per partial sum of the weight gradient. It does not depend on the machine, so that sums do not either. */
 const SPLIT_PIXELS = 512;
 
 /** Channels of one group, taps of a filter, and the pixels of all pictures. */
@@ -38,7 +39,7 @@ export function narrowConv2d(machine: Machine, call: Calls["groupedConv2d"]): vo
   }
 }
 
-/** The same with the sides changed: output k of every group is spread to all inputs of its group. */
+/** The same with inputs and outputs exchanged: output k of every group is copied to all inputs of its group. */
 export function narrowInputGrad(machine: Machine, call: Calls["groupedConv2dInputGrad"]): void {
   const { g, weight, out, spec } = call, { groups, inChannels, height, width, outHeight, outWidth } = spec;
   const { inputs, outputs, taps, outPixels } = groupSizes(spec), filter = inputs * taps;
@@ -84,7 +85,7 @@ function sumTaps(machine: Machine, kernel: string, spec: ConvSpec, operands: Con
   machine.launch(kernel, spec.batch * spec.outHeight * panelBlocks, args);
 }
 
-/** Runs `body` with number k of the `from` channels of each group, `to` times side by side. */
+/** Runs `body` with channel k of the `from` channels of each group, repeated `to` times. */
 function spread(
   machine: Machine,
   x: number,
@@ -96,7 +97,7 @@ function spread(
 ): void {
   if (from === 1 && to === 1) return body(x);
   machine.with(pixels * groups * to * 4, (plane) => {
-    // the groups are many, and make the inner loop
+    // there are many groups, so they make the inner loop
     const strides = [0, groups * from, from], planeStrides = [1, groups * to, to];
     copyNumbers(machine, x + k * 4, strides, plane, planeStrides, [to, pixels, groups]);
     body(plane);

@@ -1,4 +1,4 @@
-// What passes over memory once: elementwise operations, copies and Adam.
+// Launches the kernels that pass over memory once: elementwise operations, copies and Adam.
 import type { Shape } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import { MAX_RANK } from "../kernels/copy.ts";
@@ -15,7 +15,7 @@ export function unary(machine: Machine, { op, x, out, p0, p1 }: Calls["unary"]):
 
 export function binary(machine: Machine, call: Calls["binary"]): void {
   const { op, a, aWalk, b, bWalk, out, outer, inner, p0 } = call;
-  // with one element a row, stride 0 and 1 are the same
+  // with one element per row, strides 0 and 1 are the same
   const aInner = inner === 1 && bWalk.inner === 0 ? 1 : aWalk.inner;
   const rows = Math.max(1, Math.floor(CHUNK / Math.max(1, inner)));
   const chunks = Math.max(1, ceil(inner, CHUNK));
@@ -63,7 +63,7 @@ export function copyNumbers(
   ]);
 }
 
-/** Joins neighbouring dimensions that lie evenly in both tensors, so that inner loops are long. */
+/** Joins neighbouring dimensions that are contiguous in both tensors, so that inner loops are long. */
 function collapse(shape: Shape, a: readonly number[], b: readonly number[]): [number[], number[], number[]] {
   const sizes: number[] = [], from: number[] = [], to: number[] = [];
   for (let i = 0; i < shape.length; i++) {

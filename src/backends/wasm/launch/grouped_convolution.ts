@@ -1,12 +1,12 @@
-// Convolutions in groups. Wide groups are convolutions one after another, of the group's own channels laid side by side;
-// narrow ones would waste most of a micro-kernel, and go all at once (depthwise.ts).
+// Convolutions in groups. Wide groups are computed one after another, each as a convolution of its own channels, which are
+// copied together first. Narrow groups would waste most of a micro-kernel, and are computed all at once (depthwise.ts).
 import type { Calls, ConvSpec, GroupedConvSpec } from "../../kernels.ts";
 import { at, type Machine } from "../machine.ts";
 import { atOptional, forward, inputGrad, weightGrad } from "./convolution.ts";
 import { groupSizes, narrowConv2d, narrowInputGrad, narrowWeightGrad } from "./depthwise.ts";
 import { copyNumbers } from "./elementwise.ts";
 
-/** Groups with fewer inputs or outputs are narrow. */
+/** Groups with fewer inputs or outputs than this are narrow. */
 const WIDE = 8;
 
 function isNarrow(spec: GroupedConvSpec): boolean {
@@ -21,7 +21,7 @@ export function groupedConv2d(machine: Machine, call: Calls["groupedConv2d"]): v
   const outPixel = spec.outChannels * 4, outRow = spec.outWidth * outPixel;
   eachGroup(spec, (group, own, filters) => {
     const first = group * outputs * 4;
-    /** The group's first channel in an operand that has all of them. */
+    /** The address of the group's first channel in an operand that has all channels. */
     const later = (address: number) => address && address + first;
     channelsOf(machine, at(x), inPixels, spec.groups, own.inChannels, group, (x) => {
       forward(machine, at(weight) + filters, own, {
@@ -65,7 +65,7 @@ export function groupedConv2dWeightGrad(machine: Machine, call: Calls["groupedCo
   });
 }
 
-/** body(group, the convolution of that group, bytes from the first weight to its weights) */
+/** Calls `body` with each group, its convolution, and the bytes from the first weight to its weights. */
 function eachGroup(
   spec: GroupedConvSpec,
   body: (group: number, own: ConvSpec, filters: number) => void,

@@ -1,4 +1,4 @@
-// The distance of the perceptual loss: a tile is a block of pixels.
+// Launches the distance of the perceptual loss LPIPS; a tile is a block of pixels.
 import type { Calls } from "../../kernels.ts";
 import { LPIPS_PIXELS } from "../kernels/lpips.ts";
 import { at, ceil, type Machine } from "../machine.ts";

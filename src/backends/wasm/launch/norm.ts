@@ -1,10 +1,10 @@
-// Group normalisation: how the pixels are cut into chunks, and which kernels follow one another.
+// Launches group normalisation: cuts the pixels into chunks, and runs its kernels one after another.
 import type { Calls, NormSpec } from "../../kernels.ts";
 import { NORM } from "../kernels/norm.ts";
 import { at, ceil, type Machine } from "../machine.ts";
 import { columnSums } from "./reduction.ts";
 
-/** Channels times pixels of a tile. */
+/** The values (channels times pixels) in a tile. */
 const NORM_CHUNK = 32768;
 
 type NormArguments = Partial<Record<keyof typeof NORM, number>>;
@@ -50,7 +50,7 @@ export function groupNormGrad(machine: Machine, call: Calls["groupNormGrad"]): v
   });
 }
 
-/** Numbers from one row of channels to the next. */
+/** The distance from one row of channels to the next, in numbers. */
 const strideOf = ({ channels }: NormSpec): number => ceil(channels, 4) * 4;
 
 /** Launches kernels one after another on the same arguments. */

@@ -1,4 +1,4 @@
-// Weights are packed into panels for the length of one kernel.
+// Packs weights into panels for one kernel.
 import { PANEL } from "../kernels/micro_kernel.ts";
 import { ceil, type Machine } from "../machine.ts";
 
@@ -7,7 +7,7 @@ export function packed(
   machine: Machine,
   from: number,
   [height, width, inputs, outputs]: readonly [height: number, width: number, inputs: number, outputs: number],
-  /** Bytes to the next output, input, row and column. */
+  /** The distances in bytes to the next output, input, row and column. */
   strides: readonly [output: number, input: number, row: number, column: number],
   body: (weights: number) => void,
 ): void {

@@ -1,4 +1,4 @@
-// Max and average pooling: a tile is a sample and a block of its channels.
+// Launches max and average pooling; a tile is a sample and a block of its channels.
 import type { AvgPoolSpec, Calls } from "../../kernels.ts";
 import { POOL_CHANNELS } from "../kernels/pool.ts";
 import { at, ceil, type Machine } from "../machine.ts";

@@ -1,4 +1,4 @@
-// Sums of any length, and softmax. Long rows and columns are summed in passes, whose sizes depend on shapes alone.
+// Launches sums and softmax. Long rows and columns are summed in passes, whose sizes depend on the shapes alone.
 import type { Calls } from "../../kernels.ts";
 import { CHUNK } from "../kernels/elementwise.ts";
 import { COLUMN_ROWS, ROW_CHUNK } from "../kernels/reduce.ts";

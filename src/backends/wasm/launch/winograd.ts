@@ -1,4 +1,4 @@
-// Which convolutions go Winograd's way, and how they are cut into tiles.
+// Decides which convolutions are computed by Winograd's algorithm, and cuts them into tiles.
 import type { ConvSpec } from "../../kernels.ts";
 import { type ConvArguments, convArguments } from "../kernels/conv_arguments.ts";
 import { PANEL, PIXELS } from "../kernels/micro_kernel.ts";
@@ -16,33 +16,33 @@ import {
 import { outputs, patchStride, type Taps } from "../kernels/winograd_transforms.ts";
 import { ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
 
-/** The most patches of a tile, and the most scratch for them. With more, the second-level cache overflows. */
+/** The most patches of a tile, and the most scratch memory for them. More would overflow the second-level cache. */
 const PATCHES = 96;
 const SCRATCH = 1000 * 1024;
-/** The same for the weight gradient: enough patches to make loading and storing the sums cheap. */
+/** The most patches of a block of the weight gradient: enough to make loading and storing the sums cheap. */
 const GRAD_BLOCK = 32;
-/** The most memory for the weight gradient's sums, in bytes. Every part of the patches has sums of its own. */
+/** The most bytes for the sums of the weight gradient. Every part of the patches has sums of its own. */
 const SUMS = 96 * 2 ** 20;
-/** The most patches of a small map, for which storing transformed filters would cost more than using them. */
+/** The most patches of a small map. On small maps, storing transformed filters would cost more than using them. */
 const SMALL = 72;
-/** Patches times channels that are read together on a small map. */
+/** The values (patches times channels) that are read together on a small map. */
 const SMALL_CHUNK = 4096;
 
-/** Beyond a thousand channels a tile of six patches would overflow the second-level cache. */
+/** With more than a thousand channels, a tile of six patches would overflow the second-level cache. */
 function takes({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
   return height === width && (height === 3 || height === 4) && stride === 1 && inChannels % 4 === 0 &&
     inChannels <= 1000;
 }
-/** A convolution of an enlarged picture whose output has its size. */
+/** Whether it is a convolution of an enlarged picture whose output has the size of the enlarged picture. */
 export const takesEnlarged = (s: ConvSpec): boolean =>
   s.upsample === 2 && s.kernel[0] === 3 && s.padTop === 1 && s.padLeft === 1 &&
   s.outHeight === 2 * s.height &&
   s.outWidth === 2 * s.width && takesForward(s);
-/** With a few output channels the transforms cost more than they save. */
+/** With few output channels the transforms cost more than they save. */
 export const takesForward = (s: ConvSpec): boolean => takes(s) && s.outChannels >= 8;
 export const takesWeightGrad = takes;
 
-/** Filters as they lie in memory, with the byte strides of outputs and inputs. `flipped`: turned by half a turn. */
+/** Filters in memory, with the byte strides of outputs and inputs. `flipped` filters are rotated by 180 degrees. */
 export interface Filters {
   readonly at: number;
   readonly outStride: number;
@@ -50,7 +50,7 @@ export interface Filters {
   readonly flipped: boolean;
 }
 
-/** Addresses of operands. Where the output has gaps between pixels, its byte steps as well. */
+/** The addresses of the operands, and the byte strides of the output if it has gaps between pixels. */
 export type Operands = ConvArguments & { readonly x: number; readonly out: number };
 
 /** out = conv(x) + bias + residual. */
@@ -94,7 +94,7 @@ function small(machine: Machine, s: ConvSpec, common: ConvArguments): void {
   });
 }
 
-/** Each of the output's four places (y mod 2, x mod 2) is a 2x2 convolution of the picture as it is stored. */
+/** Each of the output's four places (y mod 2, x mod 2) is a 2x2 convolution of the picture before it is enlarged. */
 export function winogradEnlarged(machine: Machine, weight: number, s: ConvSpec, operands: Operands): void {
   const filter = 4 * 4, pixel = s.outChannels * 4;
   const placeBytes = s.outChannels * s.inChannels * filter;
@@ -129,7 +129,7 @@ export function winogradEnlarged(machine: Machine, weight: number, s: ConvSpec, 
   });
 }
 
-/** The gradient of the weights. As in its kernels, `weights` stands for the gradient of the output. */
+/** The gradient of the weights. As in the kernels, the argument `weights` is the gradient of the output. */
 export function winogradWeightGrad(
   machine: Machine,
   s: ConvSpec,
@@ -143,7 +143,7 @@ export function winogradWeightGrad(
   let blockWidth = Math.min(GRAD_BLOCK, patches);
   while (winogradGradScratch(blockWidth, s.inChannels) > SCRATCH_BYTES && blockWidth > 4) blockWidth -= 4;
   const bytes = panelBlocks * winogradSums(s.inChannels);
-  // by shapes alone, so that sums are the same on any machine; a part needs four blocks to be worth its sums
+  // the shapes alone decide, so that sums are the same on any machine; with fewer than four blocks a part is not worth it
   const splits = Math.max(
     1,
     Math.min(ceil(patches, 4 * blockWidth), ceil(16, panelBlocks), Math.floor(SUMS / bytes)),
@@ -179,7 +179,7 @@ function smallWeightGrad(
   });
 }
 
-/** How the outputs are covered by patches. */
+/** The grid of patches that covers the outputs. */
 function patchGrid(s: ConvSpec) {
   const patchStep = outputs(s.kernel[0] as Taps);
   return {

@@ -1,15 +1,15 @@
-// Finds the GPU: `navigator.gpu` in browsers and Deno, the `webgpu` package (Dawn) in Bun and wherever TESSERA_DAWN=1
-// asks for it. An adapter that computes on the CPU is never taken silently, and the null adapter, which computes
-// nothing, never.
+// Finds the GPU: with `navigator.gpu` in browsers and Deno, and with the package `webgpu` (Dawn) in Bun or if TESSERA_DAWN=1
+// is set. An adapter that computes on the CPU is used only if this is allowed. The null adapter, which computes nothing, is
+// never used.
 import { variable } from "../../../environment.ts";
 import { optionalPackage } from "../../../packages.ts";
 
-/** What is told of an adapter. */
+/** A description of an adapter. */
 export interface AdapterReport {
-  /** Where it was found: navigator.gpu or Dawn. */
+  /** Where it was found: "navigator.gpu" or Dawn. */
   readonly source: string;
   readonly name: string;
-  /** A driver that computes on the CPU: right for tests, slower than the CPU backend for everything else. */
+  /** Whether its driver computes on the CPU. That is good for tests, but slower than the CPU backend. */
   readonly isSoftware: boolean;
 }
 
@@ -18,26 +18,26 @@ export interface FoundAdapter {
   readonly report: AdapterReport;
 }
 
-/** No adapter fits. The message says what was found and what to do. */
+/** There is no usable adapter. The message says what was found and what to do. */
 export class NoAdapterError extends Error {
   override readonly name = "NoAdapterError";
 }
 
 /**
- * Switches for what Dawn hides: f16 on NVIDIA's Linux driver, which is used only where f16 is asked for; experimental
- * features, of which matrices.ts takes one; and timestamps in steps below 0.1 ms.
+ * Switches for what Dawn disables by default: f16 on NVIDIA's Linux driver, which is used only if f16 is asked for;
+ * experimental features, of which matrices.ts uses one; and timestamps in steps below 0.1 ms.
  */
 const features = [
   "enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis",
   "disable-dawn-features=timestamp_quantization",
 ];
 
-/** What is used of the webgpu package. */
+/** The part of the package webgpu that is used here. */
 interface Dawn {
   create(features: readonly string[]): GPU;
 }
 
-/** Dawn's own object must stay reachable as long as anything made by it is, or the first garbage collection crashes. */
+/** Dawn's object must stay reachable while anything made by it is in use; otherwise the next garbage collection crashes. */
 const pinned = globalThis as { tesseraDawn?: GPU };
 
 async function entry(): Promise<{ gpu: GPU; source: string }> {
@@ -61,7 +61,7 @@ const softwareNames = /llvmpipe|lavapipe|softpipe|swiftshader|basic render|\bwar
 
 /**
  * Finds the adapter with the highest performance.
- * @param allowSoftware whether it may compute on the CPU. Default: what TESSERA_SOFTWARE_GPU says
+ * @param allowSoftware whether it may compute on the CPU. Default: whether TESSERA_SOFTWARE_GPU is 1
  * @throws NoAdapterError if there is none, it computes nothing, or it computes on the CPU and that is not allowed
  */
 export async function findAdapter(

@@ -1,12 +1,12 @@
-// Faults of the GPU are known late: from error scopes, from events, or from the loss of the device. They are gathered
-// here, and the first one is thrown at the next wait and at every wait after that.
+// Errors of the GPU are reported late: by error scopes, by events, or by the loss of the device. They are collected here.
+// The first one is thrown at the next wait, and at every wait after that.
 
 export class Faults {
   readonly #device: GPUDevice;
-  /** The first fault that was watched for, and the first other one, which may follow from it. */
+  /** The first error from an error scope, and the first other error, which may be a consequence of it. */
   #cause: Error | null = null;
   #consequence: Error | null = null;
-  /** Answers of error scopes that have not come yet. */
+  /** The error scopes whose results are not known yet. */
   #checks: Promise<void>[] = [];
   /** Resolves when the device is lost. */
   readonly lost: Promise<void>;
@@ -24,24 +24,24 @@ export class Faults {
     });
   }
 
-  /** Opens an error scope. The function that it returns closes the scope, and makes a fault of an error in it. */
+  /** Opens an error scope. Returns a function that closes the scope and collects an error in it. */
   watch(filter: GPUErrorFilter): (describe: (message: string) => Error) => void {
     this.#device.pushErrorScope(filter);
     return (describe) => {
       const answer = this.#device.popErrorScope().then((error) => {
         if (error) this.#cause ??= describe(error.message);
-      }, () => {}); // the device is lost, which `lost` reports
+      }, () => {}); // rejected because the device is lost, which `lost` reports
       this.#checks.push(answer);
     };
   }
 
-  /** @throws the first fault, if one is known */
+  /** @throws the first error, if one is known */
   check(): void {
     const fault = this.#cause ?? this.#consequence;
     if (fault) throw fault;
   }
 
-  /** Waits until every fault of what was recorded is known. @throws the first one */
+  /** Waits for the results of all error scopes. @throws the first error */
   async settle(): Promise<void> {
     while (this.#checks.length > 0) await Promise.all(this.#checks.splice(0));
     this.check();

@@ -1,4 +1,5 @@
-// The GPU as launch/ sees it: calls are recorded into one command encoder, which reads and pauses submit.
+// The GPU as launch/ uses it. Calls of kernels are recorded in a command encoder, which is submitted when values are read,
+// at a pause, or when it is full.
 import { variable } from "../../../environment.ts";
 import { OutOfMemoryError } from "../../backend.ts";
 import { type Buffer, type DType, mib, type Slot, type TypedArray, type Values } from "../../buffer.ts";
@@ -12,21 +13,21 @@ import { PARAMS, Pipelines, type Variant } from "./pipelines.ts";
 import { MOST, Stopwatch } from "./stopwatch.ts";
 import type { Clock, Tuner } from "./tuner.ts";
 
-// WebGPU's flags, because Bun lacks their names
+// WebGPU's flags; Bun does not have their names
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 0x40, STORAGE = 0x80;
 /**
- * Calls in one encoder: few in the first one after a read, when the GPU has nothing to do, then twice as many each
- * time, since the GPU computes while the next are recorded.
+ * The number of calls in an encoder. The first one after a read has few calls, because the GPU is idle. The number then
+ * doubles each time, because the GPU computes while more calls are recorded.
  */
 const FEWEST = 64, CALLS = MOST;
 
-/** What is opened (open.ts). */
+/** What open.ts opens. */
 export interface Opened {
   readonly adapter: GPUAdapter;
   readonly device: GPUDevice;
   readonly report: AdapterReport;
   readonly tuner: Tuner;
-  /** The matrices that products of f16 go through, if there are any. */
+  /** The shape of the subgroup matrices that multiply f16, if there are any. */
   readonly matrix: MatrixShape | null;
 }
 
@@ -36,19 +37,19 @@ export class Gpu implements Clock {
   readonly report: AdapterReport;
   readonly matrix: MatrixShape | null;
   tuner: Tuner;
-  /** Is told of every call: the kernel's name, and the bytes of its operands, each of which must move at least once. */
+  /** Called for every call of a kernel, with its name and the bytes of its operands, each of which moves at least once. */
   trace: ((name: string, bytes: number) => void) | null = null;
-  /** If there is one, it times every call, each in a pass of its own. */
+  /** If it is set, every call is timed, in a pass of its own. */
   stopwatch: Stopwatch | null = null;
   /**
-   * Whether convolutions are computed by their definition alone. Winograd's way proved faster on software GPUs only.
+   * Whether convolutions are computed by their definition. Winograd's algorithm was faster only on software GPUs.
    */
   exact: boolean;
   readonly #pool: Pool;
   readonly #faults: Faults;
   readonly #pipelines: Pipelines;
   readonly #readers = new Map<number, GPUBuffer[]>();
-  /** The numbers of the encoder's calls: on the GPU, and here until the encoder is submitted. */
+  /** The params of the encoder's calls: the buffer on the GPU, and the values until the encoder is submitted. */
   readonly #params: GPUBuffer;
   readonly #staged = new DataView(new ArrayBuffer(CALLS * PARAMS));
   #encoder: GPUCommandEncoder | null = null;
@@ -57,7 +58,7 @@ export class Gpu implements Clock {
   #calls = 0;
   #limit = FEWEST;
   #totals = { calls: 0, submits: 0 };
-  /** Resolves when the GPU has done what was submitted by the last pause. */
+  /** Resolves when the GPU has finished what the last pause submitted. */
   #done: Promise<unknown> = Promise.resolve(undefined);
 
   constructor({ adapter, device, report, tuner, matrix }: Opened) {
@@ -78,7 +79,7 @@ export class Gpu implements Clock {
     this.#pipelines = new Pipelines(device, this.#faults, this.#params);
   }
 
-  /** What was made and done so far. In a training run only calls and submits rise after the second step. */
+  /** How much was made and done so far. In a training run, only calls and submits increase after the second step. */
   get counts(): { buffers: number; pipelines: number; bindGroups: number; calls: number; submits: number } {
     return {
       buffers: this.#pool.made,
@@ -87,24 +88,24 @@ export class Gpu implements Clock {
     };
   }
 
-  /** Bytes of the GPU's memory that are taken. */
+  /** Bytes of the GPU's memory that are reserved. */
   get reserved(): number {
     return this.#pool.reserved;
   }
 
   /**
-   * Writes a sum and a product. They are fused explicitly, so that tiles of all kinds round alike; not on software
-   * GPUs, whose drivers emulate fma.
+   * The text of a multiply-add. It uses fma explicitly, so that all kinds of tiles round in the same way, except on software
+   * GPUs, whose drivers emulate fma slowly.
    */
   readonly madd: Madd = (sum, a, b) =>
     this.report.isSoftware ? `${sum} + ${a} * ${b}` : `fma(vec4f(${a}), ${b}, ${sum})`;
 
-  /** Threads that add up together. On a software GPU each thread that waits at a barrier costs time. */
+  /** The number of threads that add up a sum together. On a software GPU every thread that waits at a barrier costs time. */
   get team(): number {
     return this.report.isSoftware ? 8 : THREADS;
   }
 
-  /** Whether four neighbouring threads load for each other. Real GPUs do better with the workgroup's memory. */
+  /** Whether four neighbouring threads load for each other. On real GPUs the workgroup's memory is faster. */
   get hasQuads(): boolean {
     return this.report.isSoftware && this.device.features.has("subgroups");
   }
@@ -150,7 +151,7 @@ export class Gpu implements Clock {
     this.trace?.(name, operands.reduce((sum, { length, itemBytes }) => sum + length * itemBytes, 0));
   }
 
-  /** Sets the pipeline, the bind group and the numbers of call number `call` of an encoder. */
+  /** Sets the pipeline, the bind group and the params of call number `call` of an encoder. */
   #set(
     pass: GPUComputePassEncoder,
     variant: Variant,
@@ -163,7 +164,7 @@ export class Gpu implements Clock {
     if (variant.params.length === 0) return pass.setBindGroup(0, group);
     const at = call * PARAMS;
     variant.params.forEach(([name, type], i) => {
-      if (!(name in params)) throw new Error(`webgpu: no number p.${name} for ${variant.pipeline.label}`);
+      if (!(name in params)) throw new Error(`webgpu: ${variant.pipeline.label} lacks the number p.${name}`);
       if (type === "f32") this.#staged.setFloat32(at + 4 * i, params[name], true);
       else this.#staged.setUint32(at + 4 * i, params[name], true);
     });
@@ -190,7 +191,7 @@ export class Gpu implements Clock {
 
   write(buffer: Buffer, values: TypedArray, offset: number): void {
     const block = blockOf(buffer);
-    // the queue writes at once, and what is recorded but not yet submitted must not see the new values
+    // the queue writes at once, but recorded calls that are not submitted yet must still read the old values
     if (block.usedIn === this.#encoders) this.flush();
     this.device.queue.writeBuffer(
       block.handle,
@@ -201,7 +202,7 @@ export class Gpu implements Clock {
     );
   }
 
-  /** @throws what went wrong on the GPU since the last read */
+  /** @throws the first error of the GPU */
   async read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
     const bytes = length * 4;
     if (bytes === 0) return dtype === "i32" ? new Int32Array(0) : new Float32Array(0);
@@ -219,7 +220,7 @@ export class Gpu implements Clock {
       await reader.mapAsync(1, 0, bytes);
     } catch (error) {
       await Promise.race([this.#faults.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
-      await this.#faults.settle(); // throws the fault, which says more
+      await this.#faults.settle(); // throws the GPU's error, which says more than this one
       throw error;
     }
     const copy = reader.getMappedRange(0, bytes).slice(0);
@@ -231,9 +232,9 @@ export class Gpu implements Clock {
   }
 
   /**
-   * Submits what was recorded, and waits until the GPU has done what the pause before had submitted, so that a program
-   * is never further ahead of the GPU than two stretches between pauses. Measures tiles, if there are new questions.
-   * @throws the first fault
+   * Submits what was recorded, and waits until the GPU has finished what the previous pause submitted. So the program is
+   * never further ahead of the GPU than the work of two pauses. Also measures tiles for new shapes (tuner.ts).
+   * @throws the first error of the GPU
    */
   async pause(): Promise<void> {
     this.flush();
@@ -251,7 +252,7 @@ export class Gpu implements Clock {
     trials.forEach((trial, i) => {
       const buffers = trial.operands.map(({ buffer }) => this.alloc(buffer.bytes));
       const blocks = buffers.map(blockOf), variant = this.#pipelines.variant(trial);
-      // once to warm up, then for the clock
+      // once to warm up, and then with the stopwatch
       for (const count of [1, calls]) {
         const pass = encoder.beginComputePass(count === 1 ? {} : watch.pass(trial.name));
         this.#set(pass, variant, blocks, i, trial.params);
@@ -278,7 +279,7 @@ export class Gpu implements Clock {
     const { reserved } = this.#pool;
     watch(() =>
       new OutOfMemoryError(
-        `out of memory on the GPU: ${mib(size)} asked, ${mib(reserved)} with it; ` +
+        `out of memory on the GPU: ${mib(size)} requested, which would make ${mib(reserved)} in all; ` +
           "use a smaller batch, smaller pictures, or checkpoint()",
         { total: reserved - size },
       )

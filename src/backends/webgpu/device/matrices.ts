@@ -1,4 +1,4 @@
-// Whether an adapter has subgroup matrices that the kernels can use.
+// Finds out whether an adapter has subgroup matrices that the kernels can use.
 import { variable } from "../../../environment.ts";
 import { fitsTiles, MATRIX_MEMORY } from "../kernels/subgroup_matrix.ts";
 import type { MatrixShape } from "../kernels/tile.ts";
@@ -6,7 +6,7 @@ import type { FoundAdapter } from "./adapter.ts";
 
 export const MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
 
-/** Chrome's description of the matrices, which WebGPU's types do not know. */
+/** Chrome's description of the matrices, which is missing in WebGPU's types. */
 interface Configs {
   readonly subgroupMatrixConfigs?: Iterable<
     { componentType: string; resultComponentType: string; M: number; N: number; K: number }
@@ -14,8 +14,8 @@ interface Configs {
 }
 
 /**
- * The matrices with f16 factors and f32 sums, or null. On software GPUs they take a minute to compile and gain nothing,
- * so that they are used there only with TESSERA_MATRIX=1; TESSERA_MATRIX=0 leaves them out everywhere.
+ * The shape of matrices with f16 factors and f32 sums, or null if there are none. On software GPUs they take a minute to
+ * compile and gain nothing, so they are used there only with TESSERA_MATRIX=1. TESSERA_MATRIX=0 disables them everywhere.
  */
 export function matrixShapeOf(
   { adapter: { features, info, limits }, report }: FoundAdapter,

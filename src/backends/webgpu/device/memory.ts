@@ -1,6 +1,6 @@
-// Memory of the GPU in size classes: four to each power of two, so that a block is at most a quarter too large. Freed
-// blocks are handed out again, lowest number first: each training step takes the same blocks, and finds its bind groups
-// made.
+// The GPU's memory, in blocks of certain sizes: four sizes per power of two, so that a block is at most a quarter too large.
+// Freed blocks are used again, the one with the lowest number first. So each training step gets the same blocks, and its
+// bind groups already exist.
 import { OutOfMemoryError } from "../../backend.ts";
 import { type Buffer, mib } from "../../buffer.ts";
 
@@ -26,10 +26,10 @@ export class GpuBuffer implements Buffer {
 /** @throws if the buffer was made by another backend */
 export function blockOf(buffer: Buffer): Block {
   if (buffer instanceof GpuBuffer) return buffer.block;
-  throw new Error("webgpu: the tensor lives on another device; make both after the same device()");
+  throw new Error("webgpu: the tensor is on another device; make both after the same device()");
 }
 
-/** Bytes that may be reserved beyond twice what was in use. */
+/** Bytes that may be reserved in addition to twice what was in use. */
 const SPARE = 256 * 2 ** 20;
 
 export class Pool {
@@ -42,7 +42,7 @@ export class Pool {
   #reserved = 0;
   #made = 0;
 
-  /** @param limit bytes that the GPU binds at once */
+  /** @param limit the most bytes that the GPU can bind at once */
   constructor(limit: number, create: (size: number, label: string) => GPUBuffer) {
     this.#limit = limit;
     this.#create = create;
@@ -54,8 +54,8 @@ export class Pool {
   }
 
   /**
-   * Whether more than twice as much is reserved as was ever in use: shapes have changed, and no one asks for the old
-   * blocks.
+   * Whether more than twice as much is reserved as was ever in use. This happens after shapes have changed, when the old
+   * blocks are no longer used.
    */
   get isBloated(): boolean {
     return this.#reserved > 2 * this.#most + SPARE;
@@ -67,8 +67,7 @@ export class Pool {
   }
 
   /**
-   * @throws if the GPU cannot bind so many bytes. Whether there is memory for a new block is known only later
-   * (faults.ts).
+   * @throws if the GPU cannot bind so many bytes. If there is no memory for a new block, the GPU reports it later (faults.ts).
    */
   take(bytes: number): Block {
     const limit = this.#limit;
@@ -89,7 +88,7 @@ export class Pool {
     return { id, size, handle: this.#create(size, `block ${id}`), usedIn: -1 };
   }
 
-  /** Gives all idle blocks back to the GPU. No recorded call may use one of them. */
+  /** Destroys all free blocks. No recorded call may use one of them. */
   empty(): void {
     for (const { handle } of [...this.#free.values()].flat()) handle.destroy();
     this.#free.clear();

@@ -1,4 +1,4 @@
-// Opens an adapter's device with all that it allows.
+// Opens an adapter's device, with its highest limits and the features that the kernels can use.
 import { MATRIX_MEMORY } from "../kernels/subgroup_matrix.ts";
 import type { FoundAdapter } from "./adapter.ts";
 import { Gpu } from "./gpu.ts";
@@ -6,13 +6,13 @@ import { MATRIX_FEATURE, matrixShapeOf } from "./matrices.ts";
 import { cacheFile, Tuner } from "./tuner.ts";
 
 /**
- * Opens an adapter that was just found, because an adapter can be opened only once.
+ * Opens an adapter that was just found; an adapter can be opened only once.
  * @param withSubgroups whether threads may exchange numbers directly, and multiply by subgroup matrices
  */
 export async function openGpu(found: FoundAdapter, withSubgroups: boolean): Promise<Gpu> {
   const { adapter, report } = found, { limits, info } = adapter;
   const matrix = withSubgroups ? matrixShapeOf(found) : null;
-  // WebGPU's types do not know the names of experimental features
+  // WebGPU's types lack the names of experimental features
   const offered: { has(name: string): boolean } = adapter.features;
   const wanted = [
     "shader-f16",

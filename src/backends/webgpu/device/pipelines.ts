@@ -1,32 +1,32 @@
-// What WebGPU makes of kernels: a pipeline for each combination of f32 and f16 operands that a kernel is called with,
-// and bind groups for the buffers of its calls. Each is made once.
+// WebGPU's objects for kernels: a pipeline for each combination of f32 and f16 operands that a kernel is called with, and
+// bind groups for the buffers of its calls. Each is made once.
 import { type Dispatch, isHalf, shader, type Source } from "../kernels/source.ts";
 import type { Faults } from "./faults.ts";
 import type { Block } from "./memory.ts";
 
-/** A kernel, compiled for some combination of operands. */
+/** A kernel, compiled for one combination of f32 and f16 operands. */
 export interface Variant {
   readonly pipeline: GPUComputePipeline;
   readonly layout: { readonly id: number; readonly group: GPUBindGroupLayout };
   readonly params: readonly (readonly [name: string, type: "u32" | "f32"])[];
 }
 
-/** Bytes of the numbers of a call: the largest alignment that WebGPU may ask for. */
+/** Bytes for the params of a call: the largest alignment that WebGPU may require. */
 export const PARAMS = 256;
-/** WebGPU's GPUShaderStage.COMPUTE, because Bun lacks the name. */
+/** WebGPU's GPUShaderStage.COMPUTE; Bun does not have the name. */
 const COMPUTE = 4;
 
 export class Pipelines {
   readonly #device: GPUDevice;
   readonly #faults: Faults;
   readonly #params: GPUBuffer;
-  /** By the kernel's name, and by which of its operands hold f16. */
+  /** Variants by the kernel's name, and then by which of its operands hold f16. */
   readonly #variants = new Map<string, Map<string, Variant>>();
   readonly #layouts = new Map<string, Variant["layout"] & { readonly pipeline: GPUPipelineLayout }>();
   readonly #groups = new Map<string, GPUBindGroup>();
   #made = 0;
 
-  /** @param params where the numbers of calls lie */
+  /** @param params the buffer that holds the params of calls */
   constructor(device: GPUDevice, faults: Faults, params: GPUBuffer) {
     this.#device = device;
     this.#faults = faults;
@@ -103,7 +103,7 @@ export class Pipelines {
     return group;
   }
 
-  /** To be called when blocks are destroyed, because some groups are of these. */
+  /** Call this when blocks are destroyed, because bind groups refer to them. */
   forgetBindGroups(): void {
     this.#groups.clear();
   }

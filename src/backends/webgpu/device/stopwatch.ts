@@ -1,11 +1,11 @@
-// Times passes by the GPU's own clock: for the choice of tiles, and for benchmarks that ask what a step consists of.
+// Times passes with the GPU's own clock, for the choice of tiles and for benchmarks.
 
-// WebGPU's flags, because Bun lacks their names
+// WebGPU's flags; Bun does not have their names
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, QUERY_RESOLVE = 0x200;
 /** Passes that can be timed in one encoder: WebGPU allows 4096 queries in a set. */
 export const MOST = 2048;
 
-/** What a pass took. */
+/** How long a pass took. */
 export interface Time {
   readonly name: string;
   readonly ms: number;
@@ -18,7 +18,7 @@ export class Stopwatch {
   #names: string[] = [];
   #times: Promise<Time[]>[] = [];
 
-  /** @param most passes between two submits */
+  /** @param most the most passes between two submits */
   constructor(device: GPUDevice, most: number = MOST) {
     this.#device = device;
     this.#queries = device.createQuerySet({ type: "timestamp", count: 2 * most });
@@ -56,7 +56,7 @@ export class Stopwatch {
     this.#times.push(read());
   }
 
-  /** The times of all passes submitted since the last reading, in order. */
+  /** Returns the times of all passes submitted since the last call, in order. */
   async read(): Promise<Time[]> {
     const times = this.#times;
     this.#times = [];

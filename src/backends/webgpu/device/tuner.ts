@@ -1,21 +1,20 @@
-// Which tiles are quickest on a GPU is measured: at a pause, each new shape is timed once with every tile that fits,
-// and the answers are kept in a file by adapter. Results do not depend on them, because all tiles add in the same
-// order.
+// Measures which tiles are fastest on a GPU. At a pause, each new shape is timed once with every tile that fits. The answers
+// are kept in a file, by adapter. They do not change results, because all tiles add in the same order.
 import { variable } from "../../../environment.ts";
 import type { Dispatch } from "../kernels/source.ts";
 
-/** Not imported, because bundlers for web pages, which have no files, would look for it. */
+/** Not imported, because bundlers for web pages would try to include it. */
 const disk = globalThis.process?.getBuiltinModule?.("node:fs/promises");
 
-/** What may be chosen, by a name that distinguishes it from its rivals. */
+/** One of several tiles to choose from. Its name is different from those of the others. */
 export interface Choice {
   readonly name: string;
-  /** The call to be timed, on memory as large as its operands. */
+  /** The call to time, on memory of the size of its operands. */
   readonly trial: () => Dispatch;
 }
 
 export interface Clock {
-  /** Milliseconds of `calls` calls of each trial. */
+  /** Returns the milliseconds that `calls` calls of each trial take. */
   time(trials: readonly Dispatch[], calls: number): Promise<number[]>;
 }
 
@@ -25,28 +24,28 @@ interface Question {
   readonly choices: readonly Choice[];
 }
 
-/** Calls that are timed together, since Chrome's clock has steps of 0.1 ms. */
+/** How many calls are timed together, because Chrome's clock has steps of 0.1 ms. */
 const CALLS = 8;
-/** Rounds after the first one at most. Times are steady when none falls below this share of the time before. */
+/** The most rounds after the first one. Times are steady when none is below this fraction of its previous value. */
 const ROUNDS = 4, STEADY = 0.9;
-/** Milliseconds that a process measures at most; the next process measures what is left. */
+/** The most milliseconds that a process measures; the next process measures the rest. */
 const BUDGET = 4000;
-/** A rival replaces the first choice, which is taken unmeasured, if it needs less than this share of its time. */
+/** Another tile replaces the first choice, which is used before measuring, if it takes less than this fraction of its time. */
 const MARGIN = 0.95;
 
 export class Tuner {
   readonly #adapter: string;
   readonly #file: string | null;
   readonly #isOn: boolean;
-  /** By name of the question: the name of the choice that won. */
+  /** The names of the fastest choices, by the name of the question. */
   readonly #answers = new Map<string, string>();
   readonly #open = new Map<string, Question>();
   #left: number;
 
   /**
-   * @param file where answers are kept, or null
+   * @param file the file in which answers are kept, or null
    * @param isOn whether to measure at all
-   * @param budget milliseconds of measuring
+   * @param budget the most milliseconds to measure
    */
   constructor(adapter: string, file: string | null, isOn: boolean, budget: number = BUDGET) {
     this.#adapter = adapter;
@@ -55,7 +54,7 @@ export class Tuner {
     this.#left = budget;
   }
 
-  /** A tuner that has read what was measured before. */
+  /** Makes a tuner and reads earlier measurements from the file. */
   static async open(adapter: string, file: string | null, isOn: boolean): Promise<Tuner> {
     const tuner = new Tuner(adapter, file, isOn);
     for (const [name, answer] of Object.entries((await tuner.#read())[adapter] ?? {})) {
@@ -64,14 +63,14 @@ export class Tuner {
     return tuner;
   }
 
-  /** How many shapes have been decided. */
+  /** The number of questions that are answered. */
   get size(): number {
     return this.#answers.size;
   }
 
   /**
-   * Returns the index of the choice to take: 0 until a pause has measured.
-   * @param work how many multiplications it takes, because the dearest questions are measured first
+   * Returns the index of the choice to use, which is 0 until a pause has measured.
+   * @param work the number of multiplications; the questions with the most work are measured first
    */
   choose(name: string, work: number, choices: readonly Choice[]): number {
     const answer = this.#answers.get(name);
@@ -83,7 +82,7 @@ export class Tuner {
     return 0;
   }
 
-  /** Measures what was asked since the last time, within the budget, and stores the answers. */
+  /** Measures the questions since the last call, within the budget, and stores the answers. */
   async measure(clock: Clock): Promise<void> {
     if (this.#open.size === 0) return;
     const questions = [...this.#open.values()].sort((a, b) => b.work - a.work);
@@ -108,26 +107,26 @@ export class Tuner {
       const all: unknown = JSON.parse(await disk.readFile(this.#file, "utf8"));
       return typeof all === "object" && all !== null ? all as Record<string, Record<string, string>> : {};
     } catch {
-      return {}; // there is no file yet, or it is damaged: everything is measured again
+      return {}; // there is no file yet, or it is damaged, so everything is measured again
     }
   }
 
   async #write(): Promise<void> {
     if (!this.#file || !disk) return;
-    const all = await this.#read(); // another process may have written since
+    const all = await this.#read(); // again, because another process may have written meanwhile
     all[this.#adapter] = { ...all[this.#adapter], ...Object.fromEntries(this.#answers) };
     try {
-      const temporary = `${this.#file}.${crypto.randomUUID()}.tmp`; // containers may share the folder
+      const temporary = `${this.#file}.${crypto.randomUUID()}.tmp`; // random, because containers may share the folder
       await disk.mkdir(this.#file.replace(/[^/\\]*$/, ""), { recursive: true });
       await disk.writeFile(temporary, JSON.stringify(all));
       await disk.rename(temporary, this.#file);
     } catch {
-      // if the folder cannot be written, the next process measures again
+      // the folder cannot be written, so the next process will measure again
     }
   }
 }
 
-/** Times until the times are steady, because a GPU that was idle takes a while to reach its full clock rate. */
+/** Repeats measurements until they are steady, because an idle GPU takes a while to reach its full clock rate. */
 async function steadyTimes(clock: Clock, trials: readonly Dispatch[]): Promise<number[]> {
   let times = await clock.time(trials, CALLS);
   for (let round = 0; round < ROUNDS; round++) {
@@ -139,7 +138,7 @@ async function steadyTimes(clock: Clock, trials: readonly Dispatch[]): Promise<n
   return times;
 }
 
-/** The file in the user's folder for caches; null in browsers, which have no files. */
+/** The path of the file, in the user's folder for caches; null in browsers, which have no files. */
 export function cacheFile(): string | null {
   const home = variable("HOME");
   const folder = variable("XDG_CACHE_HOME") ?? variable("LOCALAPPDATA") ?? (home ? `${home}/.cache` : null);

@@ -7,7 +7,7 @@ import { ceil, each, groupsOf, THREADS } from "./wgsl.ts";
 export function adam({ param, grad, expAvg, expAvgSq, spec }: Calls["adam"]): Dispatch {
   const { lr, beta1, beta2, eps, step, lossScale } = spec, n = ceil(param.length, 4);
   const isScaled = lossScale !== undefined;
-  /** By the bits, because drivers may take for granted that no number is infinite or NaN. */
+  /** Tests the bits, because drivers may assume that no number is infinite or NaN. */
   const isFinite = "(bitcast<vec4u>(g[i]) & vec4u(0x7f800000u)) != vec4u(0x7f800000u)";
   const keep = (old: string, fresh: string) => isScaled ? `select(${old}, ${fresh}, isFinite)` : fresh;
   return {

@@ -1,6 +1,6 @@
-// Kernels on codebooks: rows by index, and the search of the code nearest to each row, the argmin over j of |e_j|^2 - 2
-// z.e_j, since |z|^2 is the same for all codes. A workgroup keeps the best of a stretch of codes, so that the matrix of
-// distances is never stored; a second kernel compares the stretches.
+// Kernels on codebooks: rows by index, and the search for the code nearest to each row. It computes the argmin over j of
+// |e_j|^2 - 2 z.e_j; |z|^2 is left out, because it is the same for all codes. Each workgroup finds the best of a stretch of
+// codes, so that the matrix of distances is never stored. A second kernel compares the stretches.
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import { extensionsOf, tileMemory, tileProduct } from "./gemm.ts";
@@ -38,7 +38,7 @@ export function gather({ indices, table, out, columns }: Calls["gather"]): Dispa
   };
 }
 
-/** Each thread has a column, so that the order of additions is that of the indices. */
+/** Each thread computes one column, so that rows are added in the order of the indices. */
 export function scatterAdd({ indices, rows, table, columns }: Calls["scatterAdd"]): Dispatch {
   return {
     name: `scatterAdd ${columns}`,
@@ -62,14 +62,14 @@ export function scatterAdd({ indices, rows, table, columns }: Calls["scatterAdd"
 
 /** Codes of a stretch. */
 const STRETCH = 1024;
-/** Further than any code: WGSL has no word for infinity. */
+/** A score larger than that of any code, because WGSL cannot write infinity. */
 const FAR = "3.4028234e38f";
 
 export const stretchesOf = (codes: number): number => ceil(codes, STRETCH);
 
 type Call = Calls["nearestCode"];
 
-/** |e|^2 of the packed codes, four a thread. Places beyond the last code are infinitely far. */
+/** |e|^2 of the packed codes; each thread computes four. Places after the last code get `FAR`. */
 export function codeNorms({ codes, channels }: Call, tile: Tile, book: Slot, norms: Slot): Dispatch {
   const vectors = packedColumns(codes, tile) / 4;
   return {
@@ -93,8 +93,8 @@ export function codeNorms({ codes, channels }: Call, tile: Tile, book: Slot, nor
 }
 
 /**
- * The lowest score of each row of z in each stretch, and its code as bits: best is [count, stretches, 2].
- * @param z rows of whole vectors
+ * The lowest score of each row of z in each stretch, and the bits of its code: best is [count, stretches, 2].
+ * @param z rows that are padded to whole vectors
  */
 export function bestOfStretches(
   { count, codes, channels }: Call,
@@ -167,7 +167,7 @@ ${
   };
 }
 
-/** The code of the lowest score of each row; among equal ones that of the first stretch. */
+/** The code with the lowest score for each row. Among equal scores it takes the first stretch. */
 export function bestOfAll({ count, codes, out }: Call, best: Slot): Dispatch {
   const stretches = stretchesOf(codes);
   return {

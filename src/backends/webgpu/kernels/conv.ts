@@ -1,5 +1,5 @@
-// Convolutions, and their input gradients, as implicit products: the rows of the first factor are pixels, which are
-// read where their taps lie.
+// Convolutions, and their input gradients, as implicit matrix products: a row of the first factor is an output pixel, and its
+// elements are read directly from the input pixels under the taps.
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import { isPatched, isSame, isStrip, type Job, tapsOf } from "./phases.ts";
@@ -42,10 +42,10 @@ export function convProduct(job: Job, { bias, residual, out }: Calls["conv2d"]):
   };
 }
 
-/** Vectors of a patch: a pixel's taps, one behind the other. */
+/** The number of vectors of a patch, which is all taps of a pixel, one after another. */
 export const patchQuads = (job: Job): number => ceil(tapsOf(job) * job.inputs, 4);
 
-/** Lays out the taps of each pixel, [pixels, taps * inputs] in whole vectors. */
+/** Writes the taps of each pixel one after another, as [pixels, taps * inputs] in whole vectors. */
 export function patches(job: Job, x: Slot, out: Slot): Dispatch {
   const { batch, inputs, down, across } = job, taps = tapsOf(job), quads = patchQuads(job);
   const rows = batch * down.size * across.size, params = { rows, ...numbersOf(job) };
@@ -84,7 +84,7 @@ ${repeat(quads, (q) => `  out[i * ${quads}u + ${q}u] = out_t(v${q});`)}`,
 }
 
 /**
- * The numbers of a shape that the texts below read. Numbers below 0 wrap round, and so do the sums that they occur in.
+ * The params of a shape that the texts below read. Negative numbers wrap around as u32, and sums with them come out right.
  */
 function numbersOf({ height, width, outHeight, outWidth, down, across }: Job) {
   return {
@@ -107,7 +107,7 @@ function numbersOf({ height, width, outHeight, outWidth, down, across }: Job) {
   };
 }
 
-/** The pixel of the output that a row of the product is. */
+/** The output pixel that corresponds to a row of the product. */
 function outPixel(row: string): string {
   const line = `${row} / p.acrossSize`;
   const y = `${line} % p.downSize * p.downPeriod + p.downStart`;
@@ -115,12 +115,12 @@ function outPixel(row: string): string {
   return `(${line} / p.downSize * p.outHeight + ${y}) * p.outWidth + ${x}`;
 }
 
-/** The rows of pixels with `channels` items each: their taps, one behind the other. */
+/** The rows of a product whose `a` is an image with `channels` items per pixel: the taps of each pixel, one after another. */
 function pixelRows(channels: string): Rows {
   return {
     ...partRange(`p.taps * ${channels}`),
     channels,
-    // pixels beyond the last one are placed far below the image
+    // pixels after the last one are placed far below the image, so that they read zeros
     prepare: (j, row) =>
       `  let row${j} = ${row};
   let line${j} = row${j} / p.acrossSize;

@@ -1,10 +1,10 @@
-// Copies between strides, and of rows into whole vectors.
+// Copies between any strides, and copies that pad rows to whole vectors.
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import { type Dispatch, isHalf } from "./source.ts";
 import { ceil, div, each, groupsOf, mod, repeat, THREADS } from "./wgsl.ts";
 
-/** Copies words as bits, whether they are i32 or f32; where f16 takes part, it converts numbers. */
+/** Copies words as bits, whether they are i32 or f32. If one side is f16, it converts numbers. */
 export function copy({ x, xStrides, out, outStrides, shape }: Calls["copy"]): Dispatch {
   const n = shape.reduce((a, b) => a * b, 1);
   const type = isHalf(x) || isHalf(out) ? "f32" : "u32";
@@ -37,7 +37,7 @@ ${lines.join("\n")}
   };
 }
 
-/** Copies rows of `columns` numbers and puts zeros behind each, so that rows are whole vectors. */
+/** Copies rows of `columns` numbers, and pads each with zeros to whole vectors. */
 export function padRows(x: Slot, out: Slot, rows: number, columns: number): Dispatch {
   const vectors = ceil(columns, 4), n = rows * vectors;
   return {

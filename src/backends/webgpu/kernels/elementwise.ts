@@ -1,5 +1,5 @@
-// Elementwise kernels, in vectors of four. The last vector may reach behind the last element: blocks of memory are
-// whole vectors long.
+// Elementwise kernels, in vectors of four. The last vector may extend beyond the last element, because the size of a block
+// of memory is a multiple of a vector.
 import type { BinaryOp, Calls, UnaryOp, Walk } from "../../kernels.ts";
 import { mathematics } from "./mathematics.ts";
 import type { Dispatch } from "./source.ts";
@@ -73,7 +73,7 @@ const binaryOps: Readonly<Record<BinaryOp, string>> = {
   leakyReluGrad: "select(u * p.p0, u, v > vec4f())",
 };
 
-/** `out` may be the memory of `a` or `b`, which is then read where it is written. */
+/** `out` may share its memory with `a` or `b`. */
 export function binary({ op, a, aWalk, b, bWalk, out, outer, inner, p0 }: Calls["binary"]): Dispatch {
   const isLine = (walk: Walk) => walk.inner === 1 && (outer === 1 || walk.outer === inner);
   const isFlat = isLine(aWalk) && isLine(bWalk);
@@ -88,7 +88,7 @@ export function binary({ op, a, aWalk, b, bWalk, out, outer, inner, p0 }: Calls[
     const at = `${name}[${row} * ${walk.outer / width}u + ${column}]`;
     return width === 4 ? `vec4f(${at})` : `vec4f(f32(${at}))`;
   };
-  // a buffer cannot be bound for reading and for writing at once
+  // a buffer cannot be bound for reading and for writing in one dispatch, so such an operand is read from `out`
   const operands = [["a", a, aWalk] as const, ["b", b, bWalk] as const].map(([name, slot, walk]) => ({
     name: slot.buffer === out.buffer ? "out" : name,
     slot,

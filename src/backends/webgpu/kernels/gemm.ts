@@ -1,5 +1,5 @@
-// The texts of the product behind convolutions, matrix products and the search of codes: how the threads of a workgroup
-// compute a tile, one loop for each kind of tile.
+// The WGSL of the matrix product that convolutions, `matmul` and the search for codes are based on: how the threads of a
+// workgroup compute a tile. Each kind of tile has a loop of its own.
 import { matrixExtensions, matrixMemory } from "./subgroup_matrix.ts";
 import {
   eachSum,
@@ -29,8 +29,8 @@ var<workgroup> bTile: array<vec4f, ${tile.columns * QUADS}>;`;
 }
 
 /**
- * Computes the thread's sums in the tile at (`rowTile`, `columnTile`). For tiles of matrices, matrixProduct does it.
- * @param vectors how many a row of `b` has, as text
+ * Computes a thread's sums in the tile at (`rowTile`, `columnTile`). For tiles of matrices see `matrixProduct`.
+ * @param vectors the number of vectors in a row of `b`, as text
  */
 export function tileProduct(tile: Tile, rows: Rows, vectors: string, madd: Madd): string {
   const loop = tile.kind === "quad" ? quadLoop : tile.kind === "direct" ? directLoop : sharedLoop;
@@ -40,7 +40,7 @@ ${eachTap(tile, rows, loop(tile, vectors, madd))}`;
 
 const load = (j: number, channel: string) => `select(vec4f(), vec4f(a[at${j} + ${channel}]), has${j})`;
 
-/** The loop over vectors of `a`. Each is multiplied by four rows of `b`, the first of which is at `place`. */
+/** The loop over vectors of `a`. Each is multiplied by four rows of `b`, which begin at `place`. */
 function eachVector(tile: Tile, vectors: string, body: string): string {
   return `  var place = (base + first) * 4u * ${vectors} + columnTile * ${tile.columns / 4}u + tx;
   for (var channel = first; channel < last; channel++) {
@@ -49,7 +49,7 @@ ${body}
   }`;
 }
 
-/** Vector c of the e-th of these rows. */
+/** Loads vector c of the e-th of these rows. */
 const loadB = (tile: Tile, vectors: string, e: number, c: number) =>
   `vec4f(b[place + ${e}u * ${vectors} + ${c * threadsAcross(tile)}u])`;
 
@@ -65,7 +65,7 @@ ${eachSum(tile, (i, c) => `    acc${i}_${c} = ${sum(i, c)};`)}
   return eachVector(tile, vectors, `${loads}\n${repeat(4, multiply)}`);
 }
 
-/** Each sum is read and written once for four products, which matters where the sums do not fit into registers. */
+/** Each sum is read and written once for four products, which saves time if the sums do not fit into registers. */
 function quadLoop(tile: Tile, vectors: string, madd: Madd): string {
   const multiply = (i: number) => {
     const sum = (c: number) =>
@@ -80,7 +80,7 @@ ${repeat(tile.vectors, (c) => `    acc${i}_${c} = ${sum(c)};`)} }`;
   return eachVector(tile, vectors, [...loads, repeat(tile.perThread, multiply)].join("\n"));
 }
 
-/** What the next step needs is loaded while the factors of this step are multiplied. */
+/** The factors of the next step are loaded while those of this step are multiplied. */
 function sharedLoop(tile: Tile, vectors: string, madd: Madd): string {
   const threads = threadsOf(tile), across = tile.columns / 4, all = tile.columns * QUADS;
   const loadsA = loadsOf(tile), loadsB = ceil(all, threads);

@@ -1,5 +1,5 @@
-// Convolutions in groups, and both gradients. Each thread has a vector of channels of one pixel, or of one tap, where all
-// of them are in one group or each is a group of its own; else it has one channel.
+// Convolutions in groups, and both gradients. A thread computes a vector of four channels of one pixel (or of one tap) if
+// these are all in one group, or if each channel is a group of its own. Otherwise it computes one channel.
 import type { Slot } from "../../buffer.ts";
 import type { Calls, GroupedConvSpec } from "../../kernels.ts";
 import type { Dispatch } from "./source.ts";
@@ -12,16 +12,19 @@ const groupSizes = ({ groups, inChannels, outChannels, kernel: [kh, kw] }: Group
   taps: kh * kw,
 });
 
-/** How threads share channels, of which each group has `own`, and how they find the `others` that these depend on. */
+/**
+ * How channels are divided among threads, and where a thread finds the channels that its own depend on. A group has `own`
+ * channels on the side that is computed, and `others` on the side that is read.
+ */
 function lanesOf(groups: number, own: number, others: number) {
   const isDepthwise = own === 1 && others === 1;
   const lanes = own % 4 === 0 || (isDepthwise && groups % 4 === 0) ? 4 : 1;
   const type = lanes === 4 ? "vec4f" : "f32";
   return {
     type,
-    /** Vectors of a pixel. */
+    /** The vectors per pixel. */
     columns: groups * own / lanes,
-    /** The other side's elements, how many a pixel has, and the first that column `column` depends on. */
+    /** For the side that is read: its element type, its elements per pixel, and the first one that `column` depends on. */
     otherType: isDepthwise ? type : "f32",
     otherColumns: isDepthwise ? groups / lanes : groups * others,
     first: isDepthwise ? "column" : `${div(`column * ${lanes}u`, own)} * ${others}u`,
@@ -33,7 +36,7 @@ const nameOf = (s: GroupedConvSpec) =>
   `${s.height} x ${s.width} x ${s.inChannels} to ${s.outHeight} x ${s.outWidth} x ${s.outChannels} in ${s.groups}: ` +
   `${s.kernel} / ${s.stride} - ${s.padTop},${s.padLeft}`;
 
-/** The weights as `groupedConv2d` reads them: [taps, inputs of a group, outputs]. */
+/** Copies the weights to the layout that `groupedConv2d` reads: [taps, inputs of a group, outputs]. */
 export function packedForward(weight: Slot, out: Slot, spec: GroupedConvSpec): Calls["copy"] {
   const { inputs, taps } = groupSizes(spec), { outChannels } = spec;
   return {
@@ -45,7 +48,7 @@ export function packedForward(weight: Slot, out: Slot, spec: GroupedConvSpec): C
   };
 }
 
-/** The weights as `groupedConv2dInputGrad` reads them: [taps, outputs of a group, inputs]. */
+/** Copies the weights to the layout that `groupedConv2dInputGrad` reads: [taps, outputs of a group, inputs]. */
 export function packedBackward(weight: Slot, out: Slot, spec: GroupedConvSpec): Calls["copy"] {
   const { inputs, outputs, taps } = groupSizes(spec), { groups, inChannels } = spec;
   return {
@@ -57,7 +60,7 @@ export function packedBackward(weight: Slot, out: Slot, spec: GroupedConvSpec): 
   };
 }
 
-/** The way back from [taps, inputs of a group, outputs]. */
+/** Copies [taps, inputs of a group, outputs] back to the layout of weights. */
 export function unpacked(packed: Slot, weight: Slot, spec: GroupedConvSpec): Calls["copy"] {
   const { xStrides, outStrides, shape } = packedForward(weight, packed, spec);
   return { x: packed, xStrides: outStrides, out: weight, outStrides: xStrides, shape };
@@ -133,9 +136,9 @@ export function groupedConv2dInputGrad(
 }
 
 /**
- * Text that makes `total`, the sum over the taps of source times weight, for pixel (oy, ox) of `made`.
- * @param summed channels that each sum takes from a pixel of the source
- * @param texts declare where tap (r, s) reads, (y, x), and whether that is there; numbers below 0 wrap round to huge ones
+ * The text that computes `total`, the sum over the taps of source times weight, for pixel (oy, ox) of `made`.
+ * @param summed how many channels of a source pixel each sum takes
+ * @param texts declare the place (y, x) that tap (r, s) reads, and whether it exists; negative numbers wrap around to huge ones
  */
 function tapSums(
   { kernel: [kh, kw] }: GroupedConvSpec,
@@ -173,7 +176,7 @@ function tapSums(
   };
 }
 
-/** The weight gradient of each of `parts` stretches of pixels: partial is [parts, taps, inputs of a group, outputs]. */
+/** The weight gradient of each of `parts` parts of the pixels: partial is [parts, taps, inputs of a group, outputs]. */
 export function groupedGradParts(
   { x, g, spec }: Calls["groupedConv2dWeightGrad"],
   parts: number,

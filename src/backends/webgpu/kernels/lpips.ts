@@ -4,8 +4,8 @@ import type { Dispatch } from "./source.ts";
 import { ceil, div, mod } from "./wgsl.ts";
 
 /**
- * What both kernels share. Several threads of a workgroup of `team` have a pixel together, so that they read its
- * channels side by side.
+ * What both kernels share. Several threads of a workgroup of `team` compute a pixel together, so that they read neighbouring
+ * channels at the same time.
  */
 function pixelTiles(team: number, channels: number) {
   const isVector = channels % 4 === 0, type = isVector ? "vec4f" : "f32";
@@ -32,7 +32,7 @@ fn total(mine: vec2f, lid: u32) -> vec2f {
   }
   return slots[lid - lane];
 }`;
-  // threads beyond the last pixel repeat its work, because all threads must meet at the barriers
+  // threads after the last pixel repeat its work, because all threads must reach the barriers
   const begin = `  let pixel = group * ${team / across}u + ${div("lid", across)};
   let lane = ${mod("lid", across)};
   let row = min(pixel, p.pixels - 1u) * ${columns}u;

@@ -1,5 +1,5 @@
 // exp, log, tanh, sigmoid and softplus of four numbers, by the polynomials of the Cephes library (Moshier). WGSL's own
-// may err by several units in the last place, and tanh(100) is NaN with some drivers.
+// functions may be wrong by several units in the last place, and tanh(100) is NaN with some drivers.
 import { float } from "./wgsl.ts";
 
 const polynomial = (x: string, coefficients: readonly number[]) =>
@@ -8,7 +8,7 @@ const polynomial = (x: string, coefficients: readonly number[]) =>
     `vec4f(${float(coefficients[0])})`,
   );
 
-/** The functions, as text. */
+/** The functions, as WGSL. */
 export const mathematics = `
 fn exp4(x: vec4f) -> vec4f {
   let bounded = clamp(x, vec4f(-87.3), vec4f(88.8));

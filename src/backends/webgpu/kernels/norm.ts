@@ -1,6 +1,5 @@
-// The kernels of group normalisation (Wu & He 2018) with swish folded in. Statistics: the mean and the squared
-// deviations of each channel over a chunk of pixels, which are then combined (Chan et al. 1983), so that no digits
-// cancel.
+// The kernels of group normalisation (Wu & He 2018), followed by swish if it is asked for. The mean and the squared deviations
+// of each channel are computed over chunks of pixels, which are then combined (Chan et al. 1983), so that no digits cancel.
 import type { Slot } from "../../buffer.ts";
 import type { Calls, NormSpec } from "../../kernels.ts";
 import { mathematics } from "./mathematics.ts";
@@ -8,35 +7,35 @@ import { columnTiles, sumDown } from "./reduce.ts";
 import { type Dispatch, u32s } from "./source.ts";
 import { ceil, div, each, float, groupsOf, mod, sum, THREADS, workgroupReduce } from "./wgsl.ts";
 
-/** Pixels that one row of a workgroup's threads adds up at least, and chunks of a picture at most. */
+/** The least number of pixels that one row of a workgroup's threads adds up, and the most chunks per picture. */
 const STEPS = 8, CHUNKS = 256;
-/** Threads that combine the chunks of a group at most. */
+/** The most threads that combine the chunks of a group. */
 const COMBINERS = 64;
 
-/** How many groups there are, and which of them a channel is in, as texts. */
+/** Two texts of WGSL: the number of groups, and the group of a channel. */
 interface Groups {
   readonly count: string;
   readonly ofChannel: (channel: string) => string;
 }
-/** By numbers that come with each call. */
+/** Groups by params of the call. */
 export const fromParams: Groups = { count: "p.count", ofChannel: (channel) => `${channel} / p.width` };
 
 /** What the kernels of one shape share. */
 export type Plan = ReturnType<typeof planOf>;
 
-/** @param team threads that add up together */
+/** @param team the number of threads that add up a sum together */
 export function planOf(team: number, spec: NormSpec) {
   const { pixels, channels, groups, swish } = spec;
   const lanes = channels % 4 === 0 ? 4 : 1, type = lanes === 4 ? "vec4f" : "f32";
-  /** Vectors of a pixel, and channels of a group. */
+  /** The vectors per pixel, and the channels per group. */
   const columns = channels / lanes, width = channels / groups;
   /** Whether all channels of a vector are in one group. */
   const isEven = width % 4 === 0 || lanes === 1;
   const { across, down, blocks } = columnTiles(columns, team);
   const chunk = Math.max(down * STEPS, ceil(pixels, CHUNKS));
-  /** A vector from a row of numbers; where vectors are single numbers, four times that number. */
+  /** A vector of four from an element. An element that is a single number is repeated four times. */
   const wide = (e: string) => lanes === 4 ? `vec4f(${e})` : `vec4f(f32(${e}))`;
-  /** The number or vector to store of such a vector. */
+  /** The reverse: the vector, or its first number, to be stored. */
   const narrow = (e: string) => lanes === 4 ? e : `(${e}).x`;
   /** For each channel, number `which` of the pair that its group has in `pairs` [batch, groups, 2]. */
   const ofGroup = (pairs: string, which: 0 | 1, { count, ofChannel }: Groups) => {
@@ -71,20 +70,21 @@ export function planOf(team: number, spec: NormSpec) {
     narrow,
     ofGroup,
     normalise,
-    /** By numbers in the text. */
+    /** Groups by constants in the text. */
     constant,
     name: `${pixels} x ${channels} / ${groups}${swish ? " swish" : ""}`,
   };
 }
 
 /**
- * The numbers of kernels that go through chunks. Their texts are long, and would be compiled for each shape otherwise.
+ * The params of the kernels that go through chunks. Their texts are long, and with shapes in the text they would be compiled
+ * again for each shape.
  */
 export function numbersOf({ batch, pixels, groups, columns, width, blocks, chunk, chunks }: Plan) {
   return { groups: batch * chunks * blocks, count: groups, pixels, columns, width, blocks, chunk, chunks };
 }
 
-/** The place of a workgroup, which is one of (sample, chunk, block of columns). */
+/** Declares the sample, the chunk and the block of columns of a workgroup. */
 export const chunkOf = (s: Plan): string =>
   `  if (group >= p.groups) { return; }
   let sample = group / (p.blocks * p.chunks);
@@ -177,7 +177,7 @@ export function combineStats(s: Plan, partial: Slot, stats: Slot): Dispatch {
   };
 }
 
-/** The place of thread i of an elementwise kernel. */
+/** Declares the element of thread i of an elementwise kernel. */
 export const elementOf = (s: Plan): string =>
   `${each("p.n")}
   let column = ${mod("i", s.columns)};
@@ -185,7 +185,7 @@ export const elementOf = (s: Plan): string =>
 
 export const elementsOf = (s: Plan): number => s.batch * s.pixels * s.columns;
 
-/** The output from the statistics. */
+/** Computes the output from the statistics. */
 export function applyNorm(s: Plan, { x, weight, bias, stats, out }: Calls["groupNormApply"]): Dispatch {
   const n = elementsOf(s);
   return {

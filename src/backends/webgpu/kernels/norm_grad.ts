@@ -10,7 +10,7 @@ import { div, each, float, groupsOf, mod, THREADS } from "./wgsl.ts";
 
 type Call = Calls["groupNormGrad"];
 
-/** What both gradient kernels that read x and g begin with: x less its mean, and the gradient before swish. */
+/** The beginning of both gradient kernels that read x and g: x minus its mean, and the gradient before swish. */
 const beforeSwish = (s: Plan, at: string) =>
   `let centred = ${s.wide(`x[${at}]`)} - mean;
     let dt = ${s.wide(`g[${at}]`)}${s.swish ? " * swishGrad4(fma(centred, scale, shift))" : ""};`;
@@ -49,7 +49,7 @@ export function chunkGradSums(s: Plan, { x, weight, bias, stats, g }: Call, part
   };
 }
 
-/** Adds up the chunks: sums [batch, 2, channels], and means [batch, groups, 2] of them times weight over each group. */
+/** Adds up the chunks to sums [batch, 2, channels], and averages them times weight over each group: means [batch, groups, 2]. */
 export function combineGradSums(
   s: Plan,
   { weight }: Call,
@@ -92,7 +92,7 @@ export function combineGradSums(
   };
 }
 
-/** The gradients to weight and bias from the sums. */
+/** Computes the gradients of weight and bias from the sums. */
 export function parameterGrads(s: Plan, sums: Slot, { weightGrad, biasGrad }: Call): Dispatch {
   return {
     name: `normGradParameters ${s.channels}`,
@@ -116,7 +116,7 @@ export function parameterGrads(s: Plan, sums: Slot, { weightGrad, biasGrad }: Ca
   };
 }
 
-/** The gradient to x from the means. */
+/** Computes the gradient of x from the means. */
 export function inputGrad(s: Plan, { x, weight, bias, stats, g, xGrad }: Call, means: Slot): Dispatch {
   const n = elementsOf(s);
   return {

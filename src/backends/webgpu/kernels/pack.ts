@@ -1,22 +1,22 @@
-// The second factor of a product: weights, laid out as tiles read them.
+// Packs weights, the second factor of a product, in the layout that tiles read.
 import type { Slot } from "../../buffer.ts";
 import { type Dispatch, u32s } from "./source.ts";
 import { packedColumns, type Tile } from "./tile.ts";
 import { ceil, each, groupsOf, repeat, THREADS } from "./wgsl.ts";
 
-/** One side of a filter. Tap t of `count` is the sum of `reach` weights, the first of which is from + slope t. */
+/** One side of a filter. Tap t of `count` is the sum of `reach` weights, beginning with number from + slope t. */
 export interface Taps {
   readonly count: number;
   readonly from: number;
   readonly slope: number;
   readonly reach: number;
-  /** How many weights there are; sums leave out what lies beyond. */
+  /** The number of weights; sums leave out numbers beyond it. */
   readonly kernel: number;
 }
 
 const ONE_TAP: Taps = { count: 1, from: 0, slope: 1, reach: 1, kernel: 1 };
 
-/** The filters of a product: a weight lies at output * outStride + input * inStride + y * width + x. */
+/** The filters of a product. A weight is at output * outStride + input * inStride + y * width + x. */
 export interface Weights {
   readonly inputs: number;
   readonly outputs: number;
@@ -24,7 +24,7 @@ export interface Weights {
   readonly inStride: number;
   readonly down: Taps;
   readonly across: Taps;
-  /** Whether the inputs of all taps lie one behind the other. If not, each tap's inputs begin with a new vector. */
+  /** Whether the inputs of all taps follow each other without gaps. If not, each tap's inputs begin with a new vector. */
   readonly isDense?: boolean;
 }
 
@@ -42,18 +42,18 @@ function placesOf({ count, from, slope, reach, kernel }: Taps): number[][] {
   });
 }
 
-/** Numbers along the depth, in whole vectors. */
+/** The depth of the product, rounded up to whole vectors. */
 function depthOf({ inputs, down, across, isDense }: Weights): number {
   const taps = down.count * across.count;
   return isDense ? ceil(taps * inputs, 4) * 4 : taps * ceil(inputs, 4) * 4;
 }
 
-/** Elements of the packed weights. */
+/** The number of elements of the packed weights. */
 export function packedLength(weights: Weights, tile: Tile): number {
   return depthOf(weights) * packedColumns(weights.outputs, tile);
 }
 
-/** Lays weights out as [tap, input, output], with zeros around. */
+/** Packs weights as [tap, input, output], padded with zeros. */
 export function pack(w: Slot, weights: Weights, tile: Tile, out: Slot): Dispatch {
   const { inputs, outputs, outStride, inStride, down, across, isDense = false } = weights;
   const vectors = packedColumns(outputs, tile) / 4, perTap = isDense ? inputs : ceil(inputs, 4) * 4;
@@ -83,7 +83,7 @@ export function pack(w: Slot, weights: Weights, tile: Tile, out: Slot): Dispatch
     operands: [w, out],
     groups: groupsOf(n),
     params,
-    // a thread has all taps of its weights, because these lie together
+    // a thread packs all taps of a weight, because these are neighbours in memory
     source: () => ({
       inputs: { w: "f32" },
       outputs: { out: "vec4f" },

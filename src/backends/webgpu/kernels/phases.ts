@@ -1,6 +1,6 @@
-// The geometry of convolutions as products. Enlarging and strides leave several small filters, one for each place
-// modulo a period, with weights added up where taps fall on the same pixel: an enlarged image is never stored, and a
-// 3x3 filter on it costs 4 taps instead of 9.
+// The geometry of convolutions as products. A convolution of an enlarged image, or an input gradient with a stride, is
+// divided into phases: the outputs at equal places modulo a period use the same small filter. Weights of taps that fall on
+// the same pixel are added. So an enlarged image is never stored, and a 3x3 filter on it costs 4 taps instead of 9.
 import type { ConvSpec } from "../../kernels.ts";
 import type { Taps, Weights } from "./pack.ts";
 import { ceil } from "./wgsl.ts";
@@ -17,7 +17,7 @@ export interface Phase extends Taps {
 /** One of the products that a convolution, or its input gradient, consists of. */
 export interface Job extends Weights {
   readonly batch: number;
-  /** Size of the image that is read, and of the one that is written. */
+  /** The size of the image that is read, and of the one that is written. */
   readonly height: number;
   readonly width: number;
   readonly outHeight: number;
@@ -56,7 +56,7 @@ function forwardPhases(
   });
 }
 
-/** Input i goes with weight k to the outputs (i upsample + j + pad - k) / stride that are whole, for j < upsample. */
+/** Input i contributes with weight k to each output (i upsample + j + pad - k) / stride, j < upsample, that is whole. */
 function gradPhases(inputs: number, kernel: number, stride: number, pad: number, upsample: number): Phase[] {
   const period = stride / gcd(stride, upsample);
   return Array.from({ length: Math.min(period, inputs) }, (_, start) => {
@@ -88,7 +88,7 @@ export function forwardJobs(spec: ConvSpec): Job[] {
     .flatMap((down) => acrosses.map((across) => ({ ...image, ...strides, down, across })));
 }
 
-/** The products of its input gradient, which reads the gradient to the output. */
+/** The products of the input gradient, which read the gradient of the output. */
 export function gradJobs(spec: ConvSpec): Job[] {
   const { batch, height, width, inChannels, outHeight, outWidth, outChannels, stride, upsample } = spec;
   const { kernel: [kh, kw], padTop, padLeft } = spec;
@@ -103,8 +103,8 @@ export function gradJobs(spec: ConvSpec): Job[] {
 export const tapsOf = ({ down, across }: Job): number => down.count * across.count;
 
 /**
- * Whether a pixel's taps are laid out one behind the other first. The three channels of a picture fill a vector badly,
- * and would be looked up once for each tap. Where they become many channels, the memory does not count.
+ * Whether the taps of each pixel should first be copied one after another. The three channels of a picture do not fill a
+ * vector, and would be loaded once for each tap. If the output has many channels, the memory for the copy matters little.
  */
 export function isPatched(job: Job): boolean {
   const { inputs, outputs } = job, taps = tapsOf(job);
@@ -119,7 +119,7 @@ export function isSame({ height, width, down, across }: Job): boolean {
     );
 }
 
-/** Whether the outputs may be a strip of a large picture, which must get the same bits as in the whole picture. */
+/** Whether the outputs may be a strip of a large picture, for which results must be the same bits as for the whole picture. */
 export function isStrip({ height, outHeight, down: { kernel, period, step } }: Job): boolean {
   return kernel === 3 && period === 1 && step === 1 && height !== outHeight;
 }

@@ -4,7 +4,7 @@ import type { AvgPoolSpec, Calls, PoolSpec } from "../../kernels.ts";
 import type { Dispatch } from "./source.ts";
 import { div, each, groupsOf, mod, THREADS } from "./wgsl.ts";
 
-/** Channels are taken four at a time where they are whole vectors. */
+/** Channels are computed four at a time if their number is a multiple of four. */
 function lanesOf({ channels }: PoolSpec): { type: "vec4f" | "f32"; columns: number; bool: string } {
   return channels % 4 === 0
     ? { type: "vec4f", columns: channels / 4, bool: "vec4<bool>" }
@@ -16,7 +16,7 @@ const nameOf = (s: PoolSpec) =>
 
 const avgNameOf = (s: AvgPoolSpec) => `${nameOf(s)}, ${s.padding} zeros, ${s.counted} counted`;
 
-/** The pixels of a picture by height and width, and what the text calls a pixel's place. */
+/** The height and width of a picture, and the names of a pixel's coordinates in the text. */
 interface Pixels {
   readonly height: number;
   readonly width: number;
@@ -26,7 +26,7 @@ interface Pixels {
 const outPixels = (s: PoolSpec): Pixels => ({ height: s.outHeight, width: s.outWidth, y: "oy", x: "ox" });
 const inPixels = (s: PoolSpec): Pixels => ({ height: s.height, width: s.width, y: "iy", x: "ix" });
 
-/** Each thread has vector `column` of the channels of a pixel; what it writes is number `i`. */
+/** Each thread computes vector `column` of the channels of a pixel, and writes it as element `i`. */
 function eachVector(
   name: string,
   spec: PoolSpec,
@@ -59,15 +59,15 @@ function eachVector(
 }
 
 /**
- * Where window `o` of a side begins and ends within the side and `border` more at both ends. Places are counted from the
- * beginning of the padding, so that none is negative.
+ * Where window `o` along a side begins and ends, limited to the side and `border` more places at both ends. Places are
+ * counted from the beginning of the padding, so that none is negative.
  */
 const spanOf = ({ size, stride }: PoolSpec, o: string, side: number, padding: number, border: number) => ({
   from: `max(${o} * ${stride}u, ${padding - border}u)`,
   until: `min(${o} * ${stride}u + ${size}u, ${side + padding + border}u)`,
 });
 
-/** The window of output (oy, ox) of a sample: the part of it that lies in the picture, and its first pixel. */
+/** Declares the window of output (oy, ox) of a sample: the part of it that is in the picture, and its first pixel. */
 function windowOf(s: PoolSpec, padding = 0): string {
   const vertical = spanOf(s, "oy", s.height, padding, 0), horizontal = spanOf(s, "ox", s.width, padding, 0);
   const { columns } = lanesOf(s);
@@ -86,7 +86,7 @@ const eachPixel = (s: PoolSpec, body: string) =>
     }
   }`;
 
-/** Goes through the windows (oy, ox) that hold pixel (iy, ix). */
+/** A loop over the windows (oy, ox) that contain pixel (iy, ix). */
 function eachWindow(s: PoolSpec, body: string, padding = 0): string {
   const along = (o: string, at: string, windows: number, body: string) =>
     `let at_${o} = ${at} + ${padding}u;
@@ -112,7 +112,7 @@ export function maxPool2d({ x, out, spec }: Calls["maxPool2d"]): Dispatch {
   out[i] = out_t(best);`);
 }
 
-/** Each thread looks at every window that holds its pixel. */
+/** Each thread adds up the gradients from the windows in which its pixel is the maximum. */
 export function maxPool2dGrad({ x, g, out, spec }: Calls["maxPool2dGrad"]): Dispatch {
   const { type, bool } = lanesOf(spec);
   const update = `let value = ${type}(x[at]);
@@ -137,7 +137,7 @@ export function maxPool2dGrad({ x, g, out, spec }: Calls["maxPool2dGrad"]): Disp
   );
 }
 
-/** What the sum of window (oy, ox) is divided by. */
+/** The divisor of the sum of window (oy, ox). */
 function divisorOf(s: AvgPoolSpec): string {
   const vertical = spanOf(s, "oy", s.height, s.padding, s.counted);
   const horizontal = spanOf(s, "ox", s.width, s.padding, s.counted);
@@ -160,7 +160,7 @@ export function avgPool2d({ x, out, spec }: Calls["avgPool2d"]): Dispatch {
   );
 }
 
-/** Each thread looks at every window that holds its pixel. */
+/** Each thread adds up the gradients from the windows that contain its pixel. */
 export function avgPool2dGrad({ g, out, spec }: Calls["avgPool2dGrad"]): Dispatch {
   const { type } = lanesOf(spec);
   const gather = `total += ${gradientOf(spec)} / ${divisorOf(spec)};`;

@@ -1,6 +1,6 @@
-// Kernels that compute one product: a tile of out [rows, columns] for each workgroup, and what becomes of its sums.
-// They are told shapes in numbers, so that all convolutions share a few long texts, which take longer to compile than
-// many calls.
+// Kernels that compute one product: each workgroup computes a tile of out [rows, columns], and then stores its sums in the
+// way that the operation needs. Shapes are params and not part of the text, so that all convolutions share a few long
+// texts; compiling such a text takes longer than many calls.
 import type { Slot } from "../../buffer.ts";
 import { extensionsOf, tileMemory, tileProduct } from "./gemm.ts";
 import { type Dispatch, type Params, type Source, u32s } from "./source.ts";
@@ -23,40 +23,40 @@ import { ceil, each, groupsOf, repeat, THREADS } from "./wgsl.ts";
 
 /** A product of two factors, a and b, where b is packed for a tile that is chosen later. */
 export interface Product {
-  /** Tells everything that the text depends on, except the tile. */
+  /** Must be different for every text, except for the tile. */
   readonly name: string;
-  /** Size of `out`. */
+  /** The size of `out`. */
   readonly rows: number;
   readonly columns: number;
-  /** Vectors of a row of `a`, or of each of the row's taps. */
+  /** The number of vectors in a row of `a`, or in each of the row's taps. */
   readonly quads: number;
   readonly taps: number;
-  /** Where the vectors of `a` lie. */
+  /** How the vectors of `a` are found. */
   readonly source: Rows;
   readonly store: Store;
-  /** What is bound after the two factors, by name and element type. The last one is `out`. */
+  /** The buffers that are bound after the two factors, by name and element type. The last one is `out`. */
   readonly others: readonly (readonly [name: string, type: "vec4f" | "f32", slot: Slot])[];
-  /** Numbers that `source` and `store` read beside those of `numbersOf`. */
+  /** Params that `source` and `store` read, in addition to those of `numbersOf`. */
   readonly params: Params;
   /**
-   * The name of the kernel that computes parts, if the product may be split. It tells what the text of `source` depends
-   * on.
+   * The name of the kernel that computes parts, if the product may be split. It must be different for every text of
+   * `source`.
    */
   readonly partsName?: string;
-  /** Parts that each tile is split into over the depth. Default: 1. */
+  /** The number of parts into which the depth of each tile is split. Default: 1. */
   readonly parts?: number;
 }
 
-/** What becomes of the sums of a tile, as texts that may use `row`, and `column<c>` of each vector. */
+/** How the sums of a tile are stored, as texts that may use `row`, and `column<c>` of each vector. */
 export interface Store {
-  /** Once for each vector of columns. */
+  /** Text for each vector of columns. */
   readonly columns?: (c: number) => string;
-  /** Once for each row. */
+  /** Text for each row. */
   readonly row: string;
   readonly store: (acc: string, c: number) => string;
 }
 
-/** The call that computes a product by tiles of one kind from the packed weights `b`. */
+/** The call that computes a product with tiles of one kind, from the packed weights `b`. */
 export function productBy(tile: Tile, product: Product, madd: Madd, a: Slot, b: Slot): Dispatch {
   const params = numbersOf(tile, product);
   return {
@@ -125,12 +125,12 @@ function bindingsOf(others: Product["others"]) {
   };
 }
 
-/** Vectors of a part. It is a multiple of what a workgroup loads at a time, whatever its tile. */
+/** The number of vectors in a part: a multiple of what a workgroup with any tile loads at a time. */
 export function partLength(depth: number, parts: number): number {
   return ceil(ceil(depth, parts), MATRIX_QUADS) * MATRIX_QUADS;
 }
 
-/** The product that computes the parts of another one: sums is [part, row, column], in whole vectors. */
+/** The product that computes the parts of another product: sums is [part, row, column], in whole vectors. */
 export function partsOf(product: Product, parts: number, sums: Slot): Product {
   return {
     ...product,
@@ -145,7 +145,7 @@ export function partsOf(product: Product, parts: number, sums: Slot): Product {
   };
 }
 
-/** Adds the parts in order, and stores the sums as the product would have. */
+/** Adds the parts in order, and stores the sums in the way that the product does. */
 export function addParts(
   { name, rows, columns, others, store, params }: Product,
   parts: number,
@@ -184,7 +184,7 @@ export const partRange = (depth: string): { start: string; end: string } => ({
   end: `min((part + 1u) * p.part, ${depth})`,
 });
 
-/** `p.rows` rows of `p.quads` vectors each, one behind the other, from vector `start` of a. */
+/** `p.rows` rows of `p.quads` vectors each, one after another, from vector `start` of a. */
 export function plainRows(start: string): Rows {
   return {
     ...partRange("p.quads"),

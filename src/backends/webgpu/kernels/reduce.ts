@@ -1,5 +1,5 @@
-// Sums of rows and columns. Each sum is a tree or a loop whose order depends on shapes alone, so that results repeat
-// bit for bit.
+// Sums of rows and columns. Each sum is a tree or a loop whose order depends on the shapes alone, so that results are the
+// same bit for bit on every run.
 import type { Slot } from "../../buffer.ts";
 import type { Dispatch } from "./source.ts";
 import { ceil, div, each, groupsOf, mod, sum, THREADS, workgroupReduce } from "./wgsl.ts";
@@ -61,8 +61,8 @@ export function rowSumsByTeams(
 }
 
 /**
- * How a workgroup of `team` threads covers rows of `columns` elements: `across` columns of `down` rows at a time, and
- * so many `blocks` of columns.
+ * How workgroups of `team` threads cover rows of `columns` elements: each takes `across` columns of `down` rows at a time,
+ * and there are `blocks` blocks of columns.
  */
 export function columnTiles(
   columns: number,
@@ -73,7 +73,7 @@ export function columnTiles(
   return { across, down: team / across, blocks: ceil(columns, across) };
 }
 
-/** Adds up the values of the threads of each column. The sum is in `slots[column]` of the first row. */
+/** Adds up the values that the threads of each column put into `slots`. The sum is then in `slots[column]`. */
 export function sumDown(slots: string, across: number, team: number): string {
   return `workgroupBarrier();
   for (var rest = ${team / 2}u; rest >= ${across}u; rest >>= 1u) {
@@ -82,7 +82,7 @@ export function sumDown(slots: string, across: number, team: number): string {
   }`;
 }
 
-/** Sums of each column of x [rows, columns] over stretches of `part` rows: out is [parts, columns]. */
+/** The sums of each column of x [rows, columns] over stretches of `part` rows: out is [parts, columns]. */
 export function columnSums(
   team: number,
   x: Slot,

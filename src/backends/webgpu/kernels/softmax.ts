@@ -1,10 +1,10 @@
-// Softmax along rows, and its gradient. Each workgroup of `team` threads has a row.
+// Softmax along rows, and its gradient. Each workgroup of `team` threads computes a row.
 import type { Calls } from "../../kernels.ts";
 import { mathematics } from "./mathematics.ts";
 import type { Dispatch } from "./source.ts";
 import { sum, workgroupReduce } from "./wgsl.ts";
 
-/** exp(scale (x - max)) over its sum. */
+/** exp(scale (x - max)) divided by its sum. */
 export function softmax(team: number, { x, out, rows, columns, scale }: Calls["softmax"]): Dispatch {
   return {
     name: `softmax ${columns}`,
@@ -36,8 +36,8 @@ export function softmax(team: number, { x, out, rows, columns, scale }: Calls["s
 }
 
 /**
- * scale y (g - sum(g y)). Since the y add up to 1, the same number may be taken from all g. The g of the largest y is
- * taken: where that y is nearly 1, the difference would lose its digits otherwise.
+ * scale y (g - sum(g y)). Because the y add up to 1, any number may be subtracted from all g without changing the result. The
+ * g of the largest y is subtracted; otherwise the difference would lose its digits when that y is nearly 1.
  */
 export function softmaxGrad(
   team: number,

@@ -1,25 +1,24 @@
-// What a kernel is, as data: its text in WGSL, and one dispatch of it. Nothing in this folder needs a GPU: texts are
-// made from shapes and from what is known of a device; device/ compiles and records them.
+// A kernel as data: its text in WGSL, and a dispatch of it. Nothing in this folder needs a GPU: texts are made from shapes
+// and from facts about a device. The files in device/ compile and record them.
 import type { Slot } from "../../buffer.ts";
 
 /** A kernel as its author writes it; `shader` adds the declarations. Outputs are written, inputs are only read. */
 export interface Source {
   /**
-   * Storage buffers in order of binding: name and element type. Where a buffer holds f16, its f32 and vec4f become f16
-   * and vec4h. To work with both, a load says `f32(x[i])` or `vec4f(x[i])`, and a store to `out` converts by
+   * Storage buffers in order of binding, by name and element type. If a buffer holds f16, its f32 and vec4f become f16 and
+   * vec4h. To work with both, write a load as `f32(x[i])` or `vec4f(x[i])`, and convert what is stored to `out` with
    * `out_t(...)`.
    */
   readonly inputs: Readonly<Record<string, string>>;
   readonly outputs: Readonly<Record<string, string>>;
   /**
-   * Numbers that change from call to call, read as `p.name`. Long texts get their shapes here, because compiling them
-   * once for each shape takes longer than many steps. Short ones have shapes in the text, so that they divide by
-   * constants.
+   * Numbers that change from call to call, read as `p.name`. Long texts get their shapes here, because compiling them again
+   * for each shape would take longer than many steps. Short texts contain their shapes, so that they divide by constants.
    */
   readonly params?: Readonly<Record<string, "u32" | "f32">>;
   /** Threads of a workgroup. */
   readonly threads: number;
-  /** Extensions of WGSL beside f16. With "subgroups" the body may use `lanes`, the number of threads of a subgroup. */
+  /** Extensions of WGSL other than f16. With "subgroups" the body may use `lanes`, the number of threads of a subgroup. */
   readonly extensions?: readonly string[];
   /** Functions and workgroup memory. */
   readonly globals?: string;
@@ -27,7 +26,7 @@ export interface Source {
   readonly body: string;
 }
 
-/** A kernel by its name, which tells everything that the text depends on, except which buffers hold f16. */
+/** A kernel. Two kernels with the same name must have the same text, except for which buffers hold f16. */
 export interface Kernel {
   readonly name: string;
   readonly source: () => Source;
@@ -39,11 +38,11 @@ export type Params = Readonly<Record<string, number>>;
 /** One call of a kernel. */
 export interface Dispatch extends Kernel {
   /**
-   * What is bound, in the order of the source's inputs and outputs. Buffers are bound from their beginning: a kernel
-   * whose operand may begin elsewhere is told the offset in `params`.
+   * What is bound, in the order of the source's inputs and outputs. Buffers are bound from their beginning. A kernel whose
+   * operand may begin elsewhere gets the offset in `params`.
    */
   readonly operands: readonly Slot[];
-  /** How many workgroups. */
+  /** The number of workgroups. */
   readonly groups: number;
   readonly params?: Params;
 }
@@ -58,7 +57,7 @@ export function u32s(params: Params): Record<string, "u32"> {
 
 const halves: Readonly<Record<string, string>> = { f32: "f16", vec4f: "vec4h" };
 
-/** The whole text. @param isHalf which buffers hold f16, in order of binding */
+/** The whole text of a kernel. @param isHalf which buffers hold f16, in order of binding */
 export function shader(source: Source, isHalf: readonly boolean[]): string {
   const { inputs, outputs, params, threads, globals = "", body, extensions = [] } = source;
   let binding = 0;

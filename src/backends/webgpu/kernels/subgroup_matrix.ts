@@ -1,35 +1,35 @@
-// The product of f16 factors by subgroup matrices, the units that GPUs have for it; sums are f32. It is an experimental
-// feature of Dawn, and of Chrome by a flag, so it is used only after small products came out right (self_test.ts).
+// The product of f16 factors by subgroup matrices, which are special units of GPUs; sums are f32. The feature is experimental
+// in Dawn, and in Chrome behind a flag, so it is used only after a test has computed small products correctly (self_test.ts).
 import { ceil, div, mod, repeat } from "./wgsl.ts";
 import { eachTap, loadsOf, MATRIX_QUADS, type MatrixShape, type Rows, threadsOf, type Tile } from "./tile.ts";
 
 export const matrixExtensions: readonly string[] = ["subgroups", "chromium_experimental_subgroup_matrix"];
 
-/** Numbers along the depth that are in the workgroup's memory at a time. */
+/** How many numbers along the depth are in the workgroup's memory at a time. */
 export const DEPTH = 4 * MATRIX_QUADS;
-/** Rows of a tile, and columns. */
+/** The number of rows of a tile, which is also its number of columns. */
 type Side = 64 | 128;
-/** Columns that a subgroup computes, of half of the tile's rows. */
+/** A subgroup computes this many columns of half of the tile's rows. */
 const WIDTH = 32;
-/** Numbers left free behind each line in the workgroup's memory, so that lines begin in different banks. */
+/** Unused numbers after each line in the workgroup's memory, so that lines begin in different banks. */
 const GAP = 8;
-/** Rows of the tile whose sums go through the workgroup's memory at a time. */
+/** How many rows of sums go through the workgroup's memory at a time. */
 const STRIP = 16;
-/** Threads of a workgroup that every GPU allows. */
+/** The most threads of a workgroup that every GPU allows. */
 const MOST_THREADS = 256;
-/** With so many tiles of the larger side there are enough to keep a GPU busy; larger tiles read less. */
+/** With this many large tiles, a GPU is busy; then large tiles are better, because they read less. */
 const ENOUGH = 128;
 /** Bytes of workgroup memory that the larger tile takes. */
 export const MATRIX_MEMORY = 2 * 128 * (DEPTH + GAP) + 2 * DEPTH * (128 + GAP) + 4 * STRIP * 128;
 
 const subgroupsOf = (side: number): number => 2 * (side / WIDTH);
 
-/** Whether tiles consist of whole matrices of this shape, and have no more threads than are allowed. */
+/** Whether tiles can consist of whole matrices of this shape, with no more threads than are allowed. */
 export function fitsTiles({ m, n, k, lanes }: MatrixShape): boolean {
   return STRIP % m === 0 && WIDTH % n === 0 && DEPTH % k === 0 && subgroupsOf(64) * lanes <= MOST_THREADS;
 }
 
-/** The side of the tiles for so many rows and columns, and the threads of one. */
+/** The side of the tiles for a number of rows and columns, and the threads of a tile. */
 export function matrixTiling(
   { lanes }: MatrixShape,
   rows: number,
@@ -40,7 +40,7 @@ export function matrixTiling(
   return { side, threads: subgroupsOf(side) * lanes };
 }
 
-/** The tile for a product of so many rows and columns. */
+/** The tile for a product with this number of rows and columns. */
 export function matrixTile(matrix: MatrixShape, rows: number, columns: number): Tile {
   const { side, threads } = matrixTiling(matrix, rows, columns);
   return {
@@ -55,7 +55,7 @@ export function matrixTile(matrix: MatrixShape, rows: number, columns: number): 
 
 /**
  * The workgroup memory of a tile.
- * @param isTurned whether aTile is [DEPTH, side], as bTile is, and not [side, DEPTH]
+ * @param isTurned whether aTile is [DEPTH, side], like bTile, instead of [side, DEPTH]
  */
 export function matrixMemory(side: number, isTurned: boolean): string {
   const turned = DEPTH * (side + GAP);
@@ -64,17 +64,17 @@ var<workgroup> bTile: array<f16, ${turned}>;
 var<workgroup> sums: array<f32, ${STRIP * side}>;`;
 }
 
-/** Stores vector `v` of four as vector number `at` of an array of f16 whose lines are `width` numbers. */
+/** Stores `v` as vector number `at` of an array of f16 with lines of `width` numbers. */
 export function storeHalves(array: string, at: string, width: number): string {
   const place = `${div(at, width / 4)} * ${width + GAP}u + ${mod(at, width / 4)} * 4u`;
   return `    { let to = ${place};
 ${repeat(4, (e) => `      ${array}[to + ${e}u] = v.${"xyzw"[e]};`)} }`;
 }
 
-// the compiler cannot see that all threads of a subgroup take the same branch
+// the compiler cannot prove that all threads of a subgroup take the same branch
 const UNCHECKED = "@diagnostic(off, chromium.subgroup_matrix_uniformity)";
 
-/** The statements `text(number)` for the one of these numbers that the variable equals. */
+/** A chain of ifs: runs `text(number)` for the number that the variable equals. */
 function byCase(variable: string, numbers: readonly number[], text: (number: number) => string): string {
   return numbers.map((number, i) => {
     const condition = i < numbers.length - 1 ? `if (${variable} == ${number}u) ` : "";
@@ -83,8 +83,8 @@ function byCase(variable: string, numbers: readonly number[], text: (number: num
 }
 
 /**
- * Texts for a product of aTile and bTile. All threads load; the first subgroups multiply.
- * @returns `end` takes text that stores vector `sum`: the four columns from 4 `tx` on, of row `line` of the tile
+ * The texts for a product of aTile and bTile. All threads load; only the first subgroups multiply.
+ * @returns `end` takes text that stores the vector `sum`, which is the four columns from 4 `tx` on in row `line` of the tile
  */
 export function matrixTexts(
   { m, n, k }: MatrixShape,
@@ -98,8 +98,8 @@ export function matrixTexts(
   const edges = Array.from({ length: side / WIDTH }, (_, i) => i * WIDTH);
   const each = (text: (i: number, j: number) => string) =>
     repeat(down, (i) => repeat(across, (j) => text(i, j)));
-  // places of matrices are written as constants: Dawn checks each place, and with one that it cannot know it would
-  // choose lines of another length at run time
+  // the places of matrices are constants in the text: Dawn checks each place, and if it cannot know it, it replaces the
+  // length of lines by another one at run time
   const left = (i: number, top: number, step: number) => {
     const row = top + i * m;
     const [order, at, line] = isTurned
@@ -158,7 +158,7 @@ ${repeat(DEPTH / k, (step) => product(step * k))}
 
 /**
  * Computes and stores the tile at (`rowTile`, `columnTile`) of a product.
- * @param vectors how many a row of `b` has, as text
+ * @param vectors the number of vectors in a row of `b`, as text
  * @param store text that stores vector `sum` of the tile's row `line`
  */
 export function matrixProduct(

@@ -1,5 +1,5 @@
-// The kernels of weight gradients: out [o, c, ky, kx] = sum over pixels of g[pixel, o] x[pixel at that tap, c], a
-// product whose depth is the pixels. These are cut into parts, which are computed by tiles, then added in order.
+// The kernels of weight gradients: out [o, c, ky, kx] = sum over pixels of g[pixel, o] x[pixel at that tap, c]. This is a
+// product whose depth is the pixels. They are cut into parts; the parts are computed with tiles and then added in order.
 import type { Slot } from "../../buffer.ts";
 import type { ConvSpec } from "../../kernels.ts";
 import { type Dispatch, type Source, u32s } from "./source.ts";
@@ -16,24 +16,24 @@ import {
 } from "./weight_gradient_loops.ts";
 import { ceil, div, each, groupsOf, mod, repeat, THREADS } from "./wgsl.ts";
 
-/** Distinguishes a tile from its rivals. */
+/** A name that is different for every tile. */
 export function gradTileName({ down, across, perThread: [m, n], depth, isQuad, matrix }: GradTile): string {
   const kind = matrix ? "matrix" : depth > 0 ? "shared" : isQuad ? "quad" : "direct";
   return `${4 * down}x${4 * across}/${4 * m}x${4 * n} ${kind}`;
 }
 
-/** Vectors of rows, which are taps and input channels, and of columns, which are output channels. */
+/** The number of vectors of rows, which are taps and input channels, and of columns, which are output channels. */
 export function gradVectors({ inChannels, outChannels, kernel: [kh, kw] }: ConvSpec): [number, number] {
   return [kh * kw * ceil(inChannels, 4), ceil(outChannels, 4)];
 }
 
-/** Elements of one part. */
+/** The number of elements of one part. */
 export function partElements(spec: ConvSpec): number {
   const [rows, columns] = gradVectors(spec);
   return rows * columns * 16;
 }
 
-/** The numbers of a shape that the kernel of parts reads. @param part pixels of a part */
+/** The params of a shape that the kernel of parts reads. @param part the number of pixels of a part */
 export function gradShape(spec: ConvSpec, part: number) {
   const { batch, height, width, inChannels, outHeight, outWidth, kernel: [, kw] } = spec;
   const { stride, padTop, padLeft } = spec, [rows, outputs] = gradVectors(spec);
@@ -55,7 +55,7 @@ export function gradShape(spec: ConvSpec, part: number) {
   };
 }
 
-/** Computes the parts [part, tap, input, output] of x and g, whose pixels are whole vectors. */
+/** Computes the parts [part, tap, input, output] from x and g, whose pixels are whole vectors. */
 export function gradParts(
   { upsample }: ConvSpec,
   shape: ReturnType<typeof gradShape>,
@@ -72,7 +72,7 @@ export function gradParts(
     operands: [x, g, partial],
     groups: params.groups,
     params,
-    // shapes are numbers to the text, so that all convolutions share it
+    // shapes are params, so that all convolutions share the text
     source: () => ({
       inputs: { a: "vec4f", g: "vec4f" },
       outputs: { out: "vec4f" },
@@ -159,7 +159,7 @@ export function addGradParts(
     operands: [partial, out],
     groups: groupsOf(n),
     params,
-    // a thread has all taps of its weights, because these lie together
+    // a thread adds all taps of a weight, because these are neighbours in memory
     source: () => ({
       inputs: { partial: "f32" },
       outputs: { out: "f32" },

@@ -1,25 +1,25 @@
-// The loops of weight gradients, as texts: a thread walks through the pixels of its part, and adds the products of
-// vectors of the input and of the gradient. There is one loop for each kind of tile.
+// The loops of weight gradients, as texts: a thread goes through the pixels of its part, and adds the products of vectors of
+// the input and of the gradient. Each kind of tile has a loop of its own.
 import { matrixTexts, storeHalves } from "./subgroup_matrix.ts";
 import type { Madd, MatrixShape } from "./tile.ts";
 import { ceil, div, mod, repeat } from "./wgsl.ts";
 
-/** What a workgroup computes, in vectors of four: of rows (tap and input channel) and columns (output channel). */
+/** What a workgroup computes. Rows (tap and input channel) and columns (output channel) are counted in vectors of four. */
 export interface GradTile {
   readonly down: number;
   readonly across: number;
-  /** Vectors of either that a thread has. */
+  /** How many vectors of rows and of columns a thread computes. */
   readonly perThread: readonly [down: number, across: number];
-  /** Pixels whose vectors are in the workgroup's memory at a time. 0 means that each thread loads what it needs. */
+  /** How many pixels are in the workgroup's memory at a time. 0 means that each thread loads what it needs. */
   readonly depth: number;
-  /** Whether four neighbouring threads, which have the same rows, each load one of four pixels for all of them. */
+  /** Whether four neighbouring threads, which have the same rows, each load one of four pixels and share it. */
   readonly isQuad?: boolean;
   readonly matrix?: MatrixShape;
 }
 
 export const threadsOf = ({ down, across, perThread: [m, n] }: GradTile): number => (down / m) * (across / n);
 
-/** Declares what the loops read of the params, because software GPUs load those anew each time. */
+/** Copies the params that the loops read to variables, because software GPUs would load them again each time. */
 export const hoisted = (upsample: number): string =>
   `  let stride = p.stride;
   let outputs = p.outputs;
@@ -31,8 +31,8 @@ export const hoisted = (upsample: number): string =>
   let rowEnd = p.outWidth * stride;`;
 
 /**
- * Texts that walk a thread through the pixels of outputs: `pixel<name>`, and where its taps begin, (x, y) of the
- * enlarged picture. Each step is added to the one before; only the first place takes divisions.
+ * Texts that take a thread through the pixels of the output: `pixel<name>`, and where its taps begin, at (x, y) of the
+ * enlarged picture. Each place is computed from the previous one by additions; only the first one takes divisions.
  */
 function walker(name: string, upsample: number) {
   const [pixel, x, y, image, from] = ["pixel", "x", "y", "image", "begin"].map((part) => part + name);
@@ -60,8 +60,8 @@ function walker(name: string, upsample: number) {
       ${from} = ${place(y, x)};
     }`,
     /**
-     * Loads the vector of `row`'s tap and channel, or zeros outside the picture; places above it wrap round to huge
-     * ones.
+     * Loads the vector of `row`'s tap and channel, or zeros outside the picture. Negative places wrap around to huge ones, so
+     * one comparison finds both.
      */
     load: (row: string, to: string) => {
       const at = upsample === 1
@@ -93,8 +93,8 @@ ${move(1)}
 }
 
 /**
- * Four neighbouring threads load one of four pixels each. Beyond the last pixel rows are zeros, so that columns may be
- * those of any pixel that exists.
+ * Four neighbouring threads load one of four pixels each. After the last pixel, rows are zeros, so the columns there may be
+ * those of any existing pixel.
  */
 export function quadLoop({ perThread: [m, n] }: GradTile, upsample: number, madd: Madd): string {
   const { begin, move, load } = walker("", upsample), four = [0, 1, 2, 3];
@@ -129,7 +129,7 @@ ${multiply} }`;
   return sharedLoop(tile, upsample, store, repeat(depth, step));
 }
 
-/** @param store text that stores vector `sum` of row `line` of the tile */
+/** The loop with subgroup matrices. @param store text that stores vector `sum` of row `line` of the tile */
 export function matrixLoop(tile: GradTile, matrix: MatrixShape, upsample: number, store: string): string {
   const side = 4 * tile.across, { begin, multiply, end } = matrixTexts(matrix, side, threadsOf(tile), true);
   const toTile = (array: string, at: string) => storeHalves(array, at, side);
@@ -139,9 +139,10 @@ ${end(store)}`;
 }
 
 /**
- * Loads both factors of some pixels at a time into the workgroup's memory; the next pixels are loaded meanwhile.
+ * Loads both factors into the workgroup's memory, some pixels at a time. The next pixels are loaded while these are
+ * multiplied.
  * @param store text that stores `v` as vector `at` of an array
- * @param multiply text that adds the products of what is in memory
+ * @param multiply text that adds the products of the factors in memory
  */
 function sharedLoop(
   tile: GradTile,
@@ -151,7 +152,7 @@ function sharedLoop(
 ): string {
   const { down, across, depth, matrix } = tile, threads = threadsOf(tile), type = matrix ? "vec4h" : "vec4f";
   const place = (j: number) => `(lid + ${j * threads}u)`;
-  // a thread's row stays the same, because whole rows of the tile are loaded at a time
+  // a thread always loads the same row, because whole rows of the tile are loaded at a time
   const places = Array.from({ length: ceil(down * depth, threads) }, (_, j) => walker(`${j}`, upsample));
   const loadsB = ceil(across * depth, threads);
   const storeAll = (array: string, vectors: number, next: string) =>

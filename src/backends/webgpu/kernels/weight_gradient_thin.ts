@@ -1,13 +1,13 @@
-// The kernel of weight gradients to a few output channels, such as those of the decoder's last convolution and of the
-// discriminator's. A thread has all taps of a vector of input channels, and walks along the lines of the picture; at
-// each step it loads one column of its window.
+// The kernel of weight gradients for few output channels, such as those of the last convolution of the decoder and of the
+// discriminator. A thread computes all taps of a vector of input channels, and goes along the lines of the picture; at each
+// step it loads one column of its window.
 import type { Slot } from "../../buffer.ts";
 import type { ConvSpec } from "../../kernels.ts";
 import { type Dispatch, u32s } from "./source.ts";
 import type { Madd } from "./tile.ts";
 import { ceil, each, groupsOf, repeat, THREADS } from "./wgsl.ts";
 
-/** Computes the parts [part, tap, input, output] of x and g, whose pixels are whole vectors. A part is some lines. */
+/** Computes the parts [part, tap, input, output] from x and g, whose pixels are whole vectors. A part is some lines. */
 export function thinGradParts(
   spec: ConvSpec,
   parts: number,
@@ -42,8 +42,8 @@ export function thinGradParts(
       const lanes = (ky: number, kx: number, e: number) =>
         [0, 1, 2, 3].map((o) => o < outChannels ? `acc${ky}_${kx}_${o}[${e}]` : "0.0").join(", ");
       /**
-       * Declares column `x` of the window's line `ky`. It has no branches: a software GPU's compiler takes minutes for
-       * those.
+       * Declares column `x` of the window's line `ky`. It has no branches, because with them a software GPU takes minutes to
+       * compile it.
        */
       const load = (ky: number, kx: number, x: string, declare: "let" | "var") => {
         const has = `has${ky}_${kx}`;

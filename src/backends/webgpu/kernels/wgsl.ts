@@ -1,9 +1,9 @@
 // Pieces of WGSL that many kernels are made of.
 
-/** Threads of a workgroup where each thread works on its own. */
+/** The threads of a workgroup in kernels in which each thread works independently. */
 export const THREADS = 256;
 
-/** How many pieces of size `by` cover n. */
+/** n / by, rounded up. */
 export const ceil = (n: number, by: number): number => Math.ceil(n / by);
 
 /** Statements that number the thread, `i`, over all workgroups; threads from `count` on return. */
@@ -11,12 +11,12 @@ export const each = (count: string): string =>
   `  let i = group * ${THREADS}u + lid;
   if (i >= ${count}) { return; }`;
 
-/** Workgroups for `count` such threads. */
+/** The number of workgroups for `count` such threads. */
 export const groupsOf = (count: number): number => ceil(count, THREADS);
 
 const isPowerOfTwo = (n: number) => n > 0 && (n & (n - 1)) === 0;
 
-/** e / n for a known n; a shift where n is a power of two. */
+/** e / n for a known n. It becomes a shift if n is a power of two. */
 export function div(e: string, n: number): string {
   if (n === 1) return `(${e})`;
   return isPowerOfTwo(n) ? `((${e}) >> ${Math.log2(n)}u)` : `((${e}) / ${n}u)`;
@@ -33,7 +33,7 @@ export function repeat(n: number, text: (i: number) => string): string {
   return Array.from({ length: n }, (_, i) => text(i)).join("\n");
 }
 
-/** A float as WGSL writes it. */
+/** A float as WGSL. */
 export function float(x: number): string {
   const text = String(Math.fround(x));
   return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
@@ -47,8 +47,8 @@ export function loadVector(buffer: string, at: string, isVector: boolean): strin
 }
 
 /**
- * Stores vector `value` to columns `column` to `column` + 3 of the row of out that begins at element `at`; columns from
- * `columns` on are left out.
+ * Stores the vector `value` to columns `column` to `column` + 3 of a row of out, which begins at element `at`. Columns from
+ * `columns` on are not stored.
  */
 export function storeVector(
   at: string,
@@ -86,5 +86,5 @@ fn ${name}(mine: ${type}, lid: u32) -> ${type} {
 }`;
 }
 
-/** What `workgroupReduce` combines by. */
+/** Addition, for `workgroupReduce`. */
 export const sum = (a: string, b: string): string => `${a} + ${b}`;

@@ -1,6 +1,6 @@
-// The texts of 3x3 convolutions Winograd's way (Lavin & Gray 2016): patches of 6x6 pixels, and filters, are transformed
-// to 36 points, multiplied there, and transformed back to 4x4 outputs. That takes a quarter of the definition's
-// multiplications. wasm/kernels/winograd_transforms.ts has the same transforms, and says why these points.
+// 3x3 convolutions by Winograd's algorithm (Lavin & Gray 2016): patches of 6x6 pixels, and filters, are transformed to 36
+// points, multiplied there, and transformed back to 4x4 outputs. This takes a quarter of the definition's multiplications.
+// wasm/kernels/winograd_transforms.ts has the same transforms, and says why these points are used.
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import type { Job } from "./phases.ts";
@@ -9,19 +9,19 @@ import type { Dispatch } from "./source.ts";
 import { packedColumns, type Tile } from "./tile.ts";
 import { ceil, each, float, groupsOf, loadVector, repeat, storeVector, THREADS } from "./wgsl.ts";
 
-/** Points along one side of a patch. */
+/** The number of points along one side of a patch. */
 const POINTS = 6;
-/** Outputs along one side of a patch, and all its points. */
+/** The number of outputs along one side of a patch, and of all its points. */
 export const OUTPUTS = 4, PRODUCTS = POINTS * POINTS;
 
 /** The points are 0, +-P, +-Q and infinity. */
 const P = Math.SQRT1_2, Q = Math.SQRT2, P2 = P * P, Q2 = Q * Q;
 
-/** Takes expressions to sums of them, as text. */
+/** Returns sums of the given expressions, as text. */
 type Transform = (x: readonly string[]) => string[];
 const times = (factor: number, x: string) => `${float(factor)} * ${x}`;
 
-/** B^T x: takes six inputs to the points. */
+/** B^T x: transforms six inputs to the points. */
 const inputTransform: Transform = (x) => {
   const even = (s: number) => `(${x[4]} - ${times(s, x[2])})`;
   const odd = (p: number, s: number) => `${float(p)} * (${x[3]} - ${times(s, x[1])})`;
@@ -30,7 +30,7 @@ const inputTransform: Transform = (x) => {
   return [end(0), `${e1} + ${o1}`, `${e1} - ${o1}`, `${e2} + ${o2}`, `${e2} - ${o2}`, end(1)];
 };
 
-/** G x: takes three weights to the points, with the denominators of the interpolation. */
+/** G x: transforms three weights to the points, and divides by the denominators of the interpolation. */
 const filterTransform: Transform = (x) => {
   const at = (p: number, norm: number) => {
     const even = `(${times(1 / norm, x[0])} + ${times(p * p / norm, x[2])})`, odd = times(p / norm, x[1]);
@@ -39,7 +39,7 @@ const filterTransform: Transform = (x) => {
   return [times(1 / (P2 * Q2), x[0]), ...at(P, 2 * P2 * (P2 - Q2)), ...at(Q, 2 * Q2 * (Q2 - P2)), x[2]];
 };
 
-/** A^T m: takes six products to four outputs. */
+/** A^T m: transforms six products to four outputs. */
 const outputTransform: Transform = (m) => {
   const pair = (sign: "+" | "-", i: number) => {
     const [a, b] = [`(${m[1]} ${sign} ${m[2]})`, `(${m[3]} ${sign} ${m[4]})`];
@@ -73,13 +73,13 @@ export interface Strips {
   readonly down: number;
   readonly across: number;
   readonly patches: number;
-  /** Patches of a strip, in whole tiles. What is computed beyond the last patch is not read. */
+  /** Patches per strip, rounded up to whole tiles. What is computed after the last patch is not read. */
   readonly strip: number;
 }
 
 const shapes = (...names: string[]) => Object.fromEntries(names.map((name) => [name, "u32"] as const));
 const PLACE = shapes("first", "patches", "strip", "vectors", "down", "across", "height", "width");
-/** Where the outputs of a thread's patch begin, and which vector of channels it has. */
+/** Declares where the outputs of a thread's patch begin, and which vector of channels the thread computes. */
 const places = `${each("p.strip * p.vectors")}
   let place = p.first + i / p.vectors;
   if (place >= p.patches) { return; }
@@ -90,7 +90,7 @@ const places = `${each("p.strip * p.vectors")}
 /** The index of the thread's vector at a point. */
 const point = (y: number, x: number) => `${y * POINTS + x}u * p.strip * p.vectors + i`;
 
-/** Takes the strip that begins with patch `first` to the points: out is [point, patch, input]. */
+/** Transforms the strip that begins with patch `first` to the points: out is [point, patch, input]. */
 export function patchesToPoints({ job, ...place }: Strips, first: number, x: Slot, out: Slot): Dispatch {
   const { height, width, inputs, down, across } = job, vectors = ceil(inputs, 4);
   const load = (y: number, x: number) => {
@@ -107,7 +107,7 @@ export function patchesToPoints({ job, ...place }: Strips, first: number, x: Slo
       outputs: { out: "vec4f" },
       params: { ...PLACE, ...shapes("padTop", "padLeft") },
       threads: THREADS,
-      // places above and left of the picture wrap round to huge ones
+      // places above and left of the picture wrap around to huge numbers
       body: `${places}
 ${
         repeat(POINTS, (n) =>
@@ -123,8 +123,8 @@ ${transform2d(POINTS, inputTransform, load, (y, x, value) => `out[${point(y, x)}
 }
 
 /**
- * The products at the points: the rows are a strip's patches at each point, and each point has filters of its own, as a
- * tap.
+ * The products at the points. The rows are a strip's patches at each point. Each point has filters of its own, which are
+ * stored like a tap.
  */
 export function pointsProduct({ job, strip }: Strips, tile: Tile, out: Slot): Product {
   const tap = "rowTile / p.tilesOfPoint";
@@ -144,7 +144,7 @@ export function pointsProduct({ job, strip }: Strips, tile: Tile, out: Slot): Pr
   };
 }
 
-/** Takes the products m [point, patch, output] back to outputs, and adds bias and residual. */
+/** Transforms the products m [point, patch, output] back to outputs, and adds bias and residual. */
 export function pointsToOutputs(
   { job, ...place }: Strips,
   first: number,
@@ -181,16 +181,16 @@ ${transform2d(POINTS, outputTransform, (y, x) => `m[${point(y, x)}]`, store)}`,
   };
 }
 
-/** Elements of the filters at the points. */
+/** The number of elements of the filters at the points. */
 export function filtersLength({ inputs, outputs }: Job, tile: Tile): number {
   return PRODUCTS * ceil(inputs, 4) * 4 * packedColumns(outputs, tile);
 }
 
-/** Takes filters to the points, laid out as `tile` reads them: out is [point, input, output]. */
+/** Transforms filters to the points, in the layout that `tile` reads: out is [point, input, output]. */
 export function filtersToPoints(job: Job, tile: Tile, weight: Slot, out: Slot): Dispatch {
   const { inputs, outputs, outStride, inStride, down, across } = job;
   const vectors = packedColumns(outputs, tile) / 4, n = ceil(inputs, 4) * 4 * vectors;
-  /** Weights lie in one order for the convolution, and in the reverse one for its gradient. */
+  /** The place of a weight. For the input gradient the weights are read in the reverse order. */
   const place = (y: number, x: number) =>
     (down.from + down.slope * y) * across.kernel + across.from + across.slope * x;
   const load = (y: number, x: number) => {

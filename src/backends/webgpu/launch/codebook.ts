@@ -1,4 +1,4 @@
-// The search of the nearest code: the dispatches of kernels/codebook.ts, and the memory between them.
+// Launches the search for the nearest code: the kernels of kernels/codebook.ts, with temporary memory.
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { bestOfAll, bestOfStretches, codeNorms, stretchesOf } from "../kernels/codebook.ts";
@@ -10,7 +10,7 @@ import { tilesFor } from "./tiles.ts";
 
 export function nearestCode(gpu: Gpu, call: Calls["nearestCode"]): void {
   const { z, codebook, count, codes, channels } = call;
-  // the largest tiles leave no workgroup memory for the comparison
+  // with the largest tiles no workgroup memory would be left for the comparison
   const tile = tilesFor(gpu, count, codes, ceil(channels, 4), false).find(({ columns }) => columns <= 64)!;
   wholeVectors(gpu, z, count, channels, (rows) => {
     packed(gpu, codebook, matrixWeights(channels, codes, true), tile, 4, (book) => {

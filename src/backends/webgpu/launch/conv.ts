@@ -1,4 +1,4 @@
-// Convolution and its input gradient: one product for each phase, by the definition or Winograd's way.
+// Launches convolutions and their input gradients: one product for each phase, by the definition or by Winograd's algorithm.
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { convProduct, patches, patchQuads } from "../kernels/conv.ts";
@@ -17,9 +17,9 @@ export function conv2d(gpu: Gpu, call: Calls["conv2d"]): void {
 
 export function conv2dInputGrad(gpu: Gpu, { g, weight, out, spec }: Calls["conv2dInputGrad"]): void {
   const { inChannels, outChannels } = spec, jobs = gradJobs(spec);
-  // an f32 gradient to an f16 input is rounded where matrices take it
+  // if the input is f16 and matrices compute its gradient, the f32 factors are rounded to f16
   const isRounded = gpu.matrix !== null && isHalf(out) && takesMatrices(inChannels, ceil(outChannels, 4));
-  // no tap reaches some of the pixels
+  // pixels that no tap reaches get 0
   if (jobs.some((job) => tapsOf(job) === 0)) gpu.run(fill({ out, value: 0 }));
   for (const job of jobs) {
     convolve(gpu, job, { x: g, weight, bias: null, residual: null, out, spec }, isRounded);

@@ -1,4 +1,4 @@
-// Both factors of a product in the layout that tiles read: rows in whole vectors, and packed weights.
+// Brings both factors of a product to the layout that tiles read: rows in whole vectors, and packed weights.
 import type { Slot } from "../../buffer.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { padRows } from "../kernels/copy.ts";
@@ -6,7 +6,7 @@ import { pack, packedLength, type Weights } from "../kernels/pack.ts";
 import type { Tile } from "../kernels/tile.ts";
 import { ceil } from "../kernels/wgsl.ts";
 
-/** Calls `body` with x [rows, columns] in whole vectors a row: x itself where it is so already, else a copy. */
+/** Calls `body` with x [rows, columns] in rows of whole vectors: with x itself if its rows are so, otherwise with a copy. */
 export function wholeVectors(
   gpu: Gpu,
   x: Slot,
@@ -21,7 +21,7 @@ export function wholeVectors(
   }, x.itemBytes);
 }
 
-/** Calls `body` with the weights w as `tile` reads them. @param itemBytes of the packed weights */
+/** Calls `body` with the weights w packed for `tile`. @param itemBytes the bytes per element of the packed weights */
 export function packed(
   gpu: Gpu,
   w: Slot,

@@ -1,4 +1,4 @@
-// Convolutions in groups: the packing of weights around them, and how the pixels of a weight gradient are cut.
+// Launches convolutions in groups: it packs their weights, and cuts the pixels of a weight gradient into parts.
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { copy } from "../kernels/copy.ts";
@@ -13,7 +13,7 @@ import {
 import { ceil } from "../kernels/wgsl.ts";
 import { sumColumns } from "./reduce.ts";
 
-/** Sums wanted over all parts of a weight gradient, elements of all parts at most, and pixels of a part at least and most. */
+/** For weight gradients: the wanted sums in all parts, the most elements in all parts, and the least and most pixels of a part. */
 const MANY = 2 ** 17, ELEMENTS = 2 ** 24, SHORTEST = 64, LONGEST = 8192;
 
 export function groupedConv2d(gpu: Gpu, call: Calls["groupedConv2d"]): void {
@@ -35,7 +35,7 @@ export function groupedConv2dInputGrad(gpu: Gpu, call: Calls["groupedConv2dInput
 export function groupedConv2dWeightGrad(gpu: Gpu, call: Calls["groupedConv2dWeightGrad"]): void {
   const { out, spec } = call, { length } = out;
   const pixels = spec.batch * spec.outHeight * spec.outWidth;
-  // by the shape alone, so that sums are the same whatever the GPU
+  // the shape alone decides, so that sums are the same on every GPU
   const wanted = Math.min(ceil(MANY, length), ceil(pixels, SHORTEST), Math.floor(ELEMENTS / length));
   const parts = Math.max(wanted, ceil(pixels, LONGEST));
   gpu.with(length, (sums) => {

@@ -1,4 +1,4 @@
-// Matrix products.
+// Launches matrix products.
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { matrixWeights } from "../kernels/pack.ts";

@@ -1,4 +1,4 @@
-// Group normalisation and its gradient: sums over chunks of pixels first, then their combination, then each element.
+// Launches group normalisation and its gradient: first sums over chunks of pixels, then their combination, then each element.
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";

@@ -1,4 +1,4 @@
-// Products: the choice of a tile, the packing of the weights, and the call.
+// Launches products: it chooses a tile, packs the weights, and runs the kernel.
 import type { Slot } from "../../buffer.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { packedLength, type Weights } from "../kernels/pack.ts";
@@ -9,8 +9,8 @@ import { inParts, partsFor } from "./split.ts";
 import { tilesFor } from "./tiles.ts";
 
 /**
- * Computes the product of `a` and the weights `w`, by the tile that is the quickest as far as was measured.
- * @param itemBytes of the packed weights: 2 rounds them to f16, and with matrices `a` as well
+ * Computes the product of `a` and the weights `w`, with the tile that was the fastest so far.
+ * @param itemBytes the bytes per element of the packed weights: 2 rounds them to f16, and with matrices also `a`
  */
 export function multiply(
   gpu: Gpu,

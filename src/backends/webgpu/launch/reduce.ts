@@ -1,13 +1,13 @@
-// Sums of rows and columns: those that are too long for one workgroup are cut, and their parts are summed again.
+// Launches sums of rows and columns. Sums that are too long for one workgroup are cut, and the sums of the parts are added.
 import type { Slot } from "../../buffer.ts";
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
 import { columnSums, columnTiles, rowSumsByTeams, rowSumsByThreads } from "../kernels/reduce.ts";
 import { ceil } from "../kernels/wgsl.ts";
 
-/** A thread sums rows up to `SHORT`, and rows up to `MIDDLE` where `ENOUGH` of them keep all threads busy. */
+/** One thread sums a row of up to `SHORT` elements, or up to `MIDDLE` if there are `ENOUGH` rows to keep all threads busy. */
 const SHORT = 32, MIDDLE = 1024, ENOUGH = 1024;
-/** Elements of a long row that a workgroup adds up. */
+/** How many elements of a long row a workgroup adds up. */
 const LONG = 16384;
 
 export function sumRows(gpu: Gpu, { x, out, rows, columns }: Calls["sumRows"]): void {
@@ -23,9 +23,9 @@ export function sumRows(gpu: Gpu, { x, out, rows, columns }: Calls["sumRows"]): 
   });
 }
 
-/** Rows that one row of a workgroup's threads adds up: at least, and at most where one workgroup then suffices. */
+/** How many rows one row of a workgroup's threads adds up: the least, and the most if one workgroup is then enough. */
 const COLUMN_STEPS = 8, LAST_STEPS = 32;
-/** Stretches of rows at most. */
+/** The most stretches of rows. */
 const COLUMN_PARTS = 256;
 
 export function sumColumns(gpu: Gpu, { x, out, rows, columns }: Calls["sumColumns"]): void {

@@ -1,19 +1,19 @@
-// Products with too few tiles to keep a real GPU busy are split over their depth, and a second kernel adds the parts in
-// a fixed order. The shape alone decides, so that results do not depend on what was measured.
+// Splits products that have too few tiles to keep a real GPU busy. They are split over their depth, and a second kernel adds
+// the parts in a fixed order. The shape alone decides, so that results do not depend on measurements.
 import type { Gpu } from "../device/gpu.ts";
 import { addParts, partLength, partsOf, type Product } from "../kernels/product.ts";
 import { QUADS, tilesOf } from "../kernels/tile.ts";
 import { ceil } from "../kernels/wgsl.ts";
 import { usualTile } from "./tiles.ts";
 
-/** Workgroups: several for each multiprocessor of a large GPU. */
+/** The wanted number of workgroups: several for each multiprocessor of a large GPU. */
 const WANTED = 512;
-/** Parts at most, vectors along the depth of each at least, and bytes of all at most. */
+/** The most parts, the least vectors along the depth of a part, and the most bytes of all parts. */
 const PARTS = 16, SHORTEST = 128, BYTES = 16 * 2 ** 20;
-/** Vectors of `a` at most: larger maps are also computed in strips (ops/strips.ts), which are not split. */
+/** The most vectors of `a`. Larger maps are also computed in strips (ops/strips.ts), which must not be split. */
 const LARGEST = 2 ** 20;
 
-/** How many parts the product is to be split into; 1 means that it is not. A software GPU is always busy. */
+/** The number of parts into which a product is split; 1 means that it is not. A software GPU is always busy. */
 export function partsFor(gpu: Gpu, { rows, columns, quads, taps, partsName }: Product): number {
   if (!partsName || gpu.report.isSoftware || quads % QUADS !== 0 || rows * quads > LARGEST) return 1;
   const depth = taps * quads;
@@ -26,7 +26,7 @@ export function partsFor(gpu: Gpu, { rows, columns, quads, taps, partsName }: Pr
   return parts > 1 ? ceil(depth, partLength(depth, parts)) : 1;
 }
 
-/** Has `multiply` compute the parts of a product, and adds them. */
+/** Computes the parts of a product with `multiply`, and adds them. */
 export function inParts(
   gpu: Gpu,
   product: Product,

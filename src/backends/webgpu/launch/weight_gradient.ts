@@ -1,4 +1,4 @@
-// Weight gradients: how the pixels are cut into parts, which tiles compute them, and when the thin kernel does.
+// Launches weight gradients: it cuts the pixels into parts, and computes them with tiles or with the thin kernel.
 import type { Slot } from "../../buffer.ts";
 import type { Calls, ConvSpec } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
@@ -23,13 +23,13 @@ const LARGE: GradTile = { down: 16, across: 16, perThread: [2, 2], depth: 8 };
 const SMALL: GradTile = { down: 8, across: 8, perThread: [1, 1], depth: 16 };
 const NARROW: GradTile = { down: 64, across: 1, perThread: [1, 1], depth: 8 };
 
-/** Workgroups wanted, and pixels of a part at least. */
+/** The wanted number of workgroups, and the least pixels of a part. */
 const MANY = 1024, MANY_OF_SOFTWARE = 256, SHORTEST = 128;
-/** Bytes of all parts at most. */
+/** The most bytes of all parts. */
 const PARTS_BYTES = 64 * 2 ** 20;
-/** Pixels of a part at most, so that its sum does not lose digits. */
+/** The most pixels of a part; longer sums would lose digits. */
 const LONGEST = 8192;
-/** For the thin kernel: sums of a thread at most, vectors of input channels at least, and parts at most. */
+/** For the thin kernel: the most sums of a thread, the least vectors of input channels, and the most parts. */
 const THIN_SUMS = 32, THIN_VECTORS = 8, THIN_PARTS = 128, THIN_PARTS_OF_SOFTWARE = 16;
 
 export function conv2dWeightGrad(gpu: Gpu, { x, g, out, spec }: Calls["conv2dWeightGrad"]): void {
@@ -57,7 +57,7 @@ function thinPartsOf(gpu: Gpu, { batch, outHeight, outWidth }: ConvSpec): number
   return ceil(lines, ceil(lines, Math.max(most, ceil(lines * outWidth, LONGEST))));
 }
 
-/** Pixels of a part, by the shape alone: the sums are to be the same whatever the tile. */
+/** The number of pixels of a part. The shape alone decides, so that sums are the same with any tile. */
 function partOf(gpu: Gpu, spec: ConvSpec): number {
   const pixels = spec.batch * spec.outHeight * spec.outWidth, [rows, columns] = gradVectors(spec);
   const wanted = Math.min(
@@ -71,7 +71,7 @@ function partOf(gpu: Gpu, spec: ConvSpec): number {
   return ceil(pixels, Math.max(1, wanted, ceil(pixels, LONGEST)));
 }
 
-/** Computes the parts by the tile that is the quickest as far as was measured. */
+/** Computes the parts with the tile that was the fastest so far. */
 function tiledParts(gpu: Gpu, spec: ConvSpec, parts: number, x: Slot, g: Slot, partial: Slot): void {
   const shape = gradShape(spec, partOf(gpu, spec)), { rows, outputs, pixels } = shape;
   const choices = tilesFor(gpu, rows, outputs, parts, isHalf(x) || isHalf(g)).map((tile) => ({
@@ -83,7 +83,7 @@ function tiledParts(gpu: Gpu, spec: ConvSpec, parts: number, x: Slot, g: Slot, p
   gpu.run(choices[gpu.tuner.choose(question, 16 * pixels * rows * outputs, choices)].trial());
 }
 
-/** The tiles that may be best, the likeliest first (tiles.ts says why). @param rows vectors of both sides */
+/** The tiles that may be the fastest, the most likely one first (see tiles.ts). Rows and columns are counted in vectors. */
 function tilesFor(gpu: Gpu, rows: number, columns: number, parts: number, isF16: boolean): GradTile[] {
   const { matrix } = gpu;
   if (matrix && isF16 && Math.min(rows, columns) > SMALL.across) {

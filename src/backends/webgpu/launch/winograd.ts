@@ -1,4 +1,4 @@
-// 3x3 convolutions Winograd's way: when it is taken, and its strips.
+// Launches 3x3 convolutions by Winograd's algorithm: it decides when to use it, and cuts the work into strips.
 import type { Calls } from "../../kernels.ts";
 import type { Gpu } from "../device/gpu.ts";
 import type { Job } from "../kernels/phases.ts";
@@ -15,12 +15,12 @@ import {
 } from "../kernels/winograd.ts";
 import { tilesFor } from "./tiles.ts";
 
-/** Bytes of a strip's patches and products together, and of the filters at most. */
+/** Bytes of a strip's patches and products together, and the most bytes of filters. */
 const STRIP_BYTES = 32 * 2 ** 20, FILTER_BYTES = 64 * 2 ** 20;
-/** With fewer channels, read or written, the transforms cost about what they save. */
+/** With fewer input or output channels, the transforms cost about as much as they save. */
 const FEWEST = 16;
 /**
- * With so few pixels the transforms of the filters cost more than they save. No strip of a picture is so small, so that
+ * With fewer pixels the transforms of the filters cost more than they save. No strip of a large picture is so small, so
  * strips give the same bits as the whole picture.
  */
 const SMALL = 64;

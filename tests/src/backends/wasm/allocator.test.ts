@@ -1,14 +1,14 @@
-// The CPU's addresses: what is alive never overlaps, and a large block slides others down without losing a byte.
+// The CPU's allocator: blocks in use never overlap, and a large block moves others down without losing a byte.
 import { expect, test } from "bun:test";
 import { Random } from "../../../../src/index.ts";
 import { Allocator, type Movable } from "../../../../src/backends/wasm/allocator.ts";
 
 const MIB = 2 ** 20;
 
-test("blocks stay apart and keep their contents, wherever they are slid", () => {
+test("blocks never overlap and keep their contents when they are moved", () => {
   const allocator = new Allocator(0, 8192 * MIB), random = new Random(3);
   const alive = new Set<Movable>();
-  const contents = new Map<number, Movable>(); // what stands at an address, in place of gigabytes
+  const contents = new Map<number, Movable>(); // the block at each address, instead of gigabytes of memory
   let moved = 0;
   for (let step = 0; step < 3000; step++) {
     const oldest = alive.values().next().value;
@@ -49,7 +49,7 @@ test("a large block after a gap takes no addresses for the gap", () => {
   expect(large.at).toBe(0);
   expect(allocator.alloc(512 * MIB)).toBe(512 * MIB);
   expect(allocator.reserved).toBe(1024 * MIB);
-  // small ones are not worth it
+  // small blocks are not moved
   const [hole, small] = [32, 16].map((mib) => ({ at: allocator.alloc(mib * MIB), bytes: mib * MIB }));
   allocator.free(hole.at, hole.bytes);
   allocator.makeRoom(64 * MIB, [large, small], () => {

@@ -1,10 +1,10 @@
-// How much memory the CPU may take.
+// The limit of the CPU's memory.
 import { expect, test } from "bun:test";
 import { OutOfMemoryError } from "../../../../src/backends/backend.ts";
 import { WasmBackend } from "../../../../src/backends/wasm/backend.ts";
 import { device } from "../../../../src/index.ts";
 
-test("the CPU takes no more memory than it is told", () => {
+test("the CPU takes no more memory than the limit", () => {
   const backend = new WasmBackend(2 ** 28);
   const most = backend.alloc(2 ** 27);
   expect(() => backend.alloc(2 ** 27)).toThrow(OutOfMemoryError);

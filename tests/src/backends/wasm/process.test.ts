@@ -1,5 +1,5 @@
-// What can only be seen from outside a process: that results do not depend on the number of threads, that a process
-// which waits burns no CPU and ends by itself, and how much memory checkpoints save.
+// What can only be tested from outside a process: that results do not depend on the number of threads, that an idle process
+// uses no CPU time and ends by itself, and how much memory checkpoints save.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
 import process from "node:process";
@@ -8,11 +8,11 @@ import { WIDE_FLAGS } from "../../../../src/backends/wasm/wide.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
-/** With vectors of 256 bits, and optimized code alone: only that has them. */
+/** The environment for vectors of 256 bits. Only optimized code has them, so the baseline compiler is turned off. */
 const wide = { DENO_V8_FLAGS: [...WIDE_FLAGS, "--no-liftoff"].join() };
 const canBeWide = !process.versions.bun && process.arch === "x64";
 
-/** What a job of child.ts, or page.ts, prints; rejects if the child does not end by itself within a minute. */
+/** Returns what a job of child.ts, or page.ts, prints. Rejects if the child does not end by itself within a minute. */
 function child(job: string, threads: number, more: object = {}): Promise<{ out: string; err: string }> {
   const flags = process.versions.bun ? [] : ["run", "-A", "--no-check"];
   const file = job === "page" ? "page.ts" : "child.ts";
@@ -35,12 +35,12 @@ function child(job: string, threads: number, more: object = {}): Promise<{ out: 
   });
 }
 
-/** Its JSON line. */
+/** The JSON line that a job prints. */
 async function result<T>(job: string, threads: number, more: object = {}): Promise<T> {
   return JSON.parse((await child(job, threads, more)).out) as T;
 }
 
-// before the tests begin, for a test has five seconds in Bun
+// before the tests begin, because a test has only five seconds in Bun
 const bits: string[] = [];
 for (const threads of [1, 2, 2, 3]) bits.push(await result<string>("bits", threads));
 const wideBits = canBeWide ? await result<string>("bits", 2, wide) : "";
@@ -64,7 +64,7 @@ describe("a process", () => {
   });
 
   test("needs less memory at its peak with checkpoints", () => {
-    // The tape keeps four pictures a block, checkpoints one; the block being computed again needs its four at once.
+    // The tape keeps four pictures per block, a checkpoint keeps one; the block that is computed again needs all four.
     expect(checkpointed / plain).toBeLessThan(0.55);
   });
 
@@ -72,7 +72,7 @@ describe("a process", () => {
     expect(page).toEqual(["CPU, 1 thread", 64 ** 2]);
   });
 
-  test("tells every kernel's sizes, time and rates with DEBUG=2", () => {
+  test("prints every kernel's sizes, time and rates with DEBUG=2", () => {
     const line = /^cpu \w+ \{.+\} \d+\.\d+ ms \d+\.\d GFLOP\/s \d+\.\d GB\/s$/;
     expect(kernels.filter((text) => !line.test(text))).toEqual([]);
     const names = new Set(kernels.map((text) => text.split(" ")[1]));

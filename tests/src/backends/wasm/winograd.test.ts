@@ -1,4 +1,4 @@
-// Winograd's convolutions against the definition's, over shapes whose patches hang over every border, on the CPU and on
+// Winograd's convolutions against the definition's, with shapes whose patches extend beyond every border, on the CPU and on
 // the GPU.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { VQGAN } from "../../../../nn/index.ts";
@@ -22,7 +22,7 @@ interface Case {
   readonly groups?: number;
 }
 
-/** Output and gradients of input and weights, by one of the two ways. */
+/** The output and the gradients of input and weights, by one of the two algorithms. */
 async function results(
   exact: boolean,
   { shape, outputs, kernel = 3, padding = 1, upsample, groups = 1 }: Case,
@@ -67,7 +67,7 @@ const cases: Case[] = [
   { shape: [1, 7, 5, 8], outputs: 8, padding: 2 },
   { shape: [2, 5, 6, 8], outputs: 12, upsample: 2 },
   { shape: [1, 45, 50, 8], outputs: 12, upsample: 2 },
-  { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels there may be
+  { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels for which Winograd is used
   { shape: [1, 40, 48, 68], outputs: 260 }, // several blocks, parts and panels
   { shape: [1, 41, 44, 16], outputs: 24, groups: 2 },
   { shape: [1, 4, 4, 4], outputs: 1, kernel: 4 },
@@ -85,7 +85,7 @@ describe("Winograd", () => {
     test(`equals the definition: ${name}`, () =>
       expectNoLeak(async () => {
         const wanted = await results(true, one), got = await results(false, one);
-        // errors grow with the root of how much is added: channels, or in the weight gradient (the last) 4x4 patches
+        // errors grow with the square root of the number of addends: channels, or 4x4 patches in the weight gradient (the last)
         const channels = Math.max(16, shape[3], outputs);
         const patches = shape[0] * shape[1] * shape[2] * (upsample ?? 1) ** 2 / 16;
         for (const [i, values] of got.entries()) {
@@ -93,7 +93,7 @@ describe("Winograd", () => {
           expect(difference(values, wanted[i])).toBeLessThan(2e-7 * Math.sqrt(terms));
         }
         const other = outputs < 8 ? 3 : 0;
-        expect(difference(got[other], wanted[other])).toBeGreaterThan(0); // two ways, not one
+        expect(difference(got[other], wanted[other])).toBeGreaterThan(0); // proves that two different algorithms ran
       }));
   }
 
@@ -103,7 +103,7 @@ describe("Winograd", () => {
       fillState(model.stateDict());
       const [wanted, got] = [await gradients(model, true), await gradients(model, false)];
       for (const [key, g] of wanted) {
-        const small = g.every((value) => Math.abs(value) < 1e-7); // biases whose gradient is zero but for rounding
+        const small = g.every((value) => Math.abs(value) < 1e-7); // biases whose gradient is 0 except for rounding
         if (!small) {
           expect({ key, error: difference(got.get(key)!, g) }).toEqual({ key, error: expect.any(Number) });
         }
@@ -115,7 +115,10 @@ describe("Winograd", () => {
     }));
 });
 
-/** Of the mean square error of the reconstruction, which is smooth while the tokens stay, and of the codebook loss. */
+/**
+ * The gradients of the mean square error of the reconstruction, which is smooth as long as the tokens do not change, plus the
+ * codebook loss.
+ */
 async function gradients(model: VQGAN, exact: boolean): Promise<Map<string, Float32Array>> {
   await device("cpu", { exact });
   scope(() => {
@@ -140,11 +143,11 @@ describeDevices("Winograd", (name) => {
 
   const cases: (Case & { readonly dtype?: "f16"; readonly few?: true })[] = [
     { shape: [2, 13, 10, 20], outputs: 20 },
-    { shape: [1, 13, 10, 18], outputs: 33, padding: 0 }, // no whole vectors
+    { shape: [1, 13, 10, 18], outputs: 33, padding: 0 }, // channels that do not fill vectors
     { shape: [1, 9, 9, 16], outputs: 70, padding: 2 },
     { shape: [3, 200, 201, 16], outputs: 16 }, // two strips
     { shape: [2, 13, 10, 20], outputs: 20, dtype: "f16" },
-    { shape: [2, 13, 10, 12], outputs: 20, few: true }, // the definition either way
+    { shape: [2, 13, 10, 12], outputs: 20, few: true }, // too few channels, so both times the definition
     { shape: [1, 8, 8, 16], outputs: 20, few: true },
   ];
   for (const one of cases) {
@@ -156,7 +159,7 @@ describeDevices("Winograd", (name) => {
         const made = counts(), again = await results(false, one, name, dtype);
         expect(counts()).toEqual(made);
         expect(again).toEqual(got);
-        // the definition's filters are f16 where pictures are; Winograd's, larger than the weights, stay f32
+        // the definition's filters are f16 if the pictures are; Winograd's filters are larger, and stay f32
         const limit = dtype === "f16" ? 4e-4 : 2e-7 * Math.sqrt(Math.max(16, shape[3], outputs));
         for (const i of [0, 1, 2]) {
           const error = difference(got[i], wanted[i]);

@@ -1,5 +1,5 @@
-// What is the GPU's own: nothing is made anew after the second step, few submits, faults that name the kernel, refusals
-// that name the limit. The operations themselves are tested where all devices are.
+// What only the GPU backend has: no new objects after the second step, few submits, errors that name the kernel, and errors
+// that name the limit. The operations themselves are tested together with those of all devices.
 import { expect, test } from "bun:test";
 import process from "node:process";
 import { preset } from "../../../../data/formats/config.ts";
@@ -11,7 +11,7 @@ import { asyncScope, currentBackend, device, Random, tensor } from "../../../../
 import { Trainer } from "../../../../train/trainer.ts";
 import { describeDevices } from "../../../support/devices.ts";
 
-/** SwiftShader, which Bun finds, takes ten times as long as lavapipe, which Deno finds. */
+/** SwiftShader, which Bun uses, takes ten times as long as lavapipe, which Deno uses. */
 const steps = process.versions.bun ? 20 : 200;
 
 /** The first elements of a buffer. */
@@ -52,7 +52,7 @@ describeDevices("the GPU", () => {
     model.dispose();
   });
 
-  test("gives a written value to what comes after it alone", () =>
+  test("a written value reaches only the calls after it", () =>
     asyncScope(async () => {
       const x = tensor([1, 2, 3]), before = x.mul(10);
       x.write(Float32Array.of(4, 5, 6));
@@ -61,7 +61,7 @@ describeDevices("the GPU", () => {
       expect(await after.floats()).toEqual(Float32Array.of(40, 50, 60));
     }));
 
-  test("refuses parts of buffers where a kernel takes whole ones", () => {
+  test("refuses parts of buffers if a kernel needs whole ones", () => {
     const buffer = backend().alloc(40), out = first(backend().alloc(16), 4);
     const middle = { ...first(buffer, 4), offset: 2 };
     const says = "reads buffers from their beginning, and writes whole vectors, not elements";
@@ -79,7 +79,7 @@ describeDevices("the GPU", () => {
     );
   });
 
-  test("tells of a fault at the next read, with the kernel's name", async () => {
+  test("throws an error of the GPU at the next read, with the kernel's name", async () => {
     const own = await WebGpuBackend.open();
     const out = own.alloc(4);
     const run = async () => {
@@ -99,10 +99,10 @@ describeDevices("the GPU", () => {
     const message = await run().catch((error: Error) => error.message);
     expect(message).toContain("kernel broken kernel: ");
     expect(message).toContain("nothing");
-    await expect(own.pause()).rejects.toThrow("broken kernel"); // and at every wait from now on
+    await expect(own.pause()).rejects.toThrow("broken kernel"); // and at every later wait
   });
 
-  test("says so when it is lost", async () => {
+  test("throws when it is lost", async () => {
     const own = await WebGpuBackend.open();
     const out = own.alloc(4);
     own.run("fill", { out: first(out, 1), value: 7 });
@@ -110,7 +110,7 @@ describeDevices("the GPU", () => {
     await expect(own.read(out, "f32", 0, 1)).rejects.toThrow("the GPU was lost");
   });
 
-  test("is not taken silently if it computes on the CPU", async () => {
+  test("is refused if it computes on the CPU and this was not allowed", async () => {
     if (!backend().gpu.report.isSoftware) return;
     const allowed = process.env.TESSERA_SOFTWARE_GPU;
     process.env.TESSERA_SOFTWARE_GPU = "0";

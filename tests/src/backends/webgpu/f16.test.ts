@@ -1,5 +1,5 @@
-// f16 storage: every operation that meets f16 beside the same in f32 on the same numbers. The model in f16 is in
-// nn/precision.test.ts, its training in train/loss_scale.test.ts.
+// f16 storage: every operation that is used with f16, compared with f32 on the same numbers. The model in f16 is tested in
+// nn/precision.test.ts, and its training in train/loss_scale.test.ts.
 import { expect, test } from "bun:test";
 import * as t from "../../../../src/index.ts";
 import type { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
@@ -13,7 +13,7 @@ await t.device("cpu");
 interface Case {
   readonly name: string;
   readonly inputs: readonly t.Shape[];
-  /** How many of the inputs, from the first, are f16; the others are weights. */
+  /** How many of the inputs, from the first on, are f16; the others are weights. */
   readonly halves: number;
   readonly run: (...x: t.Tensor[]) => t.Tensor;
 }
@@ -96,15 +96,15 @@ const cases: Case[] = [
   },
 ];
 
-/** f16 keeps 11 bits. Some results are roundings of roundings, as gradients through attention. */
+/** The precision of f16, 11 bits. Some results, such as gradients through attention, are rounded several times. */
 const ROUNDING = 2 ** -11;
 
-describeF16("operations on f16 beside f32", () => {
+describeF16("operations on f16 compared with f32", () => {
   for (const { name, inputs, halves, run } of cases) {
     test(name, () =>
       expectNoLeak(() =>
         t.asyncScope(async () => {
-          // the same numbers on both sides: those that f16 can hold
+          // numbers that f16 can hold, so that both sides compute with the same ones
           const rounded = inputs.map((shape, i) => {
             const x = drawn(`${name} ${i}`, shape);
             return i < halves ? x.cast("f16").cast("f32") : x;
@@ -148,10 +148,10 @@ describeF16("operations on f16 beside f32", () => {
 });
 
 if (!gpu?.matrix) {
-  test.skip("products by subgroup matrices: no GPU that has them, or TESSERA_MATRIX=1 not said", () => {});
+  test.skip("products by subgroup matrices: no GPU that has them, or TESSERA_MATRIX=1 is not set", () => {});
 } else {
   describeF16("products by subgroup matrices", () => {
-    test("are those of f32 tiles on the same numbers", () =>
+    test("equal those of f32 tiles on the same numbers", () =>
       t.asyncScope(async () => {
         const x = drawn("x", [1, 20, 19, 64]).cast("f16"),
           w = drawn("w", [96, 64, 3, 3]).mul(0.1).cast("f16").cast("f32");

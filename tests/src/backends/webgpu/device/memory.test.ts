@@ -1,10 +1,10 @@
-// Which of the GPU's blocks are kept, and which are given back.
+// Which blocks of the GPU's memory are kept, and which are destroyed.
 import { expect, test } from "bun:test";
 import { WebGpuBackend } from "../../../../../src/backends/webgpu/backend.ts";
 import { describeDevices } from "../../../../support/devices.ts";
 
 describeDevices("memory of the GPU", () => {
-  test("keeps the blocks of a step through its stretches that need few", async () => {
+  test("keeps the blocks of a step while a part of it needs few of them", async () => {
     const own = await WebGpuBackend.open(), megabyte = 2 ** 20;
     const step = () => {
       const large = Array.from({ length: 10 }, () => own.alloc(50 * megabyte));
@@ -18,7 +18,7 @@ describeDevices("memory of the GPU", () => {
     expect(own.memory().reservedBytes).toBe(reservedBytes);
   });
 
-  test("gives back the memory of shapes that come no more", async () => {
+  test("destroys the blocks of shapes that are no longer used", async () => {
     const own = await WebGpuBackend.open(), megabyte = 2 ** 20;
     let most = 0;
     for (let size = 16; size < 120; size++) {

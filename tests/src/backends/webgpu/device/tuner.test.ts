@@ -1,4 +1,4 @@
-// Which tiles a GPU computes by: all of them give the same, and the fastest is measured once and remembered.
+// The tiles with which a GPU computes: all of them give the same results, and the fastest is measured once and remembered.
 import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,13 +21,13 @@ import {
 import { describeDevices } from "../../../../support/devices.ts";
 import { drawn, draws, relativeError } from "../../../../support/numbers.ts";
 
-/** Takes tiles of one kind wherever they are among the choices. */
+/** Chooses tiles of one kind if they are among the choices. */
 class OneKind extends Tuner {
   readonly kind: string;
 
   found = 0;
 
-  /** @param kind how their names end */
+  /** @param kind the end of their names */
   constructor(kind: string) {
     super("", null, false);
     this.kind = kind;
@@ -110,7 +110,7 @@ describeDevices("tiles of the GPU", () => {
       }
     }));
 
-  test("finds codes by the tiles of real GPUs, whose memory suffices", async () => {
+  test("finds codes with the tiles of real GPUs, within their workgroup memory", async () => {
     const cpu = await device("cpu");
     await device("webgpu");
     const own = await WebGpuBackend.open();
@@ -119,10 +119,10 @@ describeDevices("tiles of the GPU", () => {
       asyncScope(() =>
         withBackend(on, () => nearestCode(drawn("z", [1024, 16]), drawn("codes", [4096, 16])).ints())
       );
-    expect(await find(own)).toEqual(await find(cpu)); // so many that the largest tiles would come first
+    expect(await find(own)).toEqual(await find(cpu)); // with so many codes the largest tiles would be the first choice
   });
 
-  test("splits deep products as on real GPUs: beside the CPU, and the same bits by every tile", async () => {
+  test("splits deep products as on real GPUs: results like the CPU's, and the same bits with every tile", async () => {
     const cpu = await device("cpu");
     await device("webgpu");
     const own = await WebGpuBackend.open(), { gpu } = own;
@@ -167,7 +167,7 @@ describeDevices("tiles of the GPU", () => {
       values.forEach((each, i) => expect(relativeError(each, wanted[i])).toBeLessThan(tolerance));
     const wanted = await compute(cpu), found = await compute(own);
     close(found, wanted, 1e-5);
-    // the second of these goes to four places of each pixel
+    // the second of these consists of four phases
     expect(called.filter((name) => name.endsWith("from parts")).length).toBe(1 + 4 + 1 + 1 + 1 + 1);
     for (const kind of ["128x128/8x8 shared", "64x64/8x8 shared", "64x64/4x4 shared", "32x32/4x4 shared"]) {
       gpu.tuner = new OneKind(kind);
@@ -181,7 +181,7 @@ describeDevices("tiles of the GPU", () => {
       expect(await compute(own)).toEqual(found);
     }
     if (own.hasF16) close(await compute(own, "f16"), wanted, 2e-3);
-    // strips of a large picture are to have the bits of the whole
+    // strips of a large picture must have the same bits as the whole picture
     called.length = 0;
     await asyncScope(() =>
       withBackend(
