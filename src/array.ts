@@ -143,9 +143,10 @@ export abstract class Tensor implements Owned {
    */
   get buffer(): Buffer {
     if (this.#disposed) {
-      throw new Error(
-        `tensor of shape [${this.shape}] was already freed: return it from its scope, or keep() it${overlapHint()}`,
-      );
+      const way = this.requiresGrad
+        ? "a parameter lives until its model is disposed of"
+        : "return it from its scope, or keep() it";
+      throw new Error(`tensor of shape [${this.shape}] was already freed: ${way}${overlapHint()}`);
     }
     return this.storage.buffer;
   }

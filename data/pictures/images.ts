@@ -94,7 +94,7 @@ export async function encodePng(picture: Picture): Promise<Uint8Array> {
 
 /**
  * Writes a PNG file, whole or not at all.
- * @throws if the number of bytes does not match the picture's width and height, or the file cannot be written
+ * @throws if the path does not end in .png, the pixels do not fill the picture, or the file cannot be written
  * @example A picture as a file
  * ```ts
  * import { readImage, savePng } from "@tessera/vqgan";
@@ -103,6 +103,9 @@ export async function encodePng(picture: Picture): Promise<Uint8Array> {
  * ```
  */
 export async function savePng(path: string, picture: Picture): Promise<void> {
+  if (!/\.png$/i.test(path)) {
+    throw new Error(`savePng: ${path} does not end in .png, and a PNG is what is written`);
+  }
   const bytes = await encodePng(picture);
   await writeAtomic(path, (file) => file.writeFile(bytes));
 }

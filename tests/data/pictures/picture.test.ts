@@ -6,6 +6,7 @@ import {
   flipPicture,
   fromRgba,
   readImage,
+  savePng,
   toFloats,
   toPictures,
   toPixels,
@@ -129,6 +130,7 @@ describe("wrong arguments", () => {
     await expect(readImage(picture, wrong({ width: 2 }))).rejects.toThrow(
       'readImage: there is no option "width", use size',
     );
+    await expect(savePng("face.jpg", picture)).rejects.toThrow("savePng: face.jpg does not end in .png");
     await expect(encodePng({ ...picture, width: 3 })).rejects.toThrow(
       "encodePng: 6 bytes for 3x1 RGB, expected 9",
     );
