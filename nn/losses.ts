@@ -1,4 +1,7 @@
-// The terms of VQGAN's loss as functions of tensors (Esser et al. 2021, eq. 5-7). train/step.ts puts them together.
+// The terms of VQGAN's loss as functions of tensors; train/step.ts puts them together. The idea is that of Esser et al.
+// 2021: reconstruction and codebook in equation 4, the GAN and its adaptive weight in 5 to 7. The details follow taming's
+// code and not the paper: |x - x̂| plus LPIPS, the hinge loss, -mean D(x̂) for the generator, 1e-4 in the adaptive
+// weight, its upper limit, and discWeight.
 import type { LossConfig } from "../data/formats/config.ts";
 import { relu, scope, type Tensor } from "../src/index.ts";
 
@@ -33,7 +36,8 @@ export function discriminatorFactor({ discStart, discFactor }: LossConfig, globa
 
 /**
  * The weight of the generator's loss: discWeight * clamp(|dnll/dW| / (|dg/dW| + 1e-4), 0, 1e4), from the lengths of the
- * two losses' gradients at the decoder's last weight W. It keeps the GAN about as strong as the reconstruction.
+ * two losses' gradients at the decoder's last weight W. At W, and only there, the gradient of the GAN is then
+ * discWeight times as long as that of the reconstruction.
  */
 export function adaptiveWeight(nllLength: Tensor, generatorLength: Tensor, discWeight: number): Tensor {
   return scope(() => nllLength.div(generatorLength.add(1e-4)).clamp(0, 1e4).mul(discWeight));

@@ -19,7 +19,10 @@ class Codebook extends Module {
 export interface VectorQuantizerOptions {
   /** Of the term that `legacyBeta` names. */
   readonly beta: number;
-  /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
+  /**
+   * true: beta scales the codebook term, as in all of taming's published models. false: the commitment term, as in van
+   * den Oord's paper and in Tessera's small model.
+   */
   readonly legacyBeta: boolean;
 }
 
@@ -37,7 +40,11 @@ export class VectorQuantizer extends Quantizer {
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
 
-  /** Codes are drawn from +-1/nEmbed. @throws if a size or a weight cannot be used */
+  /**
+   * Codes are drawn from +-1/nEmbed, as in taming. Training from scratch then replaces them by k-means centres
+   * (train/codebook.ts).
+   * @throws if a size or a weight cannot be used
+   */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
     super();
     check("VectorQuantizer", "nEmbed", nEmbed, whole(1));
@@ -54,7 +61,7 @@ export class VectorQuantizer extends Quantizer {
     return this.embedding.weight;
   }
 
-  /** `quantized` is z + sg[e - z]: the value of e with the gradient of z. */
+  /** `quantized` is z + sg[e - z]: the value of e, up to rounding, with the gradient of z. */
   override call(z: Tensor): Quantized {
     return scope(() => {
       const indices = this.encode(z);
