@@ -37,7 +37,7 @@ export function discriminatorFactor({ discStart, discFactor }: LossConfig, globa
 /**
  * The weight of the generator's loss: discWeight * clamp(|dnll/dW| / (|dg/dW| + 1e-4), 0, 1e4), from the lengths of the
  * two losses' gradients at the decoder's last weight W. At W, and only there, the gradient of the GAN is then
- * discWeight times as long as that of the reconstruction.
+ * about discWeight times as long as that of the reconstruction.
  */
 export function adaptiveWeight(nllLength: Tensor, generatorLength: Tensor, discWeight: number): Tensor {
   return scope(() => nllLength.div(generatorLength.add(1e-4)).clamp(0, 1e4).mul(discWeight));
