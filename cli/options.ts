@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 
 /** The option --precision of commands that compute. */
 export const precisionOption = (): Option =>
-  new Option("--precision <kind>", "how activations are stored; f16 takes half the memory and needs a GPU")
+  new Option("--precision <kind>", "how activations are stored; f16 halves their memory and needs a GPU")
     .choices(["f32", "f16"]).default("f32");
 
 /** Incorrect use of a command. It is reported in one line with exit code 2; other errors have exit code 1. */

@@ -1,6 +1,8 @@
-// The terms of VQGAN's loss as functions of tensors (Esser et al. 2021, eq. 5-7). x are the images, x̂ their reconstructions,
-// and D(...) the discriminator's logits, which are high for what looks real (discriminator.ts). train/step.ts combines the
-// terms.
+// The terms of VQGAN's loss as functions of tensors; train/step.ts combines them. x are the images, x̂ their reconstructions, and
+// D(...) the discriminator's logits, which are high for what looks real (discriminator.ts). The idea is that of Esser et
+// al. 2021: reconstruction and codebook in equation 4, the GAN and its adaptive weight in 5 to 7. The details are those of
+// taming's code and not of the paper: |x - x̂| plus LPIPS, the hinge loss, -mean D(x̂) for the generator, 1e-4 in the
+// adaptive weight, its upper limit, and discWeight.
 import type { LossConfig } from "../data/formats/config.ts";
 import { relu, scope, type Tensor } from "../src/index.ts";
 
@@ -38,8 +40,8 @@ export function discriminatorFactor({ discStart, discFactor }: LossConfig, globa
 
 /**
  * The weight of the generator's loss g: discWeight * clamp(|dnll/dW| / (|dg/dW| + 1e-4), 0, 1e4). Its arguments are the
- * lengths of the gradients of both losses at the decoder's last weight W. So the generator's loss has about as much
- * influence as the reconstruction loss, at every step.
+ * lengths of the gradients of both losses at the decoder's last weight W. At W, and only there, the gradient of the GAN is
+ * then about discWeight times as long as that of the reconstruction.
  */
 export function adaptiveWeight(nllLength: Tensor, generatorLength: Tensor, discWeight: number): Tensor {
   return scope(() => nllLength.div(generatorLength.add(1e-4)).clamp(0, 1e4).mul(discWeight));

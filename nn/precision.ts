@@ -21,7 +21,7 @@ export interface Autoencoder extends Module {
   isWithout(half: "encoder" | "decoder"): boolean;
 }
 
-/** The number of levels of the decoder, from full resolution down, that overflow f16 with the published weights. */
+/** The number of levels of the decoder, from full resolution down, that are reported to overflow f16 with published weights. */
 const WIDE_LEVELS = 2;
 
 /**

@@ -120,7 +120,8 @@ function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f
 
 /**
  * Reads the settings and the state of a run.
- * @throws NotResumableError if the file holds only weights, as the published ones do.
+ * @throws NotResumableError if it is no run by Tessera but a file of weights, or a checkpoint by Lightning, which
+ * `readProgress` reads.
  */
 export async function readRunState(path: string): Promise<RunState> {
   const file = await openCheckpoint(path);

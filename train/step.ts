@@ -35,7 +35,7 @@ import { Adam } from "./adam.ts";
 /** The two networks that are trained. The generator is the autoencoder. */
 export type Network = "generator" | "discriminator";
 
-/** An optimizer for each network, in taming's order. */
+/** An optimizer for each network: the generator's first, as in taming's checkpoints. */
 export type Optimizers = Readonly<Record<Network, Adam>>;
 
 /** The options of a step of one network. */
@@ -88,8 +88,12 @@ export interface StepResult {
 }
 
 /**
- * Runs one step of both networks in taming's order, on one batch or on several whose gradients are averaged. It reads
- * nothing back from the device.
+ * Runs one step of both networks, the generator's first as in taming, on one batch or on several whose gradients are
+ * averaged. It reads nothing back from the device.
+ *
+ * Unlike in taming, the discriminator sees the reconstruction from before the generator's update, unless `tamingExact`
+ * is set. As in taming, `apply` is called for the discriminator before `discStart` too. Its gradients are zero then, but
+ * Adam counts these steps: its first real step is up to 1.58 times the learning rate instead of 1.
  *
  * @param apply called when all gradients of a network are in `.grad`; it may change them and must end with
  * `applyGradients`
@@ -138,9 +142,12 @@ export async function trainingStep(
   });
 }
 
-/** The result of a step of the autoencoder. */
+/** The result of a step of the autoencoder, in training or in validation. */
 export interface GeneratorStep {
-  /** train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, disc_factor, g_loss. */
+  /**
+   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, disc_factor, g_loss. From
+   * `validationStep`: the same under val/, and val/ disc_loss, logits_real, logits_fake.
+   */
   readonly logs: Logs;
   /** [B, H, W, 3], without a graph for gradients. */
   readonly reconstruction: Tensor;
@@ -152,7 +159,8 @@ export interface GeneratorStep {
  * Forward, losses and one backward of the autoencoder. Two losses depend on the reconstructed image: `nll`, the
  * reconstruction loss, and `g`, the generator's loss. The adaptive weight compares their gradients at the last layer. So
  * first their gradients at the image, `u` and `v`, are computed, and each is carried on to `decoder.conv_out.weight`. Then
- * one backward through the whole network starts from u + weight * v.
+ * one backward through the whole network starts from (u + weight * factor * v) * gradScale, where factor is
+ * `discFactor` from `discStart` on and 0 before.
  *
  * Parameters that are frozen (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not
  * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that is frozen.

@@ -20,7 +20,10 @@ class Codebook extends Module {
 export interface VectorQuantizerOptions {
   /** The weight of one of the two terms; the other one has weight 1. */
   readonly beta: number;
-  /** Which term beta scales. true: the codebook term, as in all published models. false: the commitment term, as in the paper. */
+  /**
+   * true: beta scales the codebook term, as in all of taming's published models. false: the commitment term, as in van
+   * den Oord's paper and in Tessera's small model.
+   */
   readonly legacyBeta: boolean;
 }
 
@@ -39,7 +42,11 @@ export class VectorQuantizer extends Quantizer {
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
 
-  /** A quantizer whose codes are drawn from +-1/nEmbed. @throws if a size or a weight cannot be used */
+  /**
+   * Codes are drawn from +-1/nEmbed, as in taming. Training from scratch then replaces them by k-means centres
+   * (train/codebook.ts).
+   * @throws if a size or a weight cannot be used
+   */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
     super();
     check("VectorQuantizer", "nEmbed", nEmbed, whole(1));
@@ -56,7 +63,7 @@ export class VectorQuantizer extends Quantizer {
     return this.embedding.weight;
   }
 
-  /** `quantized` is z + sg[e - z]: it has the value of e and the gradient of z. */
+  /** `quantized` is z + sg[e - z]: the value of e, up to rounding, with the gradient of z. */
   override call(z: Tensor): Quantized {
     return scope(() => {
       const indices = this.encode(z);
