@@ -136,7 +136,7 @@ const layers: readonly Layer[] = [
       folder(
         "data/files",
         2,
-        "everything that touches the disk: opening, hashing, atomic saving, tar archives",
+        "checkpoints on the disk: opening, hashing, atomic saving; tar archives",
       ),
       folder(
         "data/formats",

@@ -100,5 +100,7 @@ test("a device without f16 says so", async () => {
   );
   expect(() => new Trainer(model, { learningRate: () => 1, precision: "f16" })).toThrow(says);
   model.dispose();
-  expect(() => t.tensor(Int32Array.of(1)).cast("f32")).toThrow("cast: cannot turn i32 into f32; only f32 and f16");
+  expect(() => t.tensor(Int32Array.of(1)).cast("f32")).toThrow(
+    "cast: cannot turn i32 into f32; only f32 and f16",
+  );
 });
