@@ -11,7 +11,6 @@
 // definition and with noise of 1e-6 in the picture, half of the runs give 5.0e-5 more in the first d_weight. Winograd
 // may end on either side of the kink, and so may a GPU, for which the picture is moved off the kink.
 // tests/src/backends/wasm/winograd.test.ts compares the two kinds of convolution on a loss without kinks.
-// two ways on a loss without kinks.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
