@@ -142,20 +142,41 @@ export abstract class Tensor implements Owned {
    * @internal
    */
   get buffer(): Buffer {
-    if (this.#disposed) {
-      const way = this.requiresGrad
-        ? "a parameter lives until its model is disposed of"
-        : "return it from its scope, or keep() it";
-      throw new Error(`tensor of shape [${this.shape}] was already freed: ${way}${overlapHint()}`);
-    }
+    this.checkAlive();
     return this.storage.buffer;
   }
 
   /**
-   * The tensor as an operand of a kernel: the part of the memory from its first element to its last.
+   * @throws if the tensor was freed
+   * @internal
+   */
+  checkAlive(): void {
+    if (!this.#disposed) return;
+    const way = this.requiresGrad
+      ? "a parameter lives until its model is disposed of"
+      : "return it from its scope, or keep() it";
+    throw new Error(`tensor of shape [${this.shape}] was already freed: ${way}${overlapHint()}`);
+  }
+
+  /**
+   * The tensor as an operand of a kernel that reads its elements one after another.
+   * @throws if they do not lie in row-major order without gaps, because the kernel would read other elements
    * @internal
    */
   get slot(): Slot {
+    if (!isRowMajor(this.shape, this.strides)) {
+      throw new Error(
+        `a kernel cannot read a tensor of shape [${this.shape}] with strides [${this.strides}]; copy it with plain()`,
+      );
+    }
+    return { buffer: this.buffer, offset: this.offset, length: this.size, itemBytes: itemBytes[this.dtype] };
+  }
+
+  /**
+   * The tensor as an operand of a kernel that is given its strides: the memory from its first element to its last.
+   * @internal
+   */
+  get span(): Slot {
     const length = reachOf(this.shape, this.strides);
     return { buffer: this.buffer, offset: this.offset, length, itemBytes: itemBytes[this.dtype] };
   }
@@ -217,8 +238,9 @@ export abstract class Tensor implements Owned {
     return (await this.data())[0];
   }
 
-  /** A view without history: `backward` does not go past it. */
+  /** A view without history: `backward` does not go past it. @throws if the tensor was freed */
   detach(): Tensor {
+    this.checkAlive();
     return this.alias(this.shape, this.strides, this.offset);
   }
 
@@ -256,14 +278,17 @@ export abstract class Tensor implements Owned {
       throw new Error(`assign: shape [${other.shape}] does not fit shape [${this.shape}]`);
     }
     this.#mustBePlain("assign");
+    // a view of this tensor in another order is copied first, or its elements would be overwritten before they are read
+    const from = other.storage === this.storage && !other.isPlain ? materialize(other) : other;
     this.storage.version++;
     this.backend.run("copy", {
-      x: other.slot,
-      xStrides: other.strides,
+      x: from.span,
+      xStrides: from.strides,
       out: this.slot,
-      outStrides: contiguousStrides(other.shape),
-      shape: other.shape,
+      outStrides: contiguousStrides(from.shape),
+      shape: from.shape,
     });
+    if (from !== other) from.dispose();
   }
 
   /** Frees the memory, unless a view or the tape still holds it. Harmless when repeated. */
@@ -353,7 +378,7 @@ function firstValues(x: Tensor): number[] | null {
 export function materialize(x: Tensor, dtype: DType = x.dtype): Tensor {
   const out = x.like(x.shape, dtype);
   x.backend.run("copy", {
-    x: x.slot,
+    x: x.span,
     xStrides: x.strides,
     out: out.slot,
     outStrides: out.strides,

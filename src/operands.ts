@@ -2,9 +2,9 @@
 import { Tensor } from "./array.ts";
 import { isNumber, type Rule, rule, shown } from "./check.ts";
 
-/** @throws TypeError if a value is not a tensor */
+/** @throws if a value is not a tensor, or one that was freed */
 export function checkTensor(who: string, x: unknown): asserts x is Tensor {
-  if (x instanceof Tensor) return;
+  if (x instanceof Tensor) return x.checkAlive();
   const advice = isNumber(x) ? "; full([], value) makes a tensor of a number" : "";
   throw new TypeError(`${who}: expected a tensor, got ${shown(x)}${advice}`);
 }

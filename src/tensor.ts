@@ -128,7 +128,7 @@ class DeviceTensor extends Tensor {
 
 /** A new tensor whose values are still undefined. @throws if it is f16 and the backend has no f16 */
 export function empty(shape: Shape, dtype: DType = "f32", backend: Backend = currentBackend()): Tensor {
-  if (!(dtype in itemBytes)) check("tensor", "dtype", dtype, storedAs);
+  if (!Object.hasOwn(itemBytes, dtype)) check("tensor", "dtype", dtype, storedAs);
   const scope = openScope();
   if (dtype === "f16") requireF16(backend);
   const buffer = backend.alloc(sizeOf(shape) * itemBytes[dtype]);
@@ -162,7 +162,8 @@ const tensorRules: Rules<TensorOptions> = { dtype: oneOf("f32", "i32"), requires
  * const x = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
  * const tokens = tensor(Int32Array.of(7, 1, 7, 4), [1, 2, 2]); // i32
  * ```
- * @throws if the values do not fill the shape, or one is not a number, or not a whole number for an i32 tensor
+ * @throws if the values do not fill the shape, or one is not a number, or not a whole number for an i32 tensor; or if an
+ * i32 tensor should have a gradient
  */
 export function tensor(
   values: ArrayLike<number>,
@@ -175,6 +176,9 @@ export function tensor(
   const size = sizeOf(shape);
   if (typed.length !== size) {
     throw new Error(`tensor: ${typed.length} values do not fill shape [${shape}] (${size} elements)`);
+  }
+  if (options.requiresGrad && dtype === "i32") {
+    throw new Error("tensor: an i32 tensor has no gradient, so requiresGrad cannot be true; use f32");
   }
   const out = empty(shape, dtype);
   out.write(typed);

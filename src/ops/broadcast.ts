@@ -23,7 +23,9 @@ export function broadcastShapes(name: string, a: Shape, b: Shape): number[] {
 /** An axis as a number >= 0; a negative axis counts from the end. @throws if x has no such axis */
 export function axisOf(name: string, x: Tensor, axis: number): number {
   const at = axis < 0 ? axis + x.ndim : axis;
-  if (x.shape[at] === undefined) throw new Error(`${name}: axis ${shown(axis)} is not in shape [${x.shape}]`);
+  if (typeof axis !== "number" || x.shape[at] === undefined) {
+    throw new Error(`${name}: axis ${shown(axis)} is not in shape [${x.shape}]`);
+  }
   return at;
 }
 
@@ -47,9 +49,9 @@ export function copyInto(x: Tensor, out: Tensor, starts: readonly number[]): voi
   const offset = out.strides.reduce((sum, s, i) => sum + s * (starts[i] ?? 0), out.offset);
   const corner = out.alias(x.shape, out.strides, offset);
   x.backend.run("copy", {
-    x: x.slot,
+    x: x.span,
     xStrides: x.strides,
-    out: corner.slot,
+    out: corner.span,
     outStrides: corner.strides,
     shape: x.shape,
   });

@@ -132,16 +132,19 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
   const { backend } = x;
   const out = x.like(shape, options.dtype ?? x.dtype);
   const [px, pw] = [plain(x), plain(weight)];
+  const pb = bias && plain(bias);
   const pr = residual && plain(residual);
   backend.run(forward, {
     x: px.slot,
     weight: pw.slot,
-    bias: bias && bias.slot,
+    bias: pb && pb.slot,
     residual: pr && pr.slot,
     out: out.slot,
     spec,
   });
-  for (const [p, original] of [[px, x], [pw, weight], [pr, residual]]) if (p && p !== original) p.dispose();
+  for (const [p, original] of [[px, x], [pw, weight], [pb, bias], [pr, residual]]) {
+    if (p && p !== original) p.dispose();
+  }
   const needsX = tracked(weight), needsWeight = tracked(x);
   const save = [...(needsX ? [x] : []), ...(needsWeight ? [weight] : [])];
   return record("conv2d", out, [x, weight, bias, residual], save, (gradient, saved, needs) => {
@@ -157,9 +160,9 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
       backend.run(weightGrad, { x: plain(saved[0]).slot, g: g.slot, out: grads[1].slot, spec });
     }
     if (needs[2]) {
-      const columns = spec.outChannels;
-      grads[2] = g.like([columns], "f32");
-      backend.run("sumColumns", { x: g.slot, out: grads[2].slot, rows: g.size / columns, columns });
+      const rows = spec.batch * spec.outHeight * spec.outWidth, columns = spec.outChannels;
+      grads[2] = g.like(bias!.shape, "f32");
+      backend.run("sumColumns", { x: g.slot, out: grads[2].slot, rows, columns });
     }
     return grads;
   });

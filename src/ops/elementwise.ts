@@ -222,7 +222,7 @@ export function softplus(x: Tensor): Tensor {
 
 /** x limited to [low, high]; no gradient outside. @throws if low is above high, or one of them is not a number */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
-  if (!(low <= high)) {
+  if (!isNumber(low) || !isNumber(high) || !(low <= high)) {
     throw new Error(
       `clamp: the limits are ${shown(low)} and ${shown(high)}, expected a low number and a high one`,
     );

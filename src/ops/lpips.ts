@@ -2,6 +2,7 @@
 import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import { checkFloats } from "../operands.ts";
+import { sizeOf } from "../shape.ts";
 import { plain } from "./broadcast.ts";
 import { mean } from "./reduce.ts";
 
@@ -18,25 +19,26 @@ export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {
       `lpipsDistance: shapes [${a.shape}] and [${b.shape}] with ${weight.size} weights do not fit`,
     );
   }
-  const channels = weight.size, pixels = a.size / channels;
-  const [pa, pb] = [plain(a), plain(b)];
-  const out = a.like([a.shape[0], pixels / a.shape[0]], "f32");
+  const channels = weight.size, pixels = sizeOf(a.shape.slice(0, -1));
+  const [pa, pb, pw] = [a, b, weight].map(plain);
+  const out = a.like([a.shape[0], sizeOf(a.shape.slice(1, -1))], "f32");
   const { backend } = a;
   backend.run("lpipsDistance", {
     a: pa.slot,
     b: pb.slot,
-    weight: weight.slot,
+    weight: pw.slot,
     out: out.slot,
     pixels,
     channels,
   });
+  for (const [copy, original] of [[pa, a], [pb, b], [pw, weight]]) if (copy !== original) copy.dispose();
   record("lpipsDistance", out, [a, b], [a, b, weight], (g, [a, b, weight], needs) => {
     const side = (x: Tensor, y: Tensor) => {
       const gx = x.like(x.shape);
       backend.run("lpipsDistanceGrad", {
         a: plain(x).slot,
         b: plain(y).slot,
-        weight: weight.slot,
+        weight: plain(weight).slot,
         g: plain(g).slot,
         out: gx.slot,
         pixels,

@@ -5,6 +5,7 @@ import type { DType } from "../backends/buffer.ts";
 import type { NormSpec } from "../backends/kernels.ts";
 import { checkOptions, flag, notNegative, oneOf, type Rules, whole } from "../check.ts";
 import { checkFloats } from "../operands.ts";
+import { sizeOf } from "../shape.ts";
 import { plain } from "./broadcast.ts";
 import { add, affine, div, mul, sqrt, square, sub } from "./elementwise.ts";
 import { mean } from "./reduce.ts";
@@ -48,26 +49,27 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
   if (weight.size !== channels || bias.size !== channels) {
     throw new Error(`groupNorm: ${channels} channels, but ${weight.size} weights and ${bias.size} biases`);
   }
-  const spec: NormSpec = { batch, pixels: x.size / (batch * channels), channels, groups, eps, swish };
+  const pixels = sizeOf(x.shape.slice(1, -1));
+  const spec: NormSpec = { batch, pixels, channels, groups, eps, swish };
   const { backend } = x;
-  const from = plain(x);
+  const [from, w, b] = [x, weight, bias].map(plain);
   const out = x.like(x.shape, dtype);
   const stats = x.like([batch, groups, 2], "f32");
   backend.run("groupNorm", {
     x: from.slot,
-    weight: weight.slot,
-    bias: bias.slot,
+    weight: w.slot,
+    bias: b.slot,
     out: out.slot,
     stats: stats.slot,
     spec,
   });
-  if (from !== x) from.dispose();
+  for (const [copy, original] of [[from, x], [w, weight], [b, bias]]) if (copy !== original) copy.dispose();
   record("groupNorm", out, [x, weight, bias], [x, weight, bias, stats], (g, [x, weight, bias, stats]) => {
     const grads = [x, weight, bias].map((t) => t.like(t.shape));
     backend.run("groupNormGrad", {
       x: plain(x).slot,
-      weight: weight.slot,
-      bias: bias.slot,
+      weight: plain(weight).slot,
+      bias: plain(bias).slot,
       stats: stats.slot,
       g: plain(g).slot,
       xGrad: grads[0].slot,
@@ -80,8 +82,8 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
     const again = x.like(x.shape, dtype);
     backend.run("groupNormApply", {
       x: plain(x).slot,
-      weight: weight.slot,
-      bias: bias.slot,
+      weight: plain(weight).slot,
+      bias: plain(bias).slot,
       stats: stats.slot,
       out: again.slot,
       spec,

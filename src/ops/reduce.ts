@@ -3,6 +3,7 @@ import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import { check, positive } from "../check.ts";
 import { checkFloats } from "../operands.ts";
+import { sizeOf } from "../shape.ts";
 import { axisOf, plain, runSum, stretch } from "./broadcast.ts";
 import { affine } from "./elementwise.ts";
 import { reshape } from "./shape.ts";
@@ -53,7 +54,7 @@ export function softmax(x: Tensor, scale: number = 1): Tensor {
   checkFloats("softmax", x);
   check("softmax", "the scale", scale, positive);
   if (x.ndim === 0) throw new Error("softmax: the tensor has no axis (shape [])");
-  const columns = x.shape[x.ndim - 1], rows = x.size / columns;
+  const columns = x.shape[x.ndim - 1], rows = sizeOf(x.shape.slice(0, -1));
   const from = plain(x);
   const out = x.like(x.shape, "f32");
   x.backend.run("softmax", { x: from.slot, out: out.slot, rows, columns, scale });

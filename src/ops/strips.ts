@@ -83,7 +83,7 @@ export function normConvStrips(x: Tensor, norm: Affine, conv: Affine, options: S
       bias: norm.bias!.slot,
       stats: stats.slot,
       out: strip.slot,
-      spec: spec(raw.size / (batch * channels)),
+      spec: spec(raw.shape[1] * raw.shape[2]),
     });
     raw.dispose();
     return strip;

@@ -52,6 +52,26 @@ describeDevices("views", () => {
     x.assign(counting([2, 3]).permute(1, 0));
     expect(await list(x)).toEqual([0, 3, 1, 4, 2, 5]);
   });
+
+  scoped("assign reads a view of the same tensor before it overwrites it", async () => {
+    const x = counting([2, 2]);
+    x.assign(x.permute(1, 0));
+    expect(await list(x)).toEqual([0, 2, 1, 3]);
+  });
+
+  scoped("a freed tensor has no views", async () => {
+    const x = counting([2, 2]);
+    await x.data();
+    x.dispose();
+    const views = [
+      () => x.detach(),
+      () => x.reshape(4),
+      () => x.permute(1, 0),
+      () => x.slice([0], [1]),
+      () => x.expand([3, 2, 2]),
+    ];
+    for (const view of views) expect(view).toThrow("tensor of shape [2,2] was already freed");
+  });
 });
 
 describe("ownership", () => {

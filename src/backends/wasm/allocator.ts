@@ -1,5 +1,6 @@
 // The allocator of WebAssembly's memory: best fit over a list of free blocks, which is sorted by address.
 import { OutOfMemoryError } from "../backend.ts";
+import { isWhole } from "../../check.ts";
 import { mib } from "../buffer.ts";
 
 const ALIGN = 64;
@@ -35,8 +36,9 @@ export class Allocator {
     return this.#end;
   }
 
-  /** @throws if the memory is exhausted, with the numbers */
+  /** @throws if the memory is exhausted, with the numbers, or the size is not a whole number */
   alloc(bytes: number): number {
+    if (!isWhole(bytes)) throw new RangeError(`alloc: ${bytes} bytes, expected a whole number >= 0`);
     const size = sizeOf(bytes);
     let best = -1;
     for (let i = 0; i < this.#free.length; i++) {

@@ -56,3 +56,11 @@ test("a large block after a gap takes no addresses for the gap", () => {
     throw new Error("moved");
   });
 });
+
+test("a size that is not a whole number is refused, and changes nothing", () => {
+  const allocator = new Allocator(0, 64 * MIB);
+  for (const bytes of [NaN, 0.5, -4, Infinity]) {
+    expect(() => allocator.alloc(bytes)).toThrow(`alloc: ${bytes} bytes, expected a whole number >= 0`);
+  }
+  expect(allocator.alloc(4)).not.toBe(allocator.alloc(4));
+});
