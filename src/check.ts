@@ -107,7 +107,7 @@ export function checkValues<T extends object>(who: string, options: T, rules: Ru
 /** Checks only that no name is misspelt. @throws TypeError with the names that exist */
 export function checkNames(who: string, options: object, rules: object): void {
   for (const name of Object.keys(options)) {
-    if (name in rules) continue;
+    if (Object.hasOwn(rules, name)) continue;
     throw new TypeError(`${who}: there is no option ${shown(name)}, use ${list(Object.keys(rules), "or")}`);
   }
 }

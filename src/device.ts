@@ -90,7 +90,7 @@ export async function device(name: DeviceName, options: DeviceOptions = {}): Pro
     });
     return await device(adapter && !adapter.report.isSoftware ? "webgpu" : "cpu", options);
   }
-  const open = openers[name];
+  const open = Object.hasOwn(openers, name) ? openers[name] : undefined;
   if (!open) {
     throw new Error(`device: there is no device ${shown(name)}, use "cpu", "webgpu", "auto" or "gpujs"`);
   }

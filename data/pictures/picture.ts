@@ -1,6 +1,6 @@
 // A picture in memory, and the operations on its pixels that need no file and no codec: cropping, mirroring, and
 // conversion to the network's floats and back.
-import { check, isWhole, oneOf, type Rule, shown, whole } from "../../src/check.ts";
+import { check, isWhole, oneOf, type Rule, rule, shown, whole } from "../../src/check.ts";
 
 /** A picture in memory: RGB, one byte per channel, rows from the top, `pixels.length = height * width * 3`. */
 export interface Picture {
@@ -199,15 +199,18 @@ export function toFloats(
   return into;
 }
 
+const floatArray: Rule = rule("a Float32Array", (value) => value instanceof Float32Array);
+
 /**
  * Converts the network's floats to bytes: values are clamped to the range, halves are rounded up, and NaN becomes 0.
  *
  * taming and DALL-E mini truncate instead, which darkens every picture by half a level and does not invert `toFloats`.
  * With rounding, `toPixels(toFloats(p))` is p.
- * @throws if the range is unknown
+ * @throws if the range is unknown, or the floats are not a Float32Array
  */
 export function toPixels(floats: Float32Array, range: PixelRange = "signed"): Uint8Array {
   check("toPixels", "the range", range, aRange);
+  check("toPixels", "the list of floats", floats, floatArray);
   const pixels = new Uint8Array(floats.length);
   const scale = range === "signed" ? 127.5 : 255, shift = range === "signed" ? 1 : 0;
   for (let i = 0; i < floats.length; i++) {

@@ -137,6 +137,20 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ["exp", () => ints(1).exp(), "exp: needs a tensor of floats, this one is i32 (shape [1])"],
   ["sum", () => z([2, 3]).sum(2), "sum: axis 2 is not in shape [2,3]"],
   ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name an axis twice"],
+  ["sum", () => z([2, 3]).sum(wrong("0")), 'sum: axis "0" is not in shape [2,3]'],
+  ["concat", () => t.concat([z([2]), z([2])], wrong("0")), 'concat: axis "0" is not in shape [2]'],
+  ["clamp", () => z([2]).clamp(wrong(null), 1), "clamp: the limits are null and 1"],
+  ["zeros", () => z([1], wrong("toString")), 'tensor: dtype is "toString", expected "f32", "f16" or "i32"'],
+  [
+    "conv2d",
+    () => conv(wrong({ toString: 2 })),
+    'conv2d: there is no option "toString", use groups, stride',
+  ],
+  [
+    "tensor",
+    () => t.tensor(Int32Array.of(1), [1], { requiresGrad: true }),
+    "tensor: an i32 tensor has no gradient",
+  ],
   ["sum", () => z([2, 3]).sum(0.5), "sum: axis 0.5 is not in shape [2,3]"],
   ["sum", () => ints(1).sum(), "sum: needs a tensor of floats, this one is i32 (shape [1])"],
   ["softmax", () => t.softmax(z([2, 3]), 0), "softmax: the scale is 0, expected a number above 0"],
@@ -460,6 +474,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     () => t.device("gpu" as t.DeviceName),
     'device: there is no device "gpu", use "cpu", "webgpu", "auto" or "gpujs"',
   ],
+  ["device", () => t.device(wrong("constructor")), 'device: there is no device "constructor", use "cpu"'],
   ["device", () => t.device(wrong(undefined)), 'device: there is no device undefined, use "cpu"'],
   [
     "device",
