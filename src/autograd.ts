@@ -33,19 +33,20 @@ class Saved {
   readonly #tensor: Tensor | null;
   readonly #storage: Storage | null;
   readonly #version: number;
-  readonly #recipe: Node | null;
+  /** The node that can compute the value again. The node that saved this value releases it. */
+  readonly recipe: Node | null;
 
   constructor(t: Tensor) {
     const node = nodeOf(t);
-    this.#recipe = node?.recompute ? node.retain() : null;
-    this.#tensor = this.#recipe ? null : t;
-    this.#storage = this.#recipe ? null : t.storage.retain();
+    this.recipe = node?.recompute ? node.retain() : null;
+    this.#tensor = this.recipe ? null : t;
+    this.#storage = this.recipe ? null : t.storage.retain();
     this.#version = t.storage.version;
   }
 
   /** Returns the value as a tensor that belongs to the current scope. */
   get(): Tensor {
-    if (this.#recipe) return withGrad(false, () => this.#recipe!.again());
+    if (this.recipe) return withGrad(false, () => this.recipe!.again());
     const { shape, strides, offset } = this.#tensor!;
     if (this.#storage!.version !== this.#version) {
       throw new Error(
@@ -55,8 +56,7 @@ class Saved {
     return this.#tensor!.alias(shape, strides, offset);
   }
 
-  release(): void {
-    this.#recipe?.release();
+  releaseMemory(): void {
     this.#storage?.release();
   }
 }
@@ -118,12 +118,18 @@ export class Node implements TapeNode {
     return this.recompute!(this.saved());
   }
 
-  /** Releases the saved memory and the nodes before this one. */
+  /** Releases the saved memory and the nodes before this one. It is a loop, because a long chain would overflow the stack. */
   free(): void {
-    if (!this.#saved) return;
-    for (const s of this.#saved) s.release();
-    this.#saved = null;
-    for (const input of this.inputs) if (input instanceof Node) input.release();
+    const unused: Node[] = [this];
+    for (let node = unused.pop(); node; node = unused.pop()) {
+      const saved = node.#saved;
+      if (!saved) continue;
+      node.#saved = null;
+      for (const s of saved) s.releaseMemory();
+      for (const before of [...saved.map((s) => s.recipe), ...node.inputs]) {
+        if (before instanceof Node && --before.#references === 0) unused.push(before);
+      }
+    }
   }
 }
 
