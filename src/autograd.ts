@@ -439,7 +439,6 @@ export function grad(
  * @throws if `fn` does not return a tensor
  */
 export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {
-  if (!isGradEnabled()) return fn(...xs);
   const out = scope(() =>
     withGrad(false, () => {
       const y = fn(...xs);
@@ -447,6 +446,7 @@ export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Te
       return y.detach();
     })
   );
+  if (!isGradEnabled()) return out;
   const edges = xs.map((t) => (tracked(t) ? sinkOf(t) : null));
   const vjp: Vjp = (g, saved, needs) => {
     saved.forEach((t, i) => t.requiresGrad = needs[i]);

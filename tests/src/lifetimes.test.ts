@@ -28,3 +28,21 @@ describeDevices("a long graph without backward", () => {
     expect(await x.item()).toBe(1);
   });
 });
+
+describeDevices("checkpoint", () => {
+  for (const [name, run] of [["alone", (f: () => t.Tensor) => f()], ["inside noGrad", t.noGrad]] as const) {
+    scoped(`frees what is inside, ${name}`, async () => {
+      const x = t.tensor([1, 2]);
+      const before = t.memory().liveTensors;
+      const y = run(() => t.checkpoint((x) => x.mul(2).add(1).square(), x));
+      expect(t.memory().liveTensors).toBe(before + 1);
+      expect(Array.from(await y.floats())).toEqual([9, 25]);
+    });
+  }
+
+  scoped("may return its own argument inside noGrad", async () => {
+    const x = t.tensor([1, 2]);
+    t.noGrad(() => t.checkpoint((x) => x, x)).dispose();
+    expect(Array.from(await x.floats())).toEqual([1, 2]);
+  });
+});
