@@ -3,7 +3,18 @@
 // newest to the oldest, passes each one's gradient on to its inputs, and frees the node.
 import { filled, materialize, takeId, type TapeNode, Tensor } from "./array.ts";
 import type { DType, Shape } from "./backends/buffer.ts";
-import { checkOptions, flag, isList, rule, type Rules, shown } from "./check.ts";
+import {
+  callback,
+  check,
+  checkOptions,
+  flag,
+  isList,
+  orNull,
+  rule,
+  type Rules,
+  shown,
+  text,
+} from "./check.ts";
 import { checkTensor } from "./operands.ts";
 import { isGradEnabled, scope, withGrad } from "./scope.ts";
 import type { Storage } from "./storage.ts";
@@ -133,6 +144,8 @@ export class Node implements TapeNode {
   }
 }
 
+const functionOrNull = orNull(callback);
+
 /**
  * Puts an operation on the tape, so that `backward` goes through it. Call it to give an operation of your own a gradient.
  * Does nothing inside `noGrad`, or when no input asks for a gradient.
@@ -160,6 +173,7 @@ export function record(
   vjp: Vjp,
   recompute: Recompute | null = null,
 ): Tensor {
+  check("record", "name", name, text);
   checkTensor("record", out);
   if (!Array.isArray(inputs) || !Array.isArray(save) || typeof vjp !== "function") {
     throw new TypeError(
@@ -169,6 +183,9 @@ export function record(
         "tensors to save and a function",
     );
   }
+  for (const t of inputs) if (t !== null) checkTensor("record: an input", t);
+  for (const t of save) checkTensor("record: a value to save", t);
+  check("record", "recompute", recompute, functionOrNull);
   if (!isGradEnabled() || !inputs.some(tracked)) return out;
   const edges = inputs.map((t) => (tracked(t) ? sinkOf(t) : null));
   out.node = new Node(name, out.shape, out.dtype, edges, save, vjp, recompute);
@@ -250,7 +267,10 @@ function walk(
 /** The gradients of a node's inputs. @throws if its function returns something else */
 function gradientsAt(node: Node, g: Tensor, needs: boolean[]): (Tensor | null)[] {
   const gradients = node.vjp(g, node.saved(), needs);
-  if (Array.isArray(gradients) && gradients.length === node.inputs.length) return gradients;
+  const fits = (g: unknown) => g === null || g instanceof Tensor;
+  if (Array.isArray(gradients) && gradients.length === node.inputs.length && gradients.every(fits)) {
+    return gradients;
+  }
   throw new TypeError(
     `backward: the vjp of ${node.name} returned ${
       shown(gradients)
@@ -436,9 +456,11 @@ export function grad(
  * const x = tensor([1, 2], [2], { requiresGrad: true });
  * const y = checkpoint((x) => x.exp().add(1).log(), x);
  * ```
- * @throws if `fn` does not return a tensor
+ * @throws if `fn` does not return a tensor, or what follows it are not tensors
  */
 export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {
+  check("checkpoint", "fn", fn, callback);
+  for (const x of xs) checkTensor("checkpoint", x);
   const out = scope(() =>
     withGrad(false, () => {
       const y = fn(...xs);
