@@ -3,7 +3,18 @@
 // newest to the oldest, passes each one's gradient on to its inputs, and frees the node.
 import { filled, materialize, takeId, type TapeNode, Tensor } from "./array.ts";
 import type { DType, Shape } from "./backends/buffer.ts";
-import { checkOptions, flag, isList, rule, type Rules, shown } from "./check.ts";
+import {
+  callback,
+  check,
+  checkOptions,
+  flag,
+  isList,
+  orNull,
+  rule,
+  type Rules,
+  shown,
+  text,
+} from "./check.ts";
 import { checkTensor } from "./operands.ts";
 import { isGradEnabled, scope, withGrad } from "./scope.ts";
 import type { Storage } from "./storage.ts";
@@ -33,19 +44,20 @@ class Saved {
   readonly #tensor: Tensor | null;
   readonly #storage: Storage | null;
   readonly #version: number;
-  readonly #recipe: Node | null;
+  /** The node that can compute the value again. The node that saved this value releases it. */
+  readonly recipe: Node | null;
 
   constructor(t: Tensor) {
     const node = nodeOf(t);
-    this.#recipe = node?.recompute ? node.retain() : null;
-    this.#tensor = this.#recipe ? null : t;
-    this.#storage = this.#recipe ? null : t.storage.retain();
+    this.recipe = node?.recompute ? node.retain() : null;
+    this.#tensor = this.recipe ? null : t;
+    this.#storage = this.recipe ? null : t.storage.retain();
     this.#version = t.storage.version;
   }
 
   /** Returns the value as a tensor that belongs to the current scope. */
   get(): Tensor {
-    if (this.#recipe) return withGrad(false, () => this.#recipe!.again());
+    if (this.recipe) return withGrad(false, () => this.recipe!.again());
     const { shape, strides, offset } = this.#tensor!;
     if (this.#storage!.version !== this.#version) {
       throw new Error(
@@ -55,8 +67,7 @@ class Saved {
     return this.#tensor!.alias(shape, strides, offset);
   }
 
-  release(): void {
-    this.#recipe?.release();
+  releaseMemory(): void {
     this.#storage?.release();
   }
 }
@@ -118,14 +129,22 @@ export class Node implements TapeNode {
     return this.recompute!(this.saved());
   }
 
-  /** Releases the saved memory and the nodes before this one. */
+  /** Releases the saved memory and the nodes before this one. It is a loop, because a long chain would overflow the stack. */
   free(): void {
-    if (!this.#saved) return;
-    for (const s of this.#saved) s.release();
-    this.#saved = null;
-    for (const input of this.inputs) if (input instanceof Node) input.release();
+    const unused: Node[] = [this];
+    for (let node = unused.pop(); node; node = unused.pop()) {
+      const saved = node.#saved;
+      if (!saved) continue;
+      node.#saved = null;
+      for (const s of saved) s.releaseMemory();
+      for (const before of [...saved.map((s) => s.recipe), ...node.inputs]) {
+        if (before instanceof Node && --before.#references === 0) unused.push(before);
+      }
+    }
   }
 }
+
+const functionOrNull = orNull(callback);
 
 /**
  * Puts an operation on the tape, so that `backward` goes through it. Call it to give an operation of your own a gradient.
@@ -154,6 +173,7 @@ export function record(
   vjp: Vjp,
   recompute: Recompute | null = null,
 ): Tensor {
+  check("record", "name", name, text);
   checkTensor("record", out);
   if (!Array.isArray(inputs) || !Array.isArray(save) || typeof vjp !== "function") {
     throw new TypeError(
@@ -163,6 +183,9 @@ export function record(
         "tensors to save and a function",
     );
   }
+  for (const t of inputs) if (t !== null) checkTensor("record: an input", t);
+  for (const t of save) checkTensor("record: a value to save", t);
+  check("record", "recompute", recompute, functionOrNull);
   if (!isGradEnabled() || !inputs.some(tracked)) return out;
   const edges = inputs.map((t) => (tracked(t) ? sinkOf(t) : null));
   out.node = new Node(name, out.shape, out.dtype, edges, save, vjp, recompute);
@@ -244,7 +267,10 @@ function walk(
 /** The gradients of a node's inputs. @throws if its function returns something else */
 function gradientsAt(node: Node, g: Tensor, needs: boolean[]): (Tensor | null)[] {
   const gradients = node.vjp(g, node.saved(), needs);
-  if (Array.isArray(gradients) && gradients.length === node.inputs.length) return gradients;
+  const fits = (g: unknown) => g === null || g instanceof Tensor;
+  if (Array.isArray(gradients) && gradients.length === node.inputs.length && gradients.every(fits)) {
+    return gradients;
+  }
   throw new TypeError(
     `backward: the vjp of ${node.name} returned ${
       shown(gradients)
@@ -430,10 +456,11 @@ export function grad(
  * const x = tensor([1, 2], [2], { requiresGrad: true });
  * const y = checkpoint((x) => x.exp().add(1).log(), x);
  * ```
- * @throws if `fn` does not return a tensor
+ * @throws if `fn` does not return a tensor, or what follows it are not tensors
  */
 export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Tensor {
-  if (!isGradEnabled()) return fn(...xs);
+  check("checkpoint", "fn", fn, callback);
+  for (const x of xs) checkTensor("checkpoint", x);
   const out = scope(() =>
     withGrad(false, () => {
       const y = fn(...xs);
@@ -441,6 +468,7 @@ export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Te
       return y.detach();
     })
   );
+  if (!isGradEnabled()) return out;
   const edges = xs.map((t) => (tracked(t) ? sinkOf(t) : null));
   const vjp: Vjp = (g, saved, needs) => {
     saved.forEach((t, i) => t.requiresGrad = needs[i]);

@@ -2,7 +2,7 @@
 // saving these two integers is enough to resume a stream exactly.
 import type { Tensor } from "./array.ts";
 import type { Shape } from "./backends/buffer.ts";
-import { check, checkOptions, finite, needed, notNegative, whole } from "./check.ts";
+import { check, checkOptions, finite, needed, notNegative, text, whole } from "./check.ts";
 import { sizeOf } from "./shape.ts";
 import { tensor } from "./tensor.ts";
 
@@ -83,8 +83,12 @@ export class Random {
     return { seed: this.seed, counter: this.#counter };
   }
 
-  /** Another stream, which depends only on this seed and a name. This stream does not advance. */
+  /**
+   * Another stream, which depends only on this seed and a name. This stream does not advance.
+   * @throws if the name is not a string
+   */
   fork(label: string): Random {
+    check("Random.fork", "the name", label, text);
     let hash = 0x811c9dc5; // FNV-1a
     for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193) >>> 0;
     const words = new Uint32Array(4);

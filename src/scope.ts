@@ -3,6 +3,7 @@
 // own, so two chains that overlap in time do not disturb each other. This file does not import Tensor, so that array.ts can
 // import this file.
 import type { Backend } from "./backends/backend.ts";
+import { callback, check, shown } from "./check.ts";
 
 /** What a scope can own. */
 export interface Owned {
@@ -158,9 +159,10 @@ export function give(t: Owned, scope: Scope | null): void {
  * const x = tensor([1, 2, 3]);
  * const y = scope(() => x.mul(2).add(1)); // x * 2 is freed, y lives
  * ```
- * @throws TypeError if `fn` is asynchronous: that needs `asyncScope`
+ * @throws TypeError if `fn` is a generator, or asynchronous: that needs `asyncScope`
  */
 export function scope<T>(fn: () => T): T {
+  check("scope", "fn", fn, callback);
   // Nothing else runs before `fn` returns, so it is enough to change the record of the current flow. Entering a new flow for
   // each scope would double the time of a small operation.
   const mine = flow(), before = open(mine), inner = new Scope(before);
@@ -168,6 +170,7 @@ export function scope<T>(fn: () => T): T {
   let result: T | undefined;
   try {
     result = fn();
+    refuseGenerator("scope", result);
     if (!(result instanceof Promise)) return result;
     result.catch(() => {}); // the error below says what is wrong
     result = undefined;
@@ -190,17 +193,37 @@ export function scope<T>(fn: () => T): T {
  * ```
  */
 export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
+  check("asyncScope", "fn", fn, callback);
   const inner = new Scope(openScope());
   let result: T | undefined;
   try {
-    return result = await inFlow({ scope: inner }, fn);
+    result = await inFlow({ scope: inner }, fn);
+    refuseGenerator("asyncScope", result);
+    return result;
   } finally {
     close(inner, result);
   }
 }
 
-/** Takes a tensor out of its scope, so that it lives until `dispose()`, as parameters and optimizer states do. */
+/** @throws TypeError if what a function returned is a generator, since its code runs only after the function has ended */
+function refuseGenerator(who: string, result: unknown): void {
+  const kind = Object.prototype.toString.call(result);
+  if (kind !== "[object Generator]" && kind !== "[object AsyncGenerator]") return;
+  throw new TypeError(
+    `${who}: the function returns a generator, which runs only later: return a list of what it yields`,
+  );
+}
+
+/**
+ * Takes a tensor out of its scope, so that it lives until `dispose()`, as parameters and optimizer states do.
+ * @throws TypeError if it is not a tensor, such as a list of tensors
+ */
 export function keep<T extends Owned>(t: T): T {
+  if (typeof t !== "object" || t === null || !("owner" in t)) {
+    throw new TypeError(
+      `keep: expected a tensor, got ${shown(t)}; keep each tensor of a list or a map by itself`,
+    );
+  }
   t.owner = null;
   return t;
 }
@@ -219,9 +242,13 @@ export function isGradEnabled(): boolean {
  * const w = tensor([1, 2], [2], { requiresGrad: true });
  * const length = noGrad(() => w.square().sum().sqrt());
  * ```
+ * @throws TypeError if `fn` is a generator
  */
 export function noGrad<T>(fn: () => T): T {
-  return inFlow({ grad: false }, fn);
+  check("noGrad", "fn", fn, callback);
+  const result = inFlow({ grad: false }, fn);
+  refuseGenerator("noGrad", result);
+  return result;
 }
 
 /** Switches recording on or off for a function that does not await. */

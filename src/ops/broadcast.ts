@@ -1,6 +1,6 @@
 // What the operations share: numpy's broadcasting (shapes are aligned at their last dimension, and sizes of 1 stretch), its
 // gradient, which is a sum, and views. Nothing here is recorded for backward.
-import { materialize, type Tensor } from "../array.ts";
+import { filled, materialize, type Tensor } from "../array.ts";
 import type { Shape } from "../backends/buffer.ts";
 import { sizeOf } from "../shape.ts";
 import type { Walk } from "../backends/kernels.ts";
@@ -103,8 +103,9 @@ export function turn(x: Tensor, order: readonly number[]): Tensor {
 export function runSum(x: Tensor, axes: readonly number[]): Tensor {
   const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
   const shape = kept.map((i) => x.shape[i]);
-  const out = x.like(shape, "f32");
   const inner = sizeOf(shape), count = sizeOf(axes.map((i) => x.shape[i]));
+  if (count === 0) return filled(x, shape, 0); // the kernels expect something to add up
+  const out = x.like(shape, "f32");
   if (axes.every((a, i) => a === i)) { // leading axes are summed without a transposed copy
     const from = plain(x);
     if (inner === 1) x.backend.run("sumRows", { x: from.slot, out: out.slot, rows: 1, columns: count });

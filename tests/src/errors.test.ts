@@ -450,9 +450,40 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     () => t.record("mine", z([1]), wrong(z([1])), [], () => []),
     /^record: got Tensor \[1\] f32 on cpu: 0, \[\] and .* for mine, expected a list of inputs/,
   ],
-  ...[() => wrong(undefined), (g: t.Tensor) => wrong(g), () => wrong(Promise.resolve([])), () => []].map((
-    vjp,
-  ) =>
+  [
+    "checkpoint",
+    () => t.checkpoint(wrong(undefined), z([1])),
+    "checkpoint: fn is undefined, expected a function",
+  ],
+  ["checkpoint", () => t.checkpoint((x) => x, wrong([z([1])])), "checkpoint: expected a tensor, got ["],
+  [
+    "record",
+    () => t.record(wrong(undefined), z([1]), [], [], () => []),
+    "record: name is undefined, expected a string",
+  ],
+  [
+    "record",
+    () => t.record("mine", z([1]), [wrong(undefined)], [], () => []),
+    "record: an input: expected a tensor, got undefined",
+  ],
+  [
+    "record",
+    () => t.record("mine", z([1]), [null], [wrong(3)], () => []),
+    "record: a value to save: expected a tensor, got 3",
+  ],
+  [
+    "record",
+    () => t.record("mine", z([1]), [null], [], () => [null], wrong(z([1]))),
+    "record: recompute is Tensor [1] f32 on cpu: 0, expected a function, or null",
+  ],
+  ...[
+    () => wrong(undefined),
+    (g: t.Tensor) => wrong(g),
+    () => wrong(Promise.resolve([])),
+    () => [],
+    () => [wrong(3)],
+    () => [wrong(undefined)],
+  ].map((vjp) =>
     [
       "record",
       () => {

@@ -19,6 +19,12 @@ describe("random numbers", () => {
     expect(words).toEqual(["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]);
   });
 
+  test("a stream is forked by a name, and not by a number, which would always give the same one", () => {
+    const fork = (name: unknown) => new t.Random(1).fork(name as string);
+    expect(fork("1").bits()).not.toBe(fork("2").bits());
+    expect(() => fork(1)).toThrow("Random.fork: the name is 1, expected a string");
+  });
+
   for (const used of [0, 1, 2, 3, 4, 5, 1001]) {
     test(`a state saved after ${used} numbers resumes the stream`, () => {
       const random = new t.Random(7);

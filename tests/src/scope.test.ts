@@ -125,10 +125,53 @@ describe("functions of the wrong kind", () => {
       await sleep(5);
     }));
 
+  test("scope, asyncScope and noGrad refuse a generator, which would run after they have ended", () =>
+    expectNoLeak(async () => {
+      const generator = function* () {
+        yield one();
+      };
+      const ahead = async function* () {
+        yield await Promise.resolve(one());
+      };
+      const message =
+        "the function returns a generator, which runs only later: return a list of what it yields";
+      for (const fn of [generator, ahead]) {
+        expect(() => t.scope<unknown>(fn)).toThrow(`scope: ${message}`);
+        expect(() => t.noGrad<unknown>(fn)).toThrow(`noGrad: ${message}`);
+        await expect(t.asyncScope<unknown>(() => Promise.resolve(fn()))).rejects.toThrow(
+          `asyncScope: ${message}`,
+        );
+      }
+    }));
+
+  test("what is no function is refused", async () => {
+    const five = 5 as unknown as () => Promise<number>;
+    expect(() => t.scope(five)).toThrow("scope: fn is 5, expected a function");
+    expect(() => t.noGrad(five)).toThrow("noGrad: fn is 5, expected a function");
+    await expect(t.asyncScope(five)).rejects.toThrow("asyncScope: fn is 5, expected a function");
+  });
+
   test("asyncScope takes a synchronous one", () =>
     expectNoLeak(async () => {
       const sum = t.asyncScope((() => 3) as unknown as () => Promise<number>);
       expect(await sum).toBe(3);
+    }));
+});
+
+describe("keep", () => {
+  test("takes one tensor, and refuses a list or a map, whose tensors it would not keep", () =>
+    expectNoLeak(async () => {
+      const x = one();
+      t.scope(() => t.keep(x));
+      expect(await x.item()).toBe(1);
+      x.dispose();
+      const other = one();
+      for (const wrong of [[other], new Map([["a", other]]), undefined, 5]) {
+        expect(() => t.scope(() => t.keep(wrong as unknown as t.Tensor))).toThrow(
+          "; keep each tensor of a list or a map by itself",
+        );
+      }
+      other.dispose();
     }));
 });
 

@@ -21,6 +21,28 @@ describeDevices("reductions", () => {
     });
   }
 
+  for (
+    const [shape, axes, wanted] of [[[0, 3], 0, 3], [[3, 0], 1, 3], [[2, 0, 3], [1], 6], [
+      [0],
+      [0],
+      1,
+    ]] as const
+  ) {
+    scoped(`sum and mean of [${shape}] over [${axes}], where there is nothing to add up`, async () => {
+      const x = t.zeros(shape);
+      t.full([8], 7).dispose(); // so that the memory that comes next holds other numbers
+      expect(await list(x.sum(axes))).toEqual(new Array(wanted).fill(0));
+      expect(await list(x.mean(axes))).toEqual(new Array(wanted).fill(NaN)); // as in numpy
+    });
+  }
+
+  scoped("the gradient of a value that was broadcast to an empty shape is 0", async () => {
+    const x = t.tensor([1, 2, 3], [3], { requiresGrad: true });
+    t.backward(t.zeros([0, 3]).add(x).sum());
+    expect(await list(x.grad!)).toEqual([0, 0, 0]);
+    x.grad!.dispose();
+  });
+
   for (const shape of [[3, 5, 7], [2, 1, 9], [1, 1, 1], [33, 2, 17]]) {
     for (const axes of [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2], [-1]]) {
       scoped(`sum of [${shape}] over [${axes}]`, async () => {
