@@ -98,6 +98,7 @@ export interface StepResult {
  * @param apply called when all gradients of a network are in `.grad`; it may change them and must end with
  * `applyGradients`
  * @returns tensors that belong to the surrounding scope
+ * @throws if the images do not fit or memory runs out. All gradients are freed then, or the next step would add to them.
  * @example A step of both networks
  * ```ts
  * import { applyGradients, makeOptimizers, type Tensor, trainingStep, type VQGAN } from "@tessera/vqgan/core";
@@ -132,8 +133,13 @@ export async function trainingStep(
     });
   return await asyncScope(async () => {
     const results: { logs: Logs; indices: Tensor }[] = [];
-    for (const [i, images] of batches.entries()) {
-      results.push(await learnFrom(images, i === batches.length - 1));
+    try {
+      for (const [i, images] of batches.entries()) {
+        results.push(await learnFrom(images, i === batches.length - 1));
+      }
+    } catch (error) {
+      model.zeroGrad();
+      throw error;
     }
     return {
       logs: results.length === 1 ? results[0].logs : average(results.map(({ logs }) => logs)),

@@ -68,7 +68,7 @@ const synchronous: [string, () => unknown, string][] = [
     one.parameters.get("w")!.grad = zeros([1]);
     one.lr = NaN;
     one.step();
-  }, "adamStep: lr is NaN, expected a number"],
+  }, "Adam: lr is NaN, expected a number >= 0"],
   [
     "optimizers without a rate",
     () => makeOptimizers(model, wrong(undefined)),
