@@ -15,7 +15,13 @@ import {
   texts,
 } from "../src/check.ts";
 import { Random } from "../src/index.ts";
-import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
+import {
+  continueTrainer,
+  frozenParameters,
+  readRunState,
+  restoreTrainer,
+  type RunState,
+} from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";
 import { checkpointOf, RunFolder } from "./run_folder.ts";
 import { learningRate } from "./schedule.ts";
@@ -170,7 +176,7 @@ const changeRules = rulesOf(
 
 /**
  * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as without
- * the interruption.
+ * the interruption. What was frozen (`setRequiresGrad(false)`) when the checkpoint was saved is frozen again.
  * @throws NotResumableError if the file holds only weights; an Error if an option cannot be changed
  * @example Continuing to step 2000
  * ```ts
@@ -210,6 +216,8 @@ export async function resumeRun(
   await folder.writeConfig(settings);
   await folder.rewindMetrics(step);
   const notes = [`resuming ${path} at step ${step} of ${settings.steps}`];
+  const frozen = frozenParameters(parts.trainer);
+  if (frozen.length > 0) notes.push(`frozen, as before: ${frozen.length} tensors, the first is ${frozen[0]}`);
   return { settings, ...parts, ...pictures, folder, random, best, epoch, isNew: false, notes };
 }
 

@@ -130,6 +130,23 @@ describe("a run", () => {
     again.trainer.model.dispose();
   });
 
+  test("keeps frozen what was frozen when it is resumed", async () => {
+    const run = await beginRun(newRun({ steps: 1, val: 0 }));
+    run.trainer.model.encoder.setRequiresGrad(false);
+    const path = await finish(run);
+    const resumed = await resumeRun(path, { steps: 2 });
+    const { model } = resumed.trainer, { weight } = model.encoder.conv_in;
+    const [before, learns] = await Promise.all([weight.floats(), model.decoder.conv_in.weight.floats()]);
+    expect(resumed.notes.join("\n")).toContain(
+      "frozen, as before: 60 tensors, the first is encoder.conv_in.weight",
+    );
+    await train(resumed);
+    expect(await weight.floats()).toEqual(before);
+    expect(await model.decoder.conv_in.weight.floats()).not.toEqual(learns);
+    resumed.trainer.dispose();
+    model.dispose();
+  });
+
   test("stops at NaN and keeps the last good checkpoint", async () => {
     const run = await beginRun(newRun({ steps: 8, lr: 1e30, warmup: 0, saveEvery: 1, val: 0 }));
     const good = await beginRun(newRun({ steps: 1, val: 0 }));
