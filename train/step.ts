@@ -268,7 +268,8 @@ export function validationStep(model: VQGAN, images: Tensor, globalStep: number)
   check("validationStep", "globalStep", globalStep, whole(0));
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const training = model.training;
+  // each module has a mode of its own: a frozen discriminator may be in eval() in a model that trains
+  const modes = [...model.namedModules().values()].map((module) => [module, module.training] as const);
   model.eval();
   try {
     return scope(() =>
@@ -290,7 +291,7 @@ export function validationStep(model: VQGAN, images: Tensor, globalStep: number)
       })
     );
   } finally {
-    model.train(training);
+    for (const [module, training] of modes) module.training = training;
   }
 }
 

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { preset } from "../../data/formats/config.ts";
 import type { Module } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { asyncScope, keep, ones, Random, type Tensor, tensor } from "../../src/index.ts";
+import { asyncScope, keep, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
 import { DeadCodeRestart } from "../../train/codebook.ts";
 import {
   applyGradients,
@@ -12,6 +12,7 @@ import {
   makeOptimizers,
   type Network,
   trainingStep,
+  validationStep,
 } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
 import { expectNoLeak } from "../support/expectations.ts";
@@ -162,3 +163,14 @@ test("gradients can be changed asynchronously before they are applied", () =>
     for (const optimizer of Object.values(optimizers)) optimizer.dispose();
     model.dispose();
   }));
+
+test("a validation leaves each module in its own mode", () => {
+  const model = newModel(), { discriminator } = model.loss!;
+  discriminator.eval();
+  const modes = () => [...model.namedModules()].map(([path, { training }]) => [path, training]);
+  const before = modes();
+  scope(() => void validationStep(model, pictures(), 0));
+  expect(modes()).toEqual(before);
+  expect([model.training, discriminator.training]).toEqual([true, false]);
+  model.dispose();
+});
