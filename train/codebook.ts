@@ -103,11 +103,13 @@ export class DeadCodeRestart {
     this.#pending.push(...indices);
   }
 
-  /** Reads the pending tensors, which brings `counts` up to date. */
+  /** Reads the pending tensors, which brings `counts` up to date. @throws if one has an index outside the codebook */
   async collect(): Promise<Int32Array> {
-    for (const indices of this.#pending.splice(0)) {
-      this.#usage.add(await indices.ints());
-      indices.dispose();
+    const pending = this.#pending.splice(0);
+    try {
+      for (const indices of pending) this.#usage.add(await indices.ints());
+    } finally {
+      for (const indices of pending) indices.dispose();
     }
     return this.counts;
   }

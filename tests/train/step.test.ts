@@ -174,3 +174,12 @@ test("a validation leaves each module in its own mode", () => {
   expect([model.training, discriminator.training]).toEqual([true, false]);
   model.dispose();
 });
+
+test("tokens outside the codebook are refused, and freed", () =>
+  expectNoLeak(async () => {
+    const model = newModel(), optimizers = makeOptimizers(model, 1);
+    const restarts = new DeadCodeRestart(model, optimizers.generator, new Random(1));
+    restarts.observe([3, 16, 5].map((code) => keep(tensor(Int32Array.of(code)))));
+    await expect(restarts.collect()).rejects.toThrow("index 16 is outside the codebook of 16 codes");
+    model.dispose();
+  }));
