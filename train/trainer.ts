@@ -20,6 +20,7 @@ import {
   applyGradients,
   aRandom,
   checkBatches,
+  checkModel,
   makeOptimizers,
   type Network,
   type Optimizers,
@@ -79,9 +80,10 @@ export class Trainer {
 
   /**
    * Makes the optimizers and sets the model's precision.
-   * @throws if the learning rate is not a function, or the device does not support f16
+   * @throws if the model is no VQGAN, the learning rate is not a function, or the device does not support f16
    */
   constructor(model: VQGAN, options: TrainerOptions) {
+    checkModel("Trainer", model);
     checkOptions("Trainer", options, rules);
     this.model = model;
     this.options = options;
