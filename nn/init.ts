@@ -40,5 +40,31 @@ export function constantParameter(shape: Shape, value: 0 | 1): Tensor {
 /** Keeps a tensor alive after its scope, and lets `backward` compute its gradient. */
 function parameter(t: Tensor): Tensor {
   t.requiresGrad = true;
+  return buffer(t);
+}
+
+/** Keeps a tensor alive after its scope, as part of a module that does not learn it. */
+export function buffer(t: Tensor): Tensor {
+  made?.push(t);
   return keep(t);
+}
+
+/** The parameters and buffers made inside `allOrNothing`; null outside of it. */
+let made: Tensor[] | null = null;
+
+/**
+ * Runs `build`, which makes modules. If it throws, for example because memory runs out, their parameters and buffers are
+ * freed: nobody else could, because a constructor that throws returns no module.
+ */
+export function allOrNothing<T>(build: () => T): T {
+  const outer = made, mine: Tensor[] = made = [];
+  try {
+    return build();
+  } catch (error) {
+    for (const t of mine.splice(0)) t.dispose();
+    throw error;
+  } finally {
+    made = outer;
+    outer?.push(...mine);
+  }
 }

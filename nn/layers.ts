@@ -3,7 +3,6 @@ import {
   batchNorm,
   conv2d,
   groupNorm,
-  keep,
   leakyRelu,
   maxPool2d,
   noGrad,
@@ -12,7 +11,7 @@ import {
   type Tensor,
   zeros,
 } from "../src/index.ts";
-import { constantParameter, fanIn, type Init, normalParameter, uniformParameter } from "./init.ts";
+import { buffer, constantParameter, fanIn, type Init, normalParameter, uniformParameter } from "./init.ts";
 import { chain, Layer } from "./module.ts";
 
 /** How activations, the outputs of layers, are stored. f16 needs a GPU that supports it. */
@@ -117,9 +116,9 @@ export class BatchNorm2d extends Layer {
     super();
     this.weight = normalParameter(init, [channels], 1, std);
     this.bias = constantParameter([channels], 0);
-    this.running_mean = keep(zeros([channels]));
-    this.running_var = keep(ones([channels]));
-    this.num_batches_tracked = keep(zeros([]));
+    this.running_mean = buffer(zeros([channels]));
+    this.running_var = buffer(ones([channels]));
+    this.num_batches_tracked = buffer(zeros([]));
   }
 
   protected override bufferNames(): readonly string[] {

@@ -2,16 +2,17 @@
 // activations a and b are compared at several layers, its taps: activations are normalised over channels, and the distance
 // is sum_c w_c (a_c - b_c)^2, averaged over pixels and summed over taps.
 import { check, oneOf } from "../src/check.ts";
-import { greater, keep, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
+import { greater, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
 import { checkFloats } from "../src/operands.ts";
+import { buffer } from "./init.ts";
 import { Conv2d } from "./layers.ts";
 import { Module } from "./module.ts";
 import { SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
 
 /** Normalises pixels in [-1, 1] by the mean and standard deviation of ImageNet. */
 class ScalingLayer extends Module {
-  readonly shift: Tensor = keep(tensor([-0.03, -0.088, -0.188], [1, 3, 1, 1]));
-  readonly scale: Tensor = keep(tensor([0.458, 0.448, 0.45], [1, 3, 1, 1]));
+  readonly shift: Tensor = buffer(tensor([-0.03, -0.088, -0.188], [1, 3, 1, 1]));
+  readonly scale: Tensor = buffer(tensor([0.458, 0.448, 0.45], [1, 3, 1, 1]));
 
   protected override bufferNames(): readonly string[] {
     return ["shift", "scale"];

@@ -22,7 +22,7 @@ import { NLayerDiscriminator } from "./discriminator.ts";
 import { Encoder } from "./encoder.ts";
 import { fillModule, unfilled } from "./fill.ts";
 import { checkImages, type Grid, problemOf, squareOf, tokensOnGrid } from "./images_and_tokens.ts";
-import type { Init } from "./init.ts";
+import { allOrNothing, type Init } from "./init.ts";
 import { Conv2d, type Precision } from "./layers.ts";
 import { type LoadReport, Module } from "./module.ts";
 import { setPrecision } from "./precision.ts";
@@ -137,7 +137,8 @@ export class VQGAN extends Module {
    * Makes a model with new weights; `VQGAN.load` reads one from a checkpoint.
    *
    * @param init random numbers for the initial weights; null leaves zeros for a loader to overwrite
-   * @throws if the config is not valid, or if half a model is to be trained.
+   * @throws if the config is not valid, if half a model is to be trained, or if memory runs out; then what was made is
+   * freed.
    */
   constructor(config: VQModelConfig, init: Init, options: VQGANOptions = {}) {
     super();
@@ -149,14 +150,22 @@ export class VQGAN extends Module {
     this.factor = factorOf(config);
     const { only, withLoss = false } = options;
     if (only && withLoss) throw new Error(`VQGAN: training needs both halves, not only the ${only}`);
-    if (only === "decoder") lacks(this, "encoder");
-    else this.encoder = new Encoder(ddconfig, attentionOrder, init);
-    if (only === "encoder") lacks(this, "decoder");
-    else this.decoder = new Decoder(ddconfig, attentionOrder, init);
-    this.loss = withLoss ? new VQLPIPSWithDiscriminator(config.lossconfig, init) : null;
-    this.quantize = makeQuantizer(config, init);
-    this.quant_conv = new Conv2d(ddconfig.zChannels, embedDim, 1, init);
-    this.post_quant_conv = new Conv2d(embedDim, ddconfig.zChannels, 1, init);
+    const parts = allOrNothing(() => ({
+      encoder: only === "decoder" ? null : new Encoder(ddconfig, attentionOrder, init),
+      decoder: only === "encoder" ? null : new Decoder(ddconfig, attentionOrder, init),
+      loss: withLoss ? new VQLPIPSWithDiscriminator(config.lossconfig, init) : null,
+      quantize: makeQuantizer(config, init),
+      quant_conv: new Conv2d(ddconfig.zChannels, embedDim, 1, init),
+      post_quant_conv: new Conv2d(embedDim, ddconfig.zChannels, 1, init),
+    }));
+    if (parts.encoder) this.encoder = parts.encoder;
+    else lacks(this, "encoder");
+    if (parts.decoder) this.decoder = parts.decoder;
+    else lacks(this, "decoder");
+    this.loss = parts.loss;
+    this.quantize = parts.quantize;
+    this.quant_conv = parts.quant_conv;
+    this.post_quant_conv = parts.post_quant_conv;
   }
 
   /**

@@ -1,6 +1,6 @@
 // Adam (Kingma & Ba 2015) over named parameters, with the same arithmetic as torch:
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
-import { checkOptions, fraction, needed, notNegative, rule, type Rules, shown } from "../src/check.ts";
+import { check, checkOptions, fraction, needed, notNegative, rule, type Rules, shown } from "../src/check.ts";
 import { adamStep, keep, type Tensor, zeros } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
 
@@ -83,9 +83,10 @@ export class Adam {
     this.eps = options.eps ?? 1e-8;
   }
 
-  /** Updates every parameter that has a gradient. @throws TypeError if `lr` is not a number */
+  /** Updates every parameter that has a gradient. @throws TypeError if `lr` is not a number; then nothing is counted */
   step(): void {
     const { lr, betas: [beta1, beta2], eps, lossScale } = this;
+    check("Adam", "lr", lr, notNegative);
     for (const [key, parameter] of this.parameters) {
       if (!parameter.grad) continue;
       const moments = this.moments(key);

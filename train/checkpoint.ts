@@ -45,6 +45,8 @@ export interface RunState {
 interface StoredState extends RunState {
   /** How many gradients each parameter has received, for each optimizer. */
   readonly adamSteps: readonly Record<string, number>[];
+  /** The parameters that were frozen. Files that were written before it was saved do not have it. */
+  readonly frozen?: readonly string[];
   /** The state of the loss scale; null with f32. */
   readonly lossScale: LossScaleState | null;
 }
@@ -66,6 +68,7 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
     adamSteps: optimizers.map((optimizer) =>
       Object.fromEntries([...optimizer.state()].map(([key, { step }]) => [key, step]))
     ),
+    frozen: frozenParameters(trainer),
     lossScale: await trainer.lossScale?.state() ?? null,
   };
   await writeSafetensors(path, entries(tensors), {
@@ -132,6 +135,13 @@ export async function readRunState(path: string): Promise<RunState> {
   }
 }
 
+/** The parameters of the two optimizers that are frozen now. */
+export function frozenParameters({ optimizers }: Trainer): string[] {
+  return Object.values(optimizers).flatMap(({ parameters }) =>
+    [...parameters].filter(([, { requiresGrad }]) => !requiresGrad).map(([key]) => key)
+  );
+}
+
 function weightsAlone(path: string): Error {
   return new NotResumableError(path, "holds weights but no run to resume");
 }
@@ -146,7 +156,7 @@ function parseState(path: string, metadata: Record<string, string>): StoredState
   return JSON.parse(metadata.state) as StoredState;
 }
 
-/** Fills a trainer and its model from a checkpoint of the same run. @throws if a tensor is missing */
+/** Fills a trainer and its model from a checkpoint of the same run, and freezes what was frozen. @throws if a tensor is missing */
 export async function restoreTrainer(
   path: string,
   trainer: Trainer,
@@ -161,6 +171,10 @@ export async function restoreTrainer(
     if (lpips) lpips.ready = true;
     if (trainer.lossScale && state.lossScale) trainer.lossScale = new LossScale(state.lossScale);
     trainer.step = state.step;
+    const frozen = new Set(state.frozen ?? []);
+    for (const [key, parameter] of trainer.model.namedParameters()) {
+      if (frozen.has(key)) parameter.requiresGrad = false;
+    }
     return state;
   } finally {
     await file.close();

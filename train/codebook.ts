@@ -5,8 +5,15 @@
 import type { Batch } from "../data/pictures/dataset.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
-import { asyncScope, nearestCode, noGrad, type Random, type Tensor, tensor } from "../src/index.ts";
+import { check, rule } from "../src/check.ts";
+import { asyncScope, nearestCode, noGrad, type Random, Tensor, tensor } from "../src/index.ts";
 import type { Adam } from "./adam.ts";
+import { aRandom, checkAdam, checkModel } from "./step.ts";
+
+const tensors = rule(
+  "a list of tensors",
+  (value) => Array.isArray(value) && value.every((t) => t instanceof Tensor),
+);
 
 /** Returns the encoder's vectors for some pictures, before quantization: [B * h * w, embedDim], row-major. */
 async function encodedVectors(model: VQGAN, images: Tensor): Promise<Float32Array> {
@@ -85,8 +92,11 @@ export class DeadCodeRestart {
   readonly #usage: CodebookUsage;
   readonly #pending: Tensor[] = [];
 
-  /** Starts to count. Training then calls `observe` after each step, and `restart` from time to time. */
+  /** Starts to count. Training then calls `observe` after each step, and `restart` from time to time. @throws TypeError if an argument has another type */
   constructor(model: VQGAN, optimizer: Adam, random: Random) {
+    checkModel("DeadCodeRestart", model);
+    checkAdam("DeadCodeRestart", optimizer);
+    check("DeadCodeRestart", "random", random, aRandom);
     this.model = model;
     this.optimizer = optimizer;
     this.random = random;
@@ -100,14 +110,17 @@ export class DeadCodeRestart {
 
   /** Takes ownership of index tensors that were kept. They are read later, and then freed. */
   observe(indices: readonly Tensor[]): void {
+    check("DeadCodeRestart", "the argument of observe", indices, tensors);
     this.#pending.push(...indices);
   }
 
-  /** Reads the pending tensors, which brings `counts` up to date. */
+  /** Reads the pending tensors, which brings `counts` up to date. @throws if one has an index outside the codebook */
   async collect(): Promise<Int32Array> {
-    for (const indices of this.#pending.splice(0)) {
-      this.#usage.add(await indices.ints());
-      indices.dispose();
+    const pending = this.#pending.splice(0);
+    try {
+      for (const indices of pending) this.#usage.add(await indices.ints());
+    } finally {
+      for (const indices of pending) indices.dispose();
     }
     return this.counts;
   }

@@ -15,7 +15,13 @@ import {
   texts,
 } from "../src/check.ts";
 import { Random } from "../src/index.ts";
-import { continueTrainer, readRunState, restoreTrainer, type RunState } from "./checkpoint.ts";
+import {
+  continueTrainer,
+  frozenParameters,
+  readRunState,
+  restoreTrainer,
+  type RunState,
+} from "./checkpoint.ts";
 import { DeadCodeRestart } from "./codebook.ts";
 import { checkpointOf, RunFolder } from "./run_folder.ts";
 import { learningRate } from "./schedule.ts";
@@ -122,31 +128,34 @@ export async function beginRun(run: NewRun): Promise<Run> {
   checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
   checkNewOptions({ ...options, size: options.size ?? 1 });
   const paths = await splitPictures(options);
-  const { model, notes } = "from" in start
-    ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed, loading)
-    : await startNew(start.scratch, perceptual, options.seed);
-  const settings: RunSettings = {
-    ...options,
-    size: options.size ?? model.config.ddconfig.resolution,
-    from: "from" in start ? start.from : null,
-    model: model.config,
-  };
-  checkSize(settings, model);
-  const pictures = openPictures(paths, settings);
-  const seed = new Random(options.seed);
-  const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
-  const parts = assemble(model, settings, random);
-  const goesOn = "from" in start && start.goOn ? await continueTrainer(start.from, parts.trainer) : null;
-  const epoch = goesOn?.epoch ?? 0;
-  const folder = await RunFolder.create(out, options.name);
-  await folder.writeConfig(settings);
-  const optimizers = goesOn
-    ? [`optimizers: both from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
-    : [];
-  return {
-    ...{ settings, ...parts, ...pictures, folder, random, best: null, epoch, isNew: true },
-    notes: [...notes, ...optimizers],
-  };
+  return await freedOnError(async (own) => {
+    const { model, notes } = "from" in start
+      ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed, loading)
+      : await startNew(start.scratch, perceptual, options.seed);
+    own(model);
+    const settings: RunSettings = {
+      ...options,
+      size: options.size ?? model.config.ddconfig.resolution,
+      from: "from" in start ? start.from : null,
+      model: model.config,
+    };
+    checkSize(settings, model);
+    const pictures = openPictures(paths, settings);
+    const seed = new Random(options.seed);
+    const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
+    const parts = assemble(model, settings, random, own);
+    const goesOn = "from" in start && start.goOn ? await continueTrainer(start.from, parts.trainer) : null;
+    const epoch = goesOn?.epoch ?? 0;
+    const folder = await RunFolder.create(out, options.name);
+    await folder.writeConfig(settings);
+    const optimizers = goesOn
+      ? [`optimizers: both from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
+      : [];
+    return {
+      ...{ settings, ...parts, ...pictures, folder, random, best: null, epoch, isNew: true },
+      notes: [...notes, ...optimizers],
+    };
+  });
 }
 
 /** The options that may change when a run is resumed. */
@@ -170,7 +179,7 @@ const changeRules = rulesOf(
 
 /**
  * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as without
- * the interruption.
+ * the interruption. What was frozen (`setRequiresGrad(false)`) when the checkpoint was saved is frozen again.
  * @throws NotResumableError if the file holds only weights; an Error if an option cannot be changed
  * @example Continuing to step 2000
  * ```ts
@@ -192,34 +201,53 @@ export async function resumeRun(
   checkSettings("resumeRun", settings);
   const pictures = openPictures(await splitPictures(settings), settings);
   pictures.pictures.restore(saved.sampler);
-  const model = new VQGAN(settings.model, null, { withLoss: true });
-  const random = {
-    dropout: Random.from(saved.random.dropout),
-    restart: Random.from(saved.random.restart),
-  };
-  const parts = assemble(model, settings, random);
-  const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer, loading).catch(
-    (error: unknown) => {
-      parts.trainer.dispose();
-      model.dispose();
-      throw error;
-    },
-  );
-  if (codeCounts) parts.restarts?.counts.set(codeCounts);
-  const folder = await RunFolder.around(path);
-  await folder.writeConfig(settings);
-  await folder.rewindMetrics(step);
-  const notes = [`resuming ${path} at step ${step} of ${settings.steps}`];
-  return { settings, ...parts, ...pictures, folder, random, best, epoch, isNew: false, notes };
+  return await freedOnError(async (own) => {
+    const model = own(new VQGAN(settings.model, null, { withLoss: true }));
+    const random = {
+      dropout: Random.from(saved.random.dropout),
+      restart: Random.from(saved.random.restart),
+    };
+    const parts = assemble(model, settings, random, own);
+    const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer, loading);
+    if (codeCounts) parts.restarts?.counts.set(codeCounts);
+    const folder = await RunFolder.around(path);
+    await folder.writeConfig(settings);
+    await folder.rewindMetrics(step);
+    const notes = [`resuming ${path} at step ${step} of ${settings.steps}`];
+    const frozen = frozenParameters(parts.trainer);
+    if (frozen.length > 0) {
+      notes.push(`frozen, as before: ${frozen.length} tensors, the first is ${frozen[0]}`);
+    }
+    return { settings, ...parts, ...pictures, folder, random, best, epoch, isNew: false, notes };
+  });
 }
 
-function assemble(model: VQGAN, settings: RunSettings, random: Run["random"]) {
-  const trainer = new Trainer(model, {
-    learningRate: (step) => learningRate(settings, step),
-    tamingExact: settings.tamingExact,
-    precision: settings.precision,
-    lpipsDropout: settings.lpipsDropout ? random.dropout : null,
-  });
+/** Takes something to free if what follows fails. */
+type Own = <T extends { dispose(): void }>(made: T) => T;
+
+/** Runs `build`. If it throws, what it passed to `own` is freed, because the caller gets nothing to free. */
+async function freedOnError(build: (own: Own) => Promise<Run>): Promise<Run> {
+  const made: { dispose(): void }[] = [];
+  try {
+    return await build((one) => {
+      made.push(one);
+      return one;
+    });
+  } catch (error) {
+    for (const one of made) one.dispose();
+    throw error;
+  }
+}
+
+function assemble(model: VQGAN, settings: RunSettings, random: Run["random"], own: Own) {
+  const trainer = own(
+    new Trainer(model, {
+      learningRate: (step) => learningRate(settings, step),
+      tamingExact: settings.tamingExact,
+      precision: settings.precision,
+      lpipsDropout: settings.lpipsDropout ? random.dropout : null,
+    }),
+  );
   const restarts = settings.restartDeadCodes > 0
     ? new DeadCodeRestart(model, trainer.optimizers.generator, random.restart)
     : null;

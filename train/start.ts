@@ -49,7 +49,9 @@ export async function startFrom(
   });
   const { model } = loaded;
   const lpips = model.loss?.perceptual_loss;
-  if (lpips && source && !(perceptual === "inside" && loaded.perceptual)) await fillPerceptual(lpips, source);
+  if (lpips && source && !(perceptual === "inside" && loaded.perceptual)) {
+    await fillOrFree(model, lpips, source);
+  }
   return {
     model,
     notes: [
@@ -75,11 +77,21 @@ export async function startNew(
   const changed = withOverrides(config, perceptualOverrides(source, config.lossconfig.perceptualWeight));
   const model = new VQGAN(changed, new Random(seed).fork("weights"), { withLoss: true });
   const lpips = model.loss?.perceptual_loss;
-  if (lpips && source) await fillPerceptual(lpips, source);
+  if (lpips && source) await fillOrFree(model, lpips, source);
   return {
     model,
     notes: [`autoencoder: ${describeConfig(changed)}, new`, describePerceptual(source, perceptual)],
   };
+}
+
+/** Fills the perceptual network of a new model. If that fails the model is freed, because the caller does not get it. */
+async function fillOrFree(model: VQGAN, lpips: LPIPS, source: PerceptualSource): Promise<void> {
+  try {
+    await fillPerceptual(lpips, source);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
 }
 
 async function hasPerceptual(path: string): Promise<boolean> {

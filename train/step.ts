@@ -11,7 +11,7 @@ import {
 import type { LPIPS } from "../nn/lpips.ts";
 import type { Module } from "../nn/module.ts";
 import type { VQLPIPSWithDiscriminator } from "../nn/vq_lpips_with_discriminator.ts";
-import type { VQGAN } from "../nn/vqgan.ts";
+import { VQGAN } from "../nn/vqgan.ts";
 import {
   callback,
   check,
@@ -20,6 +20,7 @@ import {
   flag,
   isList,
   needed,
+  object,
   orNull,
   positive,
   type Rule,
@@ -63,8 +64,22 @@ export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
 export const aRandom: Rule = rule("a Random", (value) => value instanceof Random);
 
 const common = { globalStep: needed(whole(0)), lossScale: positive, lpipsDropout: orNull(aRandom) };
+const stepOptions: Rule = { ...object, what: "an object such as { globalStep: 0 }" };
 const rules: Rules<StepOptions> = { ...common, gradScale: positive };
 const trainingRules: Rules<TrainingStepOptions> = { ...common, tamingExact: flag };
+
+const aModel: Rule = rule("a VQGAN", (value) => value instanceof VQGAN);
+const anAdam: Rule = rule("an Adam, such as optimizers.generator", (value) => value instanceof Adam);
+
+/** @throws TypeError if this is not a model */
+export function checkModel(who: string, model: VQGAN): void {
+  check(who, "the model", model, aModel);
+}
+
+/** @throws TypeError if this is not an optimizer */
+export function checkAdam(who: string, optimizer: Adam): void {
+  check(who, "the optimizer", optimizer, anAdam);
+}
 
 /** @throws TypeError if this is not a list of at least one batch */
 export function checkBatches(who: string, batches: readonly Tensor[]): void {
@@ -98,6 +113,7 @@ export interface StepResult {
  * @param apply called when all gradients of a network are in `.grad`; it may change them and must end with
  * `applyGradients`
  * @returns tensors that belong to the surrounding scope
+ * @throws if the images do not fit or memory runs out. All gradients are freed then, or the next step would add to them.
  * @example A step of both networks
  * ```ts
  * import { applyGradients, makeOptimizers, type Tensor, trainingStep, type VQGAN } from "@tessera/vqgan/core";
@@ -114,6 +130,7 @@ export async function trainingStep(
   options: TrainingStepOptions,
   apply: (network: Network) => void | Promise<void>,
 ): Promise<StepResult> {
+  checkModel("trainingStep", model);
   checkBatches("trainingStep", batches);
   checkOptions("trainingStep", options, trainingRules);
   check("trainingStep", "apply", apply, callback);
@@ -132,8 +149,13 @@ export async function trainingStep(
     });
   return await asyncScope(async () => {
     const results: { logs: Logs; indices: Tensor }[] = [];
-    for (const [i, images] of batches.entries()) {
-      results.push(await learnFrom(images, i === batches.length - 1));
+    try {
+      for (const [i, images] of batches.entries()) {
+        results.push(await learnFrom(images, i === batches.length - 1));
+      }
+    } catch (error) {
+      model.zeroGrad();
+      throw error;
     }
     return {
       logs: results.length === 1 ? results[0].logs : average(results.map(({ logs }) => logs)),
@@ -168,9 +190,11 @@ export interface GeneratorStep {
  * @throws if everything is frozen
  */
 export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions): GeneratorStep {
+  checkModel("generatorStep", model);
+  checkTensor("generatorStep", images);
+  checkStep("generatorStep", options);
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  checkValues("generatorStep", options, rules);
   checkLearns(model);
   const { globalStep, gradScale = 1, lossScale = 1 } = options;
   const last = model.decoder.conv_out.weight;
@@ -225,9 +249,11 @@ export function discriminatorStep(
   reconstruction: Tensor,
   options: StepOptions,
 ): Logs {
+  checkModel("discriminatorStep", model);
+  for (const pictures of [images, reconstruction]) checkTensor("discriminatorStep", pictures);
+  checkStep("discriminatorStep", options);
   const { lossconfig } = model.config;
   const { discriminator } = lossOf(model);
-  checkValues("discriminatorStep", options, rules);
   checkLearns(model);
   const factor = discriminatorFactor(lossconfig, options.globalStep);
   return scope(() => {
@@ -242,6 +268,7 @@ export function discriminatorStep(
 
 /** Makes an optimizer for each network with the same learning rate. Parameters without a gradient are not updated. */
 export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
+  checkModel("makeOptimizers", model);
   return {
     generator: new Adam(model.generatorParameters(), { lr }),
     discriminator: new Adam(model.discriminatorParameters(), { lr }),
@@ -250,6 +277,7 @@ export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
 
 /** Updates the parameters of a network by their gradients, then frees the gradients. */
 export function applyGradients(optimizer: Adam): void {
+  checkAdam("applyGradients", optimizer);
   optimizer.step();
   optimizer.zeroGrad();
 }
@@ -259,10 +287,13 @@ export function applyGradients(optimizer: Adam): void {
  * val/total_loss: without gradients there is no adaptive weight, and val/d_weight is 0.
  */
 export function validationStep(model: VQGAN, images: Tensor, globalStep: number): GeneratorStep {
+  checkModel("validationStep", model);
+  checkTensor("validationStep", images);
   check("validationStep", "globalStep", globalStep, whole(0));
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const training = model.training;
+  // each module has a mode of its own: a frozen discriminator may be in eval() in a model that trains
+  const modes = [...model.namedModules().values()].map((module) => [module, module.training] as const);
   model.eval();
   try {
     return scope(() =>
@@ -284,7 +315,7 @@ export function validationStep(model: VQGAN, images: Tensor, globalStep: number)
       })
     );
   } finally {
-    model.train(training);
+    for (const [module, training] of modes) module.training = training;
   }
 }
 
@@ -362,6 +393,12 @@ function withGradient<T>(parameter: Tensor, fn: () => T): T {
     parameter.grad?.dispose();
     Object.assign(parameter, { requiresGrad, grad });
   }
+}
+
+/** Checks the options of a step of one network, which may have those of `trainingStep` too. */
+function checkStep(who: string, options: StepOptions): void {
+  check(who, "options", options, stepOptions);
+  checkValues(who, options, rules);
 }
 
 /** @throws if everything that can be trained is frozen */

@@ -2,7 +2,17 @@
 import { setPrecision } from "../nn/precision.ts";
 import type { Precision } from "../nn/layers.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
-import { callback, checkOptions, flag, needed, oneOf, orNull, type Rules } from "../src/check.ts";
+import {
+  callback,
+  check,
+  checkOptions,
+  flag,
+  needed,
+  notNegative,
+  oneOf,
+  orNull,
+  type Rules,
+} from "../src/check.ts";
 import { full, type Random, type Tensor } from "../src/index.ts";
 import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
@@ -10,6 +20,7 @@ import {
   applyGradients,
   aRandom,
   checkBatches,
+  checkModel,
   makeOptimizers,
   type Network,
   type Optimizers,
@@ -69,28 +80,32 @@ export class Trainer {
 
   /**
    * Makes the optimizers and sets the model's precision.
-   * @throws if the learning rate is not a function, or the device does not support f16
+   * @throws if the model is no VQGAN, the learning rate is not a function, or the device does not support f16
    */
   constructor(model: VQGAN, options: TrainerOptions) {
+    checkModel("Trainer", model);
     checkOptions("Trainer", options, rules);
     this.model = model;
     this.options = options;
     const { precision = "f32" } = options;
+    this.optimizers = makeOptimizers(model, this.lr); // first, so that an invalid rate leaves the model's precision as it was
     setPrecision(model, precision);
     if (precision === "f16") this.lossScale = new LossScale();
-    this.optimizers = makeOptimizers(model, options.learningRate(0));
   }
 
-  /** The learning rate of the next step. */
+  /** The learning rate of the next step. @throws TypeError if the function does not return a number >= 0 */
   get lr(): number {
-    return this.options.learningRate(this.step);
+    const lr = this.options.learningRate(this.step);
+    check("Trainer", `learningRate(${this.step})`, lr, notNegative);
+    return lr;
   }
 
   /**
    * Runs one step on one batch, or on several whose gradients are averaged. Nothing is read back from the device,
-   * except one number every ten steps with f16. The tensors in the result belong to the surrounding scope.
+   * except one number every ten steps with f16. The tensors in the result belong to the surrounding scope. A step that
+   * fails frees its gradients.
    *
-   * @throws TypeError if the batches are not a list of tensors; Error if another step is still running; BatchTooLargeError, with the batch size that would fit,
+   * @throws TypeError if the batches are not a list of tensors, or the learning rate is not a number >= 0; Error if another step is still running; BatchTooLargeError, with the batch size that would fit,
    * if memory runs out
    */
   async trainStep(batches: readonly Tensor[]): Promise<StepResult> {

@@ -1,5 +1,11 @@
 // Measures how many codes of a codebook are used, and how evenly.
-import { check, whole } from "../../src/check.ts";
+import { check, isWhole, rule, whole } from "../../src/check.ts";
+
+// an array works as well, in programs without type checks
+const tokens = rule(
+  "an Int32Array of tokens",
+  (value) => Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView)),
+);
 
 /**
  * Counts how often each code was chosen, over any number of batches.
@@ -24,8 +30,9 @@ export class CodebookUsage {
 
   /** Adds tokens to the counts. @throws if an index is outside the codebook. */
   add(indices: Int32Array): void {
+    check("CodebookUsage", "the argument of add", indices, tokens);
     for (const index of indices) {
-      if (!(index >= 0 && index < this.counts.length)) {
+      if (!(isWhole(index) && index < this.counts.length)) {
         throw new Error(
           `CodebookUsage: index ${index} is outside the codebook of ${this.counts.length} codes`,
         );

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TensorToWrite, writeSafetensors } from "../../data/index.ts";
 import { loadVQGAN, VQGAN } from "../../nn/vqgan.ts";
-import { memory, type Tensor, tensor } from "../../src/index.ts";
+import { currentBackend, memory, OutOfMemoryError, type Tensor, tensor } from "../../src/index.ts";
 import { fillState, picture, tinyConfig } from "../support/goldens.ts";
 
 describe("loading", () => {
@@ -141,6 +141,25 @@ describe("loading", () => {
     expect(first.some((v) => v !== 0)).toBe(true);
     expect(await weights(3)).toEqual(first);
     expect(await weights(4)).not.toEqual(first);
+  });
+
+  test("running out of memory while the model is made leaves nothing behind", async () => {
+    const path = await write("memory.safetensors");
+    const backend = currentBackend(), alloc = backend.alloc.bind(backend);
+    const before = memory().liveBytes;
+    for (const count of [0, 20, 130]) {
+      let left = count;
+      backend.alloc = (bytes) => {
+        if (left-- > 0) return alloc(bytes);
+        throw new OutOfMemoryError("out of memory: as a test", { total: 0 });
+      };
+      try {
+        await expect(VQGAN.load(path, { withLoss: true })).rejects.toThrow("as a test");
+      } finally {
+        backend.alloc = alloc;
+      }
+      expect([count, memory().liveBytes]).toEqual([count, before]);
+    }
   });
 
   test("a file that lacks a part of the autoencoder is refused, with the table", async () => {

@@ -3,13 +3,17 @@ import { describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { VQGAN } from "../../nn/index.ts";
+import { CodebookUsage, VQGAN } from "../../nn/index.ts";
 import { memory, Random, scope, zeros } from "../../src/index.ts";
 import {
   Adam,
   type AdamOptions,
+  applyGradients,
   beginRun,
+  DeadCodeRestart,
   defaultOptions,
+  discriminatorStep,
+  generatorStep,
   learningRate,
   makeOptimizers,
   type NewRun,
@@ -31,6 +35,7 @@ const model = new VQGAN(tinyConfig, new Random(1), { withLoss: true });
 const images = zeros([1, 8, 8, 3]);
 const adam = (options: unknown) => new Adam(model.generatorParameters(), options as AdamOptions);
 const trainer = (options: unknown) => new Trainer(model, wrong(options));
+const rate = { learningRate: () => 1 }, at = { globalStep: 0 };
 const schedule = { lr: 1, warmup: 0, decay: "constant", steps: 10 } as const;
 const dot = { width: 1, height: 1, pixels: new Uint8Array(3) };
 
@@ -68,7 +73,7 @@ const synchronous: [string, () => unknown, string][] = [
     one.parameters.get("w")!.grad = zeros([1]);
     one.lr = NaN;
     one.step();
-  }, "adamStep: lr is NaN, expected a number"],
+  }, "Adam: lr is NaN, expected a number >= 0"],
   [
     "optimizers without a rate",
     () => makeOptimizers(model, wrong(undefined)),
@@ -105,6 +110,92 @@ const synchronous: [string, () => unknown, string][] = [
     "learningRate: the step is -1, expected a whole number >= 0",
   ],
   [
+    "no model to train",
+    () => new Trainer(wrong(undefined), rate),
+    "Trainer: the model is undefined, expected a VQGAN",
+  ],
+  ["an empty model", () => new Trainer(wrong({}), rate), "Trainer: the model is {  }, expected a VQGAN"],
+  [
+    "no model for optimizers",
+    () => makeOptimizers(wrong({}), 1),
+    "makeOptimizers: the model is {  }, expected a VQGAN",
+  ],
+  [
+    "no optimizer",
+    () => applyGradients(wrong(undefined)),
+    "applyGradients: the optimizer is undefined, expected an Adam",
+  ],
+  [
+    "no model in a step",
+    () => generatorStep(wrong(null), images, at),
+    "generatorStep: the model is null, expected a VQGAN",
+  ],
+  [
+    "no images in a step",
+    () => generatorStep(model, wrong(7), at),
+    "generatorStep: expected a tensor, got 7",
+  ],
+  [
+    "a number for options",
+    () => generatorStep(model, images, wrong(7)),
+    "generatorStep: options is 7, expected an object such as { globalStep: 0 }",
+  ],
+  [
+    "no model for the discriminator",
+    () => discriminatorStep(wrong([]), images, images, at),
+    "discriminatorStep: the model is [], expected a VQGAN",
+  ],
+  [
+    "no reconstruction",
+    () => discriminatorStep(model, images, wrong(undefined), at),
+    "discriminatorStep: expected a tensor, got undefined",
+  ],
+  [
+    "no options",
+    () => discriminatorStep(model, images, images, wrong(undefined)),
+    "discriminatorStep: options is undefined, expected an object such as",
+  ],
+  [
+    "no model to validate",
+    () => validationStep(wrong("a.ckpt"), images, 0),
+    'validationStep: the model is "a.ckpt", expected a VQGAN',
+  ],
+  [
+    "no images to validate",
+    () => validationStep(model, wrong(undefined), 0),
+    "validationStep: expected a tensor, got undefined",
+  ],
+  [
+    "no model for restarts",
+    () => new DeadCodeRestart(wrong({}), adam({ lr: 1 }), new Random(1)),
+    "DeadCodeRestart: the model is {  }, expected a VQGAN",
+  ],
+  [
+    "no optimizer for restarts",
+    () => new DeadCodeRestart(model, wrong({}), new Random(1)),
+    "DeadCodeRestart: the optimizer is {  }, expected an Adam",
+  ],
+  [
+    "a seed for restarts",
+    () => new DeadCodeRestart(model, adam({ lr: 1 }), wrong(3)),
+    "DeadCodeRestart: random is 3, expected a Random",
+  ],
+  [
+    "a tensor for restarts",
+    () => new DeadCodeRestart(model, adam({ lr: 1 }), new Random(1)).observe(wrong(images)),
+    "DeadCodeRestart: the argument of observe is Tensor",
+  ],
+  [
+    "nothing to count",
+    () => new CodebookUsage(4).add(wrong(undefined)),
+    "CodebookUsage: the argument of add is undefined, expected an Int32Array",
+  ],
+  [
+    "a fraction to count",
+    () => new CodebookUsage(4).add(wrong([1.5])),
+    "CodebookUsage: index 1.5 is outside the codebook",
+  ],
+  [
     "no step",
     () => validationStep(model, images, wrong(undefined)),
     "validationStep: globalStep is undefined, expected a whole",
@@ -134,6 +225,11 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     "a tensor instead of batches",
     () => new Trainer(model, { learningRate: () => 1 }).trainStep(wrong(images)),
     "trainStep: the batches are Tensor [1,8,8,3] f32 on cpu",
+  ],
+  [
+    "no model",
+    () => trainingStep(wrong(undefined), [images], { globalStep: 0 }, () => {}),
+    "trainingStep: the model is undefined, expected a VQGAN",
   ],
   [
     "no batches",

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { savePng } from "../../data/index.ts";
 import { VQGAN } from "../../nn/index.ts";
-import { Random } from "../../src/index.ts";
+import { memory, Random } from "../../src/index.ts";
 import {
   beginRun,
   checkpointOf,
@@ -130,6 +130,23 @@ describe("a run", () => {
     again.trainer.model.dispose();
   });
 
+  test("keeps frozen what was frozen when it is resumed", async () => {
+    const run = await beginRun(newRun({ steps: 1, val: 0 }));
+    run.trainer.model.encoder.setRequiresGrad(false);
+    const path = await finish(run);
+    const resumed = await resumeRun(path, { steps: 2 });
+    const { model } = resumed.trainer, { weight } = model.encoder.conv_in;
+    const [before, learns] = await Promise.all([weight.floats(), model.decoder.conv_in.weight.floats()]);
+    expect(resumed.notes.join("\n")).toContain(
+      "frozen, as before: 60 tensors, the first is encoder.conv_in.weight",
+    );
+    await train(resumed);
+    expect(await weight.floats()).toEqual(before);
+    expect(await model.decoder.conv_in.weight.floats()).not.toEqual(learns);
+    resumed.trainer.dispose();
+    model.dispose();
+  });
+
   test("stops at NaN and keeps the last good checkpoint", async () => {
     const run = await beginRun(newRun({ steps: 8, lr: 1e30, warmup: 0, saveEvery: 1, val: 0 }));
     const good = await beginRun(newRun({ steps: 1, val: 0 }));
@@ -158,6 +175,35 @@ describe("a run", () => {
     await expect(checkpointOf(log)).rejects.toThrow("no checkpoints/last.safetensors (or last.ckpt)");
     await writeFile(join(log, "checkpoints", "last.ckpt"), "");
     expect(await checkpointOf(log)).toBe(join(log, "checkpoints", "last.ckpt"));
+  });
+
+  test("that cannot begin or resume leaves no model behind", async () => {
+    const path = await checkpointOf(await finish(await beginRun(newRun({ steps: 1, val: 0 }))));
+    const { start: _, ...rest } = newRun({ val: 0 }), from = { ...rest, start: { from: path } };
+    const notAFolder = join(folder, "a-file");
+    await writeFile(notAFolder, "");
+    const half = join(folder, "half.safetensors");
+    const lpips = new VQGAN(smallConfig({ perceptualWeight: 1 }), null, { withLoss: true });
+    const heads = [...lpips.stateDict()].filter(([key]) => /perceptual_loss\.lin/.test(key));
+    await saveWeights(half, { stateDict: () => new Map(heads), config: runConfig } as unknown as VQGAN);
+    lpips.dispose();
+    const { liveBytes } = memory();
+    const failures: [() => Promise<unknown>, string][] = [
+      [() => beginRun(newRun({ size: 17 })), "size 17 is not a multiple of 2"],
+      [() => beginRun({ ...from, options: { ...from.options, size: 17 } }), "size 17 is not a multiple of 2"],
+      [() => beginRun({ ...from, out: notAFolder }), "a-file"],
+      [() => beginRun({ ...from, perceptual: [half] }), "the perceptual network's tensors do not fit"],
+      [() => beginRun({ ...newRun(), perceptual: [half] }), "the perceptual network's tensors do not fit"],
+    ];
+    for (const [fail, message] of failures) {
+      await expect(fail()).rejects.toThrow(message);
+      expect([message, memory().liveBytes]).toEqual([message, liveBytes]);
+    }
+    const images = join(path, "..", "..", "images");
+    await rm(images, { recursive: true });
+    await writeFile(images, "a file, so that the folder cannot be made");
+    await expect(resumeRun(path)).rejects.toThrow("images");
+    expect(memory().liveBytes).toBe(liveBytes);
   });
 
   test("refuses invalid options", async () => {

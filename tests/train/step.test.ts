@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { preset } from "../../data/formats/config.ts";
 import type { Module } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { asyncScope, keep, ones, Random, type Tensor, tensor } from "../../src/index.ts";
+import { asyncScope, keep, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
 import { DeadCodeRestart } from "../../train/codebook.ts";
 import {
   applyGradients,
@@ -12,6 +12,7 @@ import {
   makeOptimizers,
   type Network,
   trainingStep,
+  validationStep,
 } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
 import { expectNoLeak } from "../support/expectations.ts";
@@ -160,5 +161,25 @@ test("gradients can be changed asynchronously before they are applied", () =>
     expect(optimizers.generator.state().size).toBe(0);
     expect(optimizers.discriminator.state().size).toBe(model.discriminatorParameters().size);
     for (const optimizer of Object.values(optimizers)) optimizer.dispose();
+    model.dispose();
+  }));
+
+test("a validation leaves each module in its own mode", () => {
+  const model = newModel(), { discriminator } = model.loss!;
+  discriminator.eval();
+  const modes = () => [...model.namedModules()].map(([path, { training }]) => [path, training]);
+  const before = modes();
+  scope(() => void validationStep(model, pictures(), 0));
+  expect(modes()).toEqual(before);
+  expect([model.training, discriminator.training]).toEqual([true, false]);
+  model.dispose();
+});
+
+test("tokens outside the codebook are refused, and freed", () =>
+  expectNoLeak(async () => {
+    const model = newModel(), optimizers = makeOptimizers(model, 1);
+    const restarts = new DeadCodeRestart(model, optimizers.generator, new Random(1));
+    restarts.observe([3, 16, 5].map((code) => keep(tensor(Int32Array.of(code)))));
+    await expect(restarts.collect()).rejects.toThrow("index 16 is outside the codebook of 16 codes");
     model.dispose();
   }));

@@ -1,7 +1,7 @@
 // Steps of both networks together: taming's order compared with the reference, and no leaks.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { VQGAN } from "../../nn/index.ts";
-import { asyncScope, device, memory, Random, tensor } from "../../src/index.ts";
+import { asyncScope, device, memory, Random, tensor, zeros } from "../../src/index.ts";
 import { Trainer } from "../../train/index.ts";
 import { expectClose } from "../support/expectations.ts";
 import { fillState, golden, picture, tinyConfig } from "../support/goldens.ts";
@@ -70,6 +70,52 @@ test("a trainer frees what a step created", async () => {
   const { liveBytes, liveTensors } = memory();
   await step();
   expect([memory().liveBytes, memory().liveTensors]).toEqual([liveBytes, liveTensors]);
+  trainer.dispose();
+  model.dispose();
+});
+
+test("a step that fails leaves neither gradients nor counts behind", async () => {
+  const config = smallConfig({ discStart: 2, perceptualWeight: 0 });
+  const images = tensor(draws("x", 768), [1, 16, 16, 3]), odd = zeros([1, 17, 16, 3]);
+  /** Runs a step after `fail`. @returns the weights of a layer */
+  const after = async (fail: (trainer: Trainer) => Promise<void>) => {
+    const model = new VQGAN(config, new Random(1), { withLoss: true });
+    const trainer = new Trainer(model, { learningRate: () => 1e-3 });
+    await fail(trainer);
+    expect([...model.namedParameters().values()].filter(({ grad }) => grad)).toEqual([]);
+    expect(trainer.optimizers.generator.state().size).toBe(0);
+    await asyncScope(async () => void await trainer.trainStep([images]));
+    const weights = await model.decoder.conv_in.weight.floats();
+    trainer.dispose();
+    model.dispose();
+    return weights;
+  };
+  const clean = await after(async () => {});
+  const failed = await after(async (trainer) => {
+    await expect(asyncScope(() => trainer.trainStep([images, odd]))).rejects.toThrow("17");
+  });
+  expect(failed).toEqual(clean);
+});
+
+test("a learning rate that is not a number is refused before anything is counted", async () => {
+  const model = new VQGAN(smallConfig({ discStart: 2, perceptualWeight: 0 }), new Random(1), {
+    withLoss: true,
+  });
+  const images = tensor(draws("x", 768), [1, 16, 16, 3]);
+  const trainer = new Trainer(model, { learningRate: (step) => step === 0 ? 1e-3 : NaN });
+  await asyncScope(async () => void await trainer.trainStep([images]));
+  const { step } = trainer.optimizers.generator.moments("decoder.conv_out.weight");
+  await expect(trainer.trainStep([images])).rejects.toThrow(
+    "Trainer: learningRate(1) is NaN, expected a number >= 0",
+  );
+  expect(trainer.optimizers.generator.moments("decoder.conv_out.weight").step).toBe(step);
+  expect([...model.namedParameters().values()].filter(({ grad }) => grad)).toEqual([]);
+  const { optimizers: { generator } } = trainer;
+  const [, parameter] = [...generator.parameters][0];
+  parameter.grad = zeros(parameter.shape);
+  generator.lr = NaN;
+  expect(() => generator.step()).toThrow("Adam: lr is NaN");
+  expect([...generator.state().values()].every(({ step: n }) => n === step)).toBe(true);
   trainer.dispose();
   model.dispose();
 });
