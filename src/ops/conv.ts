@@ -1,6 +1,6 @@
 // 2-D convolution of NHWC images with OIHW weights. Adding a bias and a residual, and enlarging the input by nearest
 // neighbour, are part of the same kernel.
-import type { Tensor } from "../array.ts";
+import { filled, type Tensor } from "../array.ts";
 import { record, tracked } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { ConvSpec, GroupedConvSpec } from "../backends/kernels.ts";
@@ -148,6 +148,9 @@ export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: 
   const needsX = tracked(weight), needsWeight = tracked(x);
   const save = [...(needsX ? [x] : []), ...(needsWeight ? [weight] : [])];
   return record("conv2d", out, [x, weight, bias, residual], save, (gradient, saved, needs) => {
+    if (gradient.size === 0) { // an empty batch, over which the kernels cannot sum
+      return [x, weight, bias, residual].map((t, i) => t && needs[i] ? filled(t, t.shape, 0) : null);
+    }
     const g = plain(gradient);
     const grads: (Tensor | null)[] = [null, null, null, needs[3] ? g : null];
     if (needs[0]) {

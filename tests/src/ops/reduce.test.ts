@@ -43,6 +43,15 @@ describeDevices("reductions", () => {
     x.grad!.dispose();
   });
 
+  scoped("the gradients of a convolution of an empty batch are 0", async () => {
+    const bias = t.tensor([1, 2, 3], [3], { requiresGrad: true });
+    const weight = t.tensor([1, 2, 3, 4, 5, 6], [3, 2, 1, 1], { requiresGrad: true });
+    t.backward(t.conv2d(t.zeros([0, 4, 4, 2]), weight, bias).sum());
+    expect(await list(bias.grad!)).toEqual([0, 0, 0]);
+    expect(await list(weight.grad!)).toEqual([0, 0, 0, 0, 0, 0]);
+    for (const leaf of [weight, bias]) leaf.grad!.dispose();
+  });
+
   for (const shape of [[3, 5, 7], [2, 1, 9], [1, 1, 1], [33, 2, 17]]) {
     for (const axes of [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2], [-1]]) {
       scoped(`sum of [${shape}] over [${axes}]`, async () => {
