@@ -262,7 +262,7 @@ export abstract class Tensor implements Owned {
       throw new Error(`write: ${values.length} values at ${offset} do not fit shape [${this.shape}]`);
     }
     this.storage.version++;
-    this.backend.write(this.buffer, values, offset);
+    if (values.length > 0) this.backend.write(this.buffer, values, offset); // Deno's WebGPU panics over 0 bytes
   }
 
   /**

@@ -116,7 +116,12 @@ function checkGroups(groups: number, inChannels: number, outChannels: number, up
  * const depthwise = conv2d(y, ones([8, 1, 3, 3]), null, { padding: 1, groups: 8 });
  * ```
  */
-export function conv2d(x: Tensor, weight: Tensor, bias: Tensor | null, options: Conv2dOptions = {}): Tensor {
+export function conv2d(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  options: Conv2dOptions = {},
+): Tensor {
   checkFloats("conv2d", x, weight, ...[bias, options.residual].filter((t) => t !== null && t !== undefined));
   checkOptions("conv2d", options, rules);
   const spec = geometry(x, weight, options);

@@ -1,5 +1,5 @@
 // Group normalisation with swish folded in (Wu & He 2018), and batch statistics (Ioffe & Szegedy 2015).
-import type { Tensor } from "../array.ts";
+import { filled, type Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { NormSpec } from "../backends/kernels.ts";
@@ -33,7 +33,7 @@ const rules: Rules<GroupNormOptions> = {
  * Normalises [B, ..., C] to mean 0 and variance 1 within each sample and group of C / groups neighbouring channels
  * (biased variance), then scales and shifts each channel. Only the statistics are kept for backward; if the output
  * is needed, it is computed again from x.
- * @throws if the groups do not divide the channels, or there is not one weight and one bias for each channel
+ * @throws if the groups do not divide the channels, a sample is empty, or there is not one weight and one bias for each channel
  */
 export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: GroupNormOptions = {}): Tensor {
   checkFloats("groupNorm", x, weight, bias);
@@ -50,6 +50,7 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
     throw new Error(`groupNorm: ${channels} channels, but ${weight.size} weights and ${bias.size} biases`);
   }
   const pixels = sizeOf(x.shape.slice(1, -1));
+  if (pixels * channels === 0) throw new Error(`groupNorm: a sample of shape [${x.shape}] has no values`);
   const spec: NormSpec = { batch, pixels, channels, groups, eps, swish };
   const { backend } = x;
   const [from, w, b] = [x, weight, bias].map(plain);
@@ -65,6 +66,7 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
   });
   for (const [copy, original] of [[from, x], [w, weight], [b, bias]]) if (copy !== original) copy.dispose();
   record("groupNorm", out, [x, weight, bias], [x, weight, bias, stats], (g, [x, weight, bias, stats]) => {
+    if (g.size === 0) return [x, weight, bias].map((t) => filled(t, t.shape, 0)); // an empty batch
     const grads = [x, weight, bias].map((t) => t.like(t.shape));
     backend.run("groupNormGrad", {
       x: plain(x).slot,

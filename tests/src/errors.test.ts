@@ -137,6 +137,12 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ["exp", () => ints(1).exp(), "exp: needs a tensor of floats, this one is i32 (shape [1])"],
   ["sum", () => z([2, 3]).sum(2), "sum: axis 2 is not in shape [2,3]"],
   ["sum", () => z([2, 3]).sum([1, -1]), "sum: the axes [1,-1] name an axis twice"],
+  [
+    "groupNorm",
+    () => t.groupNorm(z([1, 0, 6]), z([6]), z([6]), { groups: 2 }),
+    "shape [1,0,6] has no values",
+  ],
+  ["groupNorm", () => t.groupNorm(z([1, 2, 0]), z([0]), z([0])), "shape [1,2,0] has no values"],
   ["sum", () => z([2, 3]).sum(wrong("0")), 'sum: axis "0" is not in shape [2,3]'],
   ["concat", () => t.concat([z([2]), z([2])], wrong("0")), 'concat: axis "0" is not in shape [2]'],
   ["clamp", () => z([2]).clamp(wrong(null), 1), "clamp: the limits are null and 1"],

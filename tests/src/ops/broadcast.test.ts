@@ -101,12 +101,14 @@ describeDevices("operands with strides", () => {
 
 describeDevices("empty batches", () => {
   const image = () => t.zeros([0, 3, 3, 4]);
+  const noTokens = () => t.tensor(new Int32Array(0));
   const ops: [string, () => t.Tensor, number[]][] = [
     ["groupNorm", () => t.groupNorm(image(), t.ones([4]), t.zeros([4]), { groups: 2 }), [0, 3, 3, 4]],
     ["conv2d", () => t.conv2d(image(), t.ones([2, 4, 1, 1]), null), [0, 3, 3, 2]],
     ["softmax", () => t.softmax(image()), [0, 3, 3, 4]],
     ["lpipsDistance", () => t.lpipsDistance(image(), image(), t.ones([4])), [0]],
     ["swish", () => image().swish(), [0, 3, 3, 4]],
+    ["embedding", () => t.embedding(noTokens(), t.ones([5, 4])), [0, 4]],
   ];
   for (const [name, op, shape] of ops) {
     scoped(name, async () => {
@@ -116,4 +118,14 @@ describeDevices("empty batches", () => {
       expect(await list(t.full([2], 3))).toEqual([3, 3]); // the device still works
     });
   }
+
+  scoped("the gradients of groupNorm are 0", async () => {
+    const [weight, bias] = [1, 2].map((value) => t.full([4], value));
+    for (const leaf of [weight, bias]) leaf.requiresGrad = true;
+    t.backward(t.groupNorm(image(), weight, bias, { groups: 2 }).sum());
+    for (const { grad } of [weight, bias]) {
+      expect(await list(grad!)).toEqual([0, 0, 0, 0]);
+      grad!.dispose();
+    }
+  });
 });
