@@ -79,9 +79,15 @@ export function planBinary(a: Tensor, b: Tensor, shape: Shape): Plan {
     const aWalk = walk(x.shape, shape, split, inner), bWalk = walk(y.shape, shape, split, inner);
     if (aWalk && bWalk && aWalk.inner + bWalk.inner > 0) return { a: x, b: y, aWalk, bWalk, outer, inner };
   }
-  const full = (t: Tensor) => (t.size === sizeOf(shape) ? t : materialize(stretch(t, shape)));
+  const full = (t: Tensor, original: Tensor) => {
+    if (t.size === sizeOf(shape)) return t;
+    const view = stretch(t, shape), copy = materialize(view);
+    view.dispose();
+    if (t !== original) t.dispose();
+    return copy;
+  };
   const line: Walk = { outer: 0, inner: 1 };
-  return { a: full(x), b: full(y), aWalk: line, bWalk: line, outer: 1, inner: sizeOf(shape) };
+  return { a: full(x, a), b: full(y, b), aWalk: line, bWalk: line, outer: 1, inner: sizeOf(shape) };
 }
 
 /** How a plain operand is read if the output is split before dimension `split`; null if that split does not fit it. */

@@ -49,9 +49,11 @@ export function embedding(indices: Tensor, table: Tensor): Tensor {
   const out = table.like([...indices.shape, columns], "f32");
   backend.run("gather", { indices: rows.slot, table: from.slot, out: out.slot, columns });
   if (from !== table) from.dispose();
-  return record("embedding", out, [table], [rows], (g, [rows]) => {
+  record("embedding", out, [table], [rows], (g, [rows]) => {
     const gt = filled(g, table.shape, 0);
     backend.run("scatterAdd", { indices: rows.slot, rows: plain(g).slot, table: gt.slot, columns });
     return [gt];
   });
+  if (rows !== indices) rows.dispose();
+  return out;
 }

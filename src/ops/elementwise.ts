@@ -42,9 +42,14 @@ function runBinary(op: BinaryOp, a: Tensor, b: Tensor, p0 = 0): Tensor {
   return out;
 }
 
-/** Turns a number into a tensor on the device, and of the dtype, of the other operand. */
-const toTensor = (x: Operand, beside: Tensor): Tensor =>
-  typeof x === "number" ? cast(filled(beside, [], x), beside.dtype) : x;
+/** Calls `op` with b. A number becomes a tensor on the device, and of the dtype, of the other operand, and is freed after it. */
+function withTensor(b: Operand, beside: Tensor, op: (b: Tensor) => Tensor): Tensor {
+  if (typeof b !== "number") return op(b);
+  const f32 = filled(beside, [], b), number = cast(f32, beside.dtype);
+  const out = op(number);
+  for (const t of [f32, number]) t.dispose();
+  return out;
+}
 
 /**
  * Stores the numbers as f32 or f16. f16 keeps 11 significant bits and overflows beyond 65504. The gradient is cast back to
@@ -112,12 +117,12 @@ export function div(a: Tensor, b: Operand): Tensor {
 
 /** The larger of the two; where they are equal, each gets half of the gradient. */
 export function maximum(a: Tensor, b: Operand): Tensor {
-  return extremum("maximum", a, toTensor(b, a));
+  return withTensor(b, a, (b) => extremum("maximum", a, b));
 }
 
 /** The smaller of the two; where they are equal, each gets half of the gradient. */
 export function minimum(a: Tensor, b: Operand): Tensor {
-  return extremum("minimum", a, toTensor(b, a));
+  return withTensor(b, a, (b) => extremum("minimum", a, b));
 }
 
 function extremum(op: "maximum" | "minimum", a: Tensor, b: Tensor): Tensor {
@@ -133,12 +138,12 @@ function extremum(op: "maximum" | "minimum", a: Tensor, b: Tensor): Tensor {
 
 /** 1 where a > b, else 0. No gradient. */
 export function greater(a: Tensor, b: Operand): Tensor {
-  return runBinary("greater", a, toTensor(b, a));
+  return withTensor(b, a, (b) => runBinary("greater", a, b));
 }
 
 /** 1 where a equals b, else 0. No gradient. */
 export function equal(a: Tensor, b: Operand): Tensor {
-  return runBinary("equal", a, toTensor(b, a));
+  return withTensor(b, a, (b) => runBinary("equal", a, b));
 }
 
 /** -x */
@@ -228,7 +233,7 @@ export function clamp(x: Tensor, low: number, high: number): Tensor {
     );
   }
   return record("clamp", runUnary("clamp", x, low, high), [x], [x], (g, [x]) => {
-    const outside = runBinary("add", greater(x, high), greater(toTensor(low, x), x));
+    const outside = runBinary("add", greater(x, high), withTensor(low, x, (low) => greater(low, x)));
     return [runBinary("mul", g, affine(outside, -1, 1))];
   });
 }

@@ -48,5 +48,7 @@ export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {
     };
     return [needs[0] ? side(a, b) : null, needs[1] ? side(b, a) : null];
   });
-  return mean(out, 1);
+  const distance = mean(out, 1);
+  out.dispose();
+  return distance;
 }

@@ -32,7 +32,10 @@ export function sum(x: Tensor, axes?: number | readonly number[], keepDims: bool
   const list = normalAxes("sum", x, axes);
   const kept = x.shape.map((n, i) => (list.includes(i) ? 1 : n));
   const out = record("sum", runSum(x, list), [x], [], (g) => [stretch(reshape(g, kept), x.shape)]);
-  return keepDims ? reshape(out, kept) : out;
+  if (!keepDims) return out;
+  const wide = reshape(out, kept);
+  out.dispose();
+  return wide;
 }
 
 /**
@@ -42,7 +45,9 @@ export function sum(x: Tensor, axes?: number | readonly number[], keepDims: bool
  */
 export function mean(x: Tensor, axes?: number | readonly number[], keepDims: boolean = false): Tensor {
   const total = sum(x, axes, keepDims);
-  return affine(total, total.size / x.size, 0);
+  const out = affine(total, total.size / x.size, 0);
+  total.dispose();
+  return out;
 }
 
 /**

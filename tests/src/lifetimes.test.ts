@@ -1,8 +1,8 @@
 // What is freed, and when: long graphs, and the intermediate values of functions that nothing records.
-import { expect } from "bun:test";
+import { expect, test } from "bun:test";
 import * as t from "../../src/index.ts";
 import { describeDevices } from "../support/devices.ts";
-import { scoped } from "../support/tensors.ts";
+import { counting, scoped } from "../support/tensors.ts";
 
 describeDevices("a long graph without backward", () => {
   const long = (x: t.Tensor) => {
@@ -44,5 +44,48 @@ describeDevices("checkpoint", () => {
     const x = t.tensor([1, 2]);
     t.noGrad(() => t.checkpoint((x) => x, x)).dispose();
     expect(Array.from(await x.floats())).toEqual([1, 2]);
+  });
+});
+
+describeDevices("an operation outside scopes leaves only its result", () => {
+  const x = () => counting([2, 3, 4, 4]), turned = (x: t.Tensor) => x.permute(0, 3, 2, 1);
+  const ops: [string, (x: t.Tensor) => t.Tensor][] = [
+    ["a sum that keeps its axes", (x) => x.sum([1], true)],
+    ["a mean", (x) => x.mean(-1)],
+    ["a maximum with a number", (x) => x.maximum(0.5)],
+    ["a comparison with a number", (x) => t.greater(x, 1)],
+    ["a clamp", (x) => x.clamp(1, 2)],
+    ["a softmax", (x) => t.softmax(x)],
+    ["a group norm", (x) => t.groupNorm(x, norm[0], norm[1], { groups: 2 })],
+    ["a convolution", (x) => t.conv2d(x, filter, null, { padding: 1 })],
+    ["a pooling", (x) => t.maxPool2d(x, { size: 2, stride: 2 })],
+    ["an average pooling", (x) => t.avgPool2d(x, { size: 2, stride: 2 })],
+    ["an LPIPS distance", (x) => t.lpipsDistance(x, x, norm[0])],
+    ["a sum of shapes that both stretch", (x) => t.add(x, row)],
+  ];
+  let norm: t.Tensor[] = [], filter: t.Tensor, row: t.Tensor;
+  for (const [name, op] of ops) {
+    test(name, async () => {
+      await t.asyncScope(async () => {
+        [norm, filter, row] = [[t.ones([4]), t.zeros([4])], t.ones([2, 4, 3, 3]), t.ones([2, 1, 4, 1])];
+        const plain = x(), strided = turned(counting([2, 4, 4, 3]));
+        for (const requiresGrad of [false, true]) {
+          for (const input of [plain, strided]) {
+            input.requiresGrad = requiresGrad;
+            const before = t.memory().liveTensors;
+            op(input);
+            expect(t.memory().liveTensors - before).toBe(1);
+          }
+        }
+      });
+    });
+  }
+
+  scoped("an embedding", async () => {
+    const indices = t.tensor(Int32Array.of(0, 1, 2, 3), [2, 2]).permute(1, 0), table = counting([4, 2]);
+    const before = t.memory().liveTensors;
+    const out = t.embedding(indices, table);
+    expect(t.memory().liveTensors - before).toBe(1);
+    expect(Array.from(await out.floats())).toEqual([0, 1, 4, 5, 2, 3, 6, 7]);
   });
 });
