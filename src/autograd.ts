@@ -138,7 +138,9 @@ export class Node implements TapeNode {
       node.#saved = null;
       for (const s of saved) s.releaseMemory();
       for (const before of [...saved.map((s) => s.recipe), ...node.inputs]) {
-        if (before instanceof Node && --before.#references === 0) unused.push(before);
+        if (!(before instanceof Node)) continue;
+        before.#references--;
+        if (before.#references === 0) unused.push(before);
       }
     }
   }

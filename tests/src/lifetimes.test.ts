@@ -65,8 +65,8 @@ describeDevices("an operation outside scopes leaves only its result", () => {
   ];
   let norm: t.Tensor[] = [], filter: t.Tensor, row: t.Tensor;
   for (const [name, op] of ops) {
-    test(name, async () => {
-      await t.asyncScope(async () => {
+    test(name, () => {
+      t.scope(() => {
         [norm, filter, row] = [[t.ones([4]), t.zeros([4])], t.ones([2, 4, 3, 3]), t.ones([2, 1, 4, 1])];
         const plain = x(), strided = turned(counting([2, 4, 4, 3]));
         for (const requiresGrad of [false, true]) {
