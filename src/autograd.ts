@@ -132,16 +132,19 @@ export class Node implements TapeNode {
   /** Releases the saved memory and the nodes before this one. It is a loop, because a long chain would overflow the stack. */
   free(): void {
     const unused: Node[] = [this];
+    const drop = (node: Node) => {
+      node.#references -= 1;
+      if (node.#references === 0) unused.push(node);
+    };
     for (let node = unused.pop(); node; node = unused.pop()) {
       const saved = node.#saved;
       if (!saved) continue;
       node.#saved = null;
-      for (const s of saved) s.releaseMemory();
-      for (const before of [...saved.map((s) => s.recipe), ...node.inputs]) {
-        if (!(before instanceof Node)) continue;
-        before.#references--;
-        if (before.#references === 0) unused.push(before);
+      for (const s of saved) {
+        s.releaseMemory();
+        if (s.recipe) drop(s.recipe);
       }
+      for (const input of node.inputs) if (input instanceof Node) drop(input);
     }
   }
 }

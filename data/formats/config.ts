@@ -1,5 +1,5 @@
 // The architecture of a VQGAN, under taming's names (section "model.params" of its yaml files) in camelCase. A
-// checkpoint states it or lets it be guessed (guess.ts), and nn/ builds the model from it.
+// checkpoint says what it is, or guess.ts guesses it from the shapes of the tensors. nn/ builds the model from it.
 import { check, checkNames, flag, notNegative, oneOf, shown } from "../../src/check.ts";
 
 /** The architecture of the encoder and the decoder. */
@@ -75,7 +75,7 @@ export interface VQModelConfig {
   readonly attentionOrder: AttentionOrder;
 }
 
-/** Changes to a config: any field may be left out. */
+/** Changes to a config. Every field may be left out. */
 export interface VQModelOverrides extends Partial<Omit<VQModelConfig, "ddconfig" | "lossconfig">> {
   /** Changes to the encoder and the decoder. */
   readonly ddconfig?: Partial<DDConfig>;

@@ -44,6 +44,16 @@ export function plain(x: Tensor): Tensor {
   return x.isPlain ? x : materialize(x);
 }
 
+/** Frees those copies that `plain` made, each beside the tensor that it was given. */
+export function disposeCopies(
+  copies: readonly (Tensor | null)[],
+  originals: readonly (Tensor | null)[],
+): void {
+  copies.forEach((copy, i) => {
+    if (copy !== originals[i]) copy?.dispose();
+  });
+}
+
 /** Writes x into `out` with its corner at `starts`. */
 export function copyInto(x: Tensor, out: Tensor, starts: readonly number[]): void {
   const offset = out.strides.reduce((sum, s, i) => sum + s * (starts[i] ?? 0), out.offset);

@@ -6,7 +6,7 @@ import type { DType } from "../backends/buffer.ts";
 import type { ConvSpec, GroupedConvSpec } from "../backends/kernels.ts";
 import { checkOptions, isWhole, oneOf, rule, type Rules, whole } from "../check.ts";
 import { aTensor, checkFloats } from "../operands.ts";
-import { plain } from "./broadcast.ts";
+import { disposeCopies, plain } from "./broadcast.ts";
 
 /** Zeros around the image: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [number, number, number, number];
@@ -147,9 +147,7 @@ export function conv2d(
     out: out.slot,
     spec,
   });
-  for (const [p, original] of [[px, x], [pw, weight], [pb, bias], [pr, residual]]) {
-    if (p && p !== original) p.dispose();
-  }
+  disposeCopies([px, pw, pb, pr], [x, weight, bias, residual]);
   const needsX = tracked(weight), needsWeight = tracked(x);
   const save = [...(needsX ? [x] : []), ...(needsWeight ? [weight] : [])];
   return record("conv2d", out, [x, weight, bias, residual], save, (gradient, saved, needs) => {

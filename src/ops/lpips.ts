@@ -3,7 +3,7 @@ import type { Tensor } from "../array.ts";
 import { record } from "../autograd.ts";
 import { checkFloats } from "../operands.ts";
 import { sizeOf } from "../shape.ts";
-import { plain } from "./broadcast.ts";
+import { disposeCopies, plain } from "./broadcast.ts";
 import { mean } from "./reduce.ts";
 
 /**
@@ -31,7 +31,7 @@ export function lpipsDistance(a: Tensor, b: Tensor, weight: Tensor): Tensor {
     pixels,
     channels,
   });
-  for (const [copy, original] of [[pa, a], [pb, b], [pw, weight]]) if (copy !== original) copy.dispose();
+  disposeCopies([pa, pb, pw], [a, b, weight]);
   record("lpipsDistance", out, [a, b], [a, b, weight], (g, [a, b, weight], needs) => {
     const side = (x: Tensor, y: Tensor) => {
       const gx = x.like(x.shape);

@@ -6,7 +6,7 @@ import type { NormSpec } from "../backends/kernels.ts";
 import { checkOptions, flag, notNegative, oneOf, type Rules, whole } from "../check.ts";
 import { checkFloats } from "../operands.ts";
 import { sizeOf } from "../shape.ts";
-import { plain } from "./broadcast.ts";
+import { disposeCopies, plain } from "./broadcast.ts";
 import { add, affine, div, mul, sqrt, square, sub } from "./elementwise.ts";
 import { mean } from "./reduce.ts";
 
@@ -50,7 +50,11 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
     throw new Error(`groupNorm: ${channels} channels, but ${weight.size} weights and ${bias.size} biases`);
   }
   const pixels = sizeOf(x.shape.slice(1, -1));
-  if (pixels * channels === 0) throw new Error(`groupNorm: a sample of shape [${x.shape}] has no values`);
+  if (pixels * channels === 0) {
+    throw new Error(
+      `groupNorm: shape [${x.shape}] has no values to normalise; it needs a pixel and a channel`,
+    );
+  }
   const spec: NormSpec = { batch, pixels, channels, groups, eps, swish };
   const { backend } = x;
   const [from, w, b] = [x, weight, bias].map(plain);
@@ -64,7 +68,7 @@ export function groupNorm(x: Tensor, weight: Tensor, bias: Tensor, options: Grou
     stats: stats.slot,
     spec,
   });
-  for (const [copy, original] of [[from, x], [w, weight], [b, bias]]) if (copy !== original) copy.dispose();
+  disposeCopies([from, w, b], [x, weight, bias]);
   record("groupNorm", out, [x, weight, bias], [x, weight, bias, stats], (g, [x, weight, bias, stats]) => {
     if (g.size === 0) return [x, weight, bias].map((t) => filled(t, t.shape, 0)); // an empty batch
     const grads = [x, weight, bias].map((t) => t.like(t.shape));
