@@ -30,11 +30,13 @@ Examples:
   $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors last.ckpt
   $ tessera convert last.ckpt flax_model/
   $ tessera convert flax_model/ model.ckpt
+  $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors faces.onnx
 
-The ending of OUT chooses the format: .ckpt, .pt or .pth for torch and Lightning, .safetensors, and a folder
-without ending (or a .msgpack file) for Flax. Everything that the format has a place for is kept: torch and
-safetensors keep both optimizers, so that training can continue in taming or here (finetune --resume OUT); Flax
-holds only the autoencoder. --strip keeps only the autoencoder, which is enough to encode and decode: 31 % of the
+The ending of OUT chooses the format: .ckpt, .pt or .pth for torch and Lightning, .safetensors, a folder without
+ending (or a .msgpack file) for Flax, and .onnx for onnxruntime: faces.encoder.onnx turns pixels into tokens, and
+faces.decoder.onnx tokens into pixels, for pictures of any size and number. Everything that the format has a place for is kept: torch and
+safetensors keep both optimizers, so that training can continue in taming or here (finetune --resume OUT); Flax and
+ONNX hold only the autoencoder. --strip keeps only the autoencoder, which is enough to encode and decode: 31 % of the
 published file. --dtype rounds tensors of two or more dimensions, which can change a few tokens.`;
 
 export function convertCommand(): Command {
@@ -73,7 +75,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
     }
     const options = { keep, optimizers, dtype, config, onProgress: progress.report };
     const written = await convertCheckpoint(file, out, options).finally(() => progress.finish());
-    console.log(`${written}: ${formatBytes((await stat(written)).size)}`);
+    for (const path of written) console.log(`${path}: ${formatBytes((await stat(path)).size)}`);
     if (optimizers && formatByName(out) === "torch" && await trainingState(file)) warnOfTaming(file);
   } finally {
     await file.close();

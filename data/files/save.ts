@@ -115,9 +115,11 @@ export function formatByName(path: string): WrittenFormat {
     case ".msgpack":
     case "":
       return "flax";
+    case ".onnx":
+      return "onnx";
     default:
       throw new Error(
-        `${path}: the ending must name the format: .ckpt, .pt, .pth, .safetensors, .msgpack, or none for a Flax folder`,
+        `${path}: the ending must name the format: .ckpt, .pt, .pth, .safetensors, .onnx, .msgpack, or none for a Flax folder`,
       );
   }
 }
@@ -133,22 +135,34 @@ export function formatByName(path: string): WrittenFormat {
  * await convertCheckpoint(file, "last.safetensors", { config: guessConfig(file).config });
  * await file.close();
  * ```
- * @returns where it was written
- * @throws if Flax is requested and the file holds no VQGAN, or if its optimizers do not fit its weights.
+ * @returns the files that were written. For last.onnx these are last.encoder.onnx and last.decoder.onnx
+ * @throws if Flax or ONNX is requested and the file holds no VQGAN, or if its optimizers do not fit its weights.
  */
 export async function convertCheckpoint(
   file: CheckpointFile,
   out: string,
   options: ConvertOptions,
-): Promise<string> {
+): Promise<readonly string[]> {
   const format = formatByName(out);
+  if (format === "onnx") return await saveOnnx(file, out, options);
   const write = await conversion(file, format, options);
   if (format !== "flax") {
     await save(out, write);
-    return out;
+    return [out];
   }
   const path = extname(out) === "" ? join(out, flaxWeights) : out;
   await mkdir(dirname(path), { recursive: true });
   await saveFlax(path, options.config!, write);
-  return path;
+  return [path];
+}
+
+/** Writes each half of the model into a file of its own, because an ONNX graph computes all that its file holds. */
+async function saveOnnx(file: CheckpointFile, out: string, options: ConvertOptions): Promise<string[]> {
+  const written: string[] = [];
+  for (const half of ["encoder", "decoder"] as const) {
+    const path = `${out.slice(0, -extname(out).length)}.${half}.onnx`;
+    await save(path, await conversion(file, "onnx", options, half));
+    written.push(path);
+  }
+  return written;
 }

@@ -14,6 +14,7 @@ import type { VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { writeFlaxTo } from "./flax/write.ts";
 import { hyperParametersOf } from "./guess.ts";
+import type { OnnxHalf } from "./onnx/write.ts";
 import { writeSafetensorsTo } from "./safetensors.ts";
 import type { Sink } from "./sink.ts";
 import { isAutoencoder, tamingOrder } from "./state_dict_keys.ts";
@@ -24,7 +25,7 @@ import { describeTraining, isMoment, momentName, type TrainingState, trainingSta
 import { type TensorToWrite, toWrite } from "./values.ts";
 
 /** The formats that checkpoints can be written in. */
-export type WrittenFormat = "torch" | "safetensors" | "flax";
+export type WrittenFormat = "torch" | "safetensors" | "flax" | "onnx";
 
 /** Which parts of a checkpoint are written, and how. */
 export interface ConvertOptions {
@@ -55,28 +56,44 @@ const rules: Rules<ConvertOptions> = {
 
 /**
  * Prepares the conversion of a checkpoint to another format. Flax's config.json is not part of it.
+ * @param half the half of the model that becomes an ONNX file; the other formats hold both
  * @returns a function that writes the result
- * @throws if Flax is requested and the file holds no VQGAN, or if its optimizers do not fit its weights.
+ * @throws if Flax or ONNX is requested and the file holds no VQGAN, if its optimizers do not fit its weights, or if ONNX is
+ * requested in bf16.
  */
 export async function conversion(
   file: CheckpointFile,
   format: WrittenFormat,
   options: ConvertOptions,
+  half: OnnxHalf = "encoder",
 ): Promise<(sink: Sink) => Promise<void>> {
   checkOptions("convertCheckpoint", options, rules);
-  const { keep = () => true, config } = options;
-  if (format === "flax" && !config) {
-    throw new Error(`${file.path} is not a VQGAN, and only a VQGAN can be written as Flax`);
+  const { keep = () => true, config, dtype } = options;
+  if ((format === "flax" || format === "onnx") && !config) {
+    throw new Error(
+      `${file.path} is not a VQGAN, and only a VQGAN can be written as ${
+        format === "flax" ? "Flax" : "ONNX"
+      }`,
+    );
   }
-  const isKept = (key: string) => !isMoment(key) && keep(key) && (format !== "flax" || isAutoencoder(key));
+  if (format === "onnx" && dtype === "bf16") {
+    throw new Error("convertCheckpoint: ONNX runtimes compute with bf16 only in part: use f16 or f32");
+  }
+  const hasPlace = placeIn(format, half);
+  const isKept = (key: string) => !isMoment(key) && keep(key) && hasPlace(key);
   const chosen = tamingOrder(file.tensors.keys()).filter(isKept).map((key) =>
     [key, file.tensors.get(key)!] as const
   );
-  const found = format === "flax" || options.optimizers === false ? null : await trainingState(file);
+  const holdsTraining = format === "torch" || format === "safetensors";
+  const found = holdsTraining && options.optimizers !== false ? await trainingState(file) : null;
   const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options);
-  const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), options.dtype));
+  const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), dtype));
   const training = found && watched(found, watch);
   if (format === "flax") return (sink) => writeFlaxTo(sink, tensors);
+  if (format === "onnx") {
+    const { writeOnnxTo } = await import("./onnx/write.ts"); // it needs a library for protobuf
+    return (sink) => writeOnnxTo(sink, half, tensors, config!);
+  }
   const metadata = kept(file, options, training !== null);
   if (format === "safetensors") {
     return (sink) =>
@@ -90,6 +107,20 @@ export async function conversion(
   }
   const hyperParameters = { ...(config ? vqModelArguments(config) : {}), ...builtWith(file) };
   return (sink) => writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata }));
+}
+
+/** Returns which keys a format has a place for. */
+function placeIn(format: WrittenFormat, half: OnnxHalf): (key: string) => boolean {
+  switch (format) {
+    case "flax":
+      return isAutoencoder;
+    case "onnx": {
+      const other = half === "encoder" ? /^(decoder|post_quant_conv)\./ : /^(encoder|quant_conv)\./;
+      return (key) => isAutoencoder(key) && !other.test(key);
+    }
+    default:
+      return () => true;
+  }
 }
 
 /**

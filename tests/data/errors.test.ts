@@ -266,7 +266,10 @@ describe("long calls", () => {
     const hash = await hashWeights(faces, { onProgress: (bytes, total) => seen.push(bytes / total) });
     expect(hash).toMatch(/^[0-9a-f]{64}$/);
     expect(seen.at(-1)).toBe(1);
-    const path = await convertCheckpoint(faces, at("faces.ckpt"), { config: preset("faces"), dtype: "f32" });
+    const [path] = await convertCheckpoint(faces, at("faces.ckpt"), {
+      config: preset("faces"),
+      dtype: "f32",
+    });
     expect(await hashWeights(path)).toBe(hash);
   });
 });
