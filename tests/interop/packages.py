@@ -7,6 +7,7 @@ of Tessera's files.
     python packages.py step FOLDER             one step of torch.optim.Adam from Tessera's optimizer states
     python packages.py lightning FOLDER        Lightning goes on from Tessera's checkpoint by one step, and saves
     python packages.py tokens FOLDER           the tokens in tokens.parquet and tokens.tsv
+    python packages.py onnx FILE               checks an ONNX model, prints the type and shape of its outputs
 
 Each job prints JSON as its last line.
 """
@@ -240,7 +241,19 @@ def tokens(folder):
     }
 
 
+def onnx(path):
+    import onnx
+
+    onnx.checker.check_model(str(path), full_check=True)
+    described = {}
+    for output in onnx.load(str(path)).graph.output:
+        tensor = output.type.tensor_type
+        axes = [axis.dim_param or str(axis.dim_value) for axis in tensor.shape.dim]
+        described[output.name] = " ".join([onnx.TensorProto.DataType.Name(tensor.elem_type), *axes])
+    return described
+
+
 if __name__ == "__main__":
     job, *words = sys.argv[1:]
-    jobs = {"read": read, "write": write, "step": step, "lightning": lightning, "tokens": tokens}
+    jobs = {"read": read, "write": write, "step": step, "lightning": lightning, "tokens": tokens, "onnx": onnx}
     print(json.dumps(versions(*words) if job == "versions" else jobs[job](*map(Path, words))))

@@ -49,10 +49,11 @@ export async function trainedCheckpoint(folder: string): Promise<Trained> {
     original,
     async convert(from, name, options = {}) {
       await mkdir(dirname(join(folder, name)), { recursive: true });
-      return await withFile(
+      const [written] = await withFile(
         from,
         (file) => convertCheckpoint(file, join(folder, name), { config: configOf(file).config, ...options }),
       );
+      return written;
     },
     async asLightning(name, change = () => {}) {
       const path = join(folder, name);
