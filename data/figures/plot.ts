@@ -138,8 +138,11 @@ function pointsOf({ name, steps, values }: Series, logScale: boolean): Point[] {
   return points;
 }
 
+/** The least height of a y axis, as a share of its largest value, so that tiny changes look tiny. */
+const leastShare = 0.05;
+
 /** The y axis covers every smooth line, and the measured values except the most extreme hundredth at either end. */
-function valueAxis(lines: readonly number[][], raw: readonly number[], logScale: boolean): Axis {
+export function valueAxis(lines: readonly number[][], raw: readonly number[], logScale: boolean): Axis {
   const sorted = Float64Array.from(raw).sort();
   const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))];
   let low = sorted.length > 0 ? at(0.01) : logScale ? 0.1 : 0, high = sorted.length > 0 ? at(0.99) : 1;
@@ -150,10 +153,11 @@ function valueAxis(lines: readonly number[][], raw: readonly number[], logScale:
     }
   }
   if (logScale) {
-    const room = high / low > 1.05 ? (high / low) ** 0.05 : 1.5;
+    const room = high / low > 1 + leastShare ? (high / low) ** 0.05 : 1.5;
     return { low: low / room, high: high * room, ticks: logTicks(low / room, high * room) };
   }
-  const room = high > low ? 0.05 * (high - low) : Math.max(0.5, Math.abs(high) * 0.1);
+  const missing = leastShare * Math.max(Math.abs(low), Math.abs(high)) - (high - low);
+  const room = high > low ? Math.max(0.05 * (high - low), missing / 2) : Math.max(0.5, Math.abs(high) * 0.1);
   const bottom = low >= 0 && low - room < 0 ? 0 : low - room; // the axis goes below 0 only if a value does
   return { low: bottom, high: high + room, ticks: niceTicks(bottom, high + room, 6) };
 }

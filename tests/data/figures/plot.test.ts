@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatTick, niceTicks, type Panel, plotCurves, smooth } from "../../../data/figures/plot.ts";
+import { formatTick, niceTicks, type Panel, plotCurves, smooth, valueAxis } from "../../../data/figures/plot.ts";
 import { readImage, savePng } from "../../../data/index.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -62,5 +62,29 @@ describe("plotCurves", () => {
       "2.5M",
       "1.2e-4",
     ]);
+  });
+});
+
+describe("valueAxis", () => {
+  const height = (values: number[], logScale = false) => {
+    const { low, high } = valueAxis([values], values, logScale);
+    return high - low;
+  };
+
+  test("draws a change of 0.03 dB in 24.6 dB as at most a thirtieth of the height", () => {
+    expect(0.03 / height([24.6, 24.63]) < 1 / 30).toBe(true);
+  });
+
+  test("lets a change of more than a twentieth fill the height", () => {
+    expect(2 / height([20, 22]) > 0.9).toBe(true);
+    expect(0.1 / height([0.3, 0.2]) > 0.85).toBe(true);
+  });
+
+  test("stays at or above 0 if all values do, and contains all values", () => {
+    for (const values of [[0, 1e-3], [0.5, 0.5], [1e-6, 1.01e-6], [-3, -3.001], [0, 0]]) {
+      const { low, high } = valueAxis([values], values, false);
+      expect(low <= Math.min(...values) && high >= Math.max(...values)).toBe(true);
+      if (Math.min(...values) >= 0) expect(low >= 0).toBe(true);
+    }
   });
 });
