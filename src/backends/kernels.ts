@@ -243,6 +243,8 @@ export interface Calls {
     readonly columns: number;
     readonly scale: number;
   };
+  /** out [rows] = the index of the largest value of each row of x; the lowest wins ties. */
+  readonly argmax: { readonly x: Slot; readonly out: Slot; readonly rows: number; readonly columns: number };
   /** Index of the row of codebook [codes, channels] nearest to each row of z [count, channels]; the lowest wins ties. */
   readonly nearestCode: {
     readonly z: Slot;
@@ -385,6 +387,7 @@ export const kernels: { readonly [K in KernelName]: KernelFacts<Calls[K]> } = {
   },
   softmax: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => 5 * c.x.length },
   softmaxGrad: { reads: (c) => [c.y, c.g], writes: (c) => [c.out], flops: (c) => 5 * c.y.length },
+  argmax: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.x.length },
   nearestCode: {
     reads: (c) => [c.z, c.codebook],
     writes: (c) => [c.out],

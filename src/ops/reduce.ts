@@ -70,3 +70,25 @@ export function softmax(x: Tensor, scale: number = 1): Tensor {
     return [gx];
   });
 }
+
+/**
+ * The index of the largest value of each row, the last axis, as i32. If two are equally large, the lower index wins. No
+ * gradient.
+ * @throws if x has no axis or an empty one, or holds integers
+ * @example The likeliest of three classes
+ * ```ts
+ * import { argmax, tensor } from "@tessera/vqgan/core";
+ *
+ * const best = argmax(tensor([0.1, 0.7, 0.2], [1, 3])); // [1], for the one row
+ * ```
+ */
+export function argmax(x: Tensor): Tensor {
+  checkFloats("argmax", x);
+  const columns = x.shape[x.ndim - 1] ?? 0, rows = sizeOf(x.shape.slice(0, -1));
+  if (columns === 0) throw new Error(`argmax: the rows of shape [${x.shape}] are empty`);
+  const from = plain(x);
+  const out = x.like(x.shape.slice(0, -1), "i32");
+  x.backend.run("argmax", { x: from.slot, out: out.slot, rows, columns });
+  if (from !== x) from.dispose();
+  return out;
+}

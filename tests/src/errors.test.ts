@@ -374,6 +374,7 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     () => t.avgPool2d(z([1, 6, 2, 1]), { size: 5, stride: 1, padding: 1 }),
     "avgPool2d: a window of 5 does not fit shape [1,6,2,1] with a padding of 1",
   ],
+  ["argmax", () => t.argmax(z([2, 0])), "argmax: the rows of shape [2,0] are empty"],
   [
     "nearestCode",
     () => t.nearestCode(z([2, 3]), z([5, 4])),

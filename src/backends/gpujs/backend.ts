@@ -34,7 +34,16 @@ import {
   normWeightGrad,
 } from "./kernels/norm.ts";
 import { avgPool2d, avgPool2dGrad, covered, maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
-import { dotRow, maxRow, softmax, softmaxGrad, softmaxSum, sumColumn, sumRow } from "./kernels/reduce.ts";
+import {
+  argmaxRow,
+  dotRow,
+  maxRow,
+  softmax,
+  softmaxGrad,
+  softmaxSum,
+  sumColumn,
+  sumRow,
+} from "./kernels/reduce.ts";
 import { floats, GpuJsBuffer, ints, whole } from "./memory.ts";
 
 /** Runs each kernel by one or several functions of kernels/. */
@@ -151,6 +160,9 @@ const runs: KernelTable<Compiler> = {
     compiler.run(dotRow, dots, [rows], { columns }, [gs, ys]);
     compiler.run(softmaxGrad, floats(out), [columns, rows], { columns }, [ys, gs, dots, scale]);
   },
+
+  argmax: (compiler, { x, out, rows, columns }) =>
+    compiler.run(argmaxRow, ints(out), [rows], { columns }, [floats(x)]),
 
   /** The kernel returns the index as an f32, which is exact for up to 2^24 codes. */
   nearestCode: (compiler, { z, codebook, out, count, codes, channels }) =>

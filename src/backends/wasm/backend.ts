@@ -13,7 +13,7 @@ import {
 import { lpipsDistance, lpipsDistanceGrad } from "./launch/lpips.ts";
 import { groupNorm, groupNormApply, groupNormGrad, groupNormStats } from "./launch/norm.ts";
 import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./launch/pool.ts";
-import { softmax, softmaxGrad, sumColumns, sumRows } from "./launch/reduction.ts";
+import { argmax, softmax, softmaxGrad, sumColumns, sumRows } from "./launch/reduction.ts";
 import { addressOf, Machine, MAX_BYTES, WasmBuffer } from "./machine.ts";
 import { WIDE } from "./wide.ts";
 
@@ -36,6 +36,7 @@ const launches: KernelTable<Machine> = {
   groupedConv2dWeightGrad,
   softmax,
   softmaxGrad,
+  argmax,
   nearestCode,
   groupNorm,
   groupNormStats,

@@ -12,7 +12,7 @@ import { copy } from "./kernels/copy.ts";
 import { binary, fill, unary } from "./kernels/elementwise.ts";
 import { lpipsDistance, lpipsDistanceGrad } from "./kernels/lpips.ts";
 import { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGrad } from "./kernels/pool.ts";
-import { softmax, softmaxGrad } from "./kernels/softmax.ts";
+import { argmax, softmax, softmaxGrad } from "./kernels/softmax.ts";
 import { nearestCode } from "./launch/codebook.ts";
 import { conv2d, conv2dInputGrad } from "./launch/conv.ts";
 import { groupedConv2d, groupedConv2dInputGrad, groupedConv2dWeightGrad } from "./launch/grouped_conv.ts";
@@ -41,6 +41,7 @@ const launches: KernelTable<Gpu> = {
   groupedConv2dWeightGrad,
   softmax: (gpu, call) => gpu.run(softmax(gpu.team, call)),
   softmaxGrad: (gpu, call) => gpu.run(softmaxGrad(gpu.team, call)),
+  argmax: (gpu, call) => gpu.run(argmax(gpu.team, call)),
   nearestCode,
   groupNorm,
   groupNormStats,

@@ -125,6 +125,19 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
     },
     cases: [],
   },
+  argmax: {
+    gradient: { none: "an index has no derivative" },
+    cases: [1, 7, 70, 1000].map((columns) => ({
+      name: `argmax of ${columns}`,
+      inputs: [[2, 3, columns]],
+      run: t.argmax,
+      wanted: (x: Float32Array) =>
+        Array.from({ length: 6 }, (_, r) => {
+          const row = [...x.slice(r * columns, (r + 1) * columns)];
+          return row.indexOf(Math.max(...row));
+        }),
+    })),
+  },
   attention: {
     gradient: "checked",
     cases: [

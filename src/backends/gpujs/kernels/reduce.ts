@@ -21,6 +21,16 @@ export function maxRow(this: Place<Columns>, x: Float32Array): number {
   return max;
 }
 
+/** out[r] = argmax over c of x[r, c]; a later column must be strictly larger, so the lowest index wins ties */
+export function argmaxRow(this: Place<Columns>, x: Float32Array): number {
+  let highest = 0;
+  for (let c = 1; c < this.constants.columns; c++) {
+    const from = this.thread.x * this.constants.columns;
+    if (x[from + c] > x[from + highest]) highest = c;
+  }
+  return highest;
+}
+
 /** out[c] = sum over r of x[r, c] */
 export function sumColumn(this: Place<{ rows: number; columns: number }>, x: Float32Array): number {
   let sum = 0;

@@ -92,6 +92,19 @@ function addSoftmax(m: ModuleBuilder): void {
     const inverse = f.let(v.splat(f32.div(1, sum(f, out, n))));
     storeRow(f, out, n, (at, o) => v.mul(inverse, f.load(i32.add(out, at), o)));
   });
+  // arguments: x, out, columns; the row is searched from its end, so that the lowest index wins ties
+  kernel(m, "argmax", (f, tile) => {
+    const n = f.let(argument(2));
+    const x = row(f, tile, 0, n);
+    const top = max(f, x, n);
+    const best = f.let(i32.const(0));
+    f.for(1, i32.add(n, 1), 1, (back) => {
+      const column = f.let(i32.sub(n, back));
+      const value = f.let(f32.load(i32.add(x, i32.shl(column, 2))));
+      f.if(f32.eq(value, top), () => f.set(best, column));
+    });
+    f.storeI32(i32.add(argument(1), i32.shl(tile, 2)), best);
+  });
   // dx = scale y (g - sum(g y))
   kernel(m, "softmaxGrad", (f, tile) => {
     const n = f.let(argument(2));

@@ -39,6 +39,10 @@ export function softmax(machine: Machine, { x, out, rows, columns, scale }: Call
   machine.launch("softmax", rows, [at(x), at(out), columns, scale], [3]);
 }
 
+export function argmax(machine: Machine, { x, out, rows, columns }: Calls["argmax"]): void {
+  machine.launch("argmax", rows, [at(x), at(out), columns]);
+}
+
 export function softmaxGrad(
   machine: Machine,
   { y, g, out, rows, columns, scale }: Calls["softmaxGrad"],

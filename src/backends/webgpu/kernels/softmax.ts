@@ -1,4 +1,4 @@
-// Softmax along rows, and its gradient. Each workgroup of `team` threads computes a row.
+// Softmax along rows and its gradient, and the place of the maximum. Each workgroup of `team` threads computes a row.
 import type { Calls } from "../../kernels.ts";
 import { mathematics } from "./mathematics.ts";
 import type { Dispatch } from "./source.ts";
@@ -68,6 +68,37 @@ export function softmaxGrad(
   for (var c = lid; c < ${columns}u; c += ${team}u) {
     out[row + c] = p.scale * y[row + c] * (g[row + c] - base - dot);
   }`,
+    }),
+  };
+}
+
+/** The index of the largest value; of equal ones the lowest. As an f32 it is exact for up to 2^24 columns. */
+export function argmax(team: number, { x, out, rows, columns }: Calls["argmax"]): Dispatch {
+  return {
+    name: `argmax ${columns}`,
+    operands: [x, out],
+    groups: rows,
+    params: { rows },
+    source: () => ({
+      inputs: { x: "f32" },
+      outputs: { out: "i32" },
+      params: { rows: "u32" },
+      threads: team,
+      globals: workgroupReduce(
+        "peak",
+        "vec2f",
+        team,
+        (a, b) => `select(${b}, ${a}, ${a}.x > ${b}.x || (${a}.x == ${b}.x && ${a}.y <= ${b}.y))`,
+      ),
+      body: `  if (group >= p.rows) { return; }
+  let row = group * ${columns}u;
+  var highest = vec2f(-3.4028234e38f, 0.0);
+  for (var c = lid; c < ${columns}u; c += ${team}u) {
+    let value = f32(x[row + c]);
+    if (value > highest.x) { highest = vec2f(value, f32(c)); }
+  }
+  let best = peak(highest, lid).y;
+  if (lid == 0u) { out[group] = i32(best); }`,
     }),
   };
 }
