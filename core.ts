@@ -84,6 +84,7 @@ export {
   type Forward,
   type Grid,
   GroupNorm,
+  GumbelQuantizer,
   type Half,
   type Init,
   Layer,
@@ -112,6 +113,7 @@ export {
   type LossConfig,
   preset,
   type PresetName,
+  type QuantizerKind,
   type VQModelConfig,
   type VQModelOverrides,
   withOverrides,
@@ -154,7 +156,9 @@ export { learningRate, type Schedule } from "./train/schedule.ts";
 export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Reading checkpoints from bytes: torch, safetensors and Flax. No code in them is executed, and tensors are read on demand. */
-export type { CheckpointFile } from "./data/formats/file.ts";
+export type { CheckpointFile, FileContents, OpenOptions } from "./data/formats/file.ts";
+export type { Family, Keys } from "./data/formats/families/family.ts";
+export { type FoundModel, type NoModel, SeveralModelsError } from "./data/formats/find_model.ts";
 export {
   formatInspectReport,
   formatTensors,

@@ -1,7 +1,10 @@
 // tessera convert: writes a checkpoint, or a part of it, in another format.
 import { stat } from "node:fs/promises";
+import { extname } from "node:path";
 import { Command, Option } from "commander";
 import type { VQModelConfig } from "../data/formats/config.ts";
+import { describeModel } from "../data/formats/find_model.ts";
+import { printable } from "../data/formats/text.ts";
 import {
   type CheckpointFile,
   configOf,
@@ -21,6 +24,8 @@ interface Flags {
   readonly discriminator?: boolean;
   readonly lpips?: boolean;
   readonly dtype?: "f32" | "f16" | "bf16";
+  readonly format?: "diffusers";
+  readonly inside?: string;
 }
 
 const examples = `
@@ -30,21 +35,25 @@ Examples:
   $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors last.ckpt
   $ tessera convert last.ckpt flax_model/
   $ tessera convert flax_model/ model.ckpt
+  $ tessera convert last.ckpt vqvae/ --format diffusers
+  $ tessera convert net.pth model.safetensors --inside params_ema
   $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors faces.onnx
 
 The ending of OUT chooses the format: .ckpt, .pt or .pth for torch and Lightning, .safetensors, a folder without
-ending (or a .msgpack file) for Flax, and .onnx for onnxruntime: faces.encoder.onnx turns pixels into tokens, and
-faces.decoder.onnx tokens into pixels, for pictures of any size and number. Everything that the format has a place for is kept: torch and
-safetensors keep both optimizers, so that training can continue in taming or here (finetune --resume OUT); Flax and
-ONNX hold only the autoencoder. --strip keeps only the autoencoder, which is enough to encode and decode: 31 % of the
-published file. --dtype rounds tensors of two or more dimensions, which can change a few tokens.`;
+ending (or a .msgpack file) for Flax, a folder with --format diffusers for diffusers, and .onnx for onnxruntime:
+faces.encoder.onnx turns pixels into tokens, and faces.decoder.onnx tokens into pixels, for pictures of any size and
+number. Everything that the format has a place for is kept: torch and safetensors keep both optimizers, so that
+training can continue in taming or here (finetune --resume OUT); Flax, diffusers and ONNX hold only the autoencoder.
+If IN has the names of another library, or holds the model inside a larger one, the model alone is written, under
+taming's names; --inside chooses one of several. --strip keeps only the autoencoder, which is enough to encode and
+decode: 31 % of the published file. --dtype rounds tensors of two or more dimensions, which can change a few tokens.`;
 
 export function convertCommand(): Command {
   return new Command("convert").description(
     "write a checkpoint in another format, or only a part of it",
   )
-    .argument("<in>", "a checkpoint, or a folder with a Flax model")
-    .argument("<out>", "the file or Flax folder to write")
+    .argument("<in>", "a checkpoint, or a folder with a Flax or a diffusers model")
+    .argument("<out>", "the file or folder to write")
     .option("--strip", "keep only the autoencoder")
     .option("--discriminator", "with --strip: also keep the discriminator")
     .option("--lpips", "with --strip: also keep the perceptual network")
@@ -55,6 +64,12 @@ export function convertCommand(): Command {
         "bf16",
       ]),
     )
+    .addOption(
+      new Option("--format <name>", "write a folder for diffusers' VQModel.from_pretrained").choices([
+        "diffusers",
+      ]),
+    )
+    .option("--inside <name>", "use the model under this prefix or inner dict, if the file holds several")
     .addHelpText("after", examples)
     .action(run);
 }
@@ -65,18 +80,30 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
   if (extra && !strip) {
     throw new UsageError(`--${extra} only works with --strip: without it everything is kept`);
   }
-  const file = await openCheckpoint(path);
+  if (flags.format && extname(out) !== "") {
+    throw new UsageError(`${out}: a model for diffusers is a folder, so OUT has no ending`);
+  }
+  const file = await openCheckpoint(path, flags.inside === undefined ? {} : { inside: flags.inside });
   try {
     const keep = strip ? keptBy(file, flags) : undefined;
     const progress = bytesProgress("convert");
     const config = configOrNull(file), optimizers = config !== null && !strip;
+    const note = describeModel(file.model);
+    if (note !== null) console.log(`model: ${note}`);
     if (!config) {
-      console.log("this is not a VQGAN: only its tensors are converted, nothing else in the file");
+      const why = "problem" in file.model ? file.model.problem : "this is not a VQGAN";
+      if (flags.inside !== undefined) throw new Error(`${path}: ${why}`);
+      console.log(`${printable(why)}; only its tensors are converted, nothing else in the file`);
     }
     const options = { keep, optimizers, dtype, config, onProgress: progress.report };
-    const written = await convertCheckpoint(file, out, options).finally(() => progress.finish());
+    const format = flags.format ?? formatByName(out);
+    const written = await convertCheckpoint(file, out, options, format).finally(() => progress.finish());
     for (const path of written) console.log(`${path}: ${formatBytes((await stat(path)).size)}`);
-    if (optimizers && formatByName(out) === "torch" && await trainingState(file)) warnOfTaming(file);
+    if (format !== "torch") return;
+    if (config && config.quantizer === "normalized") {
+      console.log("warning: taming has no codes of length 1, so this file is for Tessera alone");
+    }
+    if (optimizers && await trainingState(file)) warnOfTaming(file);
   } finally {
     await file.close();
   }

@@ -1,5 +1,6 @@
 // Error messages for the command line. The library's messages name the settings of its API. Where such a setting is the
 // way out of an error, the message printed here names the option instead.
+import { SeveralModelsError } from "../data/formats/find_model.ts";
 import { OutOfMemoryError } from "../src/index.ts";
 import {
   BatchTooLargeError,
@@ -12,6 +13,12 @@ import {
 export function inWordsOfOptions(error: unknown): string {
   if (error instanceof MissingPerceptualError) {
     return `${error.problem}: give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips`;
+  }
+  if (error instanceof SeveralModelsError) {
+    const { path, problem, choices } = error;
+    return `${path}: ${problem}; take one out: tessera convert ${path} one.safetensors --inside ${
+      choices[0]
+    }`;
   }
   if (error instanceof NotResumableError) {
     return `${error.problem}: start a new run with --from ${error.path}`;

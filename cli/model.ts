@@ -11,7 +11,7 @@ import {
   type Sample,
   toFloats,
 } from "../data/index.ts";
-import { type Half, type Precision, VQGAN } from "../nn/index.ts";
+import { type Half, loadVQGAN, type Precision, type VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { count, precisionOption, wholeNumber } from "./options.ts";
 import { shippedModel } from "./shipped.ts";
@@ -34,7 +34,7 @@ export function modelOptions(): Option[] {
   return [
     new Option(
       "-m, --model <file>",
-      "checkpoint: .ckpt, .pt, .safetensors or Flax (default: the small faces model)",
+      "checkpoint: .ckpt, .pt, .safetensors, or a folder of Flax or diffusers (default: the small faces model)",
     ),
     new Option(
       "--range <kind>",
@@ -60,15 +60,29 @@ export function pictureOptions(): Option[] {
   ];
 }
 
-/** Loads the model, or the half of it that a command needs. @throws if the file is missing or holds no model */
-export async function openModel(flags: ModelFlags, only?: Half): Promise<{ model: VQGAN; path: string }> {
-  const { model, dalleMini, precision, attentionOrder } = flags, range = dalleMini ? "unit" : flags.range;
-  const path = model ?? await shippedModel();
-  if (model === undefined) {
+/**
+ * Loads the model, or the half of it that a command needs.
+ * @throws if the file is missing, or holds no model or not the half that is needed
+ */
+export async function openModel(
+  flags: ModelFlags,
+  needed: Half | "both",
+): Promise<{ model: VQGAN; path: string }> {
+  const { model: chosen, dalleMini, precision, attentionOrder } = flags,
+    range = dalleMini ? "unit" : flags.range;
+  const path = chosen ?? await shippedModel();
+  if (chosen === undefined) {
     console.error("model: the small one that comes with Tessera (--model FILE for another)");
   }
   const config = attentionOrder === undefined ? {} : { attentionOrder };
-  return { model: (await VQGAN.load(path, { range, precision, only, config })).eval(), path };
+  const only = needed === "both" ? undefined : needed;
+  const { model, note } = await loadVQGAN(path, { range, precision, only, config });
+  if (note !== null) console.error(`model: ${note}`);
+  const lacking = (["encoder", "decoder"] as const).find((half) => model.isWithout(half));
+  if (needed === "both" && lacking) {
+    throw new Error(`${path} holds a model without ${lacking}, but this needs both halves`);
+  }
+  return { model: model.eval(), path };
 }
 
 /** A picture with its name and caption. */

@@ -40,7 +40,7 @@ export function reconstructCommand(): Command {
 }
 
 async function reconstruct(sources: string[], flags: Flags): Promise<void> {
-  const { model } = await openModel(flags);
+  const { model } = await openModel(flags, "both");
   const total = await countOf(eachSample(sources));
   await mkdir(flags.out, { recursive: true });
   const nameOf = namer(flags.out);

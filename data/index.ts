@@ -15,13 +15,13 @@ export { formatInspectReport, formatTensors, inspect, type InspectReport } from 
 export { type CheckpointSource, withCheckpoint } from "./formats/opener.ts";
 export { readCheckpoint } from "./formats/read.ts";
 export { FormatError, memorySource } from "./formats/source.ts";
-export { isAutoencoder, tamingOrder } from "./formats/state_dict_keys.ts";
+export { isAutoencoder, momentName, tamingOrder } from "./formats/state_dict_keys.ts";
 export type { StoredTensor, StoredValues } from "./formats/stored_tensor.ts";
 export { formatBytes } from "./formats/text.ts";
 export { isPickleClass, PickleObject } from "./formats/torch/pickle_globals.ts";
 export { OrderedDict, Tuple } from "./formats/torch/pickle_write.ts";
 export { flattenTensors, unwrapOmegaconf } from "./formats/torch/unwrap.ts";
-export { momentName, tamingAdam, type TrainingState, trainingState } from "./formats/training.ts";
+export { tamingAdam, type TrainingState, trainingState } from "./formats/training.ts";
 export { type TensorToWrite, toWrite } from "./formats/values.ts";
 
 // Pictures and figures

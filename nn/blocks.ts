@@ -111,21 +111,21 @@ export class Upsample extends Layer {
   }
 }
 
-/** The blocks at the lowest resolution: block_1, attn_1, block_2. */
+/** The blocks at the lowest resolution: block_1, attn_1, block_2. Some neighbours of taming have no attention there. */
 export class Middle extends Layer {
   readonly block_1: ResnetBlock;
-  readonly attn_1: AttnBlock;
+  readonly attn_1: AttnBlock | null;
   readonly block_2: ResnetBlock;
 
-  constructor(channels: number, init: Init) {
+  constructor(channels: number, attend: boolean, init: Init) {
     super();
     this.block_1 = new ResnetBlock(channels, channels, init);
-    this.attn_1 = new AttnBlock(channels, init);
+    this.attn_1 = attend ? new AttnBlock(channels, init) : null;
     this.block_2 = new ResnetBlock(channels, channels, init);
   }
 
   protected override forward(x: Tensor): Tensor {
-    return chain(x, [this.block_1, this.attn_1, this.block_2]);
+    return chain(x, this.attn_1 ? [this.block_1, this.attn_1, this.block_2] : [this.block_1, this.block_2]);
   }
 }
 

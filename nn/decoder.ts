@@ -27,7 +27,7 @@ export class Decoder extends Layer {
   /** A 3x3 convolution from `zChannels` to the channels of the lowest level. */
   readonly conv_in: Conv2d;
   /**
-   * The lowest level, with attention.
+   * The lowest level, with attention unless the config says otherwise.
    * @internal
    */
   readonly mid: Middle;
@@ -47,7 +47,7 @@ export class Decoder extends Layer {
     const { ch, chMult, numResBlocks, attnResolutions, resolution, outCh, zChannels } = config;
     let channels = ch * chMult[chMult.length - 1];
     this.conv_in = new Conv2d(zChannels, channels, 3, init, { padding: 1 });
-    this.mid = new Middle(channels, init);
+    this.mid = new Middle(channels, config.midAttention, init);
     for (let level = chMult.length - 1; level >= 0; level--) {
       const spec = {
         inChannels: channels,

@@ -33,7 +33,7 @@ export class Encoder extends Layer {
    */
   readonly down: DownLevel[] = [];
   /**
-   * The lowest level, with attention.
+   * The lowest level, with attention unless the config says otherwise.
    * @internal
    */
   readonly mid: Middle;
@@ -60,7 +60,7 @@ export class Encoder extends Layer {
       this.down.push(new DownLevel(spec, init));
       channels = spec.channels;
     });
-    this.mid = new Middle(channels, init);
+    this.mid = new Middle(channels, config.midAttention, init);
     this.norm_out = new GroupNorm(channels, { swish: true });
     this.conv_out = new Conv2d(channels, zChannels, 3, init, { padding: 1 });
   }

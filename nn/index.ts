@@ -6,20 +6,21 @@ export { Encoder } from "./encoder.ts";
 export type { Grid } from "./images_and_tokens.ts";
 export type { Init } from "./init.ts";
 export { loadPerceptual, type PerceptualFiles } from "./fill.ts";
+export type { LoadOptions } from "./loading.ts";
+export type { Half } from "../data/formats/shapes.ts";
 export { type DistanceOptions, LPIPS } from "./lpips.ts";
 export { formatLoadReport, Layer, type LoadReport, Module } from "./module.ts";
 export { Conv2d, type Conv2dLayerOptions, GroupNorm, type Precision } from "./layers.ts";
 export { type Autoencoder, setPrecision } from "./precision.ts";
 export { CodebookUsage } from "./quantizers/codebook_usage.ts";
+export { GumbelQuantizer } from "./quantizers/gumbel_quantizer.ts";
 export { type Quantized, Quantizer } from "./quantizers/quantizer.ts";
 export { VectorQuantizer, type VectorQuantizerOptions } from "./quantizers/vector_quantizer.ts";
 export { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 export {
   type Encoded,
   type Forward,
-  type Half,
   type LoadedVQGAN,
-  type LoadOptions,
   loadVQGAN,
   type Tokens,
   type TokensOptions,

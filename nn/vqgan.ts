@@ -1,30 +1,34 @@
 // The model: it turns pictures into grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
-import {
-  checkConfig,
-  factorOf,
-  type LossConfig,
-  type VQModelConfig,
-  type VQModelOverrides,
-  withOverrides,
-} from "../data/formats/config.ts";
-import type { CheckpointFile } from "../data/formats/file.ts";
+import { checkConfig, factorOf, type VQModelConfig, withOverrides } from "../data/formats/config.ts";
+import { describeModel } from "../data/formats/find_model.ts";
 import { configOf } from "../data/formats/guess.ts";
 import { type CheckpointSource, withCheckpoint } from "../data/formats/opener.ts";
+import { type Half, onlyHalf } from "../data/formats/shapes.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
 import { type PictureSource, readImage } from "../data/pictures/source.ts";
 import { aSignal, callback, checkOptions, flag, object, oneOf, type Rules, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
-import { asyncScope, noGrad, Random, scope, Tensor, tensor } from "../src/index.ts";
+import { CountingBackend } from "../src/backends/counting.ts";
+import { withBackend } from "../src/device.ts";
+import { asyncScope, noGrad, scope, type Shape, Tensor, tensor } from "../src/index.ts";
 import { checkFloats } from "../src/operands.ts";
 import { Decoder } from "./decoder.ts";
-import { NLayerDiscriminator } from "./discriminator.ts";
 import { Encoder } from "./encoder.ts";
-import { fillModule, unfilled } from "./fill.ts";
+import { checkFit } from "./fill.ts";
 import { checkImages, type Grid, problemOf, squareOf, tokensOnGrid } from "./images_and_tokens.ts";
 import { allOrNothing, type Init } from "./init.ts";
-import { Conv2d, type Precision } from "./layers.ts";
-import { type LoadReport, Module } from "./module.ts";
+import { Conv2d } from "./layers.ts";
+import {
+  autoencoderOf,
+  checkUse,
+  type Filled,
+  fillModel,
+  heldOnly,
+  type LoadOptions,
+  otherHalf,
+} from "./loading.ts";
+import { Module } from "./module.ts";
 import { setPrecision } from "./precision.ts";
 import { makeQuantizer } from "./quantizers/make_quantizer.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
@@ -50,9 +54,6 @@ export interface Encoded {
   /** Their codes, [B, H/f, W/f, embedDim]. */
   readonly latents: Tensor;
 }
-
-/** A half of the model. The encoder turns pictures into latents, and the decoder turns latents into pictures. */
-export type Half = "encoder" | "decoder";
 
 /** What the training pass returns. */
 export interface Forward {
@@ -150,6 +151,11 @@ export class VQGAN extends Module {
     this.factor = factorOf(config);
     const { only, withLoss = false } = options;
     if (only && withLoss) throw new Error(`VQGAN: training needs both halves, not only the ${only}`);
+    if (withLoss && config.quantizer === "gumbel") {
+      throw new Error(
+        "VQGAN: a model with a Gumbel quantizer encodes and decodes, but it cannot be trained here",
+      );
+    }
     const parts = allOrNothing(() => ({
       encoder: only === "decoder" ? null : new Encoder(ddconfig, attentionOrder, init),
       decoder: only === "encoder" ? null : new Decoder(ddconfig, attentionOrder, init),
@@ -159,9 +165,9 @@ export class VQGAN extends Module {
       post_quant_conv: new Conv2d(embedDim, ddconfig.zChannels, 1, init),
     }));
     if (parts.encoder) this.encoder = parts.encoder;
-    else lacks(this, "encoder");
+    else lacks(this, "encoder", 'this model was made without its encoder; leave out the option "only"');
     if (parts.decoder) this.decoder = parts.decoder;
-    else lacks(this, "decoder");
+    else lacks(this, "decoder", 'this model was made without its decoder; leave out the option "only"');
     this.loss = parts.loss;
     this.quantize = parts.quantize;
     this.quant_conv = parts.quant_conv;
@@ -169,11 +175,13 @@ export class VQGAN extends Module {
   }
 
   /**
-   * Reads a checkpoint: torch (.ckpt, .pt), safetensors, or Flax (its folder, or the .msgpack inside). What the file does not
-   * say about the config is guessed from the shapes of the tensors.
+   * Reads a checkpoint: torch (.ckpt, .pt), safetensors, or the folder of a Flax or a diffusers model. The model may lie inside
+   * a larger one, and it may have been made by another library (docs/formats.md). What the file does not say about the config
+   * is guessed from the shapes of the tensors.
    *
    * @param source bytes, a Blob or an opened checkpoint; with the full package (mod.ts) also a path
-   * @throws if the checkpoint cannot be read, a tensor of the autoencoder is missing, or a path is given to core.ts alone.
+   * @throws if the checkpoint cannot be read, holds no VQGAN, several, or one that is not whole, if its values are not finite,
+   * or if a path is given to core.ts alone. Of a file that holds only one half, that half is loaded.
    */
   static async load(source: CheckpointSource, options: LoadOptions = {}): Promise<VQGAN> {
     return (await loadVQGAN(source, options)).model;
@@ -348,26 +356,6 @@ export class VQGAN extends Module {
   }
 }
 
-/** How a checkpoint is loaded. */
-export interface LoadOptions {
-  /** Also load the discriminator and the perceptual network, for training. Default false. */
-  readonly withLoss?: boolean;
-  /** What the model expects of pixels; see `VQGANOptions`. Default `signed`. */
-  readonly range?: PixelRange;
-  /** Load only this half, with the codebook; see `VQGANOptions`. */
-  readonly only?: Half;
-  /** Settings that the file does not have, or that should be different: loss settings, attention order, beta. */
-  readonly config?: VQModelOverrides;
-  /** How activations are stored; see `setPrecision`. Default f32. */
-  readonly precision?: Precision;
-  /** The seed of a new discriminator, if the file has none. Default 0. */
-  readonly seed?: number;
-  /** Called after each tensor with the bytes read so far and in all. */
-  readonly onProgress?: (bytes: number, total: number) => void;
-  /** If it is aborted, loading rejects with its reason, and what was loaded is freed. */
-  readonly signal?: AbortSignal;
-}
-
 const loadRules: Rules<LoadOptions> = {
   ...buildRules,
   config: object,
@@ -378,17 +366,13 @@ const loadRules: Rules<LoadOptions> = {
 };
 
 /** A model, and what was found in its file. */
-export interface LoadedVQGAN {
+export interface LoadedVQGAN extends Filled {
   /** The model. Free it with `dispose()`. */
   readonly model: VQGAN;
-  /** Which tensors of the file and the model fit each other; `formatLoadReport` turns it into text. */
-  readonly report: LoadReport;
   /** The fields of the config that the file does not say, such as "lossconfig.discStart". */
   readonly assumed: readonly string[];
-  /** Where the discriminator's weights came from; null without `withLoss`. */
-  readonly discriminator: "file" | "new" | null;
-  /** Whether the file had weights for LPIPS; if not, `loadPerceptual` loads them. */
-  readonly perceptual: boolean;
+  /** What model of another library it is, and where in the file it lies; null for an ordinary checkpoint. */
+  readonly note: string | null;
 }
 
 /**
@@ -399,12 +383,18 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
   checkOptions("VQGAN.load", options, loadRules);
   options.signal?.throwIfAborted();
   return await withCheckpoint("VQGAN.load", source, async (file) => {
-    const { config, assumed } = configOf(file);
-    const { withLoss, range, only } = options;
-    const model = new VQGAN(withOverrides(config, options.config ?? {}), null, { withLoss, range, only });
+    const { config: found, assumed } = configOf(file);
+    const config = withOverrides(found, options.config ?? {});
+    const held = onlyHalf(file.tensors);
+    checkUse(file, config, held, options);
+    const build = { withLoss: options.withLoss, range: options.range, only: held ?? options.only };
+    checkFit(shapesOf(config, build), file.tensors, file.path, autoencoderOf(held));
+    const model = new VQGAN(config, null, build);
+    if (held) lacks(model, otherHalf(held), `${file.path} ${heldOnly(held)}`);
     try {
       setPrecision(model, options.precision ?? "f32");
-      return { model, assumed, ...await fillModel(model, file, options) };
+      const note = describeModel(file.model);
+      return { model, assumed, note, ...await fillModel(model, file, held, options) };
     } catch (error) {
       model.dispose();
       throw error;
@@ -412,45 +402,26 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
   });
 }
 
-/** Loads the weights of the autoencoder, which must be in the file, and of the networks of the loss, if it has them. */
-async function fillModel(
-  model: VQGAN,
-  file: CheckpointFile,
-  { seed = 0, onProgress, signal }: LoadOptions,
-): Promise<Omit<LoadedVQGAN, "model" | "assumed">> {
-  const report = await fillModule(model, file, {
-    whose: "the autoencoder's",
-    isNeeded: isAutoencoder,
-    onProgress,
-    signal,
+/**
+ * The shapes of the model that a config describes, by key. It is built on a device that has no memory, so that nothing is
+ * allocated for a file that does not fit.
+ */
+function shapesOf(config: VQModelConfig, options: VQGANOptions): Map<string, { readonly shape: Shape }> {
+  return withBackend(new CountingBackend(), () => {
+    const model = new VQGAN(config, null, options);
+    const shapes = model.stateDict();
+    model.dispose();
+    return shapes;
   });
-  if (!model.loss) return { report, discriminator: null, perceptual: false };
-  const { perceptual_loss: lpips, discriminator } = model.loss;
-  const isWhole = (part: string) => !unfilled(report).some((key) => key.startsWith(`loss.${part}.`));
-  const perceptual = lpips !== null && isWhole("perceptual_loss");
-  if (lpips) lpips.ready = perceptual;
-  const isFound = isWhole("discriminator");
-  if (!isFound) renew(discriminator, model.config.lossconfig, new Random(seed));
-  return { report, discriminator: isFound ? "file" : "new", perceptual };
-}
-
-/** Gives a discriminator new initial weights, in place. */
-function renew(
-  discriminator: NLayerDiscriminator,
-  { discNdf, discNumLayers }: LossConfig,
-  random: Random,
-): void {
-  const fresh = new NLayerDiscriminator({ ndf: discNdf, numLayers: discNumLayers }, random);
-  discriminator.loadStateDict(fresh.stateDict());
-  fresh.dispose();
 }
 
 /** Makes reading a missing half throw. The property is not enumerable, so that walks over the module's state skip it. */
-function lacks(model: VQGAN, half: Half): void {
+function lacks(model: VQGAN, half: Half, reason: string): void {
   Object.defineProperty(model, half, {
     enumerable: false,
+    configurable: true,
     get(): never {
-      throw new Error(`VQGAN: this model was made without its ${half}; leave out the option "only"`);
+      throw new Error(`VQGAN: ${reason}`);
     },
   });
 }

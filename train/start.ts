@@ -55,7 +55,7 @@ export async function startFrom(
   return {
     model,
     notes: [
-      `autoencoder: ${describeConfig(model.config)}, from ${path}`,
+      `autoencoder: ${describeConfig(model.config)}, from ${path}${loaded.note ? ` (${loaded.note})` : ""}`,
       loaded.discriminator === "file"
         ? "discriminator: from the file"
         : "warning: the file has no discriminator that fits; a new one is trained, and the first hundred steps may look worse",

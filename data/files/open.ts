@@ -1,18 +1,25 @@
 // Opens checkpoints on the disk. Functions that take a checkpoint accept paths only after this file has been imported.
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { CheckpointFile } from "../formats/file.ts";
-import { flaxConfig, flaxWeights, parseFlaxConfig } from "../formats/flax/read.ts";
+import type { CheckpointFile, FileContents, OpenOptions } from "../formats/file.ts";
+import { problemInConfig } from "../formats/families/diffusers.ts";
+import { parseFlaxConfig } from "../formats/flax/read.ts";
+import { jsonRecord } from "../formats/json.ts";
 import { registerOpener } from "../formats/opener.ts";
-import { readCheckpoint } from "../formats/read.ts";
+import { readContents, withModel } from "../formats/read.ts";
+import { weightsIn } from "./model_folder.ts";
+import { isIndex, readShards } from "./shards.ts";
 import { openFile } from "./source.ts";
+
+/** The name under which transformers and diffusers keep the architecture beside the weights. */
+export const configName = "config.json";
 
 registerOpener(openCheckpoint);
 
 /**
  * Opens a checkpoint. Only its structure is read; each tensor is read when it is requested.
  *
- * @param path a file, or a folder with a Flax model
+ * @param path a file, the index of a model in several files (.index.json), or a folder with a Flax or a diffusers model
  * @example The codebook of a model
  * ```ts
  * import { openCheckpoint } from "@tessera/vqgan";
@@ -21,18 +28,40 @@ registerOpener(openCheckpoint);
  * const codes = await file.tensors.get("quantize.embedding.weight")?.read();
  * await file.close();
  * ```
+ * @example The averaged weights in a file that also holds others
+ * ```ts
+ * import { openCheckpoint, VQGAN } from "@tessera/vqgan";
+ *
+ * const file = await openCheckpoint("net.pth", { inside: "params_ema" });
+ * const model = await VQGAN.load(file);
+ * await file.close();
+ * ```
  * @throws FormatError with a one-line message if the file is missing, cut off, damaged, or not a checkpoint.
  */
-export async function openCheckpoint(path: string): Promise<CheckpointFile> {
-  const within = join(path, flaxWeights);
-  const isFolder = await stat(within).then(() => true, () => false);
-  const file = await readCheckpoint(await openFile(isFolder ? within : path));
-  const config = file.format === "flax" ? await readFlaxConfig(file.path) : null;
-  return config ? { ...file, root: new Map([["config", config]]) } : file;
+export async function openCheckpoint(path: string, options: OpenOptions = {}): Promise<CheckpointFile> {
+  const weights = await weightsIn(path);
+  const contents = isIndex(weights) ? await readShards(weights) : await readContents(await openFile(weights));
+  try {
+    return await withConfig(contents, options);
+  } catch (error) {
+    await contents.close();
+    throw error;
+  }
 }
 
-/** Reads the config.json next to Flax weights. Returns null if there is none, or if it belongs to something else. */
-export async function readFlaxConfig(weights: string): Promise<Map<string, unknown> | null> {
-  const text = await readFile(join(dirname(weights), flaxConfig), "utf8").catch(() => undefined);
-  return parseFlaxConfig(text);
+/** Finds the model in a file, with the help of the config.json beside it. */
+async function withConfig(contents: FileContents, options: OpenOptions): Promise<CheckpointFile> {
+  const settings = await readConfig(contents.path);
+  if (contents.format === "flax") {
+    const config = settings && parseFlaxConfig(settings);
+    return withModel(config ? { ...contents, root: new Map([["config", config]]) } : contents, options);
+  }
+  const problem = settings?._class_name === undefined ? null : problemInConfig(settings);
+  const file = withModel(contents, options);
+  return problem === null ? file : { ...file, model: { problem, choices: [] } };
+}
+
+/** Reads the settings in the config.json beside weights; null if there are none. */
+export async function readConfig(weights: string): Promise<Record<string, unknown> | null> {
+  return jsonRecord(await readFile(join(dirname(weights), configName), "utf8").catch(() => undefined));
 }

@@ -4,15 +4,17 @@ import { dirname, extname, join } from "node:path";
 import { check, text } from "../../src/check.ts";
 import { conversion, type ConvertOptions, type WrittenFormat } from "../formats/convert.ts";
 import type { CheckpointFile } from "../formats/file.ts";
-import { flaxConfig, flaxWeights } from "../formats/flax/read.ts";
+import { diffusersConfigJson, diffusersWeights } from "../formats/families/diffusers.ts";
+import { flaxWeights, parseFlaxConfig } from "../formats/flax/read.ts";
 import { type FlaxConfig, flaxConfigJson, writeFlaxTo } from "../formats/flax/write.ts";
 import { writeSafetensorsTo } from "../formats/safetensors.ts";
+import { onlyHalf } from "../formats/shapes.ts";
 import type { Sink } from "../formats/sink.ts";
 import type { Pickleable } from "../formats/torch/pickle_write.ts";
 import { writeTorchTo } from "../formats/torch/write.ts";
 import type { TensorToWrite } from "../formats/values.ts";
 import { writeAtomic } from "./atomic.ts";
-import { readFlaxConfig } from "./open.ts";
+import { configName, readConfig } from "./open.ts";
 
 /** Writes what `write` puts into the sink. If `write` throws, the file stays as it was. */
 async function save(path: string, write: (sink: Sink) => Promise<void>): Promise<void> {
@@ -82,23 +84,28 @@ export async function writeFlax(
   maxChunk?: number,
 ): Promise<void> {
   checkEnding("writeFlax", path, [".msgpack"]);
-  await saveFlax(path, config, (sink) => writeFlaxTo(sink, tensors, maxChunk));
+  await saveWithConfig(path, flaxConfigJson(config), isFlax, (sink) => writeFlaxTo(sink, tensors, maxChunk));
 }
 
-/** Writes the weights, then the config.json. It replaces only a config.json that belongs to a Flax model. */
-async function saveFlax(
+/** Writes weights, then the config.json beside them. It replaces only a config.json that belongs to such a model. */
+async function saveWithConfig(
   path: string,
-  config: FlaxConfig,
+  config: string,
+  isOurs: (settings: Readonly<Record<string, unknown>>) => boolean,
   write: (sink: Sink) => Promise<void>,
 ): Promise<void> {
-  const beside = join(dirname(path), flaxConfig);
+  const beside = join(dirname(path), configName);
   const isFree = await readFile(beside).then(() => false, () => true);
-  if (!isFree && await readFlaxConfig(path) === null) {
-    throw new Error(`${beside} belongs to something else: write the Flax model into a folder of its own`);
+  const found = isFree ? null : await readConfig(path);
+  if (!isFree && !(found && isOurs(found))) {
+    throw new Error(`${beside} belongs to something else: write the model into a folder of its own`);
   }
   await save(path, write);
-  await writeAtomic(beside, (file) => file.writeFile(flaxConfigJson(config)));
+  await writeAtomic(beside, (file) => file.writeFile(config));
 }
+
+const isFlax = (settings: Readonly<Record<string, unknown>>) => parseFlaxConfig(settings) !== null;
+const isDiffusers = (settings: Readonly<Record<string, unknown>>) => settings._class_name === "VQModel";
 
 /**
  * Returns the format that the ending of a path stands for; a path without an ending is a folder for Flax.
@@ -119,7 +126,7 @@ export function formatByName(path: string): WrittenFormat {
       return "onnx";
     default:
       throw new Error(
-        `${path}: the ending must name the format: .ckpt, .pt, .pth, .safetensors, .onnx, .msgpack, or none for a Flax folder`,
+        `${path}: the ending must name the format: .ckpt, .pt, .pth, .safetensors, .onnx, .msgpack, or none for a folder`,
       );
   }
 }
@@ -127,6 +134,7 @@ export function formatByName(path: string): WrittenFormat {
 /**
  * Writes a checkpoint in the format that `out`'s ending names, whole or not at all.
  *
+ * @param format "diffusers" makes `out` a folder for diffusers; a path without an ending is otherwise one for Flax
  * @example From torch to safetensors
  * ```ts
  * import { convertCheckpoint, guessConfig, openCheckpoint } from "@tessera/vqgan";
@@ -136,30 +144,35 @@ export function formatByName(path: string): WrittenFormat {
  * await file.close();
  * ```
  * @returns the files that were written. For last.onnx these are last.encoder.onnx and last.decoder.onnx
- * @throws if Flax or ONNX is requested and the file holds no VQGAN, or if its optimizers do not fit its weights.
+ * @throws if the format has no such model, or if the file's optimizers do not fit its weights.
  */
 export async function convertCheckpoint(
   file: CheckpointFile,
   out: string,
   options: ConvertOptions,
+  format: WrittenFormat = formatByName(out),
 ): Promise<readonly string[]> {
-  const format = formatByName(out);
   if (format === "onnx") return await saveOnnx(file, out, options);
   const write = await conversion(file, format, options);
-  if (format !== "flax") {
+  if (format === "torch" || format === "safetensors") {
     await save(out, write);
     return [out];
   }
-  const path = extname(out) === "" ? join(out, flaxWeights) : out;
+  const isFolder = format === "diffusers" || extname(out) === "";
+  const path = isFolder ? join(out, format === "flax" ? flaxWeights : diffusersWeights) : out;
   await mkdir(dirname(path), { recursive: true });
-  await saveFlax(path, options.config!, write);
+  if (format === "flax") await saveWithConfig(path, flaxConfigJson(options.config!), isFlax, write);
+  else await saveWithConfig(path, diffusersConfigJson(options.config!), isDiffusers, write);
   return [path];
 }
 
-/** Writes each half of the model into a file of its own, because an ONNX graph computes all that its file holds. */
+/**
+ * Writes each half of the model that is there into a file of its own, because an ONNX graph computes all that its file holds.
+ */
 async function saveOnnx(file: CheckpointFile, out: string, options: ConvertOptions): Promise<string[]> {
   const written: string[] = [];
-  for (const half of ["encoder", "decoder"] as const) {
+  const held = onlyHalf(file.tensors);
+  for (const half of held ? [held] : ["encoder", "decoder"] as const) {
     const path = `${out.slice(0, -extname(out).length)}.${half}.onnx`;
     await save(path, await conversion(file, "onnx", options, half));
     written.push(path);

@@ -1,6 +1,19 @@
 // The architecture of a VQGAN, under taming's names (section "model.params" of its yaml files) in camelCase. A
 // checkpoint says what it is, or guess.ts guesses it from the shapes of the tensors. nn/ builds the model from it.
-import { check, checkNames, flag, notNegative, oneOf, shown } from "../../src/check.ts";
+import {
+  check,
+  checkNames,
+  finite,
+  flag,
+  isWhole,
+  notNegative,
+  object,
+  oneOf,
+  type Rule,
+  rule,
+  type Rules,
+  shown,
+} from "../../src/check.ts";
 
 /** The architecture of the encoder and the decoder. */
 export interface DDConfig {
@@ -22,6 +35,8 @@ export interface DDConfig {
   readonly numResBlocks: number;
   /** The resolutions whose levels have attention. */
   readonly attnResolutions: readonly number[];
+  /** Whether the lowest level has attention between its two blocks, as in taming. */
+  readonly midAttention: boolean;
   /** The dropout rate; only 0 is supported. */
   readonly dropout: number;
   /** Whether the encoder outputs a mean and a variance, as in KL autoencoders; only false is supported. */
@@ -57,6 +72,13 @@ export interface LossConfig {
  */
 export type AttentionOrder = "taming" | "vqgan-jax-legacy";
 
+/**
+ * How vectors become tokens. `nearest`: the nearest code, as in taming's VQModel. `normalized`: the same after vectors and codes
+ * were scaled to length 1, as in LlamaGen. `gumbel`: the code with the highest logit, as in taming's GumbelVQ, which cannot be
+ * trained here.
+ */
+export type QuantizerKind = "nearest" | "normalized" | "gumbel";
+
 /** The architecture and the loss settings of a model. */
 export interface VQModelConfig {
   /** The number of values in a code. */
@@ -67,6 +89,8 @@ export interface VQModelConfig {
   readonly ddconfig: DDConfig;
   /** The settings of the losses. */
   readonly lossconfig: LossConfig;
+  /** How vectors become tokens. */
+  readonly quantizer: QuantizerKind;
   /** The weight between the two terms of the quantizer's loss. `legacyBeta` says which of them it scales. */
   readonly beta: number;
   /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
@@ -95,6 +119,7 @@ const f16: VQModelConfig = {
     chMult: [1, 1, 2, 2, 4],
     numResBlocks: 2,
     attnResolutions: [16],
+    midAttention: true,
     dropout: 0,
     doubleZ: false,
   },
@@ -109,6 +134,7 @@ const f16: VQModelConfig = {
     discLoss: "hinge",
     perceptualNet: "vgg",
   },
+  quantizer: "nearest",
   beta: 0.25,
   legacyBeta: true,
   attentionOrder: "taming",
@@ -180,46 +206,84 @@ export function factorOf(config: VQModelConfig): number {
   return 2 ** (config.ddconfig.chMult.length - 1);
 }
 
+/** A whole number from 1 to `most`. The limits are far above any model; they stop a damaged config from filling memory. */
+const upTo = (most: number): Rule =>
+  rule(`a whole number from 1 to ${most}`, (n) => isWhole(n) && n >= 1 && n <= most);
+
+/** A list of at most 16 numbers: 16 levels reduce 32768 pixels to one token. */
+const levels = rule("a list of 1 to 16 numbers", (list) => {
+  return Array.isArray(list) && list.length >= 1 && list.length <= 16 && list.every(Number.isFinite);
+});
+
+const ddRules: Rules<DDConfig> = {
+  zChannels: upTo(2 ** 16),
+  resolution: upTo(2 ** 16),
+  inChannels: upTo(2 ** 16),
+  outCh: upTo(2 ** 16),
+  ch: upTo(2 ** 13),
+  chMult: levels,
+  numResBlocks: upTo(64),
+  attnResolutions: rule("a list of at most 64 numbers", (list) => {
+    return Array.isArray(list) && list.length <= 64 && list.every(Number.isFinite);
+  }),
+  midAttention: flag,
+  dropout: finite,
+  doubleZ: flag,
+};
+
+const lossRules: Rules<LossConfig> = {
+  discStart: notNegative,
+  discWeight: notNegative,
+  discNumLayers: upTo(16),
+  discNdf: upTo(2 ** 12),
+  discFactor: notNegative,
+  codebookWeight: notNegative,
+  perceptualWeight: notNegative,
+  discLoss: oneOf("hinge", "vanilla"),
+  perceptualNet: oneOf("vgg", "squeeze"),
+};
+
+const modelRules: Rules<VQModelConfig> = {
+  embedDim: upTo(2 ** 16),
+  nEmbed: upTo(2 ** 24),
+  ddconfig: object,
+  lossconfig: object,
+  quantizer: oneOf("nearest", "normalized", "gumbel"),
+  beta: notNegative,
+  legacyBeta: flag,
+  attentionOrder: oneOf("taming", "vqgan-jax-legacy"),
+};
+
+function checkFields<T extends object>(path: string, fields: T, rules: Rules<T>): void {
+  for (const [name, rule] of Object.entries<Rule>(rules)) {
+    check("config", path + name, (fields as Record<string, unknown>)[name], rule);
+  }
+}
+
+/** The most channels of a level. */
+const maxChannels = 2 ** 15;
+
 /** @throws with the offending value if no model can be built from `config`. */
 export function checkConfig(config: VQModelConfig): void {
-  const { ddconfig } = config;
-  const whole: [string, number][] = [
-    ["embedDim", config.embedDim],
-    ["nEmbed", config.nEmbed],
-    ["ddconfig.zChannels", ddconfig.zChannels],
-    ["ddconfig.resolution", ddconfig.resolution],
-    ["ddconfig.ch", ddconfig.ch],
-    ["ddconfig.numResBlocks", ddconfig.numResBlocks],
-    ["lossconfig.discNumLayers", config.lossconfig.discNumLayers],
-    ["lossconfig.discNdf", config.lossconfig.discNdf],
-    ...ddconfig.chMult.map((n, i): [string, number] => [`ddconfig.chMult[${i}]`, n]),
-  ];
-  for (const [name, value] of whole) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new Error(`config: ${name} is ${value}, expected a whole number >= 1`);
-    }
+  check("config", "the config", config, object);
+  checkFields("", config, modelRules);
+  checkFields("ddconfig.", config.ddconfig, ddRules);
+  checkFields("lossconfig.", config.lossconfig, lossRules);
+  const { ddconfig, embedDim, quantizer } = config;
+  const { ch, chMult, inChannels, outCh, zChannels } = ddconfig;
+  if (ch % 32 !== 0) {
+    throw new Error(`config: ddconfig.ch is ${ch}; group norm needs a multiple of 32`);
   }
-  if (ddconfig.chMult.length === 0) {
-    throw new Error("config: ddconfig.chMult is empty, expected one number per level");
-  }
-  if (ddconfig.ch % 32 !== 0) {
-    throw new Error(`config: ddconfig.ch is ${ddconfig.ch}; group norm needs a multiple of 32`);
-  }
-  if (ddconfig.inChannels !== 3 || ddconfig.outCh !== 3) {
+  for (const [i, multiple] of chMult.entries()) {
+    const channels = ch * multiple;
+    if (channels >= 32 && channels % 32 === 0 && channels <= maxChannels) continue;
     throw new Error(
-      `config: pictures have 3 channels, not ${ddconfig.inChannels} in and ${ddconfig.outCh} out`,
+      `config: ddconfig.chMult[${i}] is ${multiple}, so level ${i} has ${channels} channels; ` +
+        `group norm needs a multiple of 32, up to ${maxChannels}`,
     );
   }
-  const { lossconfig } = config;
-  check("config", "lossconfig.discLoss", lossconfig.discLoss, oneOf("hinge", "vanilla"));
-  check("config", "lossconfig.perceptualNet", lossconfig.perceptualNet, oneOf("vgg", "squeeze"));
-  check("config", "attentionOrder", config.attentionOrder, oneOf("taming", "vqgan-jax-legacy"));
-  check("config", "beta", config.beta, notNegative);
-  check("config", "legacyBeta", config.legacyBeta, flag);
-  for (
-    const name of ["discStart", "discWeight", "discFactor", "codebookWeight", "perceptualWeight"] as const
-  ) {
-    check("config", `lossconfig.${name}`, lossconfig[name], notNegative);
+  if (inChannels !== 3 || outCh !== 3) {
+    throw new Error(`config: pictures have 3 channels, not ${inChannels} in and ${outCh} out`);
   }
   if (ddconfig.dropout !== 0) {
     throw new Error(
@@ -228,5 +292,10 @@ export function checkConfig(config: VQModelConfig): void {
   }
   if (ddconfig.doubleZ) {
     throw new Error("config: ddconfig.doubleZ is for KL autoencoders; a VQGAN needs false");
+  }
+  if (quantizer === "gumbel" && embedDim !== zChannels) {
+    throw new Error(
+      `config: embedDim is ${embedDim}; with a gumbel quantizer it must be zChannels, ${zChannels}`,
+    );
   }
 }

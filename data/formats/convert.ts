@@ -11,21 +11,23 @@ import {
   type Rules,
 } from "../../src/check.ts";
 import type { VQModelConfig } from "./config.ts";
+import { inDiffusers } from "./families/diffusers.ts";
 import type { CheckpointFile } from "./file.ts";
 import { writeFlaxTo } from "./flax/write.ts";
 import { hyperParametersOf } from "./guess.ts";
 import type { OnnxHalf } from "./onnx/write.ts";
 import { writeSafetensorsTo } from "./safetensors.ts";
+import { onlyHalf } from "./shapes.ts";
 import type { Sink } from "./sink.ts";
-import { isAutoencoder, tamingOrder } from "./state_dict_keys.ts";
+import { isAutoencoder, isMoment, momentName, tamingOrder } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 import { lightningRoot, vqModelArguments } from "./torch/lightning.ts";
 import { writeTorchTo } from "./torch/write.ts";
-import { describeTraining, isMoment, momentName, type TrainingState, trainingState } from "./training.ts";
+import { describeTraining, type TrainingState, trainingState } from "./training.ts";
 import { type TensorToWrite, toWrite } from "./values.ts";
 
 /** The formats that checkpoints can be written in. */
-export type WrittenFormat = "torch" | "safetensors" | "flax" | "onnx";
+export type WrittenFormat = "torch" | "safetensors" | "flax" | "diffusers" | "onnx";
 
 /** Which parts of a checkpoint are written, and how. */
 export interface ConvertOptions {
@@ -55,11 +57,10 @@ const rules: Rules<ConvertOptions> = {
 };
 
 /**
- * Prepares the conversion of a checkpoint to another format. Flax's config.json is not part of it.
+ * Prepares the conversion of a checkpoint to another format. The config.json of Flax and of diffusers is not part of it.
  * @param half the half of the model that becomes an ONNX file; the other formats hold both
  * @returns a function that writes the result
- * @throws if Flax or ONNX is requested and the file holds no VQGAN, if its optimizers do not fit its weights, or if ONNX is
- * requested in bf16.
+ * @throws if the format has no such model, if the file's optimizers do not fit its weights, or if ONNX is requested in bf16.
  */
 export async function conversion(
   file: CheckpointFile,
@@ -69,13 +70,8 @@ export async function conversion(
 ): Promise<(sink: Sink) => Promise<void>> {
   checkOptions("convertCheckpoint", options, rules);
   const { keep = () => true, config, dtype } = options;
-  if ((format === "flax" || format === "onnx") && !config) {
-    throw new Error(
-      `${file.path} is not a VQGAN, and only a VQGAN can be written as ${
-        format === "flax" ? "Flax" : "ONNX"
-      }`,
-    );
-  }
+  const holdsTraining = format === "torch" || format === "safetensors";
+  if (!holdsTraining) checkFor(format, file, config);
   if (format === "onnx" && dtype === "bf16") {
     throw new Error("convertCheckpoint: ONNX runtimes compute with bf16 only in part: use f16 or f32");
   }
@@ -84,7 +80,6 @@ export async function conversion(
   const chosen = tamingOrder(file.tensors.keys()).filter(isKept).map((key) =>
     [key, file.tensors.get(key)!] as const
   );
-  const holdsTraining = format === "torch" || format === "safetensors";
   const found = holdsTraining && options.optimizers !== false ? await trainingState(file) : null;
   const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options);
   const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), dtype));
@@ -93,6 +88,14 @@ export async function conversion(
   if (format === "onnx") {
     const { writeOnnxTo } = await import("./onnx/write.ts"); // it needs a library for protobuf
     return (sink) => writeOnnxTo(sink, half, tensors, config!);
+  }
+  if (format === "diffusers") {
+    const levels = config!.ddconfig.chMult.length;
+    const renamed = tensors.map((tensor) => ({
+      ...tensor,
+      ...inDiffusers(tensor.name, tensor.shape, levels),
+    }));
+    return (sink) => writeSafetensorsTo(sink, renamed, { format: "pt", ...told("config", config) });
   }
   const metadata = kept(file, options, training !== null);
   if (format === "safetensors") {
@@ -113,6 +116,7 @@ export async function conversion(
 function placeIn(format: WrittenFormat, half: OnnxHalf): (key: string) => boolean {
   switch (format) {
     case "flax":
+    case "diffusers":
       return isAutoencoder;
     case "onnx": {
       const other = half === "encoder" ? /^(decoder|post_quant_conv)\./ : /^(encoder|quant_conv)\./;
@@ -121,6 +125,26 @@ function placeIn(format: WrittenFormat, half: OnnxHalf): (key: string) => boolea
     default:
       return () => true;
   }
+}
+
+/** What messages call the formats that hold only an autoencoder. */
+const readers = { flax: "vqgan-jax (Flax)", diffusers: "diffusers", onnx: "ONNX" } as const;
+
+/** @throws if a model has no place in a format, naming what the format lacks */
+function checkFor(format: keyof typeof readers, file: CheckpointFile, config: VQModelConfig | null): void {
+  const refused = (reason: string) =>
+    new Error(`${file.path} cannot be written for ${readers[format]}: ${reason}`);
+  if (!config) throw refused("it is not a VQGAN");
+  if (format === "onnx") return;
+  const { quantizer, attentionOrder, ddconfig: { midAttention } } = config;
+  if (quantizer !== "nearest") throw refused(`there is no ${quantizer} quantizer there`);
+  if (format === "flax") {
+    if (!midAttention) throw refused("there is always attention in the middle there");
+    return;
+  }
+  const half = onlyHalf(file.tensors);
+  if (half) throw refused(`it holds only the ${half} of a model`);
+  if (attentionOrder !== "taming") throw refused(`there is no attention order ${attentionOrder} there`);
 }
 
 /**

@@ -1,16 +1,20 @@
 // An opened checkpoint of any format and from any source.
+import type { FoundModel, NoModel } from "./find_model.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 
-/** A checkpoint that is open. */
-export interface CheckpointFile {
+/** What an open file holds, before a model is looked for in it. */
+export interface FileContents {
   /** The format of the file. */
   readonly format: "torch-zip" | "torch-legacy" | "safetensors" | "flax";
   /** The path for messages. If the bytes do not come from a path, it describes them. */
   readonly path: string;
   /** The size of the file. */
   readonly byteLength: number;
-  /** The model's tensors by state_dict key, in the file's order. */
-  readonly tensors: Map<string, StoredTensor>;
+  /**
+   * The tensors of its state_dict under their own names, in the file's order; of a torch file without one, all tensors but
+   * those of optimizers, by path.
+   */
+  readonly stored: ReadonlyMap<string, StoredTensor>;
   /**
    * Everything the file holds: dicts as Maps, tensors as StoredTensors, unknown classes as PickleObjects. For Flax it
    * holds only `config`, from the config.json next to the weights.
@@ -22,4 +26,21 @@ export interface CheckpointFile {
   readonly metadata: Record<string, string>;
   /** Closes the file. After this its tensors cannot be read. */
   close(): Promise<void>;
+}
+
+/** A checkpoint that is open. */
+export interface CheckpointFile extends FileContents {
+  /** The tensors of its VQGAN under taming's keys. A file that holds no VQGAN has all its tensors here, under their own names. */
+  readonly tensors: Map<string, StoredTensor>;
+  /** Which VQGAN the file holds and where, or why none can be used. */
+  readonly model: FoundModel | NoModel;
+}
+
+/** How a checkpoint is opened. */
+export interface OpenOptions {
+  /**
+   * The prefix or the inner dict whose VQGAN is used, for example "params_ema". It is needed only for a file that holds several
+   * and none whose keys stand as they are.
+   */
+  readonly inside?: string;
 }

@@ -1,5 +1,6 @@
 // Finds the config of a VQGAN from its checkpoint: either Tessera wrote it with the weights, or it follows from the
 // shapes of the tensors and from the hyper-parameters in the file. What neither of them states is assumed and listed.
+import { check, object } from "../../src/check.ts";
 import {
   checkConfig,
   type DDConfig,
@@ -9,7 +10,10 @@ import {
   type VQModelOverrides,
 } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
+import { SeveralModelsError } from "./find_model.ts";
 import { jsonRecord, record } from "./json.ts";
+import { architectureOf, type Shapes } from "./shapes.ts";
+import { FormatError } from "./source.ts";
 import { unwrapOmegaconf } from "./torch/unwrap.ts";
 
 /** A config, and the list of its fields that are only assumed. */
@@ -28,39 +32,49 @@ type Settings = Readonly<Record<string, unknown>>;
 /** The part of a checkpoint that a guess is made from. */
 export interface Guessable {
   /** The tensors' shapes by state_dict key. */
-  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
+  readonly tensors: Shapes;
   /** Everything the file holds, which may include hyper-parameters. */
   readonly root?: unknown;
   /** The metadata that the writer added to the tensors. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** The VQGAN that was found in the file. */
+  readonly model?: CheckpointFile["model"];
 }
 
 /** The networks of the loss that a checkpoint holds. A field is missing if its network is not in the file. */
 export type FoundLoss = Partial<Pick<LossConfig, "discNumLayers" | "discNdf" | "perceptualNet">>;
-
-type Shapes = Guessable["tensors"];
-
-/** A limit for damaged files: 16 levels reduce a 32768-pixel picture to one token. */
-const maxLevels = 16;
 
 /**
  * Returns the config that Tessera wrote with the weights, or else a guess.
  * @throws if no model can be built from it, or tensors of a VQGAN are missing.
  */
 export function configOf(file: CheckpointFile): ConfigGuess {
-  const { config: written } = file.metadata;
-  if (written === undefined) {
-    const guess = guessConfig(file);
-    checkConfig(guess.config);
-    return guess;
+  const { model, path, metadata: { config: written } } = file;
+  if ("problem" in model) {
+    if (model.choices.length > 0) throw new SeveralModelsError(path, model);
+    throw new FormatError(path, model.problem, "inspect lists what is in it");
   }
   try {
-    const told = completed(JSON.parse(written) as VQModelOverrides);
-    checkConfig(told.config);
-    return told;
+    const guess = written === undefined ? guessConfig(file) : told(file, written);
+    checkConfig(guess.config);
+    return guess;
   } catch (error) {
-    throw new Error(`${file.path}: the config in its metadata cannot be used: ${(error as Error).message}`);
+    const reason = (error as Error).message;
+    throw new Error(
+      `${path}: ${written === undefined ? "" : "the config in its metadata cannot be used: "}${reason}`,
+    );
   }
+}
+
+/** The config that Tessera wrote. What older files do not state follows from shapes. */
+function told({ tensors }: CheckpointFile, written: string): ConfigGuess {
+  const config = record(JSON.parse(written)) as VQModelOverrides | null;
+  if (!config) throw new Error("it is not an object");
+  for (const part of ["ddconfig", "lossconfig"] as const) {
+    if (config[part] !== undefined) check("config", part, config[part], object);
+  }
+  const { quantizer, ddconfig: { midAttention } } = architectureOf(tensors, published.ddconfig.resolution);
+  return completed({ quantizer, ...config, ddconfig: { midAttention, ...config.ddconfig } });
 }
 
 /**
@@ -79,49 +93,18 @@ export function configOf(file: CheckpointFile): ConfigGuess {
  * ```
  * @throws Error naming the missing tensor if tensors of a VQGAN are missing.
  */
-export function guessConfig({ tensors, root, metadata }: Guessable): ConfigGuess {
-  const dimension = (key: string, axis: number): number => {
-    const n = tensors.get(key)?.shape[axis];
-    if (n === undefined) {
-      throw new Error(`not a whole VQGAN: there is no tensor ${key} with ${axis + 1} dimensions`);
-    }
-    return n;
-  };
-  const count = (name: (i: number) => string): number => {
-    let i = 0;
-    while (i < maxLevels && tensors.has(name(i))) i++;
-    return i;
-  };
-
-  const ch = dimension("encoder.conv_in.weight", 0);
-  const levels = count((i) => `encoder.down.${i}.block.0.conv1.weight`);
-  const chMult = Array.from({ length: levels }, (_, i) => {
-    return dimension(`encoder.down.${i}.block.0.conv1.weight`, 0) / ch;
-  });
-  const zChannels = dimension("decoder.conv_in.weight", 1);
+export function guessConfig({ tensors, root, metadata, model }: Guessable): ConfigGuess {
+  if (model && "problem" in model) throw new Error(model.problem);
   const written = jsonRecord(metadata?.config), settings = hyperParameters(root);
   const resolution = resolutionIn(settings) ?? resolutionIn(written);
   // shapes show which levels have attention; the config names these levels by their resolution
-  const unit = resolution ?? published.ddconfig.resolution;
+  const { ddconfig, ...shown } = architectureOf(tensors, resolution ?? published.ddconfig.resolution);
   const { beta, legacyBeta, attentionOrder } = published;
   return completed({
+    ...shown,
+    ...model?.family.config,
     ...sameKind(written, { beta, legacyBeta, attentionOrder }),
-    embedDim: dimension("quantize.embedding.weight", 1),
-    nEmbed: dimension("quantize.embedding.weight", 0),
-    ddconfig: {
-      zChannels,
-      ...(resolution === null ? {} : { resolution }),
-      inChannels: dimension("encoder.conv_in.weight", 1),
-      outCh: dimension("decoder.conv_out.weight", 0),
-      ch,
-      chMult,
-      numResBlocks: count((i) => `encoder.down.0.block.${i}.conv1.weight`),
-      attnResolutions: chMult
-        .map((_, i) => tensors.has(`encoder.down.${i}.attn.0.norm.weight`) ? unit / 2 ** i : 0)
-        .filter((n) => n > 0),
-      dropout: 0, // no other value is supported
-      doubleZ: dimension("encoder.conv_out.weight", 0) === 2 * zChannels,
-    },
+    ddconfig: { ...ddconfig, ...(resolution === null ? {} : { resolution }) },
     lossconfig: {
       ...sameKind(record(written?.lossconfig), published.lossconfig),
       ...lossSettings(settings),
@@ -167,7 +150,7 @@ function sameKind<T extends object>(settings: Settings | null, model: T): Partia
 export function guessLoss(tensors: Shapes): FoundLoss {
   const discNdf = tensors.get("loss.discriminator.main.0.weight")?.shape[0];
   let discNumLayers: number | undefined;
-  for (let n = 1; n <= maxLevels; n++) {
+  for (let n = 1; n <= 16; n++) {
     if (tensors.get(`loss.discriminator.main.${3 * n + 2}.weight`)?.shape[0] === 1) discNumLayers = n;
   }
   const net = [...tensors.keys()].filter((key) => key.startsWith("loss.perceptual_loss.net."));

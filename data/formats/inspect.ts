@@ -2,9 +2,11 @@
 import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
+import { describeModel } from "./find_model.ts";
 import { type ConfigGuess, type FoundLoss, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
 import { jsonRecord, record } from "./json.ts";
 import { type CheckpointSource, withCheckpoint } from "./opener.ts";
+import { onlyHalf } from "./shapes.ts";
 import type { StoredDType } from "./stored_tensor.ts";
 import { formatBytes, formatCount, formatTable, printable } from "./text.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
@@ -76,6 +78,8 @@ export interface InspectReport {
   readonly metadata: Readonly<Record<string, string>>;
   /** The optimizers in the file. */
   readonly optimizers: readonly OptimizerReport[];
+  /** What model of another library it is, and where in the file it lies; null for an ordinary VQGAN, or none. */
+  readonly kind: string | null;
   /** The config and the number of pixels per token along each side; null if this is not a VQGAN. */
   readonly architecture: (VQModelConfig & { readonly factor: number }) | null;
   /** The fields of `architecture` that the file does not state, such as "lossconfig.discStart". */
@@ -107,7 +111,7 @@ export async function inspect(source: CheckpointSource): Promise<InspectReport> 
 async function report(file: CheckpointFile): Promise<InspectReport> {
   const root = file.root instanceof Map ? file.root : new Map<unknown, unknown>();
   const dtypes: Partial<Record<StoredDType, number>> = {};
-  for (const { dtype } of file.tensors.values()) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
+  for (const { dtype } of file.stored.values()) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
   const parts = groupParts(file);
   const { guess, reason } = tryGuess(file);
   return {
@@ -115,10 +119,10 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     format: file.format,
     bytes: file.byteLength,
     parts,
-    list: [...file.tensors].map(([name, { shape, dtype, byteLength }]) => {
+    list: [...file.stored].map(([name, { shape, dtype, byteLength }]) => {
       return { name, shape, dtype, bytes: byteLength };
     }),
-    tensors: file.tensors.size,
+    tensors: file.stored.size,
     values: parts.reduce((sum, part) => sum + part.values, 0),
     dtypes,
     epoch: numberIn(root, "epoch") ?? told(file, "epoch"),
@@ -126,6 +130,7 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
     optimizers: await optimizerReports(root, file),
+    kind: describeModel(file.model),
     architecture: guess && { ...guess.config, factor: factorOf(guess.config) },
     assumed: guess?.assumed ?? [],
     notVQGAN: reason,
@@ -136,9 +141,11 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
 
 function groupParts(file: CheckpointFile): PartReport[] {
   const parts = new Map<string, { name: string; tensors: number; values: number; bytes: number }>();
-  for (const [key, { shape, byteLength }] of file.tensors) {
-    const [first = "", second = ""] = key.split(".");
-    const name = first === "loss" || first === "optimizer" ? `${first}.${second}` : first;
+  const prefix = "prefix" in file.model ? file.model.prefix : "";
+  for (const [key, { shape, byteLength }] of file.stored) {
+    const within = prefix !== "" && key.startsWith(prefix) ? prefix : "";
+    const [first = "", second = ""] = key.slice(within.length).split(".");
+    const name = within + (first === "loss" || first === "optimizer" ? `${first}.${second}` : first);
     const part = parts.get(name) ?? { name, tensors: 0, values: 0, bytes: 0 };
     part.tensors++;
     part.values += sizeOf(shape);
@@ -214,8 +221,18 @@ async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]>
 
 function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string[] {
   const warnings: string[] = [];
-  if (file.tensors.size === 0) warnings.push("there are no tensors in this file");
-  if (config) {
+  if (file.stored.size === 0) warnings.push("there are no tensors in this file");
+  const averaged = averagesIn(file);
+  if (averaged.length > 0) {
+    warnings.push(`averaged copies of weights (EMA) are not used: ${averaged.join(", ")}`);
+  }
+  const half = config && onlyHalf(file.tensors);
+  if (half) {
+    warnings.push(
+      `only the ${half} is inside: it can ${half === "encoder" ? "encode" : "decode"}, and nothing else`,
+    );
+  }
+  if (config && !half && config.quantizer !== "gumbel") {
     const { discNumLayers, perceptualNet } = guessLoss(file.tensors);
     if (discNumLayers === undefined) {
       warnings.push("no discriminator inside: fine-tuning starts with a new one");
@@ -235,6 +252,17 @@ function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string
     if (config.ddconfig.doubleZ) warnings.push("double_z: this is a KL autoencoder's encoder");
   }
   return warnings;
+}
+
+/** The names of parts that hold averages of weights, except that of the model itself. */
+function averagesIn({ stored, root, model }: CheckpointFile): string[] {
+  const used = "prefix" in model ? model.prefix : "";
+  const beside = root instanceof Map
+    ? [...root].filter(([, value]) => value instanceof Map).map(([key]) => `${key}.`)
+    : [];
+  const paths = [...[...stored.keys()].filter((key) => used === "" || !key.startsWith(used)), ...beside];
+  const names = paths.map((path) => /^((?:[^.]*\.)*?(?:[^.]*_)?ema(?:_[^.]*)?)\./i.exec(path)?.[1]);
+  return [...new Set(names.filter((name) => name !== undefined))].slice(0, 6);
 }
 
 function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
@@ -285,6 +313,7 @@ export function formatInspectReport(r: InspectReport): string {
     ];
     lines.push(`optimizer ${i}: ${details.join(", ")}`);
   }
+  if (r.kind !== null) lines.push(`model: ${r.kind}`);
   if (r.architecture) lines.push(...formatArchitecture(r.architecture, r));
   else lines.push(`architecture: ${r.notVQGAN}`);
   if (r.hyperParameters) lines.push("hyper-parameters:", ...formatSettings(r.hyperParameters));
@@ -294,16 +323,23 @@ export function formatInspectReport(r: InspectReport): string {
   return lines.map(printable).join("\n");
 }
 
+const kindOfCodes = {
+  nearest: "",
+  normalized: ", all of length 1",
+  gumbel: ", chosen by logits (taming's GumbelQuantize, which cannot be trained here)",
+} as const;
+
 function formatArchitecture(
   config: VQModelConfig & { readonly factor: number },
   { loss: { discNumLayers, discNdf, perceptualNet }, assumed }: InspectReport,
 ): string[] {
-  const { factor, embedDim, nEmbed, ddconfig } = config;
+  const { factor, embedDim, nEmbed, quantizer, ddconfig } = config;
   const lines = [
-    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}`,
+    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}${kindOfCodes[quantizer]}`,
     `  ch ${ddconfig.ch}, ch_mult [${ddconfig.chMult}], num_res_blocks ${ddconfig.numResBlocks}, ` +
     `z_channels ${ddconfig.zChannels}`,
-    `  attn_resolutions [${ddconfig.attnResolutions}] at resolution ${ddconfig.resolution}`,
+    `  attn_resolutions [${ddconfig.attnResolutions}] at resolution ${ddconfig.resolution}` +
+    `${ddconfig.midAttention ? "" : ", no attention in the middle"}`,
     `  discriminator: ${discNumLayers === undefined ? "none" : `${discNumLayers} layers, ndf ${discNdf}`}; ` +
     `perceptual network: ${perceptualNet ?? "none"}`,
   ];

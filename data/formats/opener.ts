@@ -7,7 +7,7 @@ import { blobSource, memorySource, type RandomAccess } from "./source.ts";
 
 /**
  * What a checkpoint can be read from. Bytes, Blobs (including a web page's `File`) and open checkpoints work
- * everywhere. A path (a file, or a folder with a Flax model) needs the full package.
+ * everywhere. A path (a file, or a folder with the model of a library) needs the full package.
  */
 export type CheckpointSource = string | Uint8Array | ArrayBuffer | Blob | CheckpointFile;
 

@@ -1,6 +1,8 @@
 // Recognises the format of a checkpoint (torch in both layouts, safetensors, Flax) by its first bytes, never by its
 // name.
-import type { CheckpointFile } from "./file.ts";
+import { checkOptions, type Rules, text } from "../../src/check.ts";
+import type { CheckpointFile, FileContents, OpenOptions } from "./file.ts";
+import { findModel } from "./find_model.ts";
 import { isFlax, readFlax } from "./flax/read.ts";
 import { isSafetensors, readSafetensors } from "./safetensors.ts";
 import { FormatError, type RandomAccess, readRange } from "./source.ts";
@@ -8,24 +10,40 @@ import { metadataKey } from "./torch/lightning.ts";
 import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch/read.ts";
 import { stateDictOf } from "./torch/unwrap.ts";
 
+const rules: Rules<OpenOptions> = { inside: text };
+
 /**
  * Reads a checkpoint's structure from any source of bytes. Each tensor is read when it is requested. If this function
  * throws, it closes the source.
  * @throws FormatError with a one-line message if the bytes are cut off, damaged, or not a checkpoint.
  */
-export async function readCheckpoint(source: RandomAccess): Promise<CheckpointFile> {
+export async function readCheckpoint(
+  source: RandomAccess,
+  options: OpenOptions = {},
+): Promise<CheckpointFile> {
+  return withModel(await readContents(source), options);
+}
+
+/** Finds the VQGAN in a file that is open. */
+export function withModel(file: FileContents, options: OpenOptions = {}): CheckpointFile {
+  checkOptions("openCheckpoint", options, rules);
+  return { ...file, ...findModel(file.stored, options.inside) };
+}
+
+/** `readCheckpoint` without a search for a model, for files that hold only a part of one. */
+export async function readContents(source: RandomAccess): Promise<FileContents> {
   try {
     const format = await sniff(source);
     const common = { format, path: source.path, byteLength: source.byteLength, close: () => source.close() };
     if (format === "safetensors") {
       const { tensors, metadata } = await readSafetensors(source);
-      return { ...common, tensors, root: tensors, metadata };
+      return { ...common, stored: tensors, root: tensors, metadata };
     }
     if (format === "flax") {
-      return { ...common, tensors: await readFlax(source), root: new Map(), metadata: {} };
+      return { ...common, stored: await readFlax(source), root: new Map(), metadata: {} };
     }
     const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
-    return { ...common, tensors: stateDictOf(root), root, metadata: metadataIn(root) };
+    return { ...common, stored: stateDictOf(root), root, metadata: metadataIn(root) };
   } catch (error) {
     await source.close();
     throw error;
@@ -40,7 +58,7 @@ function metadataIn(root: unknown): Record<string, string> {
   );
 }
 
-async function sniff(source: RandomAccess): Promise<CheckpointFile["format"]> {
+async function sniff(source: RandomAccess): Promise<FileContents["format"]> {
   const { path, byteLength } = source;
   if (byteLength === 0) throw new FormatError(path, "the file is empty");
   const head = await readRange(source, 0, Math.min(byteLength, 512), "the first bytes");

@@ -54,3 +54,13 @@ const autoencoder = ["encoder.", "decoder.", "quantize.", "quant_conv.", "post_q
 export function isAutoencoder(key: string): boolean {
   return autoencoder.some((part) => key.startsWith(part));
 }
+
+/** Returns the name of a moment in safetensors files, such as optimizer.0.exp_avg.encoder.conv_in.weight. */
+export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", key: string): string {
+  return `optimizer.${optimizer}.${moment}.${key}`;
+}
+
+/** Whether this is the name of a moment. */
+export function isMoment(name: string): boolean {
+  return name.startsWith("optimizer.");
+}

@@ -1,10 +1,11 @@
 // Reads the state of training in a checkpoint: step, epoch, and the moments of both Adam optimizers by parameter.
 // Checkpoints by Lightning, whose optimizers identify parameters only by a number, give the same result as those by
 // Tessera.
+import { taming } from "./families/taming.ts";
 import type { CheckpointFile } from "./file.ts";
 import { jsonRecord, record } from "./json.ts";
 import { FormatError } from "./source.ts";
-import { learntKeys } from "./state_dict_keys.ts";
+import { learntKeys, momentName } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 import { isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 
@@ -58,9 +59,15 @@ const learners = ["autoencoder", "loss.discriminator."] as const;
  * @throws FormatError if its optimizers do not fit its weights.
  */
 export async function trainingState(file: CheckpointFile): Promise<TrainingState | null> {
+  if (!hasItsOptimizers(file.model)) return null;
   const states = file.root instanceof Map ? file.root.get("optimizer_states") : undefined;
   if (Array.isArray(states) && states.length > 0) return await fromLightning(file, states);
   return fromNames(file);
+}
+
+/** Whether optimizers in the file are the VQGAN's own. If it lies inside another model, they are that model's. */
+function hasItsOptimizers(model: CheckpointFile["model"]): boolean {
+  return "problem" in model || /^((module|_orig_mod)\.)*$/.test(model.prefix) && model.family === taming;
 }
 
 /** Returns the metadata that `trainingState` needs, in addition to the moments, in files that are not Lightning's. */
@@ -167,15 +174,6 @@ export async function stepOf(step: unknown): Promise<number> {
 
 function wholeNumber(value: unknown): number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
-}
-
-/** Returns the name of a moment in safetensors files, such as optimizer.0.exp_avg.encoder.conv_in.weight. */
-export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", key: string): string {
-  return `optimizer.${optimizer}.${moment}.${key}`;
-}
-
-export function isMoment(name: string): boolean {
-  return name.startsWith("optimizer.");
 }
 
 /** Reads Tessera's metadata: `state` describes its own run, `training` a converted run by Lightning. */

@@ -94,6 +94,7 @@ const layers: readonly Layer[] = [
         0,
         "vqgan.ts: load a checkpoint, pictures to tokens, tokens to pictures, the training pass",
         "vqgan",
+        "loading",
         "index",
         "precision",
       ),

@@ -25,6 +25,11 @@ export interface VectorQuantizerOptions {
    * den Oord's paper and in Tessera's small model.
    */
   readonly legacyBeta: boolean;
+  /**
+   * Whether vectors and codes are first scaled to length 1, as in ViT-VQGAN and LlamaGen, so that only their directions count.
+   * Default false.
+   */
+  readonly normalized?: boolean;
 }
 
 /**
@@ -41,6 +46,7 @@ export class VectorQuantizer extends Quantizer {
   readonly embedding: Codebook;
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
+  readonly #normalized: boolean;
 
   /**
    * Codes are drawn from +-1/nEmbed, as in taming. Training from scratch then replaces them by k-means centres
@@ -53,9 +59,11 @@ export class VectorQuantizer extends Quantizer {
     check("VectorQuantizer", "embedDim", embedDim, whole(1));
     check("VectorQuantizer", "beta", options?.beta, notNegative);
     check("VectorQuantizer", "legacyBeta", options?.legacyBeta, flag);
+    check("VectorQuantizer", "normalized", options.normalized ?? false, flag);
     this.embedding = new Codebook(nEmbed, embedDim, init);
     this.#commitmentWeight = options.legacyBeta ? 1 : options.beta;
     this.#codebookWeight = options.legacyBeta ? options.beta : 1;
+    this.#normalized = options.normalized ?? false;
   }
 
   /** The codes, [nEmbed, embedDim]. */
@@ -67,11 +75,11 @@ export class VectorQuantizer extends Quantizer {
   override call(z: Tensor): Quantized {
     return scope(() => {
       const indices = this.encode(z);
-      const codes = this.lookup(indices);
-      const commitment = codes.detach().sub(z).square().mean();
-      const codebook = codes.sub(z.detach()).square().mean();
+      const codes = this.lookup(indices), vectors = this.#scaled(z);
+      const commitment = codes.detach().sub(vectors).square().mean();
+      const codebook = codes.sub(vectors.detach()).square().mean();
       return {
-        quantized: z.add(codes.sub(z).detach()),
+        quantized: vectors.add(codes.sub(vectors).detach()),
         loss: commitment.mul(this.#commitmentWeight).add(codebook.mul(this.#codebookWeight)),
         indices,
       };
@@ -87,13 +95,19 @@ export class VectorQuantizer extends Quantizer {
       );
     }
     return scope(() => {
-      const rows = z.detach().reshape(z.size / channels, channels);
-      return nearestCode(rows, this.codebook.detach()).reshape(...z.shape.slice(0, -1));
+      const rows = this.#scaled(z.detach().reshape(z.size / channels, channels));
+      return nearestCode(rows, this.#scaled(this.codebook.detach())).reshape(...z.shape.slice(0, -1));
     });
   }
 
   /** The codes of indices [...], as [..., C]. */
   override lookup(indices: Tensor): Tensor {
-    return embedding(indices, this.codebook);
+    return scope(() => this.#scaled(embedding(indices, this.codebook)));
+  }
+
+  /** Vectors [..., C] of length 1 with `normalized`, otherwise the same. A vector of zeros stays one, as in torch. */
+  #scaled(vectors: Tensor): Tensor {
+    if (!this.#normalized) return vectors;
+    return vectors.div(vectors.square().sum(-1, true).maximum(1e-24).sqrt());
   }
 }

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AdamState, momentName, trainingState } from "../../data/formats/training.ts";
+import { momentName } from "../../data/formats/state_dict_keys.ts";
+import { type AdamState, trainingState } from "../../data/formats/training.ts";
 import { VQGAN } from "../../nn/index.ts";
 import { device } from "../../src/index.ts";
 import { tessera } from "../support/commands.ts";

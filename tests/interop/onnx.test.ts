@@ -32,6 +32,21 @@ const models = {
       zChannels: 32,
     },
   }),
+  normalized: preset("faces", {
+    ...{ embedDim: 4, nEmbed: 64, quantizer: "normalized" },
+    ddconfig: {
+      ch: 32,
+      chMult: [1, 2],
+      resolution: 16,
+      attnResolutions: [],
+      midAttention: false,
+      zChannels: 8,
+    },
+  }),
+  gumbel: preset("faces", {
+    ...{ embedDim: 8, nEmbed: 64, quantizer: "gumbel" },
+    ddconfig: { ch: 32, chMult: [1, 2], resolution: 16, attnResolutions: [8], zChannels: 8 },
+  }),
   legacy: preset("faces", {
     ...{ embedDim: 32, nEmbed: 64, attentionOrder: "vqgan-jax-legacy" },
     ddconfig: {

@@ -5,7 +5,11 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 /** The environment variable that names the Python of a script; without it, it is python3. */
-const variables = { "packages.py": "PYTHON", "authors.py": "AUTHORS_PYTHON" } as const;
+const variables = {
+  "packages.py": "PYTHON",
+  "diffusers.py": "PYTHON",
+  "authors.py": "AUTHORS_PYTHON",
+} as const;
 
 type Script = keyof typeof variables;
 

@@ -41,7 +41,7 @@ test("feature maps equal the layers run by hand", () =>
           "encoder.down.2": down2,
           "encoder.down.2.attn.1": down2, // the last of its level's layers
           "encoder.mid": mid,
-          "encoder.mid.attn_1": encoder.mid.attn_1.call(encoder.mid.block_1.call(down2)),
+          "encoder.mid.attn_1": encoder.mid.attn_1!.call(encoder.mid.block_1.call(down2)),
           "encoder": out,
           "quant_conv": model.quant_conv.call(out),
         };
@@ -61,7 +61,7 @@ test("feature maps equal the layers run by hand", () =>
         const start = decoder.conv_in.call(model.post_quant_conv.call(latents));
         return {
           mid: decoder.mid.call(start),
-          attn: decoder.mid.attn_1.call(decoder.mid.block_1.call(start)),
+          attn: decoder.mid.attn_1!.call(decoder.mid.block_1.call(start)),
         };
       });
       await expectSame(decoded.get("mid.attn_1"), made.attn);

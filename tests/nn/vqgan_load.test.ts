@@ -162,11 +162,11 @@ describe("loading", () => {
     }
   });
 
-  test("a file that lacks a part of the autoencoder is refused, with the table", async () => {
+  test("a file that lacks a part of the autoencoder is refused in one line", async () => {
     const path = await write("cut.safetensors", "f32", (key) => key !== "decoder.mid.attn_1.q.bias");
     const before = memory().liveBytes;
     await expect(VQGAN.load(path)).rejects.toThrow(
-      /1 of the autoencoder's tensors do not fit the model\n1 missing in the file:\n {2}decoder\.mid\.attn_1\.q\.bias/,
+      /1 of the autoencoder's tensors do not fit the model: 1 is missing \(decoder\.mid\.attn_1\.q\.bias\), \d+ in the file/,
     );
     expect(memory().liveBytes).toBe(before);
   });

@@ -1,13 +1,12 @@
 // Reads Flax checkpoints (flax_model.msgpack), as vqgan-jax and DALL-E mini use them: a map of maps whose leaves are
 // arrays. Names and layouts become taming's: down_0 becomes down.0, and a kernel HWIO becomes a weight OIHW.
 import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
-import { jsonRecord } from "../json.ts";
 import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
 import { checkRange, FormatError, type RandomAccess } from "../source.ts";
 import { isCounts, itemSize, type StoredDType, type StoredTensor, storedTensor } from "../stored_tensor.ts";
 
-/** The names under which transformers looks for weights and architecture in a folder. */
-export const flaxWeights = "flax_model.msgpack", flaxConfig = "config.json";
+/** The name under which transformers looks for weights in a folder. */
+export const flaxWeights = "flax_model.msgpack";
 
 /** numpy's names of the types, which Flax uses. */
 export const flaxTypes: Readonly<Record<StoredDType, string>> = {
@@ -174,8 +173,7 @@ function joined(file: RandomAccess, parts: readonly Stretch[]): RandomAccess {
   return source;
 }
 
-/** Returns the settings in the text of a config.json; null if it cannot be read or does not describe a VQGAN. */
-export function parseFlaxConfig(text: string | undefined): Map<string, unknown> | null {
-  const settings = jsonRecord(text);
-  return settings && "ch_mult" in settings ? new Map(Object.entries(settings)) : null;
+/** Returns the settings of a config.json; null if it does not describe a VQGAN. */
+export function parseFlaxConfig(settings: Readonly<Record<string, unknown>>): Map<string, unknown> | null {
+  return "ch_mult" in settings ? new Map(Object.entries(settings)) : null;
 }

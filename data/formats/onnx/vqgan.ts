@@ -22,7 +22,7 @@ export function encoderGraph(config: VQModelConfig, tensors: ReadonlyMap<string,
     if (graph.has(`${key}.weight`)) x = net.conv(x, key, { strides: [2, 2], pads: [0, 0, 1, 1] });
   }
   x = net.conv(net.norm(net.middle(x, "encoder.mid"), "encoder.norm_out", true), "encoder.conv_out");
-  net.nearestCode(net.conv(x, "quant_conv"), "tokens");
+  net.tokens(net.conv(x, "quant_conv"), "tokens");
   const factor = factorOf(config);
   const description = `tokens of pictures; height and width are multiples of ${factor}`;
   return { graph: graph.finish("encode", description, [pixels()], [tokens(config)]), weights: graph.weights };
@@ -179,10 +179,19 @@ class Layers {
     return this.#graph.add("Resize", [x, "", scales], nearest, `${key}.doubled`);
   }
 
-  /** The number of the nearest code: the lowest |e|^2 - 2 z e, which is |z - e|^2 without |z|^2, the same for all codes. */
-  nearestCode(z: string, output: string): string {
+  /** The numbers of the codes that the quantizer of the config chooses. */
+  tokens(z: string, output: string): string {
+    const graph = this.#graph;
+    const chosen = this.#config.quantizer === "gumbel"
+      ? graph.add("ArgMax", [this.conv(z, "quantize.proj")], { axis: 1, keepdims: 0 }, "quantize.highest")
+      : this.#nearestCode(z);
+    return graph.add("Cast", [chosen], { to: elementType.i32 }, output);
+  }
+
+  /** The nearest code: the lowest |e|^2 - 2 z e, which is |z - e|^2 without |z|^2, the same for all codes. */
+  #nearestCode(z: string): string {
     const graph = this.#graph, book = this.#codebook();
-    const last = graph.add("Transpose", [z], { perm: [0, 2, 3, 1] }, "quantize.z");
+    const last = this.#scaled(graph.add("Transpose", [z], { perm: [0, 2, 3, 1] }, "quantize.z"));
     const turned = graph.add("Transpose", [book], { perm: [1, 0] }, "quantize.codes.turned");
     const products = graph.add("MatMul", [last, turned], {}, "quantize.products");
     const twice = graph.add("Add", [products, products], {}, "quantize.products.twice");
@@ -190,8 +199,7 @@ class Layers {
     const axis = graph.integers("last_axis", [-1]);
     const lengths = graph.add("ReduceSum", [squares, axis], { keepdims: 0 }, "quantize.lengths");
     const distances = graph.add("Sub", [lengths, twice], {}, "quantize.distances");
-    const nearest = graph.add("ArgMin", [distances], { axis: -1, keepdims: 0 }, "quantize.nearest");
-    return graph.add("Cast", [nearest], { to: elementType.i32 }, output);
+    return graph.add("ArgMin", [distances], { axis: -1, keepdims: 0 }, "quantize.nearest");
   }
 
   /** The codes of tokens, as an image. */
@@ -201,6 +209,23 @@ class Layers {
   }
 
   #codebook(): string {
-    return this.#graph.weight("quantize.embedding.weight");
+    if (this.#config.quantizer === "gumbel") return this.#graph.weight("quantize.embed.weight");
+    return this.#scaled(this.#graph.weight("quantize.embedding.weight"));
+  }
+
+  /** Vectors of length 1 along the last axis, if the quantizer is `normalized`. */
+  #scaled(vectors: string): string {
+    if (this.#config.quantizer !== "normalized") return vectors;
+    const graph = this.#graph;
+    const squares = graph.add("Mul", [vectors, vectors], {}, `${vectors}.squares`);
+    const axis = graph.integers("last_axis", [-1]);
+    const sums = graph.add("ReduceSum", [squares, axis], { keepdims: 1 }, `${vectors}.sums`);
+    const least = graph.add("Max", [sums, graph.floats("least_square", [1e-24], [])], {}, `${vectors}.least`);
+    return graph.add(
+      "Div",
+      [vectors, graph.add("Sqrt", [least], {}, `${vectors}.length`)],
+      {},
+      `${vectors}.unit`,
+    );
   }
 }

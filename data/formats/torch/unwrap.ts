@@ -98,13 +98,18 @@ export function flattenTensors(root: unknown): Map<string, StoredTensor> {
   return found;
 }
 
-/** Returns the model's own tensors: those of `state_dict` or `model` if the file has one, otherwise all of them. */
+/** Names at the top of a checkpoint under which training keeps its state, beside the model's. */
+const ofTraining = /optim|sched|scaler|callback|loop|rng|random/i;
+
+/**
+ * Returns the tensors of `state_dict` if the file has one. Otherwise it may hold several models, each in a dict of its own:
+ * then all tensors are returned by path, except those of optimizers.
+ */
 export function stateDictOf(root: unknown): Map<string, StoredTensor> {
-  if (root instanceof Map) {
-    for (const key of ["state_dict", "model_state_dict", "model"]) {
-      const tensors = flattenTensors(root.get(key));
-      if (tensors.size > 0) return tensors;
-    }
-  }
-  return flattenTensors(root);
+  if (!(root instanceof Map)) return flattenTensors(root);
+  const declared = flattenTensors(root.get("state_dict"));
+  if (declared.size > 0) return declared;
+  const isModel = ([key, value]: [unknown, unknown]) =>
+    isStoredTensor(value) || !ofTraining.test(String(key));
+  return flattenTensors(new Map([...root].filter(isModel)));
 }

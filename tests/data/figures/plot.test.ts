@@ -3,7 +3,14 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatTick, niceTicks, type Panel, plotCurves, smooth, valueAxis } from "../../../data/figures/plot.ts";
+import {
+  formatTick,
+  niceTicks,
+  type Panel,
+  plotCurves,
+  smooth,
+  valueAxis,
+} from "../../../data/figures/plot.ts";
 import { readImage, savePng } from "../../../data/index.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine

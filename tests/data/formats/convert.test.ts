@@ -140,6 +140,6 @@ describe("a whole checkpoint", () => {
     expect(await contents(to)).toEqual(await contents(from));
     await expect(withFile(from, (file) => convertCheckpoint(file, join(folder, "no"), { config: null })))
       .rejects
-      .toThrow("is not a VQGAN");
+      .toThrow("other.pt cannot be written for vqgan-jax (Flax): it is not a VQGAN");
   });
 });

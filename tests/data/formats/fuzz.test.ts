@@ -81,7 +81,7 @@ async function isRefused(bytes: Uint8Array): Promise<boolean> {
     try {
       guessConfig(file);
     } catch (error) {
-      if (!String(error).includes("not a whole VQGAN")) throw error;
+      if (!(error instanceof Error) || error.name !== "Error") throw error; // it says what is missing
     }
     await trainingState(file);
     return false;

@@ -113,4 +113,17 @@ describe("convertCheckpoint to .onnx", () => {
     await expect(written("cut.onnx", { onProgress, signal: controller.signal })).rejects.toThrow("enough");
     expect((await readdir(folder)).filter((name) => /bf16|other.*onnx|cut/.test(name))).toEqual([]);
   });
+
+  test("writes only the half that a file holds", async () => {
+    const isDecoder = (key: string) => !/^(encoder|quant_conv)/.test(key);
+    const data = (key: string) => () => file.tensors.get(key)!.read();
+    const half = [...file.tensors.keys()].filter(isDecoder).map((key) => {
+      return { name: key, shape: file.tensors.get(key)!.shape, dtype: "f32", data: data(key) } as const;
+    });
+    await writeSafetensors(at("half.safetensors"), half);
+    const decoder = await openCheckpoint(at("half.safetensors"));
+    const { config } = configOf(decoder);
+    expect(await convertCheckpoint(decoder, at("half.onnx"), { config })).toEqual([at("half.decoder.onnx")]);
+    await decoder.close();
+  });
 });
