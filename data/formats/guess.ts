@@ -168,9 +168,14 @@ function hyperParameters(root: unknown): Record<string, unknown> | null {
   if (!(root instanceof Map)) return null;
   for (const key of ["hyper_parameters", "hparams", "config"]) {
     const plain = record(unwrapOmegaconf(root.get(key)));
-    if (plain && Object.keys(plain).length > 0) return plain;
+    if (plain && Object.keys(plain).length > 0) return ofFirstStage(plain) ?? plain;
   }
   return null;
+}
+
+/** The settings of the VQGAN in those of a model around it, as in latent-diffusion and in taming's Net2NetTransformer. */
+function ofFirstStage(settings: Settings): Record<string, unknown> | null {
+  return settings.ddconfig === undefined ? record(record(settings.first_stage_config)?.params) : null;
 }
 
 /**

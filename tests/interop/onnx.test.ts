@@ -76,8 +76,9 @@ async function exported(name: keyof typeof models, dtype: "f32" | "f16") {
 
 describePython("packages.py", ["onnx"], (job) => {
   test("onnx.checker accepts both halves, and infers the shapes that they state", async () => {
-    for (const dtype of ["f32", "f16"] as const) {
-      const { encoder, decoder, model } = await exported("taming", dtype);
+    const kinds = [["taming", "f32"], ["taming", "f16"], ["normalized", "f32"], ["gumbel", "f16"]] as const;
+    for (const [name, dtype] of kinds) {
+      const { encoder, decoder, model } = await exported(name, dtype);
       model.dispose();
       expect(job<Record<string, string>>("onnx", encoder)).toEqual({ tokens: "INT32 batch rows columns" });
       expect(job<Record<string, string>>("onnx", decoder)).toEqual({ pixels: "FLOAT batch 3 height width" });
@@ -96,7 +97,7 @@ for (const runtime of ["onnxruntime-node", "onnxruntime-web"]) {
     continue;
   }
   describe(runtime, () => {
-    for (const name of ["taming", "legacy"] as const) {
+    for (const name of ["taming", "legacy", "normalized", "gumbel"] as const) {
       for (const dtype of ["f32", "f16"] as const) {
         test(`computes the tokens and pixels of ${name}, ${dtype}, for two pictures of 32x48`, async () => {
           const { encoder, decoder, model } = await exported(name, dtype);

@@ -173,17 +173,23 @@ describe("a VQGAN inside something larger", () => {
     );
   });
 
-  test("the optimizers of a model around it are not its own", async () => {
+  test("the optimizers of a model around it are not its own, but its settings are in that model's", async () => {
     const state = new Map<string, Pickleable>([["state", new Map()], ["param_groups", [
       new Map([["params", [0]]]),
     ]]]);
+    const params = new Map([["ddconfig", new Map([["resolution", 48]])]]);
     const root = new Map<string, Pickleable>([
       ["state_dict", dictOf(weightsOf("ldm", (key) => `first_stage_model.${key}`))],
       ["optimizer_states", [state]],
+      [
+        "hyper_parameters",
+        new Map([["transformer_config", null], ["first_stage_config", new Map([["params", params]])]]),
+      ],
     ]);
     await writeTorch(at("net2net.ckpt"), root);
     const file = await openCheckpoint(at("net2net.ckpt"));
     expect(await trainingState(file)).toBe(null);
+    expect(configOf(file).config.ddconfig.resolution).toBe(48);
     await file.close();
   });
 });

@@ -1,6 +1,7 @@
 // Reads Flax checkpoints (flax_model.msgpack), as vqgan-jax and DALL-E mini use them: a map of maps whose leaves are
 // arrays. Names and layouts become taming's: down_0 becomes down.0, and a kernel HWIO becomes a weight OIHW.
 import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
+import { fromFlax } from "../families/vqgan_jax.ts";
 import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
 import { checkRange, FormatError, type RandomAccess } from "../source.ts";
 import { isCounts, itemSize, type StoredDType, type StoredTensor, storedTensor } from "../stored_tensor.ts";
@@ -63,7 +64,7 @@ export async function readFlax(source: RandomAccess): Promise<Map<string, Stored
     }
     const array = await readArray(source, value, path.join("/"));
     if (array === null) return;
-    const key = tamingKey(path);
+    const key = fromFlax(path);
     if (tensors.has(key)) throw new FormatError(source.path, `corrupt: two arrays are named ${key}`);
     tensors.set(key, asTorch(source, array, path.at(-1) === "kernel"));
   };
@@ -118,19 +119,6 @@ function listed(value: Packed | undefined): Packed[] | null {
   if (!(value instanceof Map)) return null;
   const items = Array.from({ length: value.size }, (_, i) => value.get(`${i}`));
   return items.some((item) => item === undefined) ? null : items as Packed[];
-}
-
-/**
- * Converts ["encoder", "down_0", "block_1", "conv1", "kernel"] to encoder.down.0.block.1.conv1.weight. Names within
- * `mid` are the same as taming's.
- */
-function tamingKey(path: readonly string[]): string {
-  return path.map((name, i) => {
-    if (i === path.length - 1) {
-      return ["kernel", "scale", "embedding"].includes(name) ? "weight" : name;
-    }
-    return path[i - 1] === "mid" ? name : name.replace(/^(down|up|block|attn)_(\d+)$/, "$1.$2");
-  }).join(".");
 }
 
 /**

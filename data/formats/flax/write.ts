@@ -2,6 +2,7 @@
 // read.ts.
 import { sizeOf } from "../../../src/shape.ts";
 import type { VQModelConfig } from "../config.ts";
+import { toFlax } from "../families/vqgan_jax.ts";
 import type { Sink } from "../sink.ts";
 import { itemSize, type StoredValues } from "../stored_tensor.ts";
 import { storedBytes, type TensorToWrite } from "../values.ts";
@@ -37,7 +38,7 @@ export async function writeFlaxTo(
 }
 
 function place(root: Tree, tensor: TensorToWrite): void {
-  const path = flaxPath(tensor);
+  const path = toFlax(tensor.name, tensor.shape);
   const leaf = path.pop()!;
   let tree = root;
   for (const name of path) {
@@ -50,17 +51,9 @@ function place(root: Tree, tensor: TensorToWrite): void {
   tree.set(leaf, tensor);
 }
 
-function flaxPath({ name, shape }: TensorToWrite): string[] {
-  const path = name.replace(/(^|\.)(down|up|block|attn)\.(\d+)(?=\.)/g, "$1$2_$3").split(".");
-  if (path.at(-1) === "weight") {
-    path[path.length - 1] = path.at(-2) === "embedding" ? "embedding" : shape.length > 1 ? "kernel" : "scale";
-  }
-  return path;
-}
-
 async function* arrayBytes(tensor: TensorToWrite, maxChunk: number): AsyncGenerator<Uint8Array> {
   const { name, dtype } = tensor;
-  const isKernel = flaxPath(tensor).at(-1) === "kernel";
+  const isKernel = toFlax(name, tensor.shape).at(-1) === "kernel";
   const shape = isKernel ? [...tensor.shape.slice(2), tensor.shape[1]!, tensor.shape[0]!] : tensor.shape;
   const values = await tensor.data();
   const stored = { name, dtype, shape };
