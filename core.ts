@@ -119,9 +119,11 @@ export {
   withOverrides,
 } from "./data/formats/config.ts";
 export { type ConfigGuess, type FoundLoss, type Guessable, guessConfig } from "./data/formats/guess.ts";
+export type { Shapes } from "./data/formats/shapes.ts";
 
 /** Loading weights into models, with a report of what was in the file. */
 export {
+  type Filled,
   formatLoadReport,
   type LoadedVQGAN,
   type LoadOptions,
@@ -157,7 +159,7 @@ export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Reading checkpoints from bytes: torch, safetensors and Flax. No code in them is executed, and tensors are read on demand. */
 export type { CheckpointFile, FileContents, OpenOptions } from "./data/formats/file.ts";
-export type { Family, Keys } from "./data/formats/families/family.ts";
+export type { Family, Keys, ModelKind } from "./data/formats/families/family.ts";
 export { type FoundModel, type NoModel, SeveralModelsError } from "./data/formats/find_model.ts";
 export {
   formatInspectReport,

@@ -46,6 +46,7 @@ export {
   writeFlax,
   writeSafetensors,
   writeTorch,
+  type WrittenFormat,
 } from "./data/index.ts";
 
 /** Reading and writing pictures, sheets of several pictures, and curves. */

@@ -7,7 +7,7 @@ export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
 
 // Checkpoint formats, from any source of bytes
-export type { ConvertOptions } from "./formats/convert.ts";
+export type { ConvertOptions, WrittenFormat } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
 export type { FlaxConfig } from "./formats/flax/write.ts";
 export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";

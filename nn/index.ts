@@ -6,7 +6,7 @@ export { Encoder } from "./encoder.ts";
 export type { Grid } from "./images_and_tokens.ts";
 export type { Init } from "./init.ts";
 export { loadPerceptual, type PerceptualFiles } from "./fill.ts";
-export type { LoadOptions } from "./loading.ts";
+export type { Filled, LoadOptions } from "./loading.ts";
 export type { Half } from "../data/formats/shapes.ts";
 export { type DistanceOptions, LPIPS } from "./lpips.ts";
 export { formatLoadReport, Layer, type LoadReport, Module } from "./module.ts";

@@ -39,7 +39,7 @@ export class SeveralModelsError extends FormatError {
   /** The message without the path and the way out. */
   readonly problem: string;
 
-  /** @param choices the prefixes of its VQGANs */
+  /** Says what the file holds. @param choices the prefixes of its VQGANs */
   constructor(path: string, { problem, choices }: NoModel) {
     super(path, problem, `choose one: openCheckpoint(path, { inside: "${choices[0]}" })`);
     this.problem = printable(problem);

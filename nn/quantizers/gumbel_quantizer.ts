@@ -33,7 +33,7 @@ export class GumbelQuantizer extends Quantizer {
    */
   readonly embed: Codes;
 
-  /** @throws if a size cannot be used */
+  /** Makes codes and a layer of random numbers, which a file then fills. @throws if a size cannot be used */
   constructor(nEmbed: number, embedDim: number, init: Init) {
     super();
     check("GumbelQuantizer", "nEmbed", nEmbed, whole(1));
@@ -47,7 +47,7 @@ export class GumbelQuantizer extends Quantizer {
     return this.embed.weight;
   }
 
-  /** @throws always */
+  /** The training pass, which there is none of here. @throws always */
   override call(_z: Tensor): Quantized {
     throw new Error(
       "GumbelQuantizer: a model with a Gumbel quantizer encodes and decodes, but it cannot be trained here",

@@ -14,6 +14,7 @@ import {
   saveWeights,
   TokenWriter,
   writeCartoonFaces,
+  writeTorch,
 } from "../../mod.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -31,6 +32,11 @@ async function writeModel(): Promise<void> {
   const file = await openCheckpoint(at("model.safetensors"));
   await convertCheckpoint(file, at("last.ckpt"), { config: model.config });
   await file.close();
+  const weights = await Promise.all([...model.generatorParameters()].map(async ([name, t]) => {
+    const values = await t.floats();
+    return [name, { name, shape: t.shape, dtype: "f32", data: () => values }] as const;
+  }));
+  await writeTorch(at("net.pth"), new Map([["params", new Map(weights)], ["params_ema", new Map(weights)]]));
 }
 
 async function writeTokens(): Promise<void> {

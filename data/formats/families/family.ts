@@ -2,9 +2,6 @@
 import type { VQModelOverrides } from "../config.ts";
 import type { StoredTensor } from "../stored_tensor.ts";
 
-/** The tensors of one model by the keys that its own library gives them. */
-export type Tensors = ReadonlyMap<string, StoredTensor>;
-
 /** What a family is recognised by: the names and shapes of a model's tensors. */
 export interface Keys {
   /** Whether there is a tensor of this name. */
@@ -14,7 +11,7 @@ export interface Keys {
 }
 
 /** What readable families and others have in common. */
-interface Kind {
+export interface ModelKind {
   /** What messages call such a model, for example "diffusers' VQModel". */
   readonly name: string;
   /**
@@ -27,15 +24,15 @@ interface Kind {
 }
 
 /** A kind of VQGAN that can be read. */
-export interface Family extends Kind {
+export interface Family extends ModelKind {
   /** Returns the tensors under taming's keys, without those that only its own library needs. */
-  read(tensors: Tensors): Map<string, StoredTensor>;
+  read(tensors: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor>;
   /** What neither the tensors nor the settings in a file say about such a model. */
   readonly config?: VQModelOverrides;
 }
 
 /** A kind of model that is recognised only to say what it is. */
-export interface Stranger extends Kind {
+export interface Stranger extends ModelKind {
   /** Why it cannot be used here, as the rest of a sentence that begins with its name. */
   readonly reason: string;
 }
