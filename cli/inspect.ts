@@ -1,6 +1,7 @@
 // tessera inspect: reports what a checkpoint holds.
 import { Command } from "commander";
 import { formatInspectReport, formatTensors, hashFile, inspect } from "../data/index.ts";
+import { isIndex } from "../data/files/shards.ts";
 import { bytesProgress } from "./progress.ts";
 
 const examples = `
@@ -27,11 +28,12 @@ async function run(path: string, { tensors, json }: { tensors?: boolean; json?: 
     if (tensors) console.log(formatTensors(report));
     console.log(formatInspectReport(report));
   }
+  const whose = isIndex(report.path) ? "SHA-256 of the index" : "SHA-256";
   const progress = bytesProgress("SHA-256");
   const hash = await hashFile(report.path, { onProgress: progress.report }).finally(() => progress.finish());
   if (json) console.log(JSON.stringify({ ...report, ...hash }, null, 2));
   else {
-    console.log(`SHA-256: ${hash.sha256}`);
+    console.log(`${whose}: ${hash.sha256}`);
     if (hash.published) console.log(`published as ${hash.published}`);
   }
 }

@@ -1,5 +1,5 @@
 // Opens checkpoints on the disk. Functions that take a checkpoint accept paths only after this file has been imported.
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { CheckpointFile, FileContents, OpenOptions } from "../formats/file.ts";
 import { problemInConfig } from "../formats/families/diffusers.ts";
@@ -13,6 +13,8 @@ import { openFile } from "./source.ts";
 
 /** The name under which transformers and diffusers keep the architecture beside the weights. */
 export const configName = "config.json";
+/** Settings have one or two thousand bytes. */
+const maxConfig = 2 ** 20;
 
 registerOpener(openCheckpoint);
 
@@ -63,5 +65,8 @@ async function withConfig(contents: FileContents, options: OpenOptions): Promise
 
 /** Reads the settings in the config.json beside weights; null if there are none. */
 export async function readConfig(weights: string): Promise<Record<string, unknown> | null> {
-  return jsonRecord(await readFile(join(dirname(weights), configName), "utf8").catch(() => undefined));
+  const path = join(dirname(weights), configName);
+  const found = await stat(path).catch(() => null);
+  if (!found?.isFile() || found.size > maxConfig) return null;
+  return jsonRecord(await readFile(path, "utf8").catch(() => undefined));
 }

@@ -1,5 +1,5 @@
 // Writes checkpoints to the disk. Each file appears whole or not at all.
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { check, text } from "../../src/check.ts";
 import { conversion, type ConvertOptions, type WrittenFormat } from "../formats/convert.ts";
@@ -95,7 +95,7 @@ async function saveWithConfig(
   write: (sink: Sink) => Promise<void>,
 ): Promise<void> {
   const beside = join(dirname(path), configName);
-  const isFree = await readFile(beside).then(() => false, () => true);
+  const isFree = await stat(beside).then(() => false, () => true);
   const found = isFree ? null : await readConfig(path);
   if (!isFree && !(found && isOurs(found))) {
     throw new Error(`${beside} belongs to something else: write the model into a folder of its own`);

@@ -103,6 +103,8 @@ export function guessConfig({ tensors, root, metadata, model }: Guessable): Conf
   return completed({
     ...shown,
     ...model?.family.config,
+    // no tensor shows this kind
+    ...(written?.quantizer === "normalized" ? { quantizer: written.quantizer } : {}),
     ...sameKind(written, { beta, legacyBeta, attentionOrder }),
     ddconfig: { ...ddconfig, ...(resolution === null ? {} : { resolution }) },
     lossconfig: {

@@ -63,6 +63,7 @@ describe("VQGANs of other libraries have the tokens and pixels of their own code
         await convertCheckpoint(file, at(`again.${ending}`), { config });
         const { model, note } = await loadVQGAN(at(`again.${ending}`));
         expect([note, model.config]).toEqual([null, config]);
+        expect((await inspect(at(`again.${ending}`))).architecture).toMatchObject(config);
         await expectSame(name, model);
         model.dispose();
       }
