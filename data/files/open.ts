@@ -58,8 +58,9 @@ async function withConfig(contents: FileContents, options: OpenOptions): Promise
     const config = settings && parseFlaxConfig(settings);
     return withModel(config ? { ...contents, root: new Map([["config", config]]) } : contents, options);
   }
-  const problem = settings?._class_name === undefined ? null : problemInConfig(settings);
   const file = withModel(contents, options);
+  if ("problem" in file.model || settings?._class_name === undefined) return file;
+  const problem = problemInConfig(settings);
   return problem === null ? file : { ...file, model: { problem, choices: [] } };
 }
 
