@@ -158,7 +158,7 @@ export { learningRate, type Schedule } from "./train/schedule.ts";
 export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Reading checkpoints from bytes: torch, safetensors and Flax. No code in them is executed, and tensors are read on demand. */
-export type { CheckpointFile, FileContents, OpenOptions } from "./data/formats/file.ts";
+export type { CheckpointFile, FileContents, ModelChoice } from "./data/formats/file.ts";
 export type { Family, Keys, ModelKind } from "./data/formats/families/family.ts";
 export { type FoundModel, type NoModel, SeveralModelsError } from "./data/formats/find_model.ts";
 export {
@@ -170,7 +170,7 @@ export {
   type PartReport,
   type TensorReport,
 } from "./data/formats/inspect.ts";
-export type { CheckpointSource } from "./data/formats/opener.ts";
+export type { CheckpointSource, LoadStage, OpenOptions } from "./data/formats/opener.ts";
 export { readCheckpoint } from "./data/formats/read.ts";
 export { blobSource, FormatError, memorySource, type RandomAccess } from "./data/formats/source.ts";
 export type { StoredDType, StoredTensor, StoredValues } from "./data/formats/stored_tensor.ts";

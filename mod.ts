@@ -40,7 +40,6 @@ export {
   type FileHash,
   type FlaxConfig,
   hashFile,
-  type HashOptions,
   hashWeights,
   openCheckpoint,
   writeFlax,

@@ -16,6 +16,7 @@ import {
   openCheckpoint,
   trainingState,
 } from "../data/index.ts";
+import { fetched, namesHelp } from "./fetch.ts";
 import { bytesProgress } from "./progress.ts";
 import { UsageError } from "./options.ts";
 
@@ -34,9 +35,9 @@ Examples:
   $ tessera convert last.ckpt model.safetensors --strip --dtype f16
   $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors last.ckpt
   $ tessera convert last.ckpt flax_model/
-  $ tessera convert flax_model/ model.ckpt
   $ tessera convert last.ckpt vqvae/ --format diffusers
   $ tessera convert net.pth model.safetensors --inside params_ema
+  $ tessera convert hf:flax-community/vqgan_f16_16384 model.ckpt
   $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors faces.onnx
 
 The ending of OUT chooses the format: .ckpt, .pt or .pth for torch and Lightning, .safetensors, a folder without
@@ -52,7 +53,7 @@ export function convertCommand(): Command {
   return new Command("convert").description(
     "write a checkpoint in another format, or only a part of it",
   )
-    .argument("<in>", "a checkpoint, or a folder with a Flax or a diffusers model")
+    .argument("<in>", `a checkpoint, or a folder with a Flax or a diffusers model; ${namesHelp}`)
     .argument("<out>", "the file or folder to write")
     .option("--strip", "keep only the autoencoder")
     .option("--discriminator", "with --strip: also keep the discriminator")
@@ -83,7 +84,10 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
   if (flags.format && extname(out) !== "") {
     throw new UsageError(`${out}: a model for diffusers is a folder, so OUT has no ending`);
   }
-  const file = await openCheckpoint(path, flags.inside === undefined ? {} : { inside: flags.inside });
+  const file = await openCheckpoint(
+    await fetched(path),
+    flags.inside === undefined ? {} : { inside: flags.inside },
+  );
   try {
     const keep = strip ? keptBy(file, flags) : undefined;
     const progress = bytesProgress("convert");

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { formatInspectReport, formatTensors, hashFile, inspect } from "../data/index.ts";
 import { isIndex } from "../data/files/shards.ts";
+import { fetched, namesHelp } from "./fetch.ts";
 import { bytesProgress } from "./progress.ts";
 
 const examples = `
@@ -9,13 +10,14 @@ Examples:
   $ tessera inspect last.ckpt
   $ tessera inspect --tensors runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors
   $ tessera inspect --json flax_model/
+  $ tessera inspect hf:boris/vqgan_f16_16384
 
 Reads torch files (zip and legacy), safetensors and Flax. Nothing in the file is executed. The tensors are read
 only for the SHA-256.`;
 
 export function inspectCommand(): Command {
   return new Command("inspect").description("report what a checkpoint holds, without loading it")
-    .argument("<file>", "a checkpoint, or a folder with a Flax model")
+    .argument("<file>", `a checkpoint, or a folder with a Flax model; ${namesHelp}`)
     .option("--tensors", "list every tensor")
     .option("--json", "print JSON, with every tensor")
     .addHelpText("after", examples)
@@ -23,7 +25,7 @@ export function inspectCommand(): Command {
 }
 
 async function run(path: string, { tensors, json }: { tensors?: boolean; json?: boolean }): Promise<void> {
-  const report = await inspect(path);
+  const report = await inspect(await fetched(path));
   if (!json) {
     if (tensors) console.log(formatTensors(report));
     console.log(formatInspectReport(report));

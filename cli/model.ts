@@ -13,6 +13,7 @@ import {
 } from "../data/index.ts";
 import { type Half, loadVQGAN, type Precision, type VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
+import { fetched, namesHelp } from "./fetch.ts";
 import { count, precisionOption, wholeNumber } from "./options.ts";
 import { shippedModel } from "./shipped.ts";
 
@@ -34,7 +35,7 @@ export function modelOptions(): Option[] {
   return [
     new Option(
       "-m, --model <file>",
-      "checkpoint: .ckpt, .pt, .safetensors, or a folder of Flax or diffusers (default: the small faces model)",
+      `checkpoint: .ckpt, .pt, .safetensors, or a folder of Flax or diffusers; ${namesHelp} (default: the small faces model)`,
     ),
     new Option(
       "--range <kind>",
@@ -70,7 +71,7 @@ export async function openModel(
 ): Promise<{ model: VQGAN; path: string }> {
   const { model: chosen, dalleMini, precision, attentionOrder } = flags,
     range = dalleMini ? "unit" : flags.range;
-  const path = chosen ?? await shippedModel();
+  const path = chosen === undefined ? await shippedModel() : await fetched(chosen);
   if (chosen === undefined) {
     console.error("model: the small one that comes with Tessera (--model FILE for another)");
   }

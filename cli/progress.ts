@@ -158,10 +158,12 @@ function drawBar(share: number, cells: number): string {
 }
 
 /**
- * A progress line in megabytes for reading or writing a file. Work that ends within a second shows nothing. The line
- * goes to stderr, because stdout is for results.
+ * A progress line in megabytes for reading, writing or downloading a file. Work that ends within a second shows nothing. The
+ * line goes to stderr, because stdout is for results. `log` prints another line above it. A total of Infinity is unknown.
  */
-export function bytesProgress(label: string): { report(bytes: number, total: number): void; finish(): void } {
+export function bytesProgress(
+  label: string,
+): { report(bytes: number, total: number): void; log(text: string): void; finish(): void } {
   const megabytes = (bytes: number) => Math.round(bytes / 1e6);
   const startTime = performance.now();
   let line: Progress | null = null;
@@ -170,7 +172,7 @@ export function bytesProgress(label: string): { report(bytes: number, total: num
       const done = megabytes(bytes);
       if (!line && performance.now() - startTime < patience) return;
       line ??= new Progress({
-        total: megabytes(total),
+        ...(total === Infinity ? {} : { total: megabytes(total) }),
         start: done,
         label,
         unit: "MB",
@@ -178,6 +180,7 @@ export function bytesProgress(label: string): { report(bytes: number, total: num
       });
       line.update(done);
     },
+    log: (text) => line ? line.log(text) : console.error(text),
     finish: () => line?.finish(),
   };
 }

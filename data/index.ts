@@ -2,9 +2,12 @@
 // the single files instead, because some of these modules need a disk.
 
 // Files
-export { type FileHash, hashFile, type HashOptions, hashWeights } from "./files/hash.ts";
+export { type FileHash, hashFile, hashWeights } from "./files/hash.ts";
 export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
+
+// Checkpoints on the network; this import also makes their names work wherever a path is taken
+export { fetchCheckpoint, type FetchOptions } from "./hub/fetch.ts";
 
 // Checkpoint formats, from any source of bytes
 export type { ConvertOptions, WrittenFormat } from "./formats/convert.ts";
@@ -12,7 +15,13 @@ export type { CheckpointFile } from "./formats/file.ts";
 export type { FlaxConfig } from "./formats/flax/write.ts";
 export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
 export { formatInspectReport, formatTensors, inspect, type InspectReport } from "./formats/inspect.ts";
-export { type CheckpointSource, withCheckpoint } from "./formats/opener.ts";
+export {
+  type CheckpointSource,
+  isRemote,
+  localPath,
+  type OpenOptions,
+  withCheckpoint,
+} from "./formats/opener.ts";
 export { readCheckpoint } from "./formats/read.ts";
 export { FormatError, memorySource } from "./formats/source.ts";
 export { isAutoencoder, momentName, tamingOrder } from "./formats/state_dict_keys.ts";

@@ -1,7 +1,7 @@
 // Fills modules with weights from an opened checkpoint. Tensors are matched by key; all shapes are compared before any value
 // is read, and values are then read tensor by tensor. Nothing here opens a path or builds a model.
 import type { CheckpointFile } from "../data/formats/file.ts";
-import { type CheckpointSource, withCheckpoint } from "../data/formats/opener.ts";
+import { type CheckpointSource, type OpenOptions, withCheckpoint } from "../data/formats/opener.ts";
 import { FormatError } from "../data/formats/source.ts";
 import type { StoredTensor } from "../data/formats/stored_tensor.ts";
 import type { Shape, Tensor } from "../src/index.ts";
@@ -9,15 +9,11 @@ import type { LPIPS } from "./lpips.ts";
 import type { Module } from "./module.ts";
 import { type LoadReport, matchState } from "./module.ts";
 
-export interface FillOptions {
+export interface FillOptions extends OpenOptions {
   /** Whose tensors these are, for the error message, such as "the autoencoder's". */
   readonly whose: string;
   /** Which of them must be in the file. Default all. */
   readonly isNeeded?: (key: string) => boolean;
-  /** Called after each tensor with the bytes read so far and in all. */
-  readonly onProgress?: (bytes: number, total: number) => void;
-  /** Checked before each tensor. */
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -57,7 +53,7 @@ export async function fillTensors(
     });
     if (wrong > before) broken.push(key);
     bytes += source.byteLength;
-    onProgress?.(bytes, total);
+    onProgress?.(bytes, total, "read");
   }
   if (broken.length === 0) return report;
   throw new FormatError(

@@ -1,6 +1,7 @@
 // What loading a VQGAN needs beside the model itself: its options, what a file with one half can do, and how the model is filled.
 import type { LossConfig, VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import type { CheckpointFile } from "../data/formats/file.ts";
+import type { OpenOptions } from "../data/formats/opener.ts";
 import type { Half } from "../data/formats/shapes.ts";
 import { FormatError } from "../data/formats/source.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
@@ -13,7 +14,7 @@ import type { LoadReport, Module } from "./module.ts";
 import type { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 
 /** How a checkpoint is loaded. */
-export interface LoadOptions {
+export interface LoadOptions extends OpenOptions {
   /** Also load the discriminator and the perceptual network, for training. Default false. */
   readonly withLoss?: boolean;
   /** What the model expects of pixels; see `VQGANOptions`. Default `signed`. */
@@ -26,10 +27,6 @@ export interface LoadOptions {
   readonly precision?: Precision;
   /** The seed of a new discriminator, if the file has none. Default 0. */
   readonly seed?: number;
-  /** Called after each tensor with the bytes read so far and in all. */
-  readonly onProgress?: (bytes: number, total: number) => void;
-  /** If it is aborted, loading rejects with its reason, and what was loaded is freed. */
-  readonly signal?: AbortSignal;
 }
 
 export const otherHalf = (half: Half): Half => half === "encoder" ? "decoder" : "encoder";

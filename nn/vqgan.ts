@@ -2,7 +2,7 @@
 import { checkConfig, factorOf, type VQModelConfig, withOverrides } from "../data/formats/config.ts";
 import { describeModel } from "../data/formats/find_model.ts";
 import { configOf } from "../data/formats/guess.ts";
-import { type CheckpointSource, withCheckpoint } from "../data/formats/opener.ts";
+import { type CheckpointSource, openRules, withCheckpoint } from "../data/formats/opener.ts";
 import { type Half, onlyHalf } from "../data/formats/shapes.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
@@ -179,9 +179,17 @@ export class VQGAN extends Module {
    * a larger one, and it may have been made by another library (docs/formats.md). What the file does not say about the config
    * is guessed from the shapes of the tensors.
    *
-   * @param source bytes, a Blob or an opened checkpoint; with the full package (mod.ts) also a path
+   * @param source bytes, a Blob or an opened checkpoint; with the full package (mod.ts) also a path, a name on the Hugging
+   * Face hub (`hf:owner/name`, `hf:owner/name@revision/path`) or a web address, which are downloaded once
    * @throws if the checkpoint cannot be read, holds no VQGAN, several, or one that is not whole, if its values are not finite,
    * or if a path is given to core.ts alone. Of a file that holds only one half, that half is loaded.
+   * @example The published model, by its name
+   * ```ts
+   * import { VQGAN } from "@tessera/vqgan";
+   *
+   * const onProgress = (bytes: number, total: number, stage: string) => console.log(stage, bytes / total);
+   * const model = await VQGAN.load("hf:boris/vqgan_f16_16384", { onProgress });
+   * ```
    */
   static async load(source: CheckpointSource, options: LoadOptions = {}): Promise<VQGAN> {
     return (await loadVQGAN(source, options)).model;
@@ -361,8 +369,7 @@ const loadRules: Rules<LoadOptions> = {
   config: object,
   precision: oneOf("f32", "f16"),
   seed: whole(0),
-  onProgress: callback,
-  signal: aSignal,
+  ...openRules,
 };
 
 /** A model, and what was found in its file. */
@@ -399,7 +406,7 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
       model.dispose();
       throw error;
     }
-  });
+  }, options);
 }
 
 /**

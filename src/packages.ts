@@ -1,7 +1,12 @@
 // Optional packages. Each is imported when it is first needed, and has to be installed only then.
 
 /** The versions that Tessera is tested with; package.json has the same. */
-export const versions = { "gpu.js": "2.24.1", "sharp": "0.35.5", "webgpu": "0.6.2" } as const;
+export const versions = {
+  "@huggingface/hub": "2.17.5",
+  "gpu.js": "2.24.1",
+  "sharp": "0.35.5",
+  "webgpu": "0.6.2",
+} as const;
 
 /**
  * Imports an optional package. Its name is not written as a literal in `import()`, because Deno would then download it for

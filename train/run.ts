@@ -1,6 +1,6 @@
 // Puts together what training needs (model, optimizers, pictures and folder), for a new run or for a resumed one.
 import type { VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
-import { ImageDataset, listImages } from "../data/index.ts";
+import { ImageDataset, listImages, localPath } from "../data/index.ts";
 import { type LoadOptions, VQGAN } from "../nn/index.ts";
 import {
   aSignal,
@@ -129,8 +129,9 @@ export async function beginRun(run: NewRun): Promise<Run> {
   checkNewOptions({ ...options, size: options.size ?? 1 });
   const paths = await splitPictures(options);
   return await freedOnError(async (own) => {
+    const from = "from" in start ? await localPath(start.from, loading) : null;
     const { model, notes } = "from" in start
-      ? await startFrom(start.from, perceptual, start.overrides ?? {}, options.seed, loading)
+      ? await startFrom(from!, perceptual, start.overrides ?? {}, options.seed, loading)
       : await startNew(start.scratch, perceptual, options.seed);
     own(model);
     const settings: RunSettings = {
@@ -144,7 +145,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     const seed = new Random(options.seed);
     const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
     const parts = assemble(model, settings, random, own);
-    const goesOn = "from" in start && start.goOn ? await continueTrainer(start.from, parts.trainer) : null;
+    const goesOn = "from" in start && start.goOn ? await continueTrainer(from!, parts.trainer) : null;
     const epoch = goesOn?.epoch ?? 0;
     const folder = await RunFolder.create(out, options.name);
     await folder.writeConfig(settings);

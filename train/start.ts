@@ -3,7 +3,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
-import { openCheckpoint } from "../data/index.ts";
+import { localPath, openCheckpoint } from "../data/index.ts";
 import { type LoadOptions, loadPerceptual, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
 import { fillModule } from "../nn/fill.ts";
 import { Random } from "../src/index.ts";
@@ -183,7 +183,8 @@ export async function findPerceptual(paths: readonly string[]): Promise<Perceptu
 
 async function expandFolders(paths: readonly string[]): Promise<string[]> {
   const found: string[] = [];
-  for (const path of paths) {
+  for (const pathOrName of paths) {
+    const path = await localPath(pathOrName);
     const info = await stat(path).catch(() => null);
     if (info === null) throw new Error(`perceptual network: there is no file or folder ${path}`);
     if (!info.isDirectory()) found.push(path);

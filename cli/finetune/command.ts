@@ -11,6 +11,8 @@ import {
   resumeRun,
   type Run,
 } from "../../train/index.ts";
+import { isRemote } from "../../data/index.ts";
+import { fetched, namesHelp } from "../fetch.ts";
 import { interruptedCode } from "../interrupt.ts";
 import {
   fractionOrPath,
@@ -27,7 +29,7 @@ import { withConfigs } from "./taming.ts";
 
 const examples = `
 Examples:
-  $ tessera finetune --from last.ckpt --data faces/ --steps 2000 --batch 1 --val 0.05
+  $ tessera finetune --from hf:boris/vqgan_f16_16384 --data faces/ --steps 2000 --batch 1 --val 0.05
   $ tessera finetune --from last.ckpt --data 'photos/**/*.jpg' --random-crop --flip --lr 1e-5
   $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
@@ -56,7 +58,10 @@ export function finetuneCommand(): Command {
   };
   group(
     "Where to start (one of):",
-    new Option("--from <file>", "weights to start from: .ckpt, .pt, .safetensors or a Flax folder"),
+    new Option(
+      "--from <file>",
+      `weights to start from: .ckpt, .pt, .safetensors or a Flax folder; ${namesHelp}`,
+    ),
     new Option("--scratch", "a new model (see Model)"),
     new Option(
       "--resume <run>",
@@ -177,9 +182,10 @@ async function run(settings: readonly string[], command: Command): Promise<void>
       `"${settings[0]}" belongs to no option; settings like this one change a --base config`,
     );
   }
-  const { flags, notes } = given.base
+  const { flags: named, notes } = given.base
     ? await withConfigs(given, command, settings)
     : { flags: given, notes: [] };
+  const flags = await withFetched(named);
   for (const note of notes) console.log(note);
   const started = flags.resume === undefined
     ? await beginRun(newRun(flags))
@@ -190,10 +196,27 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   else console.log(describeOutcome(outcome));
 }
 
+/** Downloads the checkpoints that are named and not given by their paths. */
+async function withFetched(flags: Flags): Promise<Flags> {
+  const { from, lpips } = flags;
+  const files: string[] = [];
+  for (const file of Array.isArray(lpips) ? lpips : []) files.push(await fetched(file));
+  return {
+    ...flags,
+    ...(from === undefined ? {} : { from: await fetched(from) }),
+    ...(files.length > 0 ? { lpips: files } : {}),
+  };
+}
+
 /** Continues a run by Tessera exactly, or begins a run with the weights and optimizers of a checkpoint by Lightning. */
 async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
-  const path = await checkpointOf(runOrFile);
+  const path = await checkpointOf(await fetched(runOrFile));
   const progress = await readProgress(path);
+  if (progress === "own run" && isRemote(runOrFile)) {
+    throw new UsageError(
+      `a run of Tessera is resumed in its folder: copy ${path} to yours first, or begin a new run with --from`,
+    );
+  }
   if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command));
   const steps = flags.steps ?? progress.step + defaultOptions.steps;
   if (steps <= progress.step) {

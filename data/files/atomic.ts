@@ -6,6 +6,7 @@ import type { FileHandle } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { isGranted } from "../../src/environment.ts";
 
 let counter = 0;
 
@@ -67,7 +68,7 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => {});
-    throw explained(path, error);
+    throw writeError(path, error);
   }
   await syncFolder(folder);
 }
@@ -84,8 +85,12 @@ async function removeLeftovers(folder: string, name: string): Promise<void> {
   }
 }
 
-/** Whether a process with this number is running, whoever owns it. Returns true if this cannot be found out. */
-function isAlive(pid: number): boolean {
+/**
+ * Whether a process with this number is running, whoever owns it. Returns true if this cannot be found out, as in Deno without
+ * the permission to run programs.
+ */
+export function isAlive(pid: number): boolean {
+  if (!isGranted({ name: "run" })) return true; // Deno would ask the user
   try {
     process.kill(pid, 0);
     return true;
@@ -94,16 +99,20 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function explained(path: string, error: unknown): unknown {
+/**
+ * Returns an error that says what the system's error means for a path, or the same error if it is not from the system.
+ * @param elsewhere what else the user can do, if there is something
+ */
+export function writeError(path: string, error: unknown, elsewhere?: string): unknown {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const reason = reasons[code];
-  return reason === undefined
-    ? error
-    : new Error(`${path} was not written (${code}): ${reason}`, { cause: error });
+  if (reason === undefined) return error;
+  const advice = elsewhere === undefined ? "" : `, or ${elsewhere}`;
+  return new Error(`${path} was not written (${code}): ${reason}${advice}`, { cause: error });
 }
 
 /** Syncs the folder, which makes the rename durable. Systems that cannot open a folder do not need it. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => null);
   if (handle === null) return;
   await handle.sync().catch(() => {});

@@ -1,8 +1,14 @@
 // The SHA-256 of a file or of a model's weights, and the published files with a known one (from model cards and
 // catalogues).
 import { createHash } from "node:crypto";
-import { aSignal, callback, checkOptions, type Rules } from "../../src/check.ts";
-import { type CheckpointSource, withCheckpoint } from "../formats/opener.ts";
+import { checkOptions } from "../../src/check.ts";
+import {
+  type CheckpointSource,
+  localPath,
+  type OpenOptions,
+  openRules,
+  withCheckpoint,
+} from "../formats/opener.ts";
 import { isAutoencoder } from "../formats/state_dict_keys.ts";
 import "./open.ts"; // checkpoints by their paths
 import { openFile } from "./source.ts";
@@ -16,16 +22,6 @@ const known: Readonly<Record<string, string>> = {
 
 const chunkLength = 2 ** 22;
 
-/** How hashing is watched and stopped. */
-export interface HashOptions {
-  /** Called with the number of bytes read so far, and the total. */
-  readonly onProgress?: (bytes: number, total: number) => void;
-  /** Aborting it makes the function reject with its reason. */
-  readonly signal?: AbortSignal;
-}
-
-const rules: Rules<HashOptions> = { onProgress: callback, signal: aSignal };
-
 /** The result of `hashFile`. */
 export interface FileHash {
   /** The hash in hexadecimal. */
@@ -36,12 +32,13 @@ export interface FileHash {
 
 /**
  * Computes the SHA-256 of a file's bytes.
- * @throws FormatError if the file cannot be read.
+ * @param pathOrName a path, a name on the Hugging Face hub, or a web address
+ * @throws FormatError if the file cannot be read; an Error if it cannot be downloaded.
  */
-export async function hashFile(path: string, options: HashOptions = {}): Promise<FileHash> {
-  checkOptions("hashFile", options, rules);
+export async function hashFile(pathOrName: string, options: OpenOptions = {}): Promise<FileHash> {
+  checkOptions("hashFile", options, openRules);
   const { onProgress, signal } = options;
-  const source = await openFile(path);
+  const source = await openFile(await localPath(pathOrName, options));
   try {
     const hash = createHash("sha256");
     const chunk = new Uint8Array(Math.min(chunkLength, source.byteLength));
@@ -50,7 +47,7 @@ export async function hashFile(path: string, options: HashOptions = {}): Promise
       const part = chunk.subarray(0, Math.min(chunk.length, source.byteLength - at));
       await source.readInto(part, at);
       hash.update(part);
-      onProgress?.(at + part.length, source.byteLength);
+      onProgress?.(at + part.length, source.byteLength, "read");
     }
     const sha256 = hash.digest("hex");
     return { sha256, published: known[sha256] ?? null };
@@ -74,8 +71,8 @@ export async function hashFile(path: string, options: HashOptions = {}): Promise
  * const weights = await hashWeights("last.ckpt"); // 64 hexadecimal digits
  * ```
  */
-export async function hashWeights(source: CheckpointSource, options: HashOptions = {}): Promise<string> {
-  checkOptions("hashWeights", options, rules);
+export async function hashWeights(source: CheckpointSource, options: OpenOptions = {}): Promise<string> {
+  checkOptions("hashWeights", options, openRules);
   const { onProgress, signal } = options;
   return await withCheckpoint("hashWeights", source, async ({ tensors }) => {
     const chosen = [...tensors].filter(([key]) => isAutoencoder(key)).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -88,8 +85,8 @@ export async function hashWeights(source: CheckpointSource, options: HashOptions
       await t.readFloats(({ buffer, byteOffset, byteLength }) => {
         hash.update(new Uint8Array(buffer, byteOffset, byteLength));
       });
-      onProgress?.(bytes += t.byteLength, total);
+      onProgress?.(bytes += t.byteLength, total, "read");
     }
     return hash.digest("hex");
-  });
+  }, options);
 }

@@ -1,18 +1,17 @@
 // Opens checkpoints on the disk. Functions that take a checkpoint accept paths only after this file has been imported.
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { CheckpointFile, FileContents, OpenOptions } from "../formats/file.ts";
+import { checkOptions } from "../../src/check.ts";
+import type { CheckpointFile, FileContents } from "../formats/file.ts";
 import { problemInConfig } from "../formats/families/diffusers.ts";
 import { parseFlaxConfig } from "../formats/flax/read.ts";
 import { jsonRecord } from "../formats/json.ts";
-import { registerOpener } from "../formats/opener.ts";
+import { localPath, type OpenOptions, openRules, registerOpener } from "../formats/opener.ts";
 import { readContents, withModel } from "../formats/read.ts";
-import { weightsIn } from "./model_folder.ts";
+import { configName, weightsIn } from "./model_folder.ts";
 import { isIndex, readShards } from "./shards.ts";
 import { openFile } from "./source.ts";
 
-/** The name under which transformers and diffusers keep the architecture beside the weights. */
-export const configName = "config.json";
 /** Settings have one or two thousand bytes. */
 const maxConfig = 2 ** 20;
 
@@ -21,7 +20,8 @@ registerOpener(openCheckpoint);
 /**
  * Opens a checkpoint. Only its structure is read; each tensor is read when it is requested.
  *
- * @param path a file, the index of a model in several files (.index.json), or a folder with a Flax or a diffusers model
+ * @param pathOrName a file, the index of a model in several files (.index.json), a folder with a Flax or a diffusers model, a
+ * name on the Hugging Face hub (`hf:owner/name`), or a web address
  * @example The codebook of a model
  * ```ts
  * import { openCheckpoint } from "@tessera/vqgan";
@@ -38,10 +38,12 @@ registerOpener(openCheckpoint);
  * const model = await VQGAN.load(file);
  * await file.close();
  * ```
- * @throws FormatError with a one-line message if the file is missing, cut off, damaged, or not a checkpoint.
+ * @throws FormatError with a one-line message if the file is missing, cut off, damaged, or not a checkpoint; an Error if it
+ * cannot be downloaded.
  */
-export async function openCheckpoint(path: string, options: OpenOptions = {}): Promise<CheckpointFile> {
-  const weights = await weightsIn(path);
+export async function openCheckpoint(pathOrName: string, options: OpenOptions = {}): Promise<CheckpointFile> {
+  checkOptions("openCheckpoint", options, openRules);
+  const weights = await weightsIn(await localPath(pathOrName, options));
   const contents = isIndex(weights) ? await readShards(weights) : await readContents(await openFile(weights));
   try {
     return await withConfig(contents, options);

@@ -14,7 +14,8 @@ import type { Pickleable } from "../formats/torch/pickle_write.ts";
 import { writeTorchTo } from "../formats/torch/write.ts";
 import type { TensorToWrite } from "../formats/values.ts";
 import { writeAtomic } from "./atomic.ts";
-import { configName, readConfig } from "./open.ts";
+import { configName } from "./model_folder.ts";
+import { readConfig } from "./open.ts";
 
 /** Writes what `write` puts into the sink. If `write` throws, the file stays as it was. */
 async function save(path: string, write: (sink: Sink) => Promise<void>): Promise<void> {

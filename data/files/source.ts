@@ -45,7 +45,11 @@ export async function openFile(path: string): Promise<RandomAccess> {
     file = await open(path, "r");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    if (code === "ENOENT") throw new FormatError(path, "there is no such file", "check the path");
+    if (code === "ENOENT") {
+      const isName = /^[\w.-]+\/[\w-]+$/.test(path); // as repositories of the hub are named
+      const advice = isName ? `, or write hf:${path} for a repository of the Hugging Face hub` : "";
+      throw new FormatError(path, "there is no such file", `check the path${advice}`);
+    }
     throw new FormatError(path, `cannot be opened (${code})`, "check the path and its permissions");
   }
   try {

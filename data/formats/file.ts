@@ -36,8 +36,8 @@ export interface CheckpointFile extends FileContents {
   readonly model: FoundModel | NoModel;
 }
 
-/** How a checkpoint is opened. */
-export interface OpenOptions {
+/** What is looked for in a checkpoint. */
+export interface ModelChoice {
   /**
    * The prefix or the inner dict whose VQGAN is used, for example "params_ema". It is needed only for a file that holds several
    * and none whose keys stand as they are.

@@ -1,11 +1,12 @@
 // Reports what a checkpoint holds without reading its tensors. This is `tessera inspect FILE`.
+import { checkOptions } from "../../src/check.ts";
 import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { describeModel } from "./find_model.ts";
 import { type ConfigGuess, type FoundLoss, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
 import { jsonRecord, record } from "./json.ts";
-import { type CheckpointSource, withCheckpoint } from "./opener.ts";
+import { type CheckpointSource, type OpenOptions, openRules, withCheckpoint } from "./opener.ts";
 import { onlyHalf } from "./shapes.ts";
 import type { StoredDType } from "./stored_tensor.ts";
 import { formatBytes, formatCount, formatTable, printable } from "./text.ts";
@@ -104,8 +105,9 @@ export interface InspectReport {
  * ```
  * @throws FormatError if the file is missing, cut off, damaged, or not a checkpoint.
  */
-export async function inspect(source: CheckpointSource): Promise<InspectReport> {
-  return await withCheckpoint("inspect", source, report);
+export async function inspect(source: CheckpointSource, options: OpenOptions = {}): Promise<InspectReport> {
+  checkOptions("inspect", options, openRules);
+  return await withCheckpoint("inspect", source, report, options);
 }
 
 async function report(file: CheckpointFile): Promise<InspectReport> {

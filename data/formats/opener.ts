@@ -1,22 +1,55 @@
-// Opens a checkpoint from bytes, a Blob, a path, or one that is open already. Opening paths needs a disk, so the full
-// package registers it (data/files/open.ts).
-import { shown } from "../../src/check.ts";
-import type { CheckpointFile } from "./file.ts";
+// Opens a checkpoint from bytes, a Blob, a path, a name, or one that is open already. Opening paths needs a disk, and names need
+// the network and a disk, so the full package registers both (data/files/open.ts, data/hub/fetch.ts).
+import { aSignal, callback, type Rules, shown, text } from "../../src/check.ts";
+import type { CheckpointFile, ModelChoice } from "./file.ts";
 import { readCheckpoint } from "./read.ts";
 import { blobSource, memorySource, type RandomAccess } from "./source.ts";
 
 /**
  * What a checkpoint can be read from. Bytes, Blobs (including a web page's `File`) and open checkpoints work
- * everywhere. A path (a file, or a folder with the model of a library) needs the full package.
+ * everywhere. A path (a file, or a folder with the model of a library), a name on the Hugging Face hub (`hf:owner/name`) and a
+ * web address (`https://...`) need the full package.
  */
 export type CheckpointSource = string | Uint8Array | ArrayBuffer | Blob | CheckpointFile;
 
-type Opener = (path: string) => Promise<CheckpointFile>;
-let opener: Opener | null = null;
+/** What goes on while a checkpoint is opened: it is downloaded, if a name or an address was given, and then read. */
+export type LoadStage = "download" | "read";
+
+/** How a checkpoint is opened. */
+export interface OpenOptions extends ModelChoice {
+  /**
+   * Called while a checkpoint is downloaded and read, with the bytes so far and in all (Infinity if a server does not say).
+   * Counting starts anew with the stage.
+   */
+  readonly onProgress?: (bytes: number, total: number, stage: LoadStage) => void;
+  /** Aborting it makes the function reject with its reason. What was downloaded so far stays for the next time. */
+  readonly signal?: AbortSignal;
+}
+
+export const openRules: Rules<OpenOptions> = { inside: text, onProgress: callback, signal: aSignal };
+
+type Opener = (path: string, options: OpenOptions) => Promise<CheckpointFile>;
+type Fetcher = (name: string, options: OpenOptions) => Promise<string>;
+let opener: Opener | null = null, fetcher: Fetcher | null = null;
 
 /** Sets the function that opens paths from now on. */
 export function registerOpener(open: Opener): void {
   opener = open;
+}
+
+/** Sets the function that downloads what a name means, and returns its path, from now on. */
+export function registerFetcher(fetch: Fetcher): void {
+  fetcher = fetch;
+}
+
+/** Whether this is the name of a checkpoint on the network, and not a path. */
+export function isRemote(name: string): boolean {
+  return /^(hf:|https?:\/\/)/i.test(name);
+}
+
+/** Returns the path of a checkpoint on this disk. If a name is given, it is downloaded first, unless it was before. */
+export async function localPath(pathOrName: string, options: OpenOptions = {}): Promise<string> {
+  return fetcher !== null && isRemote(pathOrName) ? await fetcher(pathOrName, options) : pathOrName;
 }
 
 /**
@@ -28,11 +61,12 @@ export async function withCheckpoint<T>(
   who: string,
   source: CheckpointSource,
   use: (file: CheckpointFile) => Promise<T>,
+  options: OpenOptions = {},
 ): Promise<T> {
   if (typeof source === "object" && source !== null && "tensors" in source) return await use(source);
   const file = typeof source === "string"
-    ? await openPath(who, source)
-    : await readCheckpoint(sourceOf(who, source));
+    ? await openPath(who, source, options)
+    : await readCheckpoint(sourceOf(who, source), { inside: options.inside });
   try {
     return await use(file);
   } finally {
@@ -40,10 +74,13 @@ export async function withCheckpoint<T>(
   }
 }
 
-async function openPath(who: string, path: string): Promise<CheckpointFile> {
-  if (opener) return await opener(path);
+async function openPath(who: string, path: string, options: OpenOptions): Promise<CheckpointFile> {
+  const { inside, onProgress, signal } = options; // callers' options may have more
+  if (opener) return await opener(path, { inside, onProgress, signal });
   throw new Error(
-    `${who}: a path ("${path}") needs the full package: import from "@tessera/vqgan" (mod.ts) instead of ` +
+    `${who}: a ${
+      isRemote(path) ? "name" : "path"
+    } ("${path}") needs the full package: import from "@tessera/vqgan" (mod.ts) instead of ` +
       `"@tessera/vqgan/core" (core.ts), or pass bytes or a Blob`,
   );
 }

@@ -1,7 +1,7 @@
 // Recognises the format of a checkpoint (torch in both layouts, safetensors, Flax) by its first bytes, never by its
 // name.
 import { checkOptions, type Rules, text } from "../../src/check.ts";
-import type { CheckpointFile, FileContents, OpenOptions } from "./file.ts";
+import type { CheckpointFile, FileContents, ModelChoice } from "./file.ts";
 import { findModel } from "./find_model.ts";
 import { isFlax, readFlax } from "./flax/read.ts";
 import { isSafetensors, readSafetensors } from "./safetensors.ts";
@@ -10,7 +10,7 @@ import { metadataKey } from "./torch/lightning.ts";
 import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch/read.ts";
 import { stateDictOf } from "./torch/unwrap.ts";
 
-const rules: Rules<OpenOptions> = { inside: text };
+const rules: Rules<ModelChoice> = { inside: text };
 
 /**
  * Reads a checkpoint's structure from any source of bytes. Each tensor is read when it is requested. If this function
@@ -19,21 +19,21 @@ const rules: Rules<OpenOptions> = { inside: text };
  */
 export async function readCheckpoint(
   source: RandomAccess,
-  options: OpenOptions = {},
+  options: ModelChoice = {},
 ): Promise<CheckpointFile> {
+  checkOptions("readCheckpoint", options, rules);
   return withModel(await readContents(source), options);
 }
 
 /** Finds the VQGAN in a file that is open. */
-export function withModel(file: FileContents, options: OpenOptions = {}): CheckpointFile {
-  checkOptions("openCheckpoint", options, rules);
+export function withModel(file: FileContents, options: ModelChoice = {}): CheckpointFile {
   return { ...file, ...findModel(file.stored, options.inside) };
 }
 
 /** `readCheckpoint` without a search for a model, for files that hold only a part of one. */
 export async function readContents(source: RandomAccess): Promise<FileContents> {
   try {
-    const format = await sniff(source);
+    const format = await formatOf(source);
     const common = { format, path: source.path, byteLength: source.byteLength, close: () => source.close() };
     if (format === "safetensors") {
       const { tensors, metadata } = await readSafetensors(source);
@@ -58,7 +58,8 @@ function metadataIn(root: unknown): Record<string, string> {
   );
 }
 
-async function sniff(source: RandomAccess): Promise<FileContents["format"]> {
+/** Recognises the format. Only the first 512 bytes are read. @throws FormatError saying what else it is, if that is known */
+export async function formatOf(source: RandomAccess): Promise<FileContents["format"]> {
   const { path, byteLength } = source;
   if (byteLength === 0) throw new FormatError(path, "the file is empty");
   const head = await readRange(source, 0, Math.min(byteLength, 512), "the first bytes");

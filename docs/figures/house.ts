@@ -133,6 +133,7 @@ const layers: readonly Layer[] = [
     rooms: [
       folder("data/figures", 0, "curves, sheets, cartoon faces"),
       folder("data/tokens", 0, "token files: Parquet, JSON lines, TSV"),
+      folder("data/hub", 1, "checkpoints by name: the Hugging Face hub, its cache, web addresses"),
       folder("data/pictures", 1, "pixels in and out of files, lists and data sets of pictures"),
       folder(
         "data/files",
