@@ -1,6 +1,6 @@
 // Runs jobs of the Python scripts beside this file. `. .ci/pythons` makes the Pythons that have the packages for them.
 import { describe, test } from "bun:test";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 const variables = {
   "packages.py": "PYTHON",
   "diffusers.py": "PYTHON",
+  "hub.py": "PYTHON",
   "authors.py": "AUTHORS_PYTHON",
 } as const;
 
@@ -22,19 +23,23 @@ export const testDeadline = 3 * deadline;
 /** Runs a job of a script and returns the JSON that it prints last. @throws with Python's last lines if it fails */
 export type RunJob = <T>(name: string, ...words: string[]) => T;
 
+/** The same while this process goes on, for jobs that ask a server in it. */
+export type StartJob = <T>(name: string, ...words: string[]) => Promise<T>;
+
 /** A group of tests with a Python that has the packages they need. Without one, a skipped test says what is missing. */
 export function describePython(
   script: Script,
   needed: readonly string[],
-  group: (job: RunJob) => void,
+  group: (job: RunJob, start: StartJob) => void,
 ): void {
   const python = process.env[variables[script]] ?? "python3";
   const job: RunJob = (name, ...words) => runJob(python, script, name, words);
+  const start: StartJob = (name, ...words) => startJob(python, script, name, words);
   const versions = versionsIn(python, job, needed);
   const missing = needed.filter((name) => versions[name] === null);
   if (missing.length === 0) {
     const found = needed.map((name) => `${name} ${versions[name]}`);
-    describe(`with ${found.join(", ")}`, () => group(job));
+    describe(`with ${found.join(", ")}`, () => group(job, start));
   } else {
     const advice = `set ${variables[script]} to one that has, which ". .ci/pythons" does`;
     test.skip(`${script}: ${python} has no ${missing.join(", ")}; ${advice}`, () => {});
@@ -47,10 +52,39 @@ function versionsIn(python: string, job: RunJob, needed: readonly string[]): Rec
 }
 
 function runJob<T>(python: string, script: Script, name: string, words: readonly string[]): T {
-  const path = fileURLToPath(new URL(script, import.meta.url));
   const options = { encoding: "utf8", timeout: deadline, maxBuffer: 2 ** 26 } as const;
-  const { status, stdout, stderr, error } = spawnSync(python, [path, name, ...words], options);
+  const { status, stdout, stderr, error } = spawnSync(python, [pathOf(script), name, ...words], options);
+  return resultOf(`${python} ${script} ${name}`, { status, stdout, stderr, error });
+}
+
+async function startJob<T>(
+  python: string,
+  script: Script,
+  name: string,
+  words: readonly string[],
+): Promise<T> {
+  const child = spawn(python, [pathOf(script), name, ...words], {
+    timeout: deadline,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stdout = "", stderr = "";
+  child.stdout.on("data", (text) => stdout += text);
+  child.stderr.on("data", (text) => stderr += text);
+  const status = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  return resultOf(`${python} ${script} ${name}`, { status, stdout, stderr });
+}
+
+const pathOf = (script: Script): string => fileURLToPath(new URL(script, import.meta.url));
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly error?: Error;
+}
+
+function resultOf<T>(job: string, { status, stdout, stderr, error }: Ended): T {
   if (status === 0) return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
   const last = (stderr.trim() || stdout.trim()).split("\n").slice(-20).join("\n");
-  throw new Error(`${python} ${script} ${name}: ${error?.message ?? `exit code ${status}`}\n${last}`);
+  throw new Error(`${job}: ${error?.message ?? `exit code ${status}`}\n${last}`);
 }
