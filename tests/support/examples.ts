@@ -1,9 +1,9 @@
 // Runs the examples of the documentation in a folder that has the files that they use: `deno task examples`. The folder, with
 // what they write, is removed at the end.
 import { execFileSync } from "node:child_process";
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import {
@@ -16,6 +16,7 @@ import {
   writeCartoonFaces,
   writeTorch,
 } from "../../mod.ts";
+import { RepositoryCache } from "../../data/hub/cache.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "tessera-examples-"));
@@ -37,6 +38,14 @@ async function writeModel(): Promise<void> {
     return [name, { name, shape: t.shape, dtype: "f32", data: () => values }] as const;
   }));
   await writeTorch(at("net.pth"), new Map([["params", new Map(weights)], ["params_ema", new Map(weights)]]));
+}
+
+/** Puts a checkpoint into the cache as if it had been downloaded from the hub. */
+async function cacheAs(repository: string, path: string): Promise<void> {
+  const cache = new RepositoryCache(at("hub"), repository), commit = "0".repeat(40);
+  await mkdir(dirname(cache.path(commit, "model.ckpt")), { recursive: true });
+  await copyFile(path, cache.path(commit, "model.ckpt"));
+  await cache.remember("main", commit);
 }
 
 async function writeTokens(): Promise<void> {
@@ -73,13 +82,15 @@ const yaml = `model:
 
 try {
   await writeModel();
+  await cacheAs("boris/vqgan_f16_16384", at("last.ckpt"));
   await writeTokens();
   await writeCartoonFaces(at("faces"), 3, 128, 1);
   await copyFile(at("faces/face_00000.png"), at("face.jpg"));
   await writeFile(at("custom_vqgan.yaml"), yaml);
   const modules = ["mod.ts", "core.ts", "src", "data", "nn", "train"].map((name) => join(root, name));
   const words = ["test", "--doc", "-A", "--config", join(root, "deno.json"), ...modules];
-  execFileSync(process.execPath, words, { cwd: folder, stdio: "inherit" });
+  const env = { ...process.env, HF_HUB_CACHE: at("hub"), HF_HUB_OFFLINE: "1" };
+  execFileSync(process.execPath, words, { cwd: folder, stdio: "inherit", env });
 } catch (error) {
   process.exitCode = (error as { status?: number }).status ?? 1;
   if (process.exitCode === 1) console.error(error);
