@@ -2,6 +2,7 @@
 // stopped.
 import process from "node:process";
 import { Command, Option } from "commander";
+import { isRemote } from "../../data/index.ts";
 import {
   beginRun,
   checkpointOf,
@@ -11,7 +12,6 @@ import {
   resumeRun,
   type Run,
 } from "../../train/index.ts";
-import { isRemote } from "../../data/index.ts";
 import { fetched, namesHelp } from "../fetch.ts";
 import { interruptedCode } from "../interrupt.ts";
 import {
@@ -185,6 +185,7 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   const { flags: named, notes } = given.base
     ? await withConfigs(given, command, settings)
     : { flags: given, notes: [] };
+  if (named.resume === undefined) newRun(named); // a mistake in the options costs no download
   const flags = await withFetched(named);
   for (const note of notes) console.log(note);
   const started = flags.resume === undefined

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import process from "node:process";
+import { beginRun, defaultOptions } from "../../train/index.ts";
 import { commandFixture, ended, start, tessera } from "../support/commands.ts";
 import { checkpointBytes, hubFixture } from "../support/hub.ts";
 
@@ -81,6 +82,16 @@ describe("a name instead of a path", () => {
       ]);
     const [header] = (await readFile(tokens, "utf8")).split("\n", 1);
     expect(JSON.parse(header).model).toBe("tiny.safetensors");
+    // a script names it in the same way
+    const begun = await beginRun({
+      start: { from: "hf:o/tiny" },
+      perceptual: "none",
+      options: { ...defaultOptions, data: [faces], size: 16, lr: 1e-3, name: "script" },
+      out: join(folder, "scripts"),
+    });
+    expect([begun.settings.from, begun.trainer.model.config.nEmbed]).toEqual(["hf:o/tiny", 16]);
+    begun.trainer.dispose();
+    begun.trainer.model.dispose();
     // a run is resumed in its folder, and not in the cache
     const [run] = await readdir(join(folder, "runs"));
     const last = await readFile(join(folder, "runs", run, "checkpoints/last.safetensors"));
@@ -102,6 +113,12 @@ describe("a name instead of a path", () => {
     expect((await tessera("inspect", "models/last.ckpt")).err).toMatch(
       /there is no such file; check the path\n$/,
     );
+  });
+
+  test("is not fetched if other options are wrong", async () => {
+    const { code, err } = await tessera("finetune", "--from", "hf:o/large");
+    expect([code, err]).toEqual([2, expect.stringContaining("--data is missing")]);
+    expect(server.log).toEqual([]);
   });
 
   test("that cannot be fetched ends in one line and exit code 1", async () => {
