@@ -38,7 +38,7 @@ Examples:
   $ tessera convert last.ckpt vqvae/ --format diffusers
   $ tessera convert net.pth model.safetensors --inside params_ema
   $ tessera convert hf:flax-community/vqgan_f16_16384 model.ckpt
-  $ tessera convert runs/2026-05-01T12-30-00_faces/checkpoints/last.safetensors faces.onnx
+  $ tessera convert runs/RUN/checkpoints/last.safetensors faces.onnx
 
 The ending of OUT chooses the format: .ckpt, .pt or .pth for torch and Lightning, .safetensors, a folder without
 ending (or a .msgpack file) for Flax, a folder with --format diffusers for diffusers, and .onnx for onnxruntime:

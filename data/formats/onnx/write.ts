@@ -79,7 +79,7 @@ async function write(
     throw new Error(
       `ONNX: the model would have ${
         (size / 1e9).toFixed(2)
-      } GB, but a file must stay below 2.15: use --dtype f16`,
+      } GB, but a file must stay below 2.15: convert to f16`,
     );
   }
   await sink.write(model);
