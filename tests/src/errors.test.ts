@@ -147,6 +147,11 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     () => t.groupNorm(z([1, 2, 0]), z([0]), z([0])),
     "groupNorm: shape [1,2,0] has no values to normalise; it needs",
   ],
+  [
+    "groupNorm",
+    () => t.groupNorm(z([1, 1, 100_000]), z([100_000]), z([100_000])),
+    "groupNorm: 100000 channels, the CPU takes at most 87380",
+  ],
   ["sum", () => z([2, 3]).sum(wrong("0")), 'sum: axis "0" is not in shape [2,3]'],
   ["concat", () => t.concat([z([2]), z([2])], wrong("0")), 'concat: axis "0" is not in shape [2]'],
   ["clamp", () => z([2]).clamp(wrong(null), 1), "clamp: the limits are null and 1"],
@@ -267,8 +272,17 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
   ],
   [
     "conv2d",
-    () => t.conv2d(z([1, 32, 32, 2048]), z([1, 2048, 32, 32]), null),
+    () => t.conv2d(z([1, 32, 32, 2048]), z([1, 2048, 32, 32]), null, { padding: [1, 0, 0, 0] }),
     "conv2d: a filter of 32,32 x 2048 channels is larger than the scratch memory",
+  ],
+  [
+    "conv2d",
+    () => {
+      const weight = z([1, 430_000, 1, 1]);
+      weight.requiresGrad = true;
+      return t.grad([t.conv2d(z([1, 1, 1, 430_000]), weight)], [weight]);
+    },
+    "conv2d: a filter of 1,1 x 430000 channels is larger than the scratch memory",
   ],
   ["conv2d", () => conv({ stride: 0 }), "conv2d: stride is 0, expected a whole number >= 1"],
   ["conv2d", () => conv({ stride: 1.5 }), "conv2d: stride is 1.5, expected a whole number >= 1"],

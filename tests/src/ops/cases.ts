@@ -243,6 +243,11 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
         run: (x, w) => t.conv2d(x, w, null, { stride: 3 }),
       },
       {
+        name: "conv2d with a stride larger than the picture",
+        inputs: [[2, 3, 2, 4], [5, 4, 2, 1]],
+        run: (x, w) => t.conv2d(x, w, null, { stride: 20_000, padding: 1 }),
+      },
+      {
         name: "conv2d 4x4",
         inputs: [[1, 5, 5, 3], [1, 3, 4, 4]],
         run: (x, w) => t.conv2d(x, w, null, { padding: 1 }),

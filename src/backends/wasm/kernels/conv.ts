@@ -5,7 +5,7 @@ import { type Fn, type ModuleBuilder } from "../assembler/assembler.ts";
 import { f32, i32, type Local, v } from "../assembler/expressions.ts";
 import { argument } from "../threads.ts";
 import { arg, type CONV } from "./conv_arguments.ts";
-import { kernel, storeRow } from "./kernel.ts";
+import { atLeast, kernel, storeRow } from "./kernel.ts";
 import { ACCUMULATORS, PANEL, PANEL_VECTORS, PIXELS } from "./micro_kernel.ts";
 
 /**
@@ -26,15 +26,14 @@ export function addCopyInput(m: ModuleBuilder): void {
       f.if(i32.ltU(y, height), () => {
         const row = f.let(i32.add(base, i32.mul(i32.shrU(y, up), rowBytes)));
         f.if(i32.eqz(up), () => {
-          // a row is zeros, then pixels, then zeros
-          const from = f.let(i32.select(left, 0, i32.gt(left, 0)));
+          // a row is zeros, then pixels, then zeros; there may be no pixels
           const right = f.let(i32.add(left, columns));
-          const until = f.let(i32.select(right, width, i32.lt(right, width)));
+          const from = f.let(i32.min(atLeast(f, 0, left), right));
+          const pixels = atLeast(f, 0, i32.sub(i32.min(right, width), from));
           const before = f.let(i32.mul(i32.sub(from, left), pixelBytes));
-          const run = f.let(i32.mul(i32.sub(until, from), pixelBytes));
-          f.set(run, i32.select(run, 0, i32.gt(run, 0)));
+          const run = f.let(i32.mul(pixels, pixelBytes));
           f.if(before, () => f.fillBytes(to, 0, before));
-          f.copyBytes(i32.add(to, before), i32.add(row, i32.mul(from, pixelBytes)), run);
+          f.if(run, () => f.copyBytes(i32.add(to, before), i32.add(row, i32.mul(from, pixelBytes)), run));
           const end = f.let(i32.add(before, run));
           f.if(i32.lt(end, outRow), () => f.fillBytes(i32.add(to, end), 0, i32.sub(outRow, end)));
         }, () => {

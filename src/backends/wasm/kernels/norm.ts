@@ -150,6 +150,9 @@ function addStatistics(m: ModuleBuilder): void {
   });
 }
 
+/** The most rows of per-channel values in scratch memory. */
+export const CHANNEL_ROWS = 6;
+
 /**
  * Writes rows of per-channel values to scratch memory: row 0 is the scale and row 1 the shift (t = scale x + shift). For the
  * gradient, rows 2 and 3 are 1/sigma and -mean/sigma (for the normalised x), rows 4 and 5 the two group means.

@@ -90,8 +90,8 @@ export function inputGrad(machine: Machine, g: number, weight: number, out: numb
   if (Math.min(kh, kw) < s.stride) {
     machine.look("f32", out, s.batch * s.height * s.width * s.inChannels).fill(0); // some places are reached by no tap
   }
-  for (let y = 0; y < s.stride; y++) {
-    for (let x = 0; x < s.stride; x++) {
+  for (let y = 0; y < Math.min(s.stride, s.height); y++) {
+    for (let x = 0; x < Math.min(s.stride, s.width); x++) {
       const [down, across] = [phase(y, s.padTop, kh, s.stride), phase(x, s.padLeft, kw, s.stride)];
       const full: ConvSpec = {
         batch: s.batch,
@@ -152,19 +152,15 @@ function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Oper
     if (blockHeight >= blockWidth) blockHeight = ceil(blockHeight, 2);
     else blockWidth = ceil(blockWidth, 2);
   }
-  if (bytes() > SCRATCH_BYTES - CONV_SCRATCH) {
-    throw new Error(
-      `conv2d: a filter of ${s.kernel} x ${s.inChannels} channels is larger than the scratch memory`,
-    );
-  }
+  const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
+    span(s.outHeight, s.kernel[0]) <= s.height && span(s.outWidth, s.kernel[1]) <= s.width;
+  if (!direct) checkScratch(bytes() + CONV_SCRATCH, s);
   const blocksDown = ceil(s.outHeight, blockHeight), blocksAcross = ceil(s.outWidth, blockWidth);
   const blocks = s.batch * blocksDown * blocksAcross;
   const panels = ceil(s.outChannels, PANEL);
   // if there are few blocks, the channels are cut as well, so that every thread has several tiles
   const blockPanels = ceil(panels, Math.max(1, Math.min(panels, ceil(8 * machine.threads, blocks))));
   const panelBlocks = ceil(panels, blockPanels);
-  const direct = s.padTop === 0 && s.padLeft === 0 && s.upsample === 1 &&
-    span(s.outHeight, s.kernel[0]) <= s.height && span(s.outWidth, s.kernel[1]) <= s.width;
   const args = convArguments(s, {
     ...operands,
     weights,
@@ -179,6 +175,14 @@ function convolve(machine: Machine, weights: number, s: ConvSpec, operands: Oper
   machine.launch("conv", blocks * panelBlocks, args);
 }
 
+/** @throws if a filter reads more at a time than the scratch memory of a thread holds */
+function checkScratch(bytes: number, { kernel, inChannels }: ConvSpec): void {
+  if (bytes <= SCRATCH_BYTES) return;
+  throw new Error(
+    `conv2d: a filter of ${kernel} x ${inChannels} channels is larger than the scratch memory`,
+  );
+}
+
 export function conv2dWeightGrad(machine: Machine, { x, g, out, spec }: Calls["conv2dWeightGrad"]): void {
   weightGrad(machine, at(x), at(g), at(out), spec);
 }
@@ -190,9 +194,10 @@ export function weightGrad(machine: Machine, x: number, g: number, out: number, 
   const [kh, kw] = spec.kernel;
   let blockWidth = Math.min(DEPTH, spec.outWidth);
   const bytes = () => ((blockWidth - 1) * spec.stride + kw) * spec.inChannels * 4;
-  while (bytes() > SCRATCH_BYTES - WEIGHT_SCRATCH - 64 && blockWidth > 1) {
+  while (bytes() > SCRATCH_BYTES - WEIGHT_SCRATCH && blockWidth > 1) {
     blockWidth = ceil(blockWidth, 2);
   }
+  checkScratch(bytes() + WEIGHT_SCRATCH, spec);
   const rowBlocks = ceil(kw * spec.inChannels, TILE_ROWS);
   const panelBlocks = ceil(spec.outChannels, TILE_CHANNELS);
   const blockHeight = Math.max(1, Math.min(spec.outHeight, Math.floor(DEPTH / blockWidth)));

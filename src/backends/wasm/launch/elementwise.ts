@@ -18,7 +18,7 @@ export function binary(machine: Machine, call: Calls["binary"]): void {
   // with one element per row, strides 0 and 1 are the same
   const aInner = inner === 1 && bWalk.inner === 0 ? 1 : aWalk.inner;
   const rows = Math.max(1, Math.floor(CHUNK / Math.max(1, inner)));
-  const chunks = Math.max(1, ceil(inner, CHUNK));
+  const chunks = ceil(inner, CHUNK);
   machine.launch(
     `binary.${op}.${aInner}${bWalk.inner}`,
     ceil(outer, rows) * chunks,

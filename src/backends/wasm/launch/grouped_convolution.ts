@@ -11,7 +11,7 @@ const WIDE = 8;
 
 function isNarrow(spec: GroupedConvSpec): boolean {
   const { inputs, outputs } = groupSizes(spec);
-  return Math.min(inputs, outputs) < WIDE;
+  return inputs * outputs > 0 && Math.min(inputs, outputs) < WIDE; // without channels, only bias and residual are added
 }
 
 export function groupedConv2d(machine: Machine, call: Calls["groupedConv2d"]): void {

@@ -1,7 +1,7 @@
 // Launches group normalisation: cuts the pixels into chunks, and runs its kernels one after another.
 import type { Calls, NormSpec } from "../../kernels.ts";
-import { NORM } from "../kernels/norm.ts";
-import { at, ceil, type Machine } from "../machine.ts";
+import { CHANNEL_ROWS, NORM } from "../kernels/norm.ts";
+import { at, ceil, type Machine, SCRATCH_BYTES } from "../machine.ts";
 import { columnSums } from "./reduction.ts";
 
 /** The values (channels times pixels) in a tile. */
@@ -57,6 +57,8 @@ const strideOf = ({ channels }: NormSpec): number => ceil(channels, 4) * 4;
 function launch(machine: Machine, spec: NormSpec, values: NormArguments, kernels: readonly string[]): void {
   const { batch, pixels, channels, groups, eps } = spec;
   const stride = strideOf(spec);
+  const most = Math.floor(SCRATCH_BYTES / CHANNEL_ROWS / 16) * 4;
+  if (stride > most) throw new Error(`groupNorm: ${channels} channels, the CPU takes at most ${most}`);
   const chunkPixels = Math.min(pixels, Math.max(16, Math.floor(NORM_CHUNK / channels)));
   const chunks = ceil(pixels, chunkPixels);
   machine.with(batch * chunks * 2 * stride * 4, (partial) => {

@@ -30,8 +30,8 @@ const SMALL_CHUNK = 4096;
 
 /** With more than a thousand channels, a tile of six patches would overflow the second-level cache. */
 function takes({ kernel: [height, width], stride, inChannels }: ConvSpec): boolean {
-  return height === width && (height === 3 || height === 4) && stride === 1 && inChannels % 4 === 0 &&
-    inChannels <= 1000;
+  return height === width && (height === 3 || height === 4) && stride === 1 && inChannels > 0 &&
+    inChannels % 4 === 0 && inChannels <= 1000;
 }
 /** Whether it is a convolution of an enlarged picture whose output has the size of the enlarged picture. */
 export const takesEnlarged = (s: ConvSpec): boolean =>

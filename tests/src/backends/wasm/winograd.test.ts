@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { VQGAN } from "../../../../nn/index.ts";
 import type { WebGpuBackend } from "../../../../src/backends/webgpu/backend.ts";
 import { backward, conv2d, currentBackend, device, type DeviceName } from "../../../../src/index.ts";
-import { grad, Random, scope, type Tensor, tensor } from "../../../../src/index.ts";
+import { full, grad, Random, scope, type Tensor, tensor, zeros } from "../../../../src/index.ts";
 import { describeDevices } from "../../../support/devices.ts";
 import { expectNoLeak } from "../../../support/expectations.ts";
 import { fillState, picture, tinyConfig } from "../../../support/goldens.ts";
@@ -65,6 +65,7 @@ const cases: Case[] = [
   { shape: [1, 17, 33, 16], outputs: 136 },
   { shape: [1, 6, 10, 36], outputs: 24, padding: 0 },
   { shape: [1, 7, 5, 8], outputs: 8, padding: 2 },
+  { shape: [1, 22, 22, 256], outputs: 8, padding: 8 }, // some patches lie in the padding as a whole
   { shape: [2, 5, 6, 8], outputs: 12, upsample: 2 },
   { shape: [1, 45, 50, 8], outputs: 12, upsample: 2 },
   { shape: [1, 4, 3, 996], outputs: 12 }, // the most channels for which Winograd is used
@@ -95,6 +96,16 @@ describe("Winograd", () => {
         const other = outputs < 8 ? 3 : 0;
         expect(difference(got[other], wanted[other])).toBeGreaterThan(0); // proves that two different algorithms ran
       }));
+  }
+
+  for (const groups of [1, 2]) {
+    test(`is not used where there are no channels to sum over, in ${groups} groups`, async () => {
+      await device("cpu", { exact: false });
+      scope(() => full([100_000], NaN)); // what the memory is filled with
+      const y = scope(() => conv2d(zeros([1, 20, 40, 0]), zeros([8, 0, 3, 3]), null, { padding: 1, groups }));
+      expect((await y.floats()).every((value) => value === 0)).toBe(true);
+      y.dispose();
+    });
   }
 
   test("gives a whole autoencoder the gradients that the definition gives", () =>
