@@ -8,7 +8,7 @@ import type { Calls, KernelName } from "./kernels.ts";
 export interface Backend {
   /** "cpu", "webgpu" or "gpujs". */
   readonly name: string;
-  /** For people: the number of threads, or the name of the GPU. */
+  /** For people: the number of threads and the width of their vectors, or the name of the GPU. */
   readonly description: string;
   /** Whether buffers can hold f16. */
   readonly hasF16: boolean;
@@ -51,7 +51,7 @@ export interface Backend {
   /**
    * Runs a kernel. A GPU may finish it later.
    * @internal
-   * @throws RangeError if an operand is not inside its buffer; Error if it is on another device
+   * @throws RangeError if an operand is not inside its buffer (bounds.ts); Error if it is on another device
    */
   run<K extends KernelName>(name: K, call: Calls[K]): void;
 }
@@ -76,13 +76,5 @@ export class OutOfMemoryError extends Error {
     this.problem = message;
     this.total = limits.total;
     this.largest = limits.largest;
-  }
-}
-
-/** @throws with the first index that is outside the table */
-export function checkIndices(indices: ArrayLike<number>, rows: number): void {
-  for (let i = 0; i < indices.length; i++) {
-    if (indices[i] >= 0 && indices[i] < rows) continue;
-    throw new Error(`index ${indices[i]} at ${i} is outside the table of ${rows} rows: use 0 to ${rows - 1}`);
   }
 }

@@ -3,6 +3,14 @@
 /** A piece of device memory. Only the backend that made it knows what is inside. */
 export interface Buffer {
   readonly bytes: number;
+  /** Set by `retire`. No kernel takes such a buffer. */
+  isFreed?: boolean;
+}
+
+/** Marks a buffer as freed. @throws if that was done before, because its memory may belong to another one by now */
+export function retire(buffer: Buffer): void {
+  if (buffer.isFreed) throw new Error(`a buffer of ${buffer.bytes} bytes was freed twice`);
+  buffer.isFreed = true;
 }
 
 /** How elements are stored. f16 is for storage only: every operation computes in f32 and rounds its results. */

@@ -1,7 +1,9 @@
 // A backend that computes nothing. It counts how much memory and work a program would take.
 import type { Backend } from "./backend.ts";
-import type { Buffer, DType, Values } from "./buffer.ts";
-import { type Calls, checkBounds, type KernelName, kernels } from "./kernels.ts";
+import { checkCall } from "./bounds.ts";
+import { type Buffer, type DType, retire, type Slot, type Values } from "./buffer.ts";
+import { type KernelFacts, kernels, type OperandName } from "./facts.ts";
+import type { Calls, KernelName } from "./kernels.ts";
 
 /** How much a kernel computes and moves. */
 export interface Work {
@@ -13,9 +15,12 @@ export interface Work {
 
 /** The work of a call, computed from its operands and sizes. */
 export function workOf<K extends KernelName>(name: K, call: Calls[K]): Work {
-  const { reads, writes, flops } = kernels[name];
+  const { operands, flops }: KernelFacts<Calls[K]> = kernels[name];
   let bytes = 0;
-  for (const slot of [...reads(call), ...writes(call)]) bytes += slot ? slot.length * slot.itemBytes : 0;
+  for (const operand of Object.keys(operands) as OperandName<Calls[K]>[]) {
+    const { isRead, isWritten } = operands[operand], slot = call[operand] as Slot | null;
+    if (slot) bytes += slot.length * slot.itemBytes * (Number(isRead) + Number(isWritten));
+  }
   return { flops: flops(call), bytes };
 }
 
@@ -47,8 +52,9 @@ export class CountingBackend implements Backend {
     return { bytes };
   }
 
-  free({ bytes }: Buffer): void {
-    this.#bytes -= bytes;
+  free(buffer: Buffer): void {
+    retire(buffer);
+    this.#bytes -= buffer.bytes;
   }
 
   write(): void {}
@@ -67,7 +73,7 @@ export class CountingBackend implements Backend {
   }
 
   run<K extends KernelName>(name: K, call: Calls[K]): void {
-    checkBounds(name, call);
+    checkCall(this, name, call);
     const before = this.totals.get(name), work = { calls: 1, ...workOf(name, call) };
     this.totals.set(name, before ? add(before, work) : work);
   }

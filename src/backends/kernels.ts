@@ -1,6 +1,6 @@
-// The contract between operations and backends, as data: what each kernel is called with (`Calls`), and what a call reads,
-// writes and computes (`kernels`). Operands are `Slot`s, which are parts of buffers (buffer.ts). A new kernel is declared
-// here first; the compiler then names every table in which it is missing.
+// The contract between operations and backends: what each kernel is called with. What a call reads, writes and computes is
+// in facts.ts. Operands are `Slot`s, which are parts of buffers (buffer.ts). A new kernel is declared here first; the
+// compiler then names every table in which it is missing.
 import type { Shape, Slot } from "./buffer.ts";
 
 export type UnaryOp =
@@ -144,9 +144,9 @@ export interface Calls {
     readonly outStrides: readonly number[];
     readonly shape: Shape;
   };
-  /** Sum of each row of x [rows, columns]. */
+  /** Sum of each row of x [rows, columns], which has at least one column. */
   readonly sumRows: { readonly x: Slot; readonly out: Slot; readonly rows: number; readonly columns: number };
-  /** Sum of each column of x [rows, columns]. */
+  /** Sum of each column of x [rows, columns], which has at least one row. */
   readonly sumColumns: {
     readonly x: Slot;
     readonly out: Slot;
@@ -330,122 +330,13 @@ export type KernelName = keyof Calls;
 /** A backend's function for each kernel. If one is missing, the table does not compile. */
 export type KernelTable<Machine> = { readonly [K in KernelName]: (on: Machine, call: Calls[K]) => void };
 
-/** What can be said of a call without running it. */
-export interface KernelFacts<Call> {
-  readonly reads: (call: Call) => readonly (Slot | null)[];
-  readonly writes: (call: Call) => readonly Slot[];
-  /** The number of operations by the definition; a multiply-add counts as two. A rough count where there are no products. */
-  readonly flops: (call: Call) => number;
-}
-
-const convFlops = (s: Omit<ConvSpec, "upsample">): number =>
-  2 * s.batch * s.outHeight * s.outWidth * s.outChannels * s.inChannels * s.kernel[0] * s.kernel[1];
-const groupedConvFlops = (s: GroupedConvSpec): number => convFlops(s) / s.groups;
-const normSize = (s: NormSpec): number => s.batch * s.pixels * s.channels;
-const poolFlops = (s: PoolSpec): number => s.batch * s.outHeight * s.outWidth * s.channels * s.size * s.size;
-
-/** The facts of every kernel. */
-export const kernels: { readonly [K in KernelName]: KernelFacts<Calls[K]> } = {
-  fill: { reads: () => [], writes: (c) => [c.out], flops: () => 0 },
-  unary: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.out.length },
-  binary: { reads: (c) => [c.a, c.b], writes: (c) => [c.out], flops: (c) => c.out.length },
-  copy: { reads: (c) => [c.x], writes: (c) => [c.out], flops: () => 0 },
-  sumRows: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.x.length },
-  sumColumns: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.x.length },
-  gather: { reads: (c) => [c.indices, c.table], writes: (c) => [c.out], flops: () => 0 },
-  scatterAdd: {
-    reads: (c) => [c.indices, c.rows, c.table],
-    writes: (c) => [c.table],
-    flops: (c) => c.rows.length,
-  },
-  matmul: { reads: (c) => [c.a, c.b], writes: (c) => [c.out], flops: ({ m, k, n }) => 2 * m * k * n },
-  conv2d: {
-    reads: (c) => [c.x, c.weight, c.bias, c.residual],
-    writes: (c) => [c.out],
-    flops: (c) => convFlops(c.spec),
-  },
-  conv2dInputGrad: {
-    reads: (c) => [c.g, c.weight],
-    writes: (c) => [c.out],
-    flops: (c) => convFlops(c.spec),
-  },
-  conv2dWeightGrad: { reads: (c) => [c.x, c.g], writes: (c) => [c.out], flops: (c) => convFlops(c.spec) },
-  groupedConv2d: {
-    reads: (c) => [c.x, c.weight, c.bias, c.residual],
-    writes: (c) => [c.out],
-    flops: (c) => groupedConvFlops(c.spec),
-  },
-  groupedConv2dInputGrad: {
-    reads: (c) => [c.g, c.weight],
-    writes: (c) => [c.out],
-    flops: (c) => groupedConvFlops(c.spec),
-  },
-  groupedConv2dWeightGrad: {
-    reads: (c) => [c.x, c.g],
-    writes: (c) => [c.out],
-    flops: (c) => groupedConvFlops(c.spec),
-  },
-  softmax: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => 5 * c.x.length },
-  softmaxGrad: { reads: (c) => [c.y, c.g], writes: (c) => [c.out], flops: (c) => 5 * c.y.length },
-  argmax: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => c.x.length },
-  nearestCode: {
-    reads: (c) => [c.z, c.codebook],
-    writes: (c) => [c.out],
-    flops: (c) => 2 * c.count * c.codes * c.channels,
-  },
-  groupNorm: {
-    reads: (c) => [c.x, c.weight, c.bias],
-    writes: (c) => [c.out, c.stats],
-    flops: (c) => 10 * normSize(c.spec),
-  },
-  groupNormStats: { reads: (c) => [c.x], writes: (c) => [c.stats], flops: (c) => 4 * normSize(c.spec) },
-  groupNormApply: {
-    reads: (c) => [c.x, c.weight, c.bias, c.stats],
-    writes: (c) => [c.out],
-    flops: (c) => 6 * normSize(c.spec),
-  },
-  groupNormGrad: {
-    reads: (c) => [c.x, c.weight, c.bias, c.stats, c.g],
-    writes: (c) => [c.xGrad, c.weightGrad, c.biasGrad],
-    flops: (c) => 29 * normSize(c.spec),
-  },
-  maxPool2d: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
-  maxPool2dGrad: { reads: (c) => [c.x, c.g], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
-  avgPool2d: { reads: (c) => [c.x], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
-  avgPool2dGrad: { reads: (c) => [c.g], writes: (c) => [c.out], flops: (c) => poolFlops(c.spec) },
-  lpipsDistance: {
-    reads: (c) => [c.a, c.b, c.weight],
-    writes: (c) => [c.out],
-    flops: (c) => 9 * c.a.length,
-  },
-  lpipsDistanceGrad: {
-    reads: (c) => [c.a, c.b, c.weight, c.g],
-    writes: (c) => [c.out],
-    flops: (c) => 12 * c.a.length,
-  },
-  adam: {
-    reads: (c) => [c.param, c.grad, c.expAvg, c.expAvgSq],
-    writes: (c) => [c.param, c.expAvg, c.expAvgSq],
-    flops: (c) => 12 * c.param.length,
-  },
-};
-
-/**
- * Checks that every operand of a call is inside its buffer. Every backend calls this before it runs a kernel.
- * @throws RangeError with the kernel, the elements and the size of the buffer
- */
-export function checkBounds<K extends KernelName>(name: K, call: Calls[K]): void {
-  const { reads, writes } = kernels[name];
-  for (const slot of reads(call)) if (slot) checkSlot(name, slot);
-  for (const slot of writes(call)) checkSlot(name, slot);
-}
-
-function checkSlot(name: KernelName, { buffer, offset, length, itemBytes }: Slot): void {
-  if (offset >= 0 && length >= 0 && (offset + length) * itemBytes <= buffer.bytes) return;
-  throw new RangeError(
-    `${name}: elements ${offset} to ${
-      offset + length
-    } of ${itemBytes} bytes each do not lie in a buffer of ` +
-      `${buffer.bytes} bytes`,
-  );
+/** A call as text, with the number of elements in place of each operand. */
+export function textOf(call: object): string {
+  const brief = (_: string, value: unknown) =>
+    typeof value === "object" && value !== null && "buffer" in value && "length" in value
+      ? value.length
+      : typeof value === "number"
+      ? String(value) // JSON has no Infinity
+      : value;
+  return JSON.stringify(call, brief).replaceAll('"', "");
 }

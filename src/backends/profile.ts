@@ -1,7 +1,7 @@
 // Prints a line for each kernel that a backend runs, with its sizes, time and rates (DEBUG=2).
 import type { Backend } from "./backend.ts";
 import { workOf } from "./counting.ts";
-import type { Calls, KernelName } from "./kernels.ts";
+import { type Calls, type KernelName, textOf } from "./kernels.ts";
 
 /**
  * Makes the backend write a line for each kernel from now on, and returns it. A GPU runs a kernel later, so its time is only
@@ -16,18 +16,7 @@ export function profiled<B extends Backend>(backend: B, write: (line: string) =>
     const { flops, bytes } = workOf(name, call);
     const rate = (amount: number) => (amount / Math.max(ms, 1e-3) / 1e6).toFixed(1); // a coarse clock may show 0
     const rates = `${rate(flops)} GFLOP/s ${rate(bytes)} GB/s`;
-    write(`${backend.name} ${name} ${sizesOf(call)} ${ms.toFixed(3)} ms ${rates}`);
+    write(`${backend.name} ${name} ${textOf(call)} ${ms.toFixed(3)} ms ${rates}`);
   };
   return backend;
-}
-
-/** The call as text, with the number of elements in place of each operand. */
-function sizesOf(call: object): string {
-  const brief = (_: string, value: unknown) =>
-    typeof value === "object" && value !== null && "buffer" in value && "length" in value
-      ? value.length
-      : typeof value === "number"
-      ? String(value) // JSON has no Infinity
-      : value;
-  return JSON.stringify(call, brief).replaceAll('"', "");
 }

@@ -1,15 +1,9 @@
 // The reference backend. Every kernel is computed by its definition: a plain function (kernels/) computes one element of the
 // output. This is slow, but easy to read, and the other backends are compared with it.
-import { type Backend, checkIndices } from "../backend.ts";
-import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
-import {
-  type Calls,
-  checkBounds,
-  type ConvSpec,
-  type KernelName,
-  type KernelTable,
-  type NormSpec,
-} from "../kernels.ts";
+import type { Backend } from "../backend.ts";
+import { checkAccess, checkCall } from "../bounds.ts";
+import { type Buffer, type DType, retire, type Slot, type TypedArray, type Values } from "../buffer.ts";
+import { type Calls, type ConvSpec, type KernelName, type KernelTable, type NormSpec } from "../kernels.ts";
 import { Compiler } from "./compile.ts";
 import { adamFirst, adamParam, adamSecond } from "./kernels/adam.ts";
 import { gather, nearestCode } from "./kernels/codebook.ts";
@@ -89,7 +83,6 @@ const runs: KernelTable<Compiler> = {
     compiler.run(sumColumn, floats(out), [columns], { rows, columns }, [floats(x)]),
 
   gather: (compiler, { indices, table, out, columns }) => {
-    checkIndices(ints(indices), table.length / columns);
     const extent = [columns, indices.length];
     compiler.run(gather, floats(out), extent, { columns }, [ints(indices), floats(table)]);
   },
@@ -97,7 +90,6 @@ const runs: KernelTable<Compiler> = {
   /** table[indices[i], c] += rows[i, c]. A loop, because a gpu.js kernel cannot choose where it writes. */
   scatterAdd: (_, { indices, rows, table, columns }) => {
     const to = floats(table), from = floats(rows), index = ints(indices);
-    checkIndices(index, table.length / columns);
     for (let i = 0; i < index.length; i++) {
       for (let c = 0; c < columns; c++) to[index[i] * columns + c] += from[i * columns + c];
     }
@@ -284,10 +276,12 @@ export class GpuJsBackend implements Backend {
 
   /** The garbage collector frees the memory. */
   free(buffer: Buffer): void {
+    retire(buffer);
     this.#reservedBytes -= buffer.bytes;
   }
 
   write(buffer: Buffer, values: TypedArray, offset: number): void {
+    checkAccess("write", buffer, offset, values.length);
     const { ints, floats } = whole(buffer);
     (values instanceof Int32Array ? ints : floats).set(values, offset);
   }
@@ -297,6 +291,7 @@ export class GpuJsBackend implements Backend {
   }
 
   peek(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values {
+    checkAccess("read", buffer, offset, length);
     const { ints, floats } = whole(buffer);
     return (dtype === "i32" ? ints : floats).slice(offset, offset + length) as Values;
   }
@@ -310,7 +305,7 @@ export class GpuJsBackend implements Backend {
   }
 
   run<K extends KernelName>(name: K, call: Calls[K]): void {
-    checkBounds(name, call);
+    checkCall(this, name, call);
     runs[name](this.#compiler, call);
   }
 }

@@ -4,6 +4,7 @@ import { type Buffer, mib, type Slot } from "../buffer.ts";
 
 export class GpuJsBuffer implements Buffer {
   readonly bytes: number;
+  isFreed = false;
 
   readonly floats: Float32Array;
   readonly ints: Int32Array;

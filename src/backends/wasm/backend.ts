@@ -1,7 +1,8 @@
 // The CPU backend: it keeps tensors in WebAssembly's memory, and has a table of the functions that launch each kernel.
 import type { Backend } from "../backend.ts";
-import type { Buffer, DType, TypedArray, Values } from "../buffer.ts";
-import { type Calls, checkBounds, type KernelName, type KernelTable } from "../kernels.ts";
+import { checkAccess, checkCall } from "../bounds.ts";
+import { type Buffer, type DType, retire, type TypedArray, type Values } from "../buffer.ts";
+import type { Calls, KernelName, KernelTable } from "../kernels.ts";
 import { conv2d, conv2dInputGrad, conv2dWeightGrad, matmul } from "./launch/convolution.ts";
 import { gather, nearestCode, scatterAdd } from "./launch/codebook.ts";
 import { adam, binary, copy, fill, unary } from "./launch/elementwise.ts";
@@ -54,18 +55,19 @@ const launches: KernelTable<Machine> = {
 export class WasmBackend implements Backend {
   readonly name = "cpu";
   readonly hasF16 = false;
-  readonly #machine: Machine;
+  /** @internal */
+  readonly machine: Machine;
   /** All buffers that are not freed yet. */
   readonly #buffers = new Set<WasmBuffer>();
 
   /** @param maxBytes the most that all tensors may take together */
   constructor(maxBytes: number = MAX_BYTES) {
-    this.#machine = new Machine(maxBytes);
+    this.machine = new Machine(maxBytes);
   }
 
   /** Resolves when all threads have started. Without this call they start with the first kernel, and join one by one. */
   ready(): Promise<void> {
-    return this.#machine.start();
+    return this.machine.start();
   }
 
   get description(): string {
@@ -74,29 +76,29 @@ export class WasmBackend implements Backend {
 
   /** How many threads compute. */
   get threads(): number {
-    return this.#machine.threads;
+    return this.machine.threads;
   }
 
   /** Whether multiply and add are fused (relaxed SIMD). */
   get relaxedSimd(): boolean {
-    return this.#machine.relaxedSimd;
+    return this.machine.relaxedSimd;
   }
 
   /** Whether vectors have 256 bits (wide.ts). */
   readonly wide = WIDE;
 
   get exact(): boolean {
-    return this.#machine.exact;
+    return this.machine.exact;
   }
   set exact(on: boolean) {
-    this.#machine.exact = on;
+    this.machine.exact = on;
   }
 
   alloc(bytes: number): Buffer {
-    const { allocator } = this.#machine;
+    const { allocator } = this.machine;
     // buffers may be moved now: no kernel is running, so there is no temporary memory and no address is in use
     allocator.makeRoom(bytes, this.#buffers, (to, from, size) => {
-      this.#machine.look("i32", to, (from - to + size) / 4).copyWithin(0, (from - to) / 4);
+      this.machine.look("i32", to, (from - to + size) / 4).copyWithin(0, (from - to) / 4);
     });
     const buffer = new WasmBuffer(allocator.alloc(bytes), bytes);
     this.#buffers.add(buffer);
@@ -104,13 +106,16 @@ export class WasmBackend implements Backend {
   }
 
   free(buffer: Buffer): void {
-    this.#machine.allocator.free(addressOf(buffer), buffer.bytes);
+    const address = addressOf(buffer);
+    retire(buffer);
+    this.machine.allocator.free(address, buffer.bytes);
     this.#buffers.delete(buffer as WasmBuffer);
   }
 
   write(buffer: Buffer, values: TypedArray, offset: number): void {
+    checkAccess("write", buffer, offset, values.length);
     const dtype = values instanceof Int32Array ? "i32" : "f32";
-    this.#machine.look(dtype, addressOf(buffer) + offset * 4, values.length).set(values);
+    this.machine.look(dtype, addressOf(buffer) + offset * 4, values.length).set(values);
   }
 
   read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
@@ -118,12 +123,13 @@ export class WasmBackend implements Backend {
   }
 
   peek(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Values {
+    checkAccess("read", buffer, offset, length);
     // slice() copies a view of shared memory into memory that is not shared
-    return this.#machine.look(dtype, addressOf(buffer) + offset * 4, length).slice();
+    return this.machine.look(dtype, addressOf(buffer) + offset * 4, length).slice();
   }
 
   memory(): { reservedBytes: number } {
-    return { reservedBytes: this.#machine.allocator.reserved };
+    return { reservedBytes: this.machine.allocator.reserved };
   }
 
   /** Lets other events run. There is nothing to wait for, because kernels have finished when `run` returns. */
@@ -132,7 +138,7 @@ export class WasmBackend implements Backend {
   }
 
   run<K extends KernelName>(name: K, call: Calls[K]): void {
-    checkBounds(name, call);
-    launches[name](this.#machine, call);
+    checkCall(this, name, call);
+    launches[name](this.machine, call);
   }
 }

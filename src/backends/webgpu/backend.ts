@@ -1,8 +1,10 @@
 // The GPU backend: a table of the dispatches that compute each kernel. Only `read` and `pause` wait for the GPU; everything
 // else is only recorded (device/gpu.ts).
 import type { Backend } from "../backend.ts";
+import { checkAccess, checkCall } from "../bounds.ts";
 import type { Buffer, DType, Slot, TypedArray, Values } from "../buffer.ts";
-import { type Calls, checkBounds, type KernelName, kernels, type KernelTable } from "../kernels.ts";
+import { type KernelFacts, kernels, type OperandName } from "../facts.ts";
+import type { Calls, KernelName, KernelTable } from "../kernels.ts";
 import { findAdapter, NoAdapterError } from "./device/adapter.ts";
 import type { Gpu } from "./device/gpu.ts";
 import { openGpu } from "./device/open.ts";
@@ -110,11 +112,13 @@ export class WebGpuBackend implements Backend {
   }
 
   write(buffer: Buffer, values: TypedArray, offset: number): void {
+    checkAccess("write", buffer, offset, values.length);
     this.gpu.write(buffer, values, offset);
   }
 
-  read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
-    return this.gpu.read(buffer, dtype, offset, length);
+  async read(buffer: Buffer, dtype: Exclude<DType, "f16">, offset: number, length: number): Promise<Values> {
+    checkAccess("read", buffer, offset, length);
+    return await this.gpu.read(buffer, dtype, offset, length);
   }
 
   pause(): Promise<void> {
@@ -122,7 +126,7 @@ export class WebGpuBackend implements Backend {
   }
 
   run<K extends KernelName>(name: K, call: Calls[K]): void {
-    checkBounds(name, call);
+    checkCall(this, name, call);
     if (!takesParts.has(name)) checkWhole(name, call);
     launches[name](this.gpu, call);
   }
@@ -130,16 +134,16 @@ export class WebGpuBackend implements Backend {
 
 /** Checks offsets: buffers are bound from their beginning, and many kernels write whole vectors of four. */
 function checkWhole<K extends KernelName>(name: K, call: Calls[K]): void {
-  const { reads, writes } = kernels[name];
-  const refuse = ({ buffer, offset, length, itemBytes }: Slot) => {
+  const { operands }: KernelFacts<Calls[K]> = kernels[name];
+  for (const operand of Object.keys(operands) as OperandName<Calls[K]>[]) {
+    const slot = call[operand] as Slot | null;
+    if (!slot) continue;
+    const { buffer, offset, length, itemBytes } = slot;
+    const cutsVector = operands[operand].isWritten && length % 4 !== 0 && length * itemBytes !== buffer.bytes;
+    if (offset === 0 && !cutsVector) continue;
     throw new RangeError(
       `webgpu: ${name} reads buffers from their beginning, and writes whole vectors, not elements ${offset} to ` +
         `${offset + length} of ${buffer.bytes / itemBytes}: copy them to a buffer of their own`,
     );
-  };
-  for (const slot of reads(call)) if (slot && slot.offset !== 0) refuse(slot);
-  for (const slot of writes(call)) {
-    const { buffer, offset, length, itemBytes } = slot;
-    if (offset !== 0 || (length % 4 !== 0 && length * itemBytes !== buffer.bytes)) refuse(slot);
   }
 }

@@ -2,7 +2,15 @@
 // at a pause, or when it is full.
 import { variable } from "../../../environment.ts";
 import { OutOfMemoryError } from "../../backend.ts";
-import { type Buffer, type DType, mib, type Slot, type TypedArray, type Values } from "../../buffer.ts";
+import {
+  type Buffer,
+  type DType,
+  mib,
+  retire,
+  type Slot,
+  type TypedArray,
+  type Values,
+} from "../../buffer.ts";
 import type { Dispatch, Params } from "../kernels/source.ts";
 import type { Madd, MatrixShape } from "../kernels/tile.ts";
 import { THREADS } from "../kernels/wgsl.ts";
@@ -119,6 +127,7 @@ export class Gpu implements Clock {
   }
 
   free(buffer: Buffer): void {
+    retire(buffer);
     this.#pool.give(blockOf(buffer));
   }
 

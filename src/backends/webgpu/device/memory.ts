@@ -16,6 +16,7 @@ export interface Block {
 export class GpuBuffer implements Buffer {
   readonly block: Block;
   readonly bytes: number;
+  isFreed = false;
 
   constructor(block: Block, bytes: number) {
     this.block = block;
