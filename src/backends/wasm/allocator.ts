@@ -4,6 +4,11 @@ import { isWhole } from "../../check.ts";
 import { mib } from "../buffer.ts";
 
 const ALIGN = 64;
+/**
+ * The most bytes after an operand that a kernel reads. It does not use them: they are the rest of the last vector, or of a
+ * panel of 16 floats. Every block ends with as many bytes that belong to nothing else.
+ */
+export const OVERREAD = 60;
 /** The size from which moving other blocks is worth it: filling such a block takes far longer than moving twice as much. */
 const LARGE = 256 * 2 ** 20;
 const MOVES = 2;
@@ -113,14 +118,15 @@ export class Allocator {
     blocks: Iterable<Movable>,
     move: (to: number, from: number, bytes: number) => void,
   ): void {
-    if (bytes < LARGE || this.#free.some((gap) => gap.bytes >= bytes)) return;
+    const size = sizeOf(bytes);
+    if (size < LARGE || this.#free.some((gap) => gap.bytes >= size)) return;
     let lowest = -1, top = this.#end, above = 0;
     for (let i = this.#free.length - 1; i >= 0; i--) {
       const gap = this.#free[i];
       above += top - gap.at - gap.bytes;
       top = gap.at;
-      if (above > MOVES * bytes) break;
-      if (above > 0 && gap.bytes >= bytes / 16) lowest = i;
+      if (above > MOVES * size) break;
+      if (above > 0 && gap.bytes >= size / 16) lowest = i;
     }
     if (lowest < 0) return;
     let to = this.#free[lowest].at;
@@ -134,7 +140,7 @@ export class Allocator {
   }
 }
 
-/** The bytes that a block takes, rounded up for alignment. */
+/** The bytes that a block takes, with those that kernels may read after it, rounded up for alignment. */
 function sizeOf(bytes: number): number {
-  return Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+  return Math.ceil((bytes + OVERREAD) / ALIGN) * ALIGN;
 }

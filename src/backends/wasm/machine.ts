@@ -4,6 +4,7 @@ import type { Buffer, DType, Slot, TypedArray } from "../buffer.ts";
 import { Allocator, type Movable } from "./allocator.ts";
 import { emitKernels, MAX_PAGES } from "./kernels/all.ts";
 import { ARGUMENTS, CONTROL_BYTES, FAILED, startWorkers, threadCount } from "./threads.ts";
+import { WIDE } from "./wide.ts";
 
 const PAGE = 65536;
 /** The scratch memory that each thread has for itself. */
@@ -13,6 +14,7 @@ export const SCRATCH_BYTES = 2 * 2 ** 20;
 export class WasmBuffer implements Buffer, Movable {
   at: number;
   readonly bytes: number;
+  isFreed = false;
 
   constructor(at: number, bytes: number) {
     this.at = at;
@@ -41,12 +43,14 @@ const MIN_BYTES = MAX_BYTES / 16;
 /**
  * Reserves the addresses for all tensors at once, because in V8 a worker that is just starting may not notice that the
  * memory has grown. Pages take real memory only after they are touched. If the system refuses so many addresses, half
- * as many are requested, and so on.
+ * as many are requested, and so on. Without the runtime's bounds checks (wide.ts) all addresses of 32 bits are reserved, so
+ * that a kernel could at worst reach other tensors, and nothing else of the process.
  */
-function reserve(bytes: number): WebAssembly.Memory {
-  if (!(bytes >= MIN_BYTES && bytes <= MAX_BYTES)) {
-    throw new RangeError(`cpu: maxBytes is ${bytes}, use ${MIN_BYTES} (256 MiB) to ${MAX_BYTES} (4 GiB)`);
+function reserve(maxBytes: number): WebAssembly.Memory {
+  if (!(maxBytes >= MIN_BYTES && maxBytes <= MAX_BYTES)) {
+    throw new RangeError(`cpu: maxBytes is ${maxBytes}, use ${MIN_BYTES} (256 MiB) to ${MAX_BYTES} (4 GiB)`);
   }
+  const bytes = WIDE ? MAX_BYTES : maxBytes;
   for (let pages = Math.floor(bytes / PAGE);; pages = Math.floor(pages / 2)) {
     try {
       return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -60,7 +64,8 @@ export class Machine {
   readonly threads: number;
   /** Whether multiply and add are fused (relaxed SIMD). */
   readonly relaxedSimd: boolean;
-  readonly allocator: Allocator;
+  /** Tests put one here that watches the bytes around every block. */
+  allocator: Allocator;
   /** Whether convolutions are computed by their definition, without Winograd's algorithm. */
   exact = Boolean(Number(variable("TESSERA_EXACT") ?? 0));
   readonly #memory: WebAssembly.Memory;
@@ -75,11 +80,10 @@ export class Machine {
 
   /** @param maxBytes the most that all tensors may take together */
   constructor(maxBytes: number) {
-    this.threads = threadCount();
-    const scratchEnd = CONTROL_BYTES + this.threads * SCRATCH_BYTES;
     this.#memory = reserve(maxBytes);
-    // The last page stays unused, because vector loads may read beyond the end of a buffer.
-    this.allocator = new Allocator(scratchEnd, this.#memory.buffer.byteLength - PAGE);
+    const limit = Math.min(maxBytes, this.#memory.buffer.byteLength);
+    this.threads = Math.min(threadCount(), Math.floor(limit / 4 / SCRATCH_BYTES)); // TESSERA_THREADS may be any number
+    this.allocator = new Allocator(CONTROL_BYTES + this.threads * SCRATCH_BYTES, limit);
     const { bytes, index, relaxed } = emitKernels();
     this.relaxedSimd = relaxed;
     this.#index = index;
@@ -113,7 +117,7 @@ export class Machine {
 
   /** Runs a kernel on its tiles. Arguments are integers, except those whose index is in `floats`. */
   launch(kernel: string, tiles: number, args: ArrayLike<number>, floats: readonly number[] = []): void {
-    if (tiles <= 0) return;
+    if (!(tiles > 0)) return;
     const index = this.#index.get(kernel);
     if (index === undefined) throw new Error(`cpu: no kernel ${kernel}`);
     for (let i = 0; i < args.length; i++) this.#ints[i] = args[i];

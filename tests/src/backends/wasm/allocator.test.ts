@@ -1,9 +1,11 @@
 // The CPU's allocator: blocks in use never overlap, and a large block moves others down without losing a byte.
 import { expect, test } from "bun:test";
 import { Random } from "../../../../src/index.ts";
-import { Allocator, type Movable } from "../../../../src/backends/wasm/allocator.ts";
+import { Allocator, type Movable, OVERREAD } from "../../../../src/backends/wasm/allocator.ts";
 
 const MIB = 2 ** 20;
+/** The bytes of a block that takes `mib` MiB of addresses. */
+const filling = (mib: number) => mib * MIB - OVERREAD;
 
 test("blocks never overlap and keep their contents when they are moved", () => {
   const allocator = new Allocator(0, 8192 * MIB), random = new Random(3);
@@ -33,7 +35,7 @@ test("blocks never overlap and keep their contents when they are moved", () => {
     const ordered = [...alive].sort((a, b) => a.at - b.at);
     ordered.forEach((b, i) => {
       expect(contents.get(b.at)).toBe(b);
-      if (i > 0) expect(b.at).toBeGreaterThanOrEqual(ordered[i - 1].at + ordered[i - 1].bytes);
+      if (i > 0) expect(b.at).toBeGreaterThanOrEqual(ordered[i - 1].at + ordered[i - 1].bytes + OVERREAD);
     });
   }
   expect(moved).toBeGreaterThan(20);
@@ -41,20 +43,28 @@ test("blocks never overlap and keep their contents when they are moved", () => {
 
 test("a large block after a gap takes no addresses for the gap", () => {
   const allocator = new Allocator(0, 4096 * MIB);
-  const [gap, large] = [128, 512].map((mib) => ({ at: allocator.alloc(mib * MIB), bytes: mib * MIB }));
+  const [gap, large] = [128, 512].map((mib) => ({ at: allocator.alloc(filling(mib)), bytes: filling(mib) }));
   allocator.free(gap.at, gap.bytes);
-  allocator.makeRoom(512 * MIB, [large], (to, from, bytes) => {
+  allocator.makeRoom(filling(512), [large], (to, from, bytes) => {
     expect([to, from, bytes]).toEqual([0, 128 * MIB, 512 * MIB]);
   });
   expect(large.at).toBe(0);
-  expect(allocator.alloc(512 * MIB)).toBe(512 * MIB);
+  expect(allocator.alloc(filling(512))).toBe(512 * MIB);
   expect(allocator.reserved).toBe(1024 * MIB);
   // small blocks are not moved
-  const [hole, small] = [32, 16].map((mib) => ({ at: allocator.alloc(mib * MIB), bytes: mib * MIB }));
+  const [hole, small] = [32, 16].map((mib) => ({ at: allocator.alloc(filling(mib)), bytes: filling(mib) }));
   allocator.free(hole.at, hole.bytes);
-  allocator.makeRoom(64 * MIB, [large, small], () => {
+  allocator.makeRoom(filling(64), [large, small], () => {
     throw new Error("moved");
   });
+});
+
+test("a gap must also hold the bytes that kernels may read after a block", () => {
+  const allocator = new Allocator(0, 4096 * MIB);
+  const [gap, large] = [512, 512].map((mib) => ({ at: allocator.alloc(filling(mib)), bytes: filling(mib) }));
+  allocator.free(gap.at, gap.bytes);
+  allocator.makeRoom(512 * MIB, [large], () => {});
+  expect(large.at).toBe(0);
 });
 
 test("a size that is not a whole number is refused, and changes nothing", () => {
