@@ -49,6 +49,7 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  * tensors of an operation must be on the same device.
  * - `"cpu"` computes in WebAssembly on all cores; this call waits until its threads have started. In a web page it has one
  *   thread. In a worker of a page that is isolated from other origins (the headers COOP and COEP) it has all of them.
+ *   The `description` says how many threads there are, and whether their vectors have 128 or 256 bits.
  * - `"webgpu"` computes on the GPU (docs/webgpu.md). Errors of the GPU are thrown when values are read.
  * - `"auto"` is the GPU if there is a real one, otherwise the CPU; the `description` of the result says which.
  * - `"gpujs"` is the reference: it computes every operation by its definition, and is readable and slow.
@@ -66,7 +67,7 @@ export function withBackend<T>(backend: Backend, fn: () => T): T {
  * ```ts
  * import { device } from "@tessera/vqgan/core";
  *
- * const { description } = await device("auto"); // the name of the GPU, or "CPU, 8 threads"
+ * const { description } = await device("auto"); // the name of the GPU, or "CPU, 8 threads, vectors of 128 bits"
  * ```
  */
 export async function device(name: DeviceName, options: DeviceOptions = {}): Promise<Backend> {

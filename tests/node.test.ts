@@ -24,7 +24,7 @@ if (!isNew) {
     const { status, stdout, stderr } = spawnSync(node, [script], { encoding: "utf8", env, timeout: 100_000 });
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const found: Journey = JSON.parse(stdout), wanted = await journey();
-    expect(found.device).toBe("CPU, 3 threads");
+    expect(found.device).toBe("CPU, 3 threads, vectors of 128 bits");
     expect(found.tokens).toEqual(wanted.tokens);
     // Bun's WebAssembly rounds differently from Deno's and Node's
     expectClose(found.values, wanted.values, 1e-4);

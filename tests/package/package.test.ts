@@ -55,7 +55,7 @@ describe("the package", () => {
     const printed = JSON.parse(line) as Printed;
     first ??= printed;
     expect(printed.description).toBe(first.description);
-    expect(printed.description).toMatch(/^CPU, \d+ threads?$/);
+    expect(printed.description).toMatch(/^CPU, \d+ threads?, vectors of (128|256) bits$/);
     expect(printed.tokens).toEqual(first.tokens);
     expect(printed.mean).toBeCloseTo(first.mean, 4);
     const [before, after] = printed.losses;
@@ -217,9 +217,11 @@ describe("the package", () => {
       for (const headers of [isolated, {}]) {
         const { error, page, cores, description, ...there } = await visit<Answer>(folder, { headers });
         expect(error).toBe(undefined);
-        expect(page).toEqual(["CPU, 1 thread", 200_000]);
+        expect(page).toEqual(["CPU, 1 thread, vectors of 128 bits", 200_000]);
         const threads = headers === isolated ? Math.min(cores, 16) : 1;
-        expect(description).toBe(`CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`);
+        expect(description).toBe(
+          `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}, vectors of 128 bits`,
+        );
         expect(there.tokens).toEqual(here.tokens);
         expect(there.mean).toBeCloseTo(here.mean, 5);
         expect(there.loss).toBeCloseTo(here.loss, 5);

@@ -71,7 +71,8 @@ export class WasmBackend implements Backend {
   }
 
   get description(): string {
-    return `CPU, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;
+    const threads = this.threads === 1 ? "1 thread" : `${this.threads} threads`;
+    return `CPU, ${threads}, vectors of ${this.wide ? 256 : 128} bits`;
   }
 
   /** How many threads compute. */
