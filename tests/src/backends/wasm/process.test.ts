@@ -1,10 +1,9 @@
 // What can only be tested from outside a process: that results do not depend on the number of threads, that an idle process
 // uses no CPU time and ends by itself, and how much memory checkpoints save.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { spawn } from "node:child_process";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { WIDE_FLAGS } from "../../../../src/backends/wasm/wide.ts";
+import { outputOf } from "../../../support/own_process.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -12,28 +11,9 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 const wide = { DENO_V8_FLAGS: [...WIDE_FLAGS, "--no-liftoff"].join() };
 const canBeWide = !process.versions.bun && process.arch === "x64";
 
-/** Returns what a job of child.ts, or page.ts, prints. Rejects if the child does not end by itself within a minute. */
-function child(job: string, threads: number, more: object = {}): Promise<{ out: string; err: string }> {
-  const flags = process.versions.bun ? [] : ["run", "-A", "--no-check"];
-  const file = job === "page" ? "page.ts" : "child.ts";
-  const script = fileURLToPath(new URL(`../../../support/${file}`, import.meta.url));
-  return new Promise((resolve, reject) => {
-    const running = spawn(process.execPath, [...flags, script, job], {
-      env: { ...process.env, TESSERA_THREADS: String(threads), DEBUG: "0", ...more },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    const timer = setTimeout(() => running.kill("SIGKILL"), 60_000);
-    let out = "", err = "";
-    running.stdout.on("data", (chunk) => out += chunk);
-    running.stderr.on("data", (chunk) => err += chunk);
-    running.on("error", reject);
-    running.on("close", (code, signal) => {
-      clearTimeout(timer);
-      if (code === 0) resolve({ out, err });
-      else reject(new Error(`${file} ${job} ended with ${code ?? signal}:\n${err}`));
-    });
-  });
-}
+/** Returns what a job of child.ts, or page.ts, prints. */
+const child = (job: string, threads: number, more: object = {}): Promise<{ out: string; err: string }> =>
+  outputOf(job === "page" ? "page.ts" : "child.ts", [job], { TESSERA_THREADS: String(threads), ...more });
 
 /** The JSON line that a job prints. */
 async function result<T>(job: string, threads: number, more: object = {}): Promise<T> {
@@ -69,7 +49,7 @@ describe("a process", () => {
   });
 
   test("computes on one thread where there is no `process`, as in a web page", () => {
-    expect(page).toEqual(["CPU, 1 thread", 64 ** 2]);
+    expect(page).toEqual(["CPU, 1 thread, vectors of 128 bits", 64 ** 2]);
   });
 
   test("prints every kernel's sizes, time and rates with DEBUG=2", () => {
