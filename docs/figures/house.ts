@@ -178,7 +178,12 @@ const layers: readonly Layer[] = [
       folder("src/backends/wasm", 3, "the CPU, in WebAssembly"),
       folder("src/backends/webgpu", 3, "GPUs, in WGSL"),
       folder("src/backends/gpujs", 3, "the readable reference"),
-      rest("src/backends", "backends/", 4, "kernels.ts: what a kernel is called with, reads, writes, costs"),
+      rest(
+        "src/backends",
+        "backends/",
+        4,
+        "kernels.ts: what kernels are called with; facts.ts: what they touch",
+      ),
       rest("src", "tools", 4, "the environment, optional packages, checks of arguments"),
     ],
   },
