@@ -7,7 +7,7 @@ import { type Half, onlyHalf } from "../data/formats/shapes.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
 import { type PictureSource, readImage } from "../data/pictures/source.ts";
-import { aSignal, callback, checkOptions, flag, object, oneOf, type Rules, whole } from "../src/check.ts";
+import { checkOptions, flag, object, oneOf, type Rules, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
