@@ -1,7 +1,10 @@
 #!/usr/bin/env -S deno run -A
-// Runs the command `tessera`, whose parts are in cli/.
+// Runs the command `tessera`, whose parts are in cli/. They are loaded only after V8 has got its flags.
 import process from "node:process";
-import { runCommandLine } from "./cli/program.ts";
+import { startFast } from "./cli/fast.ts";
+
+startFast();
+const { runCommandLine } = await import("./cli/program.ts");
 
 process.stdout.on("error", (error: Error & { code?: string }) => {
   if (error.code !== "EPIPE") throw error;

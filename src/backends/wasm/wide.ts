@@ -1,19 +1,15 @@
 // Vectors of 256 bits. WebAssembly's vectors have 128 bits, but V8 can join two that are neighbours in memory and go through
 // the same instructions.
-import { variable } from "../../environment.ts";
 import { ModuleBuilder } from "./assembler/assembler.ts";
 import { f32, v } from "./assembler/expressions.ts";
+import { hasWideFlags } from "./v8_flags.ts";
 
-/** The flags with which V8 joins vectors. */
-export const WIDE_FLAGS = ["--experimental-wasm-revectorize", "--no-wasm-bounds-checks"];
 /**
- * Whether V8 joins vectors. Joined or not, they compute the same, so this cannot be tried. It follows from the flags, which
- * Deno would have refused if its V8 did not know them, and from a probe of the processor: V8 needs AVX2, and a processor that
- * fuses multiply and add has that, but for a few from 2012 to 2015. V8 joins only vectors without bounds checks between
- * them; what takes the place of these checks is in docs/reliability.md.
+ * Whether V8 joins vectors. Joined or not, they compute the same, so this cannot be tried. It follows from the flags
+ * (v8_flags.ts), and from a probe of the processor: V8 needs AVX2, and a processor that fuses multiply and add has that, but for
+ * a few from 2012 to 2015. In Deno V8 then checks no bounds; what takes the place of these checks is in docs/reliability.md.
  */
-export const WIDE = "Deno" in globalThis && globalThis.process?.arch === "x64" &&
-  WIDE_FLAGS.every((flag) => variable("DENO_V8_FLAGS")?.includes(flag)) && fusesMultiplyAdd();
+export const WIDE = hasWideFlags() && fusesMultiplyAdd();
 
 /** Whether x * x - y is rounded only once. For x = 1 + 2^-12 and y = 1 + 2^-11 it is 2^-24 then, and otherwise 0. */
 function fusesMultiplyAdd(): boolean {

@@ -2,7 +2,7 @@
 // uses no CPU time and ends by itself, and how much memory checkpoints save.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import process from "node:process";
-import { WIDE_FLAGS } from "../../../../src/backends/wasm/wide.ts";
+import { WIDE_FLAGS } from "../../../../src/backends/wasm/v8_flags.ts";
 import { outputOf } from "../../../support/own_process.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
