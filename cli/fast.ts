@@ -44,7 +44,7 @@ function tryFast(): string {
   if (Deno?.build.standalone) return "a compiled program has the flags that it was compiled with";
   if (Deno && process.platform !== "linux") return `256 with DENO_V8_FLAGS=${WIDE_FLAGS.join()}`;
   if (missing.length > 0) return permission;
-  const unknown = unknownFlags();
+  const unknown = unknownFlags(WIDE_FLAGS);
   if (unknown.length > 0) return `this V8 does not know ${unknown.join(" ")}`;
   if (!Deno) {
     setInNode();
@@ -69,10 +69,10 @@ function missingPermissions({ permissions }: Deno): string[] {
   return Object.entries(needed).filter(([, descriptor]) => isMissing(descriptor)).map(([flag]) => flag);
 }
 
-/** The flags that this V8 does not know. Deno would end with an error if it were started with them. */
-function unknownFlags(): string[] {
+/** Which of the flags this V8 does not know. Deno would end with an error if it were started with them. */
+export function unknownFlags(flags: readonly string[]): string[] {
   const { stdout } = spawnSync(process.execPath, ["--v8-options"], { encoding: "utf8", maxBuffer: 2 ** 24 });
-  return WIDE_FLAGS.filter((flag) => !stdout?.includes(` --${flag.replace(/^--(no-)?/, "")} (`));
+  return flags.filter((flag) => !stdout?.includes(` --${flag.replace(/^--(no-)?/, "")} (`));
 }
 
 /** Node, other than Deno, lets a program change the flags of the V8 that runs it. Its workers have the same ones. */

@@ -36,7 +36,7 @@ describe("core.ts", () => {
     const packages = (entry: string) =>
       [...loadedBy(entry).keys()].filter((name) => !/\.(ts|json)$|^node:/.test(name)).sort();
     expect(packages("mod.ts")).toEqual(["fflate", "pickleparser", "yaml"]);
-    expect(packages("cli.ts")).toEqual(["commander", ...packages("mod.ts")]);
+    expect(packages("cli/program.ts")).toEqual(["commander", ...packages("mod.ts")]);
   });
 
   test("has no name that mod.ts lacks", () => {
