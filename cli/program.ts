@@ -8,6 +8,7 @@ import { demoCommand } from "./demo.ts";
 import { withDevice } from "./device.ts";
 import { doctorCommand } from "./doctor/command.ts";
 import { encodeCommand } from "./encode.ts";
+import { benchCommand } from "./bench/command.ts";
 import { convertCommand } from "./convert.ts";
 import { finetuneCommand } from "./finetune/command.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -39,6 +40,7 @@ function buildProgram(): Command {
     withDevice(decodeCommand()),
     withDevice(finetuneCommand()),
     convertCommand(),
+    benchCommand(),
   ];
   for (const command of commands) program.addCommand(command);
   program.helpCommand(false);

@@ -1,6 +1,6 @@
 // tessera doctor: reports what this machine offers, checks that its results are correct, and gives advice about what is
 // missing.
-import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { availableParallelism, freemem, totalmem } from "node:os";
 import process from "node:process";
 import { Command } from "commander";
 import { formatBytes } from "../../data/index.ts";
@@ -8,8 +8,8 @@ import { loadSharp } from "../../data/pictures/sharp.ts";
 import { WIDE_FLAGS } from "../../src/backends/wasm/v8_flags.ts";
 import { currentBackend, device } from "../../src/index.ts";
 import { whyNotFast } from "../fast.ts";
+import { describeProcessor, describeRuntime } from "../machine.ts";
 import { messageOf } from "../messages.ts";
-import { count } from "../options.ts";
 import type { Finding } from "./finding.ts";
 import { gpu } from "./gpu.ts";
 import { checkEngine } from "./known_convolution.ts";
@@ -27,7 +27,7 @@ export function doctorCommand(): Command {
   )
     .action(async () => {
       const findings = [
-        runtime(),
+        { name: "runtime", found: describeRuntime() },
         processor(),
         simd(),
         ...sharedMemory(),
@@ -45,17 +45,11 @@ export function doctorCommand(): Command {
     });
 }
 
-function runtime(): Finding {
-  const { bun, deno, node } = process.versions;
-  const name = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
-  return { name: "runtime", found: `${name} on ${process.platform} ${process.arch}` };
-}
-
 function processor(): Finding {
-  const cores = availableParallelism(), model = cpus()[0]?.model.trim() ?? "";
-  const found = `${count(cores, "core")}${model === "" ? "" : `, ${model}`}`;
-  if (cores > 1) return { name: "processor", found };
-  return { name: "processor", found, advice: "training on one core is very slow" };
+  const name = "processor", found = describeProcessor();
+  return availableParallelism() > 1
+    ? { name, found }
+    : { name, found, advice: "training on one core is very slow" };
 }
 
 /** A module with a function that copies a byte to all lanes of a vector. It is invalid without 128-bit SIMD. */
