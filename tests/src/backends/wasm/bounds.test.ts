@@ -4,7 +4,7 @@
 // calls (default 240).
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import process from "node:process";
-import { WIDE_FLAGS } from "../../../../src/backends/wasm/wide.ts";
+import { WIDE_FLAGS } from "../../../../src/backends/wasm/v8_flags.ts";
 import type { Report } from "../../../support/bounds.ts";
 import { outputOf, runScript } from "../../../support/own_process.ts";
 
