@@ -49,6 +49,7 @@ const layers: readonly Layer[] = [
       rest("cli", "the commands", 0, "encode, decode, convert, demo, ..."),
       folder("cli/finetune", 0, "training from the prompt"),
       folder("cli/doctor", 0, "what this machine offers"),
+      folder("cli/bench", 0, "how fast it is"),
     ],
   },
   {
