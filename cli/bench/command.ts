@@ -89,11 +89,14 @@ interface Draft extends Report {
 }
 
 function describeMachine(): Record<string, string> {
+  const [load] = loadavg();
   return {
     runtime: describeRuntime(),
     processor: describeProcessor(),
     memory: formatBytes(totalmem()),
-    load: `${loadavg()[0].toFixed(1)} at the start; 0 is a quiet machine`,
+    load: `${load.toFixed(1)} at the start${
+      load > 0.5 ? ": BUSY, so everything takes longer than it would" : ""
+    }`,
   };
 }
 

@@ -46,7 +46,7 @@ const layers: readonly Layer[] = [
     name: "cli",
     text: "the command line",
     rooms: [
-      rest("cli", "the commands", 0, "encode, decode, convert, demo, ..."),
+      rest("cli", "the commands", 0, "encode, decode, demo, ..."),
       folder("cli/finetune", 0, "training from the prompt"),
       folder("cli/doctor", 0, "what this machine offers"),
       folder("cli/bench", 0, "how fast it is"),
