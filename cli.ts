@@ -3,7 +3,7 @@
 import process from "node:process";
 import { startFast } from "./cli/fast.ts";
 
-startFast();
+if (import.meta.main !== false) startFast();
 const { runCommandLine } = await import("./cli/program.ts");
 
 process.stdout.on("error", (error: Error & { code?: string }) => {

@@ -28,34 +28,27 @@ export function whyNotFast(): string {
 
 /** Sees to it that V8 has the flags, if it can. In Deno the program then starts again, and this does not return. */
 export function startFast(): void {
-  lacking = tryFast();
+  try {
+    lacking = tryFast();
+  } catch (error) {
+    lacking = error instanceof Error ? error.message : String(error);
+  }
 }
 
 function tryFast(): string {
   const { Deno } = globalThis as { Deno?: Deno };
   if (WIDE_FLAGS.length === 0) return "only V8 on x64 has more";
-  const missing = Deno ? missingPermissions(Deno) : [];
-  const permission = `256 needs ${missing.join(" ")}`;
-  if (missing.includes("--allow-env")) return permission; // or a terminal would be asked to allow it
   if (hasWideFlags()) return "";
   if (Number(variable("TESSERA_FAST") ?? 1) === 0) return "TESSERA_FAST=0 forbids 256";
   const launcher = launchers.find((name) => variable(name) !== undefined);
   if (launcher) return `${launcher} is set, so an MPI launcher keeps track of this process`;
   if (Deno?.build.standalone) return "a compiled program has the flags that it was compiled with";
   if (Deno && process.platform !== "linux") return `256 with DENO_V8_FLAGS=${WIDE_FLAGS.join()}`;
-  if (missing.length > 0) return permission;
+  const missing = Deno ? missingPermissions(Deno) : [];
+  if (missing.length > 0) return `256 needs ${missing.join(" ")}`;
   const unknown = unknownFlags(WIDE_FLAGS);
   if (unknown.length > 0) return `this V8 does not know ${unknown.join(" ")}`;
-  if (!Deno) {
-    setInNode();
-    return "";
-  }
-  const before = process.env.DENO_V8_FLAGS;
-  process.env.DENO_V8_FLAGS = [...before ? [before] : [], ...WIDE_FLAGS].join();
-  startAgain(process.execPath);
-  if (before === undefined) delete process.env.DENO_V8_FLAGS;
-  else process.env.DENO_V8_FLAGS = before;
-  return "starting again failed";
+  return Deno ? restart() : setInNode();
 }
 
 /** What Deno must allow for reading and setting variables, for asking V8 for its flags, and for starting again. */
@@ -75,8 +68,22 @@ export function unknownFlags(flags: readonly string[]): string[] {
   return flags.filter((flag) => !stdout?.includes(` --${flag.replace(/^--(no-)?/, "")} (`));
 }
 
+/** Starts the program again with the flags. @returns only if that fails, and then why */
+function restart(): string {
+  const before = process.env.DENO_V8_FLAGS;
+  process.env.DENO_V8_FLAGS = [...before ? [before] : [], ...WIDE_FLAGS].join();
+  try {
+    startAgain(process.execPath);
+  } finally {
+    if (before === undefined) delete process.env.DENO_V8_FLAGS;
+    else process.env.DENO_V8_FLAGS = before;
+  }
+  return "starting again failed";
+}
+
 /** Node, other than Deno, lets a program change the flags of the V8 that runs it. Its workers have the same ones. */
-function setInNode(): void {
+function setInNode(): string {
   for (const flag of WIDE_FLAGS) v8.setFlagsFromString(flag);
   process.execArgv.push(...WIDE_FLAGS); // where hasWideFlags looks
+  return "";
 }

@@ -1,15 +1,18 @@
 // Environment variables and permissions, in every runtime.
 
+/** The part of Deno's namespace that says what is allowed. */
+interface Deno {
+  readonly permissions: { querySync(descriptor: object): { readonly state: string } };
+}
+
 /**
- * Returns an environment variable; undefined if it is not set, if there are none (in web pages), or if they may not be read
- * (in Deno without --allow-env).
+ * Returns an environment variable; undefined if it is not set, if there are none (in web pages), or if it may not be read
+ * (in Deno without --allow-env, where a terminal is not asked either).
  */
 export function variable(name: string): string | undefined {
-  try {
-    return globalThis.process?.env?.[name];
-  } catch {
-    return undefined;
-  }
+  const { Deno } = globalThis as { Deno?: Deno };
+  const isHidden = Deno && Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted";
+  return isHidden ? undefined : globalThis.process?.env?.[name];
 }
 
 /** A permission of Deno. */
