@@ -14,6 +14,11 @@ import { describeOutcome, trainWithProgress } from "./training.ts";
 
 /** The side of the pictures in pixels. The model was trained with this size. */
 const size = 128;
+/**
+ * The share of the steps before the discriminator counts. Colours and outlines come faster without it, and at the end it
+ * makes the eyes sharp.
+ */
+const ganFrom = 0.4;
 
 interface Flags {
   readonly from?: string;
@@ -40,10 +45,10 @@ export function demoCommand(): Command {
     new Option(flags, text).argParser(wholeNumber(1)).default(standard);
   return new Command("demo").description("fine-tune the small faces model on cartoons, in a few minutes")
     .option("--from <file>", "another model to start from (default: models/faces.safetensors)")
-    .addOption(option("--steps <n>", "training steps", 320))
+    .addOption(option("--steps <n>", "training steps", 250))
     .addOption(option("--faces <n>", "cartoon faces to draw", 320))
     .addOption(option("--batch <n>", "pictures per batch", 1))
-    .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(8e-4))
+    .addOption(new Option("--lr <rate>", "learning rate").argParser(positiveNumber).default(9e-4))
     .addOption(
       new Option("--disc-weight <factor>", "weight of the GAN loss").argParser(nonNegativeNumber).default(
         0.1,
@@ -67,7 +72,7 @@ async function demo(flags: Flags): Promise<void> {
   const run = await beginRun({
     start: {
       from: flags.from ?? await shippedModel(),
-      overrides: { lossconfig: { discStart: 0, discWeight: flags.discWeight } },
+      overrides: { lossconfig: { discStart: Math.round(ganFrom * flags.steps), discWeight: flags.discWeight } },
     },
     perceptual: "none",
     out: flags.out,
@@ -83,7 +88,7 @@ async function demo(flags: Flags): Promise<void> {
       val: 0.1,
       flip: true,
       restartDeadCodes: 15,
-      imageEvery: 50,
+      imageEvery: 100,
       saveEvery: flags.steps,
       valEvery: flags.steps,
       name: "demo",
