@@ -72,7 +72,9 @@ async function demo(flags: Flags): Promise<void> {
   const run = await beginRun({
     start: {
       from: flags.from ?? await shippedModel(),
-      overrides: { lossconfig: { discStart: Math.round(ganFrom * flags.steps), discWeight: flags.discWeight } },
+      overrides: {
+        lossconfig: { discStart: Math.round(ganFrom * flags.steps), discWeight: flags.discWeight },
+      },
     },
     perceptual: "none",
     out: flags.out,
