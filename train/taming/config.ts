@@ -1,7 +1,7 @@
 // Reads the settings of a run from taming's configs, such as custom_vqgan.yaml: model, losses and lists of pictures. If
 // a config leaves out a setting, the default of taming's class is used.
 import type { PresetName, VQModelOverrides } from "../../data/formats/config.ts";
-import { joinSettings, type Setting, type Settings, type YamlFile } from "./yaml.ts";
+import { joinSettings, type Setting, type Settings, type YamlFile } from "../../data/formats/yaml.ts";
 
 /** The settings in a config. Null stands for a setting that is left out. */
 export interface TamingConfig {

@@ -1,7 +1,7 @@
 // Reads taming's configs from disk.
 import { readFile, stat } from "node:fs/promises";
 import { parseTamingConfig, type TamingConfig } from "./config.ts";
-import type { YamlFile } from "./yaml.ts";
+import type { YamlFile } from "../../data/formats/yaml.ts";
 
 /** The size limit in bytes; taming's configs have one or two thousand. */
 const maxLength = 2 ** 20;

@@ -4,7 +4,6 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readTamingConfig } from "../../../train/index.ts";
-import { joinSettings } from "../../../train/taming/yaml.ts";
 import { customVqgan } from "../../support/taming.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -115,7 +114,7 @@ describe("a config", () => {
     [["n_embed"], '"n_embed" is not an assignment such as'],
     [[".=1"], "is not an assignment"],
     [["model.params.n_embed=[1"], "model.params.n_embed=[1: "],
-    [["model.params.n_embed=${model.params.embed_dim}"], "refers to another setting"],
+    [["model.params.n_embed=${model.params.embed}"], "refers to model.params.embed, which no config sets"],
   ];
   for (const [assignments, message] of cases) {
     test(`refused: ${assignments}`, async () => {
@@ -133,19 +132,5 @@ describe("a config", () => {
     );
     await expect(readTamingConfig([await file("c.yaml", "a: [\n")])).rejects.toThrow(/c\.yaml: .*line/);
     await expect(readTamingConfig([await file("d.yaml", "<!DOCTYPE html>")])).rejects.toThrow("web page");
-  });
-
-  test("that is malicious: endless aliases, deep nesting, odd keys", () => {
-    const join = (path: string, text: string, assignments: string[] = []) =>
-      joinSettings([{ path, text }], assignments);
-    const lines = [
-      "a0: &a0 [x, x]",
-      ...Array.from({ length: 30 }, (_, i) => `a${i + 1}: &a${i + 1} [*a${i}, *a${i}]`),
-    ];
-    expect(() => join("bomb.yaml", lines.join("\n"))).toThrow("bomb.yaml: ");
-    expect(() => join("deep.yaml", "[".repeat(100_000))).toThrow("deep.yaml: ");
-    const odd = join("odd.yaml", "__proto__: {polluted: 1}\nconstructor: 2", ["__proto__.x=1"]);
-    expect([...odd.keys()]).toEqual(["__proto__", "constructor"]);
-    expect("polluted" in {}).toBe(false);
   });
 });
