@@ -4,6 +4,7 @@ import { appendFile, copyFile, link, mkdir, readdir, readFile, rm, stat } from "
 import { basename, dirname, join } from "node:path";
 import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../data/index.ts";
 import { writeAtomic } from "../data/files/atomic.ts";
+import { newestCheckpoint } from "./taming/log_folder.ts";
 
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Record<string, number | string>;
@@ -167,7 +168,8 @@ export function stepName(step: number): string {
 }
 
 /**
- * Finds the checkpoint to resume: the file itself, or the last one in a run folder, which may also be a run by taming.
+ * Finds the checkpoint to resume: the file itself, or the last one in a run folder, which may also be a run by taming. If
+ * none is named last, it is the one with most steps.
  * @throws if there is none.
  */
 export async function checkpointOf(runOrFile: string): Promise<string> {
@@ -178,6 +180,8 @@ export async function checkpointOf(runOrFile: string): Promise<string> {
   for (const path of [lastCheckpoint, join(dirname(lastCheckpoint), "last.ckpt")]) {
     if (await stat(path).catch(() => null)) return path;
   }
+  const newest = await newestCheckpoint(dirname(lastCheckpoint));
+  if (newest) return newest.path;
   throw new Error(
     `${runOrFile}: this folder has no checkpoints/last.safetensors (or last.ckpt) to resume from`,
   );

@@ -1,5 +1,6 @@
 // tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or from the point where a run
 // stopped.
+import { basename, dirname } from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
 import { isRemote } from "../../data/index.ts";
@@ -7,6 +8,7 @@ import {
   beginRun,
   checkpointOf,
   defaultOptions,
+  newestCheckpoint,
   readProgress,
   type ResumeChanges,
   resumeRun,
@@ -34,7 +36,7 @@ Examples:
   $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
   $ tessera finetune --base configs/custom_vqgan.yaml --lpips squeeze.pth lin.pth data.params.batch_size=1
-  $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan --data faces/
+  $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan
 
 The learning rate is batch x accumulate x base rate, as in taming; --lr sets it directly. Each run gets a folder
 with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss) and, at
@@ -47,7 +49,7 @@ pictures (--restart-dead-codes; 0 turns this off). The discriminator starts half
 
 --base reads taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
 and options override both. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
---lpips.`;
+--lpips. A log folder of taming's needs no --base: --resume reads its configs first, as main.py does.`;
 
 export function finetuneCommand(): Command {
   const command = new Command("finetune").description(
@@ -65,7 +67,7 @@ export function finetuneCommand(): Command {
     new Option("--scratch", "a new model (see Model)"),
     new Option(
       "--resume <run>",
-      "a run to continue exactly: its folder or a checkpoint; or a checkpoint by Lightning with its optimizers",
+      "a run to continue exactly: its folder or a checkpoint; or one of taming's, with the configs in its log folder",
     ).conflicts([
       "from",
       "scratch",
@@ -177,14 +179,7 @@ function number(flags: string, text: string, least: number, standard: number): O
 
 async function run(settings: readonly string[], command: Command): Promise<void> {
   const given = command.opts<Flags>();
-  if (settings.length > 0 && !given.base) {
-    throw new UsageError(
-      `"${settings[0]}" belongs to no option; settings like this one change a --base config`,
-    );
-  }
-  const { flags: named, notes } = given.base
-    ? await withConfigs(given, command, settings)
-    : { flags: given, notes: [] };
+  const { flags: named, notes } = await withConfigs(given, command, settings);
   if (named.resume === undefined) newRun(named); // a mistake in the options costs no download
   const flags = await withFetched(named);
   for (const note of notes) console.log(note);
@@ -211,7 +206,10 @@ async function withFetched(flags: Flags): Promise<Flags> {
 
 /** Continues a run by Tessera exactly, or begins a run with the weights and optimizers of a checkpoint by Lightning. */
 async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
-  const path = await checkpointOf(await fetched(runOrFile));
+  const named = await fetched(runOrFile), path = await checkpointOf(named);
+  if (path !== named && !basename(path).startsWith("last.")) {
+    console.log((await newestCheckpoint(dirname(path)))?.note ?? "");
+  }
   const progress = await readProgress(path);
   if (progress === "own run" && isRemote(runOrFile)) {
     throw new UsageError(

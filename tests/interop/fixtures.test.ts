@@ -1,7 +1,7 @@
 // Checkpoints that the authors' own stack wrote, against what that stack computes from them: tokens, pictures, both Adams,
 // and the steps by which Lightning goes on. Needs no Python: the numbers are in fixtures/authors.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { momentName } from "../../data/formats/state_dict_keys.ts";
@@ -11,12 +11,14 @@ import { device } from "../../src/index.ts";
 import { tessera } from "../support/commands.ts";
 import { withFile } from "../support/with_file.ts";
 import {
+  copyPictures,
   expected,
   expectLosses,
   expectSame,
   fixture,
   type Inference,
   learntIn,
+  type LogName,
   type Losses,
   reconstruct,
   rms,
@@ -66,9 +68,13 @@ interface Fork140 {
 const folder = await mkdtemp(join(tmpdir(), "tessera-authors-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 const names = ["lightning108", "fork140"] as const;
-const logs = (name: typeof names[number]) => join(folder, name);
-const checkpoint = (name: typeof names[number]) => join(logs(name), "checkpoints", "last.ckpt");
-for (const name of names) await unpack(name, logs(name));
+const logs = (name: LogName) => join(folder, name);
+await copyPictures(folder);
+const checkpoints = {
+  lightning108: await unpack("lightning108", logs("lightning108")),
+  fork140: await unpack("fork140", logs("fork140")),
+};
+const checkpoint = (name: LogName) => checkpoints[name];
 
 describe("tokens and pictures", () => {
   for (const name of names) {
@@ -151,7 +157,10 @@ const scenarios = [
   },
   {
     name: "fresh_optimizers_3_steps",
-    words: ["--from", checkpoint("lightning108"), "--steps", "3", "--disc-start", "0"],
+    words: [
+      ...["--from", checkpoint("lightning108"), "--steps", "3", "--disc-start", "0"],
+      ...["--base", fixture("vqgan.yaml"), "--data", fixture("train.txt"), "--val", fixture("test.txt")],
+    ],
     tolerances: [1e-4, 2e-2, 6e-2],
   },
 ];
@@ -168,8 +177,7 @@ describe("training goes on as Lightning's does", () => {
     test(name, async () => {
       const theirs = expected<Record<string, Continued>>("lightning108")[name], out = join(folder, name);
       const answer = await tessera(
-        ...["finetune", ...words, "--base", fixture("vqgan.yaml"), "--data", fixture("train.txt")],
-        ...["--val", fixture("test.txt"), "--taming-exact", "--log-every", "1", "--out", out],
+        ...["finetune", ...words, "--taming-exact", "--log-every", "1", "--out", out],
       );
       expect([answer.code, answer.err]).toEqual([0, ""]);
       const run = join(out, (await readdir(out))[0]), saved = join(run, "checkpoints", "last.safetensors");
@@ -188,4 +196,52 @@ describe("training goes on as Lightning's does", () => {
       }
     });
   }
+});
+
+describe("finetune --resume reads a log folder as main.py does", () => {
+  test("whose run has ended: it says so, with the limit", async () => {
+    const answer = await tessera("finetune", "--resume", logs("lightning108"), "--out", join(folder, "none"));
+    expect([answer.code, answer.out]).toEqual([2, ""]);
+    expect(answer.err).toContain(
+      "is at step 12, epoch 3, where its configs end the run (max_epochs 3): to go on",
+    );
+  });
+
+  test("without a last.ckpt: the newest one, with the configs' settings; options win and are announced", async () => {
+    const log = logs("fork140"), out = join(folder, "forked");
+    await copyFile(checkpoint("fork140"), join(log, "checkpoints", "epoch=1-step=7-v1.ckpt"));
+    const older = await withFile(checkpoint("fork140"), (file) => Promise.resolve(file.byteLength >> 1));
+    await copyFile(checkpoint("fork140"), join(log, "checkpoints", "epoch=10.ckpt"));
+    await truncate(join(log, "checkpoints", "epoch=10.ckpt"), older);
+    const more = ["--batch", "1", "--disc-start", "100", "--val", "0", "--steps", "9", "--no-lpips"];
+    const answer = await tessera("finetune", "--resume", log, "--out", out, ...more);
+    expect([answer.code, answer.err]).toEqual([0, ""]);
+    const lines = answer.out.split("\n");
+    const configs = (await readdir(join(log, "configs"))).sort().map((name) => join(log, "configs", name));
+    expect(lines).toContain(`configs: ${configs.join(", ")}`);
+    expect(lines).toContain(`train.txt is not in the working folder; found in ${folder}`);
+    for (
+      const change of [
+        "--batch 1 instead of 2",
+        "--disc-start 100 instead of 6",
+        "--val 0 instead of test.txt",
+      ]
+    ) {
+      expect(lines).toContain(`${change} in the configs`);
+    }
+    expect(answer.out).toContain(
+      "epoch=1-step=7-v1.ckpt: the newest of 2 checkpoints there, at step 8; left out: ",
+    );
+    const [run] = await readdir(out);
+    expect(run).toMatch(/_fork140$/);
+    const settings = JSON.parse(await readFile(join(out, run, "config.json"), "utf8"));
+    expect(settings).toMatchObject({
+      batch: 1,
+      size: 32,
+      val: 0,
+      lr: 4e-4,
+      data: [join(folder, "train.txt")],
+    });
+    expect(settings.model.lossconfig).toMatchObject({ discStart: 100, discWeight: 0.75, discNdf: 16 });
+  });
 });

@@ -2,7 +2,7 @@
 // such as Lightning makes, and the numbers of the real taming in float64. Also how Tessera's are compared with them.
 import { expect } from "bun:test";
 import { createReadStream, createWriteStream, readFileSync } from "node:fs";
-import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
@@ -29,17 +29,31 @@ export function expected<T>(name: string): T {
   return JSON.parse(readFileSync(fixture(`${name}.json`), "utf8")) as T;
 }
 
-/** A log folder of Lightning's. @returns where its checkpoint has to be */
-export async function makeLogFolder(folder: string): Promise<string> {
+export type LogName = "lightning108" | "fork140";
+
+/** Makes a log folder of main.py's with its configs. @returns where its checkpoint has to be */
+export async function makeLogFolder(folder: string, name: LogName = "lightning108"): Promise<string> {
   for (const name of ["checkpoints", "configs"]) await mkdir(join(folder, name), { recursive: true });
-  await copyFile(fixture("vqgan.yaml"), join(folder, "configs", "project.yaml"));
-  return join(folder, "checkpoints", "last.ckpt");
+  const configs = fixture(`configs/${name}`);
+  for (const file of await readdir(configs)) {
+    await copyFile(join(configs, file), join(folder, "configs", file));
+  }
+  // the fork writes no last.ckpt
+  return join(folder, "checkpoints", name === "fork140" ? "epoch=1-step=7.ckpt" : "last.ckpt");
 }
 
-/** Unpacks a checkpoint into a log folder. */
-export async function unpack(name: string, folder: string): Promise<void> {
-  const packed = createReadStream(fixture(`${name}.ckpt.gz`));
-  await pipeline(packed, createGunzip(), createWriteStream(await makeLogFolder(folder)));
+/** Unpacks a checkpoint into a log folder. @returns its path */
+export async function unpack(name: LogName, folder: string): Promise<string> {
+  const path = await makeLogFolder(folder, name);
+  await pipeline(createReadStream(fixture(`${name}.ckpt.gz`)), createGunzip(), createWriteStream(path));
+  return path;
+}
+
+/** Copies what main.py was given in its working folder: the lists that its configs name, and the pictures in them. */
+export async function copyPictures(folder: string): Promise<void> {
+  for (const name of ["train.txt", "test.txt", "pictures"]) {
+    await cp(fixture(name), join(folder, name), { recursive: true });
+  }
 }
 
 /** What a model makes of one picture. */

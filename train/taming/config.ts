@@ -23,9 +23,9 @@ export interface TamingConfig {
   readonly baseLr: number | null;
   /** The number of batches whose gradients are averaged in one step. */
   readonly accumulate: number | null;
-  /** The number of steps of the whole run. */
+  /** The number of steps of the whole run. With `epochs` as well, the run ends where the first of the two does. */
   readonly steps: number | null;
-  /** How often all pictures are seen. */
+  /** How often all pictures are seen; `stepsOfEpochs` says how many steps that takes. */
   readonly epochs: number | null;
   /** The settings in the config that have no effect here, one per line. */
   readonly notes: readonly string[];
@@ -39,18 +39,30 @@ const targets = {
   pictures: ["taming.data.custom.CustomTrain", "taming.data.custom.CustomTest"],
 } as const;
 
+/** The lists of pictures that come from elsewhere, so that those in a config are not needed. */
+export interface ReplacedLists {
+  /** The pictures to train on. */
+  readonly data?: boolean;
+  /** The pictures for validation. */
+  readonly val?: boolean;
+}
+
 /**
  * Reads the settings of configs that are in memory; see `readTamingConfig`.
  * @throws an error that names the missing, wrong or unknown setting and, for a class, the known ones.
  */
-export function parseTamingConfig(files: readonly YamlFile[], assignments: readonly string[]): TamingConfig {
+export function parseTamingConfig(
+  files: readonly YamlFile[],
+  assignments: readonly string[],
+  replaced: ReplacedLists = {},
+): TamingConfig {
   const root = new Group(joinSettings(files, assignments), "");
   const model = root.group("model"), data = root.group("data");
   if (!model) throw new Error(`${files.map(({ path }) => path).join(", ")}: "model" is missing`);
   const notes: string[] = [];
   const config = {
     ...readModel(model, notes),
-    ...(data ? readData(data, notes) : { data: null, val: null, size: null, batch: null }),
+    ...(data ? readData(data, notes, replaced) : { data: null, val: null, size: null, batch: null }),
     ...readTrainer(root.group("lightning"), notes),
   };
   root.done();
@@ -89,8 +101,10 @@ function readModel(model: Group, notes: string[]): Pick<TamingConfig, "from" | "
   const from = params.text("ckpt_path");
   params.only("image_key", "image");
   params.only("colorize_nlabels", null);
-  params.only("remap", null);
-  params.only("sane_index_shape", false);
+  if (params.text("remap") !== null) {
+    notes.push(`${params.path}.remap: tokens are renumbered only if the checkpoint holds quantize.used`);
+  }
+  params.flag("sane_index_shape"); // the shape of indices in torch, which no file and no picture depends on
   if ((params.take("ignore_keys") as Setting[] | null)?.length) {
     throw new Error(
       `${params.path}.ignore_keys is not supported: convert the checkpoint first, without those tensors`,
@@ -128,18 +142,26 @@ function readLoss(params: Group): VQModelOverrides["lossconfig"] {
   return lossconfig;
 }
 
-function readData(data: Group, notes: string[]): Pick<TamingConfig, "data" | "val" | "size" | "batch"> {
-  data.target(targets.data);
+function readData(
+  data: Group,
+  notes: string[],
+  replaced: ReplacedLists,
+): Pick<TamingConfig, "data" | "val" | "size" | "batch"> {
+  if (replaced.data) data.take("target");
+  else data.target(targets.data);
   const params = data.needed("params");
   const batch = params.number("batch_size");
-  const train = params.needed("train"), validation = params.group("validation");
-  const pictures = readPictures(train), held = validation && readPictures(validation);
-  if (held && held.size !== pictures.size) {
+  const validation = params.group("validation");
+  const pictures = replaced.data
+    ? replacedPictures(params.group("train"))
+    : readPictures(params.needed("train"));
+  const held = validation && heldPictures(validation, notes, replaced);
+  if (held && pictures.size !== null && held.size !== null && held.size !== pictures.size) {
     throw new Error(
       `${params.path}: train has size ${pictures.size} and validation ${held.size}; both must have the same size`,
     );
   }
-  for (const key of ["num_workers", "wrap", "test"]) {
+  for (const key of replaced.data ? params.rest() : ["num_workers", "wrap", "test"]) {
     if (params.take(key) !== undefined) notes.push(`${params.path}.${key} has no effect here`);
   }
   params.done();
@@ -147,7 +169,37 @@ function readData(data: Group, notes: string[]): Pick<TamingConfig, "data" | "va
   return { data: pictures.list, val: held?.list ?? null, size: pictures.size, batch };
 }
 
-function readPictures(set: Group): { list: string; size: number } {
+/** The file with a list of pictures, and the side of the square pictures in pixels. */
+type PictureList = Pick<TamingConfig, "size"> & { readonly list: string | null };
+
+/**
+ * Reads what is known of pictures whose list comes from elsewhere. taming's classes for other data sets have the size as their own
+ * setting, as `crop_size`, or in a group named `config`.
+ */
+function replacedPictures(set: Group | null): PictureList {
+  const params = set?.group("params") ?? null;
+  const sizes = [params, params?.group("config") ?? null].flatMap((group) =>
+    ["crop_size", "size"].map((key) => group?.take(key))
+  );
+  const list = params?.take("training_images_list_file") ?? params?.take("test_images_list_file");
+  return {
+    list: typeof list === "string" ? list : null,
+    size: sizes.find((size) => typeof size === "number") ?? null,
+  };
+}
+
+/** Validation by another class is left out if the pictures to train on are others too. */
+function heldPictures(set: Group, notes: string[], { data, val }: ReplacedLists): PictureList {
+  const target = set.take("target");
+  const isKnown = targets.pictures.some((known) => known === target);
+  if (!val && (isKnown || !data)) return readPictures(set);
+  const { size, list } = replacedPictures(set);
+  if (val) return { size, list };
+  notes.push(`no validation: ${set.path}.target is ${target}, whose pictures are not known here`);
+  return { size, list: null };
+}
+
+function readPictures(set: Group): PictureList {
   const target = set.target(targets.pictures);
   const params = set.needed("params");
   const key = target.endsWith("Train") ? "training_images_list_file" : "test_images_list_file";
@@ -175,6 +227,14 @@ function readTrainer(
     for (const key of group?.rest() ?? []) notes.push(`${group!.path}.${key} has no effect here`);
   }
   return read;
+}
+
+/**
+ * Returns the steps that Lightning needs for epochs. In each epoch all batches count, also the last one if it is smaller,
+ * and so does the last step if it has fewer batches.
+ */
+export function stepsOfEpochs(epochs: number, pictures: number, batch: number, accumulate: number): number {
+  return epochs * Math.ceil(Math.ceil(pictures / batch) / accumulate);
 }
 
 /** Converts a limit: in Lightning -1 means that there is none. */

@@ -1,6 +1,6 @@
 // Reads taming's configs from disk.
 import { readFile, stat } from "node:fs/promises";
-import { parseTamingConfig, type TamingConfig } from "./config.ts";
+import { parseTamingConfig, type ReplacedLists, type TamingConfig } from "./config.ts";
 import type { YamlFile } from "../../data/formats/yaml.ts";
 
 /** The size limit in bytes; taming's configs have one or two thousand. */
@@ -10,6 +10,7 @@ const maxLength = 2 ** 20;
  * Reads configs as taming's main.py does: merged from left to right, with the assignments last.
  *
  * @param assignments settings such as "data.params.batch_size=2"
+ * @param replaced the lists of pictures that come from elsewhere; those in the configs may then be of any class
  * @example With one setting changed
  * ```ts
  * import { readTamingConfig } from "@tessera/vqgan";
@@ -21,8 +22,9 @@ const maxLength = 2 ** 20;
 export async function readTamingConfig(
   paths: readonly string[],
   assignments: readonly string[] = [],
+  replaced: ReplacedLists = {},
 ): Promise<TamingConfig> {
-  return parseTamingConfig(await Promise.all(paths.map(readYaml)), assignments);
+  return parseTamingConfig(await Promise.all(paths.map(readYaml)), assignments, replaced);
 }
 
 async function readYaml(path: string): Promise<YamlFile> {

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readTamingConfig } from "../../../train/index.ts";
+import { readTamingConfig, stepsOfEpochs } from "../../../train/index.ts";
 import { customVqgan } from "../../support/taming.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -108,7 +108,6 @@ describe("a config", () => {
     [["model.params.ddconfig=3"], "model.params.ddconfig is 3, expected a group of settings"],
     [["model.params.ddconfig.ch_mult=[a]"], "expected a list of numbers"],
     [["data.params.validation.params.size=128"], "train has size 256 and validation 128"],
-    [["model.params.remap=used.npy"], "remap is"],
     [["model.params.ignore_keys=[loss]"], "ignore_keys is not supported"],
     [["models.params.n_embed=3"], "models is not known"],
     [["n_embed"], '"n_embed" is not an assignment such as'],
@@ -121,6 +120,63 @@ describe("a config", () => {
       await expect(readTamingConfig([base], assignments)).rejects.toThrow(message);
     });
   }
+
+  const train = "data.params.train", validation = "data.params.validation";
+  const other = (
+    set: string,
+    name: string,
+  ) => [`${set}.target=taming.data.${name}`, `${set}.params.size=null`];
+  const imageNet = [...other(train, "imagenet.ImageNetTrain"), `${train}.params.config.size=224`];
+  const held = [...other(validation, "imagenet.ImageNetValidation"), `${validation}.params.config.size=224`];
+
+  test("with another class of pictures is read if its lists are replaced", async () => {
+    const all = [...imageNet, ...held];
+    await expect(readTamingConfig([base], all)).rejects.toThrow(`${train}.target is`);
+    await expect(readTamingConfig([base], all, { val: true })).rejects.toThrow(`${train}.target is`);
+    const { notes, ...config } = await readTamingConfig([base], all, { data: true });
+    expect(config).toMatchObject({ val: null, size: 224, batch: 5 });
+    expect(notes).toContain(
+      `no validation: ${validation}.target is taming.data.imagenet.ImageNetValidation, whose pictures are not known here`,
+    );
+    const both = await readTamingConfig([base], all, { data: true, val: true });
+    expect(both.notes).toEqual(["data.params.num_workers has no effect here"]);
+    // FacesHQ's own way to name the size, and another class of the whole section
+    const faces = [
+      ...other(train, "faceshq.FacesHQTrain"),
+      `${train}.params.crop_size=128`,
+      "data.target=my.Module",
+    ];
+    const mine = await readTamingConfig([base], [...faces, ...held, "data.params.extra=1"], {
+      data: true,
+      val: true,
+    })
+      .catch(String);
+    expect(mine).toContain("train has size 128 and validation 224");
+    const sized = [...faces, `${validation}.params=null`, "data.params.extra=1"];
+    const { size, notes: more } = await readTamingConfig([base], sized, { data: true, val: true });
+    expect([size, more.at(-1)]).toEqual([128, "data.params.extra has no effect here"]);
+    // a list for validation that can be read stays
+    const kept = await readTamingConfig([base], other(train, "faceshq.FacesHQTrain"), { data: true });
+    expect([kept.data, kept.val, kept.size]).toEqual(["some/training.txt", "some/test.txt", null]);
+  });
+
+  test("with remap says what a run makes of it", async () => {
+    const { notes } = await readTamingConfig([base], [
+      "model.params.remap=used.npy",
+      "model.params.sane_index_shape=on",
+    ]);
+    expect(notes[0]).toBe(
+      "model.params.remap: tokens are renumbered only if the checkpoint holds quantize.used",
+    );
+  });
+
+  test("counts epochs in steps as Lightning does, partial batches and steps included", () => {
+    expect(stepsOfEpochs(3, 8, 2, 1)).toBe(12);
+    expect(stepsOfEpochs(3, 9, 2, 1)).toBe(15);
+    expect(stepsOfEpochs(2, 9, 2, 2)).toBe(6);
+    expect(stepsOfEpochs(1, 1, 4, 8)).toBe(1);
+    expect(stepsOfEpochs(0, 9, 2, 2)).toBe(0);
+  });
 
   test("that is missing or not a config", async () => {
     await expect(readTamingConfig([join(folder, "none.yaml")])).rejects.toThrow("there is no such file");
