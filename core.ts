@@ -131,6 +131,7 @@ export {
   type LoadReport,
   loadVQGAN,
   type PerceptualFiles,
+  type PerceptualNet,
 } from "./nn/index.ts";
 
 /** One training step, as a whole and in its parts: computing the gradients of a network, and applying them. */

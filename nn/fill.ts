@@ -1,11 +1,10 @@
 // Fills modules with weights from an opened checkpoint. Tensors are matched by key; all shapes are compared before any value
 // is read, and values are then read tensor by tensor. Nothing here opens a path or builds a model.
 import type { CheckpointFile } from "../data/formats/file.ts";
-import { type CheckpointSource, type OpenOptions, withCheckpoint } from "../data/formats/opener.ts";
+import type { OpenOptions } from "../data/formats/opener.ts";
 import { FormatError } from "../data/formats/source.ts";
 import type { StoredTensor } from "../data/formats/stored_tensor.ts";
 import type { Shape, Tensor } from "../src/index.ts";
-import type { LPIPS } from "./lpips.ts";
 import type { Module } from "./module.ts";
 import { type LoadReport, matchState } from "./module.ts";
 
@@ -110,43 +109,4 @@ function some([one, several]: readonly [string, string], names: readonly string[
 /** The keys of the model for which the file had no values. */
 export function unfilled({ missing, mismatched }: LoadReport): string[] {
   return [...missing, ...mismatched.map(({ key }) => key)];
-}
-
-/** The two files of LPIPS weights, as torchvision and the LPIPS package publish them. */
-export interface PerceptualFiles {
-  /** The classifier, with keys `features.N.weight` or `N.weight`. */
-  readonly backbone: CheckpointSource;
-  /** The weights of each tap's channels, with keys `linK.model.1.weight`. */
-  readonly heads: CheckpointSource;
-}
-
-/**
- * Fills an LPIPS network from its two published files.
- *
- * @example From files that the user of a page chose
- * ```ts
- * import { loadPerceptual, LPIPS } from "@tessera/vqgan/core";
- *
- * async function load(backbone: File, heads: File): Promise<LPIPS> {
- *   const lpips = new LPIPS("squeeze");
- *   await loadPerceptual(lpips, { backbone, heads });
- *   return lpips;
- * }
- * ```
- * @throws if a tensor of the network is missing in the files, or if a path is given and paths cannot be opened here.
- */
-export async function loadPerceptual(lpips: LPIPS, { backbone, heads }: PerceptualFiles): Promise<void> {
-  // torchvision numbers layers without slices: its `features.7` is our `net.slice2.7`
-  const byNumber = new Map<string, Tensor>(), perChannel = new Map<string, Tensor>();
-  for (const [key, t] of lpips.stateDict()) {
-    if (key.startsWith("net.")) byNumber.set(key.replace(/^net\.slice\d+\./, ""), t);
-    else if (key.startsWith("lin")) perChannel.set(key, t);
-  }
-  for (const [source, own] of [[backbone, byNumber], [heads, perChannel]] as const) {
-    await withCheckpoint("loadPerceptual", source, async ({ tensors, path }) => {
-      const stored = new Map([...tensors].map(([key, t]) => [key.replace(/^features\./, ""), t]));
-      await fillTensors(own, stored, path, { whose: "the perceptual network's" });
-    });
-  }
-  lpips.ready = true;
 }

@@ -5,12 +5,12 @@ export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discrimi
 export { Encoder } from "./encoder.ts";
 export type { Grid } from "./images_and_tokens.ts";
 export type { Init } from "./init.ts";
-export { loadPerceptual, type PerceptualFiles } from "./fill.ts";
 export type { Filled, LoadOptions } from "./loading.ts";
 export type { Half } from "../data/formats/shapes.ts";
-export { type DistanceOptions, LPIPS } from "./lpips.ts";
+export { type DistanceOptions, LPIPS, type PerceptualNet } from "./lpips.ts";
 export { formatLoadReport, Layer, type LoadReport, Module } from "./module.ts";
 export { Conv2d, type Conv2dLayerOptions, GroupNorm, type Precision } from "./layers.ts";
+export { loadPerceptual, type PerceptualFiles } from "./perceptual_files.ts";
 export { type Autoencoder, setPrecision } from "./precision.ts";
 export { CodebookUsage } from "./quantizers/codebook_usage.ts";
 export { GumbelQuantizer } from "./quantizers/gumbel_quantizer.ts";

@@ -7,7 +7,7 @@ import { checkFloats } from "../src/operands.ts";
 import { buffer } from "./init.ts";
 import { Conv2d } from "./layers.ts";
 import { Module } from "./module.ts";
-import { SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
+import { AlexNet, SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
 
 /** Normalises pixels in [-1, 1] by the mean and standard deviation of ImageNet. */
 class ScalingLayer extends Module {
@@ -36,6 +36,15 @@ class Head extends Module {
     return this.model[1].weight.reshape(-1);
   }
 }
+
+/** The classifier inside LPIPS: VGG16, SqueezeNet 1.1 or AlexNet. Models train with the first two; papers measure with the third. */
+export type PerceptualNet = "vgg" | "squeeze" | "alex";
+
+const networks: Readonly<Record<PerceptualNet, new () => TappedNet>> = {
+  vgg: VGG16,
+  squeeze: SqueezeNet,
+  alex: AlexNet,
+};
 
 /** How `LPIPS` compares activations. */
 export interface DistanceOptions {
@@ -72,14 +81,17 @@ export class LPIPS extends Module {
    * @internal
    */
   readonly net: TappedNet;
+  /** Which classifier it is. */
+  readonly kind: PerceptualNet;
   /** Whether weights were loaded. With weights of zero, all distances would be 0. */
   ready = false;
 
-  /** A network without weights; `loadPerceptual` loads them. @param net the classifier: VGG16 or SqueezeNet 1.1 */
-  constructor(net: "vgg" | "squeeze") {
+  /** A network without weights; `loadPerceptual` loads them. @param kind the classifier */
+  constructor(kind: PerceptualNet) {
     super();
-    check("LPIPS", "the network", net, oneOf("vgg", "squeeze"));
-    this.net = net === "vgg" ? new VGG16() : new SqueezeNet();
+    check("LPIPS", "the network", kind, oneOf("vgg", "squeeze", "alex"));
+    this.kind = kind;
+    this.net = new networks[kind]();
     this.net.channels.forEach((channels, i) => this[`lin${i}`] = new Head(channels));
     this.setRequiresGrad(false);
   }

@@ -1,4 +1,4 @@
-// The two frozen picture classifiers whose activations LPIPS compares: VGG16 and SqueezeNet 1.1, cut into slices that
+// The frozen picture classifiers whose activations LPIPS compares: VGG16, SqueezeNet 1.1 and AlexNet, cut into slices that
 // end at a tap. Layers keep torchvision's numbers, so `features.N` of its files is `sliceK.N` here.
 import { concat, relu, scope, type Tensor } from "../src/index.ts";
 import { Conv2d, MaxPool2d, ReLU, Sequential } from "./layers.ts";
@@ -84,4 +84,18 @@ export class SqueezeNet extends TappedNet {
   readonly slice5 = new Sequential([new Fire(384, 48, 192)], 10);
   readonly slice6 = new Sequential([new Fire(384, 64, 256)], 11);
   readonly slice7 = new Sequential([new Fire(512, 64, 256)], 12);
+}
+
+/** AlexNet, with taps after each ReLU. Windows of pooling overlap. */
+export class AlexNet extends TappedNet {
+  override readonly channels: readonly number[] = [64, 192, 384, 256, 256];
+  readonly slice1 = new Sequential([new Conv2d(3, 64, 11, null, { stride: 4, padding: 2 }), new ReLU()]);
+  readonly slice2 = new Sequential([
+    new MaxPool2d(3, 2),
+    new Conv2d(64, 192, 5, null, { padding: 2 }),
+    new ReLU(),
+  ], 2);
+  readonly slice3 = new Sequential([new MaxPool2d(3, 2), ...conv(192, 384)], 5);
+  readonly slice4 = new Sequential(conv(384, 256), 8);
+  readonly slice5 = new Sequential(conv(256, 256), 10);
 }

@@ -17,10 +17,11 @@ export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "
 export { psnr, ssim } from "./metrics.ts";
 export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { beginRun, type Loading, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
+export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./settings.ts";
-export { fillPerceptual, findPerceptual, type PerceptualChoice, type PerceptualSource } from "./start.ts";
+export type { PerceptualChoice } from "./start.ts";
 export {
   applyGradients,
   discriminatorStep,

@@ -1,13 +1,12 @@
 // Makes the model that a run begins with: the weights of a checkpoint or a new model, with a perceptual network from
 // any of several sources.
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
-import { localPath, openCheckpoint } from "../data/index.ts";
-import { type LoadOptions, loadPerceptual, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
-import { fillModule } from "../nn/fill.ts";
+import { openCheckpoint } from "../data/index.ts";
+import { type LoadOptions, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
+import { perceptualNames } from "../nn/perceptual_files.ts";
 import { Random } from "../src/index.ts";
 import { MissingPerceptualError } from "./errors.ts";
+import { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 
 /** The prefix of the perceptual network's keys in a checkpoint. */
 const inCheckpoint = "loss.perceptual_loss.";
@@ -107,13 +106,21 @@ async function sourceOf(perceptual: "none" | readonly string[]): Promise<Percept
   return perceptual === "none" ? null : await findPerceptual(perceptual);
 }
 
-/** Returns the kind of network that was found, with the requested weight. Without a network the weight is 0. */
+/**
+ * Returns the kind of network that was found, with the requested weight. Without a network the weight is 0.
+ * @throws if the network is not one to train with
+ */
 function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
-  return {
-    lossconfig: source
-      ? { perceptualNet: source.net, perceptualWeight: weight === 0 ? 1 : weight }
-      : { perceptualWeight: 0 },
-  };
+  if (!source) return { lossconfig: { perceptualWeight: 0 } };
+  if (source.net === "alex") {
+    throw new MissingPerceptualError(
+      `${
+        Object.values(source.files).join(" and ")
+      } is LPIPS on AlexNet, which is for measuring only; models train with ` +
+        "VGG16, as taming's do, or with SqueezeNet 1.1",
+    );
+  }
+  return { lossconfig: { perceptualNet: source.net, perceptualWeight: weight === 0 ? 1 : weight } };
 }
 
 /** Merges overrides field by field. Those of `b` take precedence. */
@@ -133,84 +140,6 @@ function describeConfig({ ddconfig, nEmbed, embedDim }: VQModelConfig): string {
 
 function describePerceptual(source: PerceptualSource | null, choice: PerceptualChoice): string {
   if (!source) return "perceptual network: none (only L1 and GAN losses)";
-  const net = source.net === "vgg" ? "VGG16" : "SqueezeNet";
   const from = choice === "inside" ? "the file" : Object.values(source.files).join(" and ");
-  return `perceptual network: LPIPS on ${net}, from ${from}`;
-}
-
-/** Files that together contain a perceptual network. */
-export interface PerceptualSource {
-  /** The kind of classifier. */
-  readonly net: "vgg" | "squeeze";
-  /** One file that contains everything, or the two published files. */
-  readonly files: { readonly whole: string } | { readonly backbone: string; readonly heads: string };
-}
-
-/**
- * Recognises by their keys which network the files contain.
- * @param paths a checkpoint, the two published files in any order, or a folder with either of these
- * @throws if they contain no network, or only half of one.
- */
-export async function findPerceptual(paths: readonly string[]): Promise<PerceptualSource> {
-  let backbone: string | null = null, heads: string | null = null, count = 0;
-  for (const path of await expandFolders(paths)) {
-    const file = await openCheckpoint(path);
-    try {
-      const keys = [...file.tensors.keys()];
-      const headsWithin = (prefix: string) =>
-        keys.filter((key) => key.startsWith(`${prefix}lin`) && key.endsWith(".weight")).length;
-      if (headsWithin(inCheckpoint) > 0) {
-        return { net: netWith(headsWithin(inCheckpoint), path), files: { whole: path } };
-      }
-      if (headsWithin("") > 0) {
-        heads = path;
-        count = headsWithin("");
-      } else if (keys.some((key) => /^(features\.)?\d+\./.test(key))) backbone = path;
-    } finally {
-      await file.close();
-    }
-  }
-  if (backbone !== null && heads !== null) return { net: netWith(count, heads), files: { backbone, heads } };
-  const lack = heads !== null
-    ? "the classifier (keys features.N.weight)"
-    : "the heads (keys linN.model.1.weight)";
-  throw new Error(
-    `perceptual network: found no file with ${lack} in ${
-      paths.join(", ")
-    }; classifier and heads are both needed`,
-  );
-}
-
-async function expandFolders(paths: readonly string[]): Promise<string[]> {
-  const found: string[] = [];
-  for (const pathOrName of paths) {
-    const path = await localPath(pathOrName);
-    const info = await stat(path).catch(() => null);
-    if (info === null) throw new Error(`perceptual network: there is no file or folder ${path}`);
-    if (!info.isDirectory()) found.push(path);
-    else {
-      const names = (await readdir(path)).filter((name) => /\.(pth?|ckpt|bin|safetensors)$/.test(name))
-        .sort();
-      found.push(...names.map((name) => join(path, name)));
-    }
-  }
-  return found;
-}
-
-function netWith(heads: number, path: string): "vgg" | "squeeze" {
-  if (heads === 5) return "vgg";
-  if (heads === 7) return "squeeze";
-  throw new Error(`${path}: ${heads} LPIPS heads; VGG has 5 and SqueezeNet 7`);
-}
-
-/** Fills the network with the weights that `findPerceptual` found. */
-export async function fillPerceptual(lpips: LPIPS, { files }: PerceptualSource): Promise<void> {
-  if (!("whole" in files)) return await loadPerceptual(lpips, files);
-  const file = await openCheckpoint(files.whole);
-  try {
-    await fillModule(lpips, file, { whose: "the perceptual network's", prefix: "loss.perceptual_loss" });
-    lpips.ready = true;
-  } finally {
-    await file.close();
-  }
+  return `perceptual network: LPIPS on ${perceptualNames[source.net]}, from ${from}`;
 }

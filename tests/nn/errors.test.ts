@@ -110,7 +110,7 @@ const cases: [string, () => unknown, string][] = [
   [
     "an unknown network",
     () => new LPIPS(wrong("vgg16")),
-    'LPIPS: the network is "vgg16", expected "vgg" or "squeeze"',
+    'LPIPS: the network is "vgg16", expected "vgg", "squeeze" or "alex"',
   ],
   [
     "too few taps",

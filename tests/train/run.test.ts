@@ -126,7 +126,7 @@ describe("a run", () => {
     const { start: _, ...rest } = newRun({ ...options, steps: 1 });
     const from = await checkpointOf(half);
     const again = await beginRun({ ...rest, start: { from }, perceptual: "inside" });
-    expect(again.notes.join("\n")).toContain("LPIPS on SqueezeNet, from the file");
+    expect(again.notes.join("\n")).toContain("LPIPS on SqueezeNet 1.1, from the file");
     again.trainer.model.dispose();
   });
 
@@ -184,8 +184,10 @@ describe("a run", () => {
     await writeFile(notAFolder, "");
     const half = join(folder, "half.safetensors");
     const lpips = new VQGAN(smallConfig({ perceptualWeight: 1 }), null, { withLoss: true });
-    const heads = [...lpips.stateDict()].filter(([key]) => /perceptual_loss\.lin/.test(key));
-    await saveWeights(half, { stateDict: () => new Map(heads), config: runConfig } as unknown as VQGAN);
+    const most = [...lpips.stateDict()].filter(([key]) =>
+      /perceptual_loss\.(net.*[0-9t]\.weight|lin)/.test(key)
+    );
+    await saveWeights(half, { stateDict: () => new Map(most), config: runConfig } as unknown as VQGAN);
     lpips.dispose();
     const { liveBytes } = memory();
     const failures: [() => Promise<unknown>, string][] = [
