@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import { isRemote, listImages } from "../../data/index.ts";
 import {
   checkpointOf,
+  defaultOptions,
   findLogFolder,
   type LogFolder,
   readProgress,
@@ -72,6 +73,11 @@ export async function withConfigs(
     restartDeadCodes: flags.restartDeadCodes ?? 0,
   };
   const steps = await stepsOf(joined, config);
+  if (log && steps === null && flags.steps === undefined) {
+    notes.push(
+      `the configs set no max_epochs or max_steps: the run takes ${defaultOptions.steps} steps more (--steps N for another total)`,
+    );
+  }
   notes.push(...overridden(given, { ...settings, steps }, config, command));
   return { flags: { ...joined, steps: flags.steps ?? steps ?? undefined }, notes };
 }

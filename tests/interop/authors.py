@@ -2,12 +2,16 @@
 
     python authors.py versions PACKAGE...                    which of the packages are here
     python authors.py reconstruct FILE PICTURE...            what VQModel makes of pictures, loaded by Lightning
+    python authors.py settings TEXT...                       the values that OmegaConf reads in "a: TEXT"
+    python authors.py pixels SIZE PICTURE...                 the bytes that taming's loader makes of pictures, as SHA-256
+    python authors.py begin FOLDER COUNT WORD...             main.py WORD... in a folder, which fails after COUNT losses
     python authors.py train LOG_FOLDER WORD...               main.py --resume LOG_FOLDER WORD..., and the losses it logs
 
 Each job prints JSON as its last line. taming itself stays as it is, except that networks start without a download, LPIPS
 has no dropout and pictures are visited in the order of their list, so that results can be compared.
 """
 import json
+import os
 import runpy
 import sys
 from importlib import metadata
@@ -22,6 +26,23 @@ def versions(*packages):
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def settings(*texts):
+    from omegaconf import OmegaConf
+
+    return [OmegaConf.to_container(OmegaConf.create(f"a: {text}"))["a"] for text in texts]
+
+
+def pixels(size, *pictures):
+    prepare()
+    import hashlib
+    import numpy as np
+    from taming.data.base import ImagePaths
+
+    seen = ImagePaths(list(pictures), size=int(size) or None)
+    made = [np.rint((seen[i]["image"] + 1) * 127.5).astype(np.uint8) for i in range(len(seen))]
+    return [[*bytes.shape[1::-1], hashlib.sha256(bytes.tobytes()).hexdigest()] for bytes in made]
 
 
 def prepare():
@@ -80,7 +101,12 @@ def reconstruct(checkpoint, *pictures):
     return {"missing": sorted(own - stored), "unexpected": sorted(stored - own), "pictures": seen}
 
 
-def train(log_folder, *words):
+class Interrupted(Exception):
+    """What main.py meets in the middle of its work; it saves a checkpoint then."""
+
+
+def run_main(words, most=None):
+    """Runs main.py, and returns the losses that it logs: all, or as many as `most` until it fails."""
     folder = prepare()
     import torch.utils.data
     from taming.modules.losses.vqperceptual import VQLPIPSWithDiscriminator as Loss
@@ -88,6 +114,8 @@ def train(log_folder, *words):
     forward, losses = Loss.forward, []
 
     def recorded(self, codebook_loss, inputs, outputs, optimizer, step, **options):
+        if len(losses) == most:
+            raise Interrupted
         loss, log = forward(self, codebook_loss, inputs, outputs, optimizer, step, **options)
         losses.append({"split": options["split"], "global_step": step, **{name: float(v) for name, v in log.items()}})
         return loss, log
@@ -98,12 +126,27 @@ def train(log_folder, *words):
 
     Loss.forward = recorded
     torch.utils.data.DataLoader = InOrder
-    sys.argv = ["main.py", "--resume", log_folder, "-t", "True", "--no-test", "True", *words]
-    runpy.run_path(str(folder / "main.py"), run_name="__main__")
+    sys.argv = ["main.py", *words, "-t", "True", "--no-test", "True"]
+    try:
+        runpy.run_path(str(folder / "main.py"), run_name="__main__")
+    except Interrupted:
+        pass
     return losses
+
+
+def begin(folder, count, *words):
+    os.chdir(folder)
+    return run_main(words, int(count))
+
+
+def train(log_folder, *words):
+    os.chdir(Path(log_folder).parent.parent)  # the lists in its configs are named from there
+    return run_main(["--resume", log_folder, *words])
 
 
 if __name__ == "__main__":
     name, *words = sys.argv[1:]
-    jobs = {"versions": versions, "reconstruct": reconstruct, "train": train}
-    print(json.dumps(jobs[name](*words)))
+    jobs = [versions, settings, pixels, reconstruct, begin, train]
+    answer = next(job for job in jobs if job.__name__ == name)(*words)
+    print("\n" + json.dumps(answer), flush=True)
+    os._exit(0)  # before progress bars print their last

@@ -1,7 +1,7 @@
 // Against the authors' own stack, taming under Lightning 1.0.8 and torch 1.7.1 (authors.py): it loads what Tessera wrote and
 // sees the same, its main.py goes on from Tessera's run as Tessera itself does, and Tessera goes on from there.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,9 @@ import { Sampler, writeCartoonFaces } from "../../data/index.ts";
 import { VQGAN } from "../../nn/index.ts";
 import { device } from "../../src/index.ts";
 import { tessera } from "../support/commands.ts";
+import { yamlScalars } from "../support/yaml.ts";
 import {
+  copyPictures,
   expected,
   expectLosses,
   expectSame,
@@ -36,6 +38,7 @@ describePython("authors.py", needed, (job) => {
     before = (await device("cpu")).exact;
     await device("cpu", { exact: true });
     await unpack("lightning108", at("lightning108"));
+    await copyPictures(folder);
   });
   afterAll(async () => {
     await device("cpu", { exact: before });
@@ -81,14 +84,13 @@ describePython("authors.py", needed, (job) => {
   const isNoise = (name: string) =>
     continued_3_steps.rounding_noise.some((key) => name === key || name.endsWith(`.${key}`));
 
+  const onlyIn = async (folder: string) => join(folder, (await readdir(folder))[0]);
+
   /** Begins a run of Tessera's that goes on from a log folder. @returns its folder */
-  const finetune = async (name: string, steps: number) => {
-    await command(
-      ...["finetune", "--resume", at(name), "--steps", String(steps), "--base", fixture("vqgan.yaml")],
-      ...["--data", fixture("train.txt"), "--val", fixture("test.txt"), "--taming-exact"],
-      ...["--log-every", "1", "--out", at("runs", name)],
-    );
-    return at("runs", name, (await readdir(at("runs", name)))[0]);
+  const finetune = async (name: string, steps: number, ...words: string[]) => {
+    const same = ["--taming-exact", "--log-every", "1", "--out", at("runs", name)];
+    await command("finetune", "--resume", at(name), "--steps", String(steps), ...same, ...words);
+    return await onlyIn(at("runs", name));
   };
 
   /** Lets main.py go on in its log folder with pictures, two a step. @returns the losses that it logged */
@@ -97,8 +99,8 @@ describePython("authors.py", needed, (job) => {
       await writeFile(at(name), paths.join("\n"));
       return at(name);
     };
-    const train = await list("train.txt", pictures);
-    const test = await list("test.txt", [fixture("pictures/8.png"), fixture("pictures/9.png")]);
+    const train = await list("visited.txt", pictures);
+    const test = await list("held.txt", [fixture("pictures/8.png"), fixture("pictures/9.png")]);
     return job<Losses[]>(
       ...["train", at(logs), "--max_steps", String(steps)] as const,
       `data.params.train.params.training_images_list_file=${train}`,
@@ -135,8 +137,43 @@ describePython("authors.py", needed, (job) => {
 
   test("Tessera goes on from there as main.py does", async () => {
     const start = await learntIn(checkpointIn(logs));
-    const run = await finetune(logs, 17);
+    // the pictures that main.py went on with are in the configs by now
+    const run = await finetune(logs, 17, "--data", at("train.txt"), "--val", at("test.txt"));
     await expectLosses(run, await finetuneThere(visited.slice(0, 4), 17), tolerances);
     await expectSameLearnt(run, start);
+  });
+
+  test("Tessera goes on from a run of main.py's that failed, told nothing but its log folder", async () => {
+    const place = at("begun"), [sanity, firstSteps] = [1 * 2, 3 * 2]; // of both optimizers
+    await mkdir(place);
+    await copyPictures(place);
+    await copyFile(fixture("vqgan.yaml"), join(place, "vqgan.yaml"));
+    const words = ["--base", "vqgan.yaml", "-n", "t", "--max_epochs", "3"];
+    await job("begin", place, String(sanity + firstSteps + 1), ...words);
+    const log = await onlyIn(join(place, "logs"));
+    await command("finetune", "--resume", log, "--out", at("runs", "begun"));
+    const run = await onlyIn(at("runs", "begun"));
+    const settings = JSON.parse(await readFile(join(run, "config.json"), "utf8"));
+    // it failed in step 4 of the first epoch, which Lightning counts as done; two epochs of four steps are left
+    expect(settings).toMatchObject({ batch: 2, size: 32, steps: 4 + 2 * 4, lr: 4e-4, name: "t" });
+    expect(settings).toMatchObject({ data: [join(place, "train.txt")], val: join(place, "test.txt") });
+    expect(settings.model.lossconfig).toMatchObject({ discStart: 6, discNumLayers: 2, discNdf: 16 });
+    const [first] = (await readFile(join(run, "metrics.jsonl"), "utf8")).split("\n");
+    const ours: Record<string, number> = JSON.parse(first);
+    const theirs = await job<Losses[]>("train", log, "--max_steps", "5");
+    const before = theirs.filter(({ split }) => split === "val").slice(0, 2);
+    expect(before.map(({ global_step }) => global_step)).toEqual([ours.step, ours.step]);
+    for (const name of ["val/rec_loss", "val/p_loss", "val/quant_loss", "val/g_loss"]) {
+      const value = before.find((call) => name in call)![name];
+      expect([name, Math.abs(ours[name] - value) < 1e-6]).toEqual([name, true]);
+    }
+    expect((await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n").at(-1)).toContain(
+      '"step":12',
+    );
+  });
+
+  test("settings in YAML are read as OmegaConf reads them", () => {
+    const theirs = job<unknown[]>("settings", ...yamlScalars.map(([text]) => text));
+    expect(yamlScalars.map(([, value]) => value)).toEqual(theirs);
   });
 });
