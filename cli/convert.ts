@@ -2,11 +2,11 @@
 import { stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { Command, Option } from "commander";
-import type { VQModelConfig } from "../data/formats/config.ts";
 import { describeModel } from "../data/formats/find_model.ts";
 import { printable } from "../data/formats/text.ts";
 import {
   type CheckpointFile,
+  type ConfigGuess,
   configOf,
   convertCheckpoint,
   formatByName,
@@ -91,7 +91,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
   try {
     const keep = strip ? keptBy(file, flags) : undefined;
     const progress = bytesProgress("convert");
-    const config = configOrNull(file), optimizers = config !== null && !strip;
+    const guess = guessOrNull(file), config = guess?.config ?? null, optimizers = config !== null && !strip;
     const note = describeModel(file.model);
     if (note !== null) console.log(`model: ${note}`);
     if (!config) {
@@ -99,7 +99,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
       if (flags.inside !== undefined) throw new Error(`${path}: ${why}`);
       console.log(`${printable(why)}; only its tensors are converted, nothing else in the file`);
     }
-    const options = { keep, optimizers, dtype, config, onProgress: progress.report };
+    const options = { keep, optimizers, dtype, config, assumed: guess?.assumed, onProgress: progress.report };
     const format = flags.format ?? formatByName(out);
     const written = await convertCheckpoint(file, out, options, format).finally(() => progress.finish());
     for (const path of written) console.log(`${path}: ${formatBytes((await stat(path)).size)}`);
@@ -107,6 +107,7 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
     if (config && config.quantizer === "normalized") {
       console.log("warning: taming has no codes of length 1, so this file is for Tessera alone");
     }
+    if (guess) { for (const note of notesForTaming(guess)) console.log(`note: ${note}`); }
     if (optimizers && await trainingState(file)) warnOfTaming(file);
   } finally {
     await file.close();
@@ -122,6 +123,27 @@ function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
     if (![...file.tensors.keys()].some(isPart)) throw new Error(`${file.path} has no ${name}`);
   }
   return (key) => kept.some(([, isPart]) => isPart(key));
+}
+
+/** What taming's VQModel has to be told, because nothing says it, and what it cannot be told. */
+function notesForTaming({ config, assumed }: ConfigGuess): string[] {
+  const missing = [["ddconfig.resolution", "resolution"], ["lossconfig.discStart", "disc_start"]] as const;
+  const names = missing.filter(([field]) => assumed.includes(field)).map(([, name]) => name);
+  const notes: string[] = [];
+  if (names.length > 0) {
+    notes.push(
+      `nothing says the ${
+        names.join(" and the ")
+      } of this model, so the file does not either; taming needs a config`,
+    );
+  }
+  if (!config.legacyBeta) {
+    notes.push(
+      "taming's VQModel always puts beta on the codebook's term of its loss, this model has it on the other one (legacy: false): " +
+        "training goes on here as before, and with another loss in taming",
+    );
+  }
+  return notes;
 }
 
 /** Warns about files that taming cannot resume: its LPIPS uses VGG16, and its --resume requires every tensor to fit. */
@@ -140,9 +162,9 @@ function warnOfTaming(file: CheckpointFile): void {
 /**
  * Returns the model's config, or null if the file holds another kind of model, whose tensors can still be converted.
  */
-function configOrNull(file: CheckpointFile): VQModelConfig | null {
+function guessOrNull(file: CheckpointFile): ConfigGuess | null {
   try {
-    return configOf(file).config;
+    return configOf(file);
   } catch {
     return null;
   }

@@ -77,8 +77,9 @@ export async function openModel(
   }
   const config = attentionOrder === undefined ? {} : { attentionOrder };
   const only = needed === "both" ? undefined : needed;
-  const { model, note } = await loadVQGAN(path, { range, precision, only, config });
+  const { model, note, beside } = await loadVQGAN(path, { range, precision, only, config });
   if (note !== null) console.error(`model: ${note}`);
+  if (beside !== null) console.error(beside);
   const lacking = (["encoder", "decoder"] as const).find((half) => model.isWithout(half));
   if (needed === "both" && lacking) {
     throw new Error(`${path} holds a model without ${lacking}, but this needs both halves`);

@@ -1,13 +1,13 @@
 // The model: it turns pictures into grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
-import { checkConfig, factorOf, type VQModelConfig, withOverrides } from "../data/formats/config.ts";
+import { checkConfig, factorOf, type VQModelConfig } from "../data/formats/config.ts";
 import { describeModel } from "../data/formats/find_model.ts";
-import { configOf } from "../data/formats/guess.ts";
+import { changed, configOf, describeBeside } from "../data/formats/guess.ts";
 import { type CheckpointSource, openRules, withCheckpoint } from "../data/formats/opener.ts";
 import { type Half, onlyHalf } from "../data/formats/shapes.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
 import { type PictureSource, readImage } from "../data/pictures/source.ts";
-import { checkOptions, flag, object, oneOf, type Rules, whole } from "../src/check.ts";
+import { checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
@@ -45,6 +45,8 @@ export interface VQGANOptions {
    * matters with large pictures. Using the other half throws.
    */
   readonly only?: Half;
+  /** The fields of the config that nothing states, such as "ddconfig.resolution". Default none. */
+  readonly assumed?: readonly string[];
 }
 
 /** What `encode` returns. */
@@ -81,11 +83,8 @@ export interface TokensOptions {
   readonly crop?: "center" | "none";
 }
 
-const buildRules: Rules<VQGANOptions> = {
-  withLoss: flag,
-  range: aRange,
-  only: oneOf("encoder", "decoder"),
-};
+const modelRules = { withLoss: flag, range: aRange, only: oneOf("encoder", "decoder") };
+const buildRules: Rules<VQGANOptions> = { ...modelRules, assumed: texts };
 const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center", "none") };
 
 /**
@@ -129,6 +128,8 @@ export class VQGAN extends Module {
   readonly post_quant_conv: Conv2d;
   /** The sizes and settings of the model. */
   readonly config: VQModelConfig;
+  /** The fields of `config` that nothing states, neither the checkpoint nor what lies beside it. */
+  readonly assumed: readonly string[];
   /** What the model expects of pixels. */
   readonly range: PixelRange;
   /** Pixels per token along each side. */
@@ -147,6 +148,7 @@ export class VQGAN extends Module {
     checkOptions("VQGAN", options, buildRules);
     const { ddconfig, embedDim, attentionOrder } = config;
     this.config = config;
+    this.assumed = options.assumed ?? [];
     this.range = options.range ?? "signed";
     this.factor = factorOf(config);
     const { only, withLoss = false } = options;
@@ -365,7 +367,7 @@ export class VQGAN extends Module {
 }
 
 const loadRules: Rules<LoadOptions> = {
-  ...buildRules,
+  ...modelRules,
   config: object,
   precision: oneOf("f32", "f16"),
   seed: whole(0),
@@ -380,6 +382,8 @@ export interface LoadedVQGAN extends Filled {
   readonly assumed: readonly string[];
   /** What model of another library it is, and where in the file it lies; null for an ordinary checkpoint. */
   readonly note: string | null;
+  /** What lies beside the file and whether its settings are used; null if the file says all, or nothing was found. */
+  readonly beside: string | null;
 }
 
 /**
@@ -390,18 +394,17 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
   checkOptions("VQGAN.load", options, loadRules);
   options.signal?.throwIfAborted();
   return await withCheckpoint("VQGAN.load", source, async (file) => {
-    const { config: found, assumed } = configOf(file);
-    const config = withOverrides(found, options.config ?? {});
+    const { config, assumed } = changed(configOf(file), options.config ?? {});
     const held = onlyHalf(file.tensors);
     checkUse(file, config, held, options);
-    const build = { withLoss: options.withLoss, range: options.range, only: held ?? options.only };
+    const build = { withLoss: options.withLoss, range: options.range, only: held ?? options.only, assumed };
     checkFit(shapesOf(config, build), file.tensors, file.path, autoencoderOf(held));
     const model = new VQGAN(config, null, build);
     if (held) lacks(model, otherHalf(held), `${file.path} ${heldOnly(held)}`);
     try {
       setPrecision(model, options.precision ?? "f32");
-      const note = describeModel(file.model);
-      return { model, assumed, note, ...await fillModel(model, file, held, options) };
+      const note = describeModel(file.model), beside = describeBeside(file.beside);
+      return { model, assumed, note, beside, ...await fillModel(model, file, held, options) };
     } catch (error) {
       model.dispose();
       throw error;

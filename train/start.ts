@@ -1,6 +1,7 @@
 // Makes the model that a run begins with: the weights of a checkpoint or a new model, with a perceptual network from
 // any of several sources.
 import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
+import { resolutionField } from "../data/formats/guess.ts";
 import { openCheckpoint } from "../data/index.ts";
 import { type LoadOptions, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
 import { perceptualNames } from "../nn/perceptual_files.ts";
@@ -55,6 +56,12 @@ export async function startFrom(
     model,
     notes: [
       `autoencoder: ${describeConfig(model.config)}, from ${path}${loaded.note ? ` (${loaded.note})` : ""}`,
+      ...loaded.beside === null ? [] : [loaded.beside],
+      ...model.assumed.includes(resolutionField)
+        ? [
+          `nothing says the model's resolution: without a size, pictures become ${model.config.ddconfig.resolution} pixels wide`,
+        ]
+        : [],
       loaded.discriminator === "file"
         ? "discriminator: from the file"
         : "warning: the file has no discriminator that fits; a new one is trained, and the first hundred steps may look worse",

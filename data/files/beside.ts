@@ -2,29 +2,59 @@
 // model.yaml, config.json, or a YAML file of the same name.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
+import type { VQModelConfig } from "../formats/config.ts";
+import type { CheckpointFile, SettingsBeside } from "../formats/file.ts";
+import { guessConfig } from "../formats/guess.ts";
 import { jsonRecord, record } from "../formats/json.ts";
-
-/** The settings of a model that were found beside its checkpoint. */
-export interface SettingsBeside {
-  /** The file, or the folder with several that belong together. */
-  readonly path: string;
-  /** The arguments of the model, as in a checkpoint's hyper-parameters: `ddconfig`, `lossconfig`, and so on. */
-  readonly settings: Readonly<Record<string, unknown>>;
-}
 
 /** The size limit in bytes; configs have one or two thousand. */
 const maxLength = 2 ** 20;
 
-/**
- * Looks for settings beside a checkpoint. Files that cannot be read, or that describe no autoencoder, are passed over.
- * @returns null if there are none
- */
-export async function settingsBeside(checkpoint: string): Promise<SettingsBeside | null> {
-  for (const { path, files } of await candidates(resolve(checkpoint))) {
-    const settings = await settingsIn(files).catch(() => null);
-    if (settings) return { path, settings };
+/** Adds the settings beside a checkpoint, unless it says all itself or holds no VQGAN. */
+export async function withSettingsBeside(file: CheckpointFile): Promise<CheckpointFile> {
+  const isKnown = "problem" in file.model || file.root instanceof Map && file.root.has("config"); // Flax's config.json
+  const guess = isKnown ? null : configOrNull(file);
+  if (guess === null || guess.assumed.length === 0) return file;
+  const beside = await settingsBeside(file.path, guess.config);
+  return beside ? { ...file, beside } : file;
+}
+
+function configOrNull(file: CheckpointFile): ReturnType<typeof guessConfig> | null {
+  try {
+    return guessConfig(file);
+  } catch {
+    return null; // who loads it says what is missing
   }
-  return null;
+}
+
+/** Says where settings describe a model with other tensors than these. */
+function misfitOf(settings: SettingsBeside["settings"], config: VQModelConfig): string | null {
+  const { embedDim, nEmbed, ddconfig: { ch, chMult, numResBlocks, zChannels } } = config;
+  const ours = {
+    ...{ embed_dim: embedDim, n_embed: nEmbed, ch, ch_mult: chMult },
+    ...{ num_res_blocks: numResBlocks, z_channels: zChannels },
+  };
+  const theirs: Record<string, unknown> = { ...settings, ...record(settings.ddconfig) };
+  const differs = (name: string, value: unknown) =>
+    theirs[name] !== undefined && `${theirs[name]}` !== `${value}`;
+  const [name, value] = Object.entries(ours).find(([name, value]) => differs(name, value)) ?? [];
+  return name === undefined ? null : `${name} is ${theirs[name]} there and ${value} in the file`;
+}
+
+/**
+ * Looks for settings that describe this model. Files that cannot be read, or that describe no autoencoder, are passed over.
+ * @returns those that fit it; otherwise the first ones of another model, or null
+ */
+async function settingsBeside(checkpoint: string, config: VQModelConfig): Promise<SettingsBeside | null> {
+  let other: SettingsBeside | null = null;
+  for (const { path, files } of await candidates(checkpoint)) {
+    const settings = await settingsIn(files).catch(() => null);
+    if (!settings) continue;
+    const misfit = misfitOf(settings, config);
+    if (misfit === null) return { path, settings, misfit };
+    other ??= { path, settings, misfit };
+  }
+  return other;
 }
 
 /** What may hold the settings: one file, or several that are merged in this order. */
@@ -38,8 +68,8 @@ async function candidates(checkpoint: string): Promise<Candidate[]> {
   const single = (path: string) => ({ path, files: [path] });
   const found: Candidate[] = [];
   // taming's log folders and downloads: checkpoints/last.ckpt or ckpts/last.ckpt, and configs/*.yaml
-  if (["checkpoints", "ckpts"].includes(basename(folder))) {
-    const configs = join(dirname(folder), "configs");
+  if (["checkpoints", "ckpts"].includes(basename(resolve(folder)))) {
+    const configs = join(folder, "..", "configs");
     found.push({ path: configs, files: await filesIn(configs, /\.ya?ml$/) });
   }
   const names = [stem, "model", "config", "project"].flatMap((name) =>
@@ -79,7 +109,10 @@ function modelSettings(config: Record<string, unknown> | null): Record<string, u
   const model = record(config?.model) ?? config;
   const params = record(model?.params) ?? model;
   if (!params) return null;
-  if (record(params.ddconfig) || Array.isArray(params.ch_mult)) return { target: model?.target, ...params };
+  if (record(params.ddconfig) || Array.isArray(params.ch_mult)) {
+    const { target } = model!;
+    return typeof target === "string" ? { target, ...params } : params;
+  }
   const first = record(params.first_stage_config);
   return first && modelSettings(first);
 }

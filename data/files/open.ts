@@ -8,6 +8,7 @@ import { parseFlaxConfig } from "../formats/flax/read.ts";
 import { jsonRecord } from "../formats/json.ts";
 import { localPath, type OpenOptions, openRules, registerOpener } from "../formats/opener.ts";
 import { readContents, withModel } from "../formats/read.ts";
+import { withSettingsBeside } from "./beside.ts";
 import { configName, weightsIn } from "./model_folder.ts";
 import { isIndex, readShards } from "./shards.ts";
 import { openFile } from "./source.ts";
@@ -46,7 +47,7 @@ export async function openCheckpoint(pathOrName: string, options: OpenOptions = 
   const weights = await weightsIn(await localPath(pathOrName, options));
   const contents = isIndex(weights) ? await readShards(weights) : await readContents(await openFile(weights));
   try {
-    return await withConfig(contents, options);
+    return await withSettingsBeside(await withConfig(contents, options));
   } catch (error) {
     await contents.close();
     throw error;

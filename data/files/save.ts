@@ -141,7 +141,7 @@ export function formatByName(path: string): WrittenFormat {
  * import { convertCheckpoint, guessConfig, openCheckpoint } from "@tessera/vqgan";
  *
  * const file = await openCheckpoint("last.ckpt");
- * await convertCheckpoint(file, "last.safetensors", { config: guessConfig(file).config });
+ * await convertCheckpoint(file, "last.safetensors", guessConfig(file)); // what is only assumed is not written
  * await file.close();
  * ```
  * @returns the files that were written. For last.onnx these are last.encoder.onnx and last.decoder.onnx
@@ -162,8 +162,9 @@ export async function convertCheckpoint(
   const isFolder = format === "diffusers" || extname(out) === "";
   const path = isFolder ? join(out, format === "flax" ? flaxWeights : diffusersWeights) : out;
   await mkdir(dirname(path), { recursive: true });
-  if (format === "flax") await saveWithConfig(path, flaxConfigJson(options.config!), isFlax, write);
-  else await saveWithConfig(path, diffusersConfigJson(options.config!), isDiffusers, write);
+  const { config, assumed } = options;
+  if (format === "flax") await saveWithConfig(path, flaxConfigJson(config!, assumed), isFlax, write);
+  else await saveWithConfig(path, diffusersConfigJson(config!, assumed), isDiffusers, write);
   return [path];
 }
 

@@ -9,12 +9,13 @@ import {
   oneOf,
   orNull,
   type Rules,
+  texts,
 } from "../../src/check.ts";
-import type { VQModelConfig } from "./config.ts";
+import type { VQModelConfig, VQModelOverrides } from "./config.ts";
 import { inDiffusers } from "./families/diffusers.ts";
 import type { CheckpointFile } from "./file.ts";
 import { writeFlaxTo } from "./flax/write.ts";
-import { hyperParametersOf } from "./guess.ts";
+import { hyperParametersOf, stated } from "./guess.ts";
 import type { OnnxHalf } from "./onnx/write.ts";
 import { writeSafetensorsTo } from "./safetensors.ts";
 import { onlyHalf } from "./shapes.ts";
@@ -41,6 +42,8 @@ export interface ConvertOptions {
   readonly dtype?: "f32" | "f16" | "bf16";
   /** The model's config. Null if the file holds something else, which cannot be written as Flax. */
   readonly config: VQModelConfig | null;
+  /** The fields of the config that nothing states. They are not written, so that nobody takes them for facts. Default none. */
+  readonly assumed?: readonly string[];
   /** Called after each tensor with the number of bytes written so far, and the total. */
   readonly onProgress?: (bytes: number, total: number) => void;
   /** Aborting it makes the conversion reject with its reason. A file that it would have replaced stays. */
@@ -52,6 +55,7 @@ const rules: Rules<ConvertOptions> = {
   optimizers: flag,
   dtype: oneOf("f32", "f16", "bf16"),
   config: needed(orNull(object)),
+  assumed: texts,
   onProgress: callback,
   signal: aSignal,
 };
@@ -95,7 +99,8 @@ export async function conversion(
       ...tensor,
       ...inDiffusers(tensor.name, tensor.shape, levels),
     }));
-    return (sink) => writeSafetensorsTo(sink, renamed, { format: "pt", ...told("config", config) });
+    return (sink) =>
+      writeSafetensorsTo(sink, renamed, { format: "pt", ...told("config", statedIn(options)) });
   }
   const metadata = kept(file, options, training !== null);
   if (format === "safetensors") {
@@ -108,7 +113,8 @@ export async function conversion(
         ...told("hyper_parameters", builtWith(file)),
       });
   }
-  const hyperParameters = { ...(config ? vqModelArguments(config) : {}), ...builtWith(file) };
+  const known = statedIn(options);
+  const hyperParameters = { ...(known ? vqModelArguments(known) : {}), ...builtWith(file) };
   return (sink) => writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata }));
 }
 
@@ -161,14 +167,19 @@ function builtWith(file: CheckpointFile): Record<string, unknown> | null {
  */
 function kept(
   { metadata }: CheckpointFile,
-  { config }: ConvertOptions,
+  options: ConvertOptions,
   withState: boolean,
 ): Record<string, string> {
   const { state, version } = metadata;
   return {
-    ...told("config", config),
+    ...told("config", statedIn(options)),
     ...(withState && state !== undefined && version !== undefined ? { state, version } : {}),
   };
+}
+
+/** The part of the config that is known. */
+export function statedIn({ config, assumed = [] }: ConvertOptions): VQModelOverrides | null {
+  return config && stated({ config, assumed });
 }
 
 function told(name: string, value: object | null): Record<string, string> {

@@ -34,6 +34,18 @@ export interface CheckpointFile extends FileContents {
   readonly tensors: Map<string, StoredTensor>;
   /** Which VQGAN the file holds and where, or why none can be used. */
   readonly model: FoundModel | NoModel;
+  /** What lies beside the file, if the file itself does not say all; null if nothing was found, or the file has no path. */
+  readonly beside?: SettingsBeside | null;
+}
+
+/** The settings of a model that were found beside its checkpoint. */
+export interface SettingsBeside {
+  /** The file, or the folder with several that belong together. */
+  readonly path: string;
+  /** The arguments of the model, as in a checkpoint's hyper-parameters: `ddconfig`, `lossconfig`, and so on. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** How they differ from the tensors in the file, if they are those of another model; then they are not used. */
+  readonly misfit: string | null;
 }
 
 /** What is looked for in a checkpoint. */

@@ -1,5 +1,6 @@
 // Finds the config of a VQGAN from its checkpoint: either Tessera wrote it with the weights, or it follows from the
-// shapes of the tensors and from the hyper-parameters in the file. What neither of them states is assumed and listed.
+// shapes of the tensors and from the hyper-parameters in the file or beside it. What none of them states is assumed and
+// listed.
 import { check, object } from "../../src/check.ts";
 import {
   checkConfig,
@@ -8,6 +9,7 @@ import {
   preset,
   type VQModelConfig,
   type VQModelOverrides,
+  withOverrides,
 } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { SeveralModelsError } from "./find_model.ts";
@@ -39,6 +41,8 @@ export interface Guessable {
   readonly metadata?: Readonly<Record<string, string>>;
   /** The VQGAN that was found in the file. */
   readonly model?: CheckpointFile["model"];
+  /** What was found beside the file. */
+  readonly beside?: CheckpointFile["beside"];
 }
 
 /** The networks of the loss that a checkpoint holds. A field is missing if its network is not in the file. */
@@ -66,15 +70,14 @@ export function configOf(file: CheckpointFile): ConfigGuess {
   }
 }
 
-/** The config that Tessera wrote. What older files do not state follows from shapes. */
-function told({ tensors }: CheckpointFile, written: string): ConfigGuess {
+/** The config that Tessera wrote. What it leaves out, because nothing told it, follows from shapes or is assumed. */
+function told(file: CheckpointFile, written: string): ConfigGuess {
   const config = record(JSON.parse(written)) as VQModelOverrides | null;
   if (!config) throw new Error("it is not an object");
   for (const part of ["ddconfig", "lossconfig"] as const) {
     if (config[part] !== undefined) check("config", part, config[part], object);
   }
-  const { quantizer, ddconfig: { midAttention } } = architectureOf(tensors, published.ddconfig.resolution);
-  return completed({ quantizer, ...config, ddconfig: { midAttention, ...config.ddconfig } });
+  return completed(joined(knownOf(file), config));
 }
 
 /**
@@ -93,26 +96,55 @@ function told({ tensors }: CheckpointFile, written: string): ConfigGuess {
  * ```
  * @throws Error naming the missing tensor if tensors of a VQGAN are missing.
  */
-export function guessConfig({ tensors, root, metadata, model }: Guessable): ConfigGuess {
+export function guessConfig(file: Guessable): ConfigGuess {
+  return completed(knownOf(file));
+}
+
+/** What a file and the settings beside it state. */
+function knownOf({ tensors, root, metadata, model, beside }: Guessable): VQModelOverrides {
   if (model && "problem" in model) throw new Error(model.problem);
-  const written = jsonRecord(metadata?.config), settings = hyperParameters(root);
-  const resolution = resolutionIn(settings) ?? resolutionIn(written);
+  const written = jsonRecord(metadata?.config), own = hyperParameters(root);
+  const around = beside?.misfit === null ? beside.settings : null;
+  const resolution = resolutionIn(own) ?? resolutionIn(written) ?? resolutionIn(around);
   // shapes show which levels have attention; the config names these levels by their resolution
   const { ddconfig, ...shown } = architectureOf(tensors, resolution ?? published.ddconfig.resolution);
   const { beta, legacyBeta, attentionOrder } = published;
-  return completed({
+  return {
     ...shown,
     ...model?.family.config,
     // no tensor shows this kind
     ...(written?.quantizer === "normalized" ? { quantizer: written.quantizer } : {}),
+    ...quantizerSettings(around),
     ...sameKind(written, { beta, legacyBeta, attentionOrder }),
+    ...quantizerSettings(own),
     ddconfig: { ...ddconfig, ...(resolution === null ? {} : { resolution }) },
     lossconfig: {
+      ...lossSettings(around, true),
       ...sameKind(record(written?.lossconfig), published.lossconfig),
-      ...lossSettings(settings),
+      // Tessera's own config says what nobody knew, so that the class's defaults prove nothing
+      ...lossSettings(own, written === null),
       ...guessLoss(tensors),
     },
-  });
+  };
+}
+
+/** Says in one line what lies beside a file and whether it is used; null if there is nothing. */
+export function describeBeside(beside: CheckpointFile["beside"]): string | null {
+  if (!beside) return null;
+  const { path, misfit } = beside;
+  return misfit === null
+    ? `settings: from ${path}, for what the file does not say`
+    : `warning: ${path} lies beside it but describes another model (${misfit}), so it is not used`;
+}
+
+/** Merges overrides field by field. Those of `b` take precedence. */
+function joined(a: VQModelOverrides, b: VQModelOverrides): VQModelOverrides {
+  return {
+    ...a,
+    ...b,
+    ddconfig: { ...a.ddconfig, ...b.ddconfig },
+    lossconfig: { ...a.lossconfig, ...b.lossconfig },
+  };
 }
 
 /** The values that are assumed for a file that does not state them. */
@@ -127,6 +159,37 @@ function completed(known: VQModelOverrides): ConfigGuess {
     lossconfig: { ...published.lossconfig, ...known.lossconfig },
   };
   return { config, assumed: missing(known, published) };
+}
+
+/** The field that is most often assumed, and matters most. */
+export const resolutionField = "ddconfig.resolution";
+
+/** Returns the config without the fields that are only assumed, and without what follows from them. */
+export function stated({ config, assumed }: ConfigGuess): VQModelOverrides {
+  // which levels have attention is known, but not the resolutions that name them
+  const left = assumed.includes(resolutionField) ? [...assumed, "ddconfig.attnResolutions"] : assumed;
+  const without = (fields: object, path: string): object =>
+    Object.fromEntries(
+      Object.entries(fields).filter(([name]) => !left.includes(path + name)).map(([name, value]) => {
+        const inner = record(value);
+        return [name, inner ? without(inner, `${path}${name}.`) : value];
+      }),
+    );
+  return without(config, "");
+}
+
+/**
+ * Changes a guess. What is changed is no longer assumed, and another resolution leaves the attention on its levels.
+ * @throws if a name is misspelt, or the changed config is invalid
+ */
+export function changed({ config, assumed }: ConfigGuess, changes: VQModelOverrides): ConfigGuess {
+  const { ddconfig } = config, resolution = changes.ddconfig?.resolution;
+  const scaled = resolution !== undefined && assumed.includes(resolutionField)
+    ? { attnResolutions: ddconfig.attnResolutions.map((n) => n * resolution / ddconfig.resolution) }
+    : {};
+  const all = { ...changes, ddconfig: { ...scaled, ...changes.ddconfig } };
+  const left = missing(all, published).filter((field) => assumed.includes(field));
+  return { config: withOverrides(config, all), assumed: left };
 }
 
 function missing(known: object, whole: object, path = ""): string[] {
@@ -196,19 +259,54 @@ function resolutionIn(settings: Settings | null): DDConfig["resolution"] | null 
   return isWhole ? resolution : null;
 }
 
-/** The settings of the loss in taming's hyper-parameters. */
-function lossSettings(settings: Settings | null): Partial<LossConfig> {
+/** taming's class of the loss, which latent-diffusion's VQGANs use too. */
+const lossClass = "VQLPIPSWithDiscriminator";
+
+/**
+ * The settings of the loss in taming's hyper-parameters.
+ * @param withDefaults whether what they leave out has the default of the class that they name
+ */
+function lossSettings(settings: Settings | null, withDefaults: boolean): Partial<LossConfig> {
   const loss = record(settings?.lossconfig);
   const params = record(loss?.params) ?? loss;
   if (!params) return {};
+  const isTamings = withDefaults && String(loss?.target).split(".").at(-1) === lossClass;
   const numbers = {
     discStart: params.disc_start,
     discWeight: params.disc_weight,
     discFactor: params.disc_factor,
     codebookWeight: params.codebook_weight,
     perceptualWeight: params.perceptual_weight,
+    discNumLayers: params.disc_num_layers,
+    discNdf: params.disc_ndf,
   };
-  const told = Object.fromEntries(Object.entries(numbers).filter(([, n]) => typeof n === "number"));
   const { disc_loss: discLoss } = params;
-  return discLoss === "hinge" || discLoss === "vanilla" ? { ...told, discLoss } : told;
+  return {
+    ...(isTamings ? lossDefaults : {}),
+    ...Object.fromEntries(Object.entries(numbers).filter(([, n]) => typeof n === "number")),
+    ...(discLoss === "hinge" || discLoss === "vanilla" ? { discLoss } : {}),
+  };
+}
+
+/** The defaults of taming's VQLPIPSWithDiscriminator, which always has VGG16. It has none for `disc_start`. */
+const lossDefaults: Omit<LossConfig, "discStart"> = {
+  discWeight: 1,
+  discFactor: 1,
+  discNumLayers: 3,
+  discNdf: 64,
+  codebookWeight: 1,
+  perceptualWeight: 1,
+  discLoss: "hinge",
+  perceptualNet: "vgg",
+};
+
+/** What the settings say about the quantizer's loss: taming's VQModel knows one way, and other code may name another. */
+function quantizerSettings(settings: Settings | null): VQModelOverrides {
+  const { target, beta, legacy } = settings ?? {};
+  const { beta: standard, legacyBeta, attentionOrder } = published;
+  return {
+    ...(target === "taming.models.vqgan.VQModel" ? { beta: standard, legacyBeta, attentionOrder } : {}),
+    ...(typeof beta === "number" ? { beta } : {}),
+    ...(typeof legacy === "boolean" ? { legacyBeta: legacy } : {}),
+  };
 }

@@ -2,9 +2,16 @@
 import { checkOptions } from "../../src/check.ts";
 import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
-import type { CheckpointFile } from "./file.ts";
+import type { CheckpointFile, SettingsBeside } from "./file.ts";
 import { describeModel } from "./find_model.ts";
-import { type ConfigGuess, type FoundLoss, guessConfig, guessLoss, hyperParametersOf } from "./guess.ts";
+import {
+  type ConfigGuess,
+  describeBeside,
+  type FoundLoss,
+  guessConfig,
+  guessLoss,
+  hyperParametersOf,
+} from "./guess.ts";
 import { jsonRecord, record } from "./json.ts";
 import { type CheckpointSource, type OpenOptions, openRules, withCheckpoint } from "./opener.ts";
 import { onlyHalf } from "./shapes.ts";
@@ -83,8 +90,10 @@ export interface InspectReport {
   readonly kind: string | null;
   /** The config and the number of pixels per token along each side; null if this is not a VQGAN. */
   readonly architecture: (VQModelConfig & { readonly factor: number }) | null;
-  /** The fields of `architecture` that the file does not state, such as "lossconfig.discStart". */
+  /** The fields of `architecture` that nothing states, such as "lossconfig.discStart". */
   readonly assumed: readonly string[];
+  /** The settings that were found beside the file, because it does not say all itself; null if there are none. */
+  readonly beside: SettingsBeside | null;
   /** Why `architecture` is null. */
   readonly notVQGAN: string | null;
   /** The networks of the loss in the file. */
@@ -135,6 +144,7 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     kind: describeModel(file.model),
     architecture: guess && { ...guess.config, factor: factorOf(guess.config) },
     assumed: guess?.assumed ?? [],
+    beside: file.beside ?? null,
     notVQGAN: reason,
     loss: guessLoss(file.tensors),
     warnings: warningsFor(file, guess?.config ?? null),
@@ -224,6 +234,8 @@ async function namedOptimizers(file: CheckpointFile): Promise<OptimizerReport[]>
 function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string[] {
   const warnings: string[] = [];
   if (file.stored.size === 0) warnings.push("there are no tensors in this file");
+  const misfit = file.beside?.misfit == null ? null : describeBeside(file.beside);
+  if (misfit !== null) warnings.push(misfit.replace(/^warning: /, ""));
   const averaged = averagesIn(file);
   if (averaged.length > 0) {
     warnings.push(`averaged copies of weights (EMA) are not used: ${averaged.join(", ")}`);
@@ -319,6 +331,9 @@ export function formatInspectReport(r: InspectReport): string {
   if (r.architecture) lines.push(...formatArchitecture(r.architecture, r));
   else lines.push(`architecture: ${r.notVQGAN}`);
   if (r.hyperParameters) lines.push("hyper-parameters:", ...formatSettings(r.hyperParameters));
+  if (r.beside && r.beside.misfit === null) {
+    lines.push(`settings beside it, in ${r.beside.path}:`, ...formatSettings(r.beside.settings));
+  }
   const { hyper_parameters: _shown, ...metadata } = r.metadata;
   if (Object.keys(metadata).length > 0) lines.push("metadata:", ...formatSettings(metadata));
   lines.push(...r.warnings.map((warning) => `warning: ${warning}`));
@@ -347,7 +362,7 @@ function formatArchitecture(
   ];
   if (assumed.length > 0) {
     const values = assumed.map((path) => `${path} ${valueAt(config, path)}`);
-    lines.push(`  assumed, because the file does not say: ${values.join(", ")}`);
+    lines.push(`  assumed, because nothing says it: ${values.join(", ")}`);
   }
   return lines;
 }

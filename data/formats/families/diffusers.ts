@@ -80,8 +80,11 @@ export function inDiffusers(
 /** The name under which diffusers looks for weights in a folder. */
 export const diffusersWeights = "diffusion_pytorch_model.safetensors";
 
-/** Returns the text of the config.json that belongs next to the weights. */
-export function diffusersConfigJson(config: VQModelConfig): string {
+/**
+ * Returns the text of the config.json that belongs next to the weights.
+ * @param assumed the fields of the config that nothing states
+ */
+export function diffusersConfigJson(config: VQModelConfig, assumed: readonly string[] = []): string {
   const { embedDim, nEmbed, ddconfig } = config;
   const { ch, chMult, resolution, attnResolutions } = ddconfig;
   const attends = chMult.map((_, i) => attnResolutions.includes(resolution / 2 ** i));
@@ -99,7 +102,7 @@ export function diffusersConfigJson(config: VQModelConfig): string {
     norm_type: "group",
     num_vq_embeddings: nEmbed,
     out_channels: ddconfig.outCh,
-    sample_size: resolution,
+    ...(assumed.includes("ddconfig.resolution") ? {} : { sample_size: resolution }),
     up_block_types: attends.toReversed().map((attend) =>
       attend ? "AttnUpDecoderBlock2D" : "UpDecoderBlock2D"
     ),

@@ -105,8 +105,12 @@ export type FlaxConfig = Pick<VQModelConfig, "embedDim" | "nEmbed" | "ddconfig">
 /**
  * Returns the text of the config.json that belongs next to the weights, in the style of transformers: two spaces,
  * sorted keys.
+ * @param assumed the fields of the config that nothing states
  */
-export function flaxConfigJson({ embedDim, nEmbed, ddconfig }: FlaxConfig): string {
+export function flaxConfigJson(
+  { embedDim, nEmbed, ddconfig }: FlaxConfig,
+  assumed: readonly string[] = [],
+): string {
   const settings = {
     attn_resolutions: ddconfig.attnResolutions,
     ch: ddconfig.ch,
@@ -121,7 +125,8 @@ export function flaxConfigJson({ embedDim, nEmbed, ddconfig }: FlaxConfig): stri
     num_resolutions: ddconfig.chMult.length,
     out_ch: ddconfig.outCh,
     resamp_with_conv: true,
-    resolution: ddconfig.resolution,
+    // the same number is vqgan-jax's default, by which it reads attn_resolutions
+    ...(assumed.includes("ddconfig.resolution") ? {} : { resolution: ddconfig.resolution }),
     z_channels: ddconfig.zChannels,
   };
   return JSON.stringify(settings, null, 2) + "\n";

@@ -1,6 +1,6 @@
 // Builds a checkpoint in Lightning 1.0's layout, as taming reads it: weights, both Adam optimizers by the numbers of
 // their parameters, and the arguments of VQModel.
-import type { VQModelConfig } from "../config.ts";
+import type { VQModelOverrides } from "../config.ts";
 import { record } from "../json.ts";
 import { learntKeys, tamingOrder } from "../state_dict_keys.ts";
 import type { TrainingState } from "../training.ts";
@@ -88,12 +88,36 @@ function plain(value: unknown): Pickleable {
   return fields ? new Map(Object.entries(fields).map(([key, item]) => [key, plain(item)])) : null;
 }
 
-/** Returns the arguments of taming's VQModel that build this architecture. */
-export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: VQModelConfig) {
-  return {
+/** The class of the loss when nothing says how a model was trained. It has no arguments and no tensors. */
+const noLoss = { target: "taming.modules.losses.vqperceptual.DummyLoss" };
+
+/**
+ * Returns the arguments of taming's VQModel that build this architecture. What is not known is left out, so that loading asks
+ * for it. `beta` and `legacy` are those of taming's quantizer; its VQModel does not pass them on, so they are only named where
+ * they differ from its own.
+ */
+export function vqModelArguments(config: VQModelOverrides): Record<string, unknown> {
+  const { embedDim, nEmbed, ddconfig = {}, lossconfig = {}, beta, legacyBeta } = config;
+  const { discStart, discWeight } = lossconfig;
+  const loss = {
+    target: "taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator",
+    params: defined({
+      disc_conditional: false,
+      disc_in_channels: 3,
+      disc_start: discStart,
+      disc_weight: discWeight,
+      disc_factor: lossconfig.discFactor,
+      disc_num_layers: lossconfig.discNumLayers,
+      disc_ndf: lossconfig.discNdf,
+      disc_loss: lossconfig.discLoss,
+      codebook_weight: lossconfig.codebookWeight,
+      perceptual_weight: lossconfig.perceptualWeight,
+    }),
+  };
+  return defined({
     embed_dim: embedDim,
     n_embed: nEmbed,
-    ddconfig: {
+    ddconfig: defined({
       double_z: ddconfig.doubleZ,
       z_channels: ddconfig.zChannels,
       resolution: ddconfig.resolution,
@@ -104,21 +128,13 @@ export function vqModelArguments({ embedDim, nEmbed, ddconfig, lossconfig }: VQM
       num_res_blocks: ddconfig.numResBlocks,
       attn_resolutions: ddconfig.attnResolutions,
       dropout: ddconfig.dropout,
-    },
-    lossconfig: {
-      target: "taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator",
-      params: {
-        disc_conditional: false,
-        disc_in_channels: 3,
-        disc_start: lossconfig.discStart,
-        disc_weight: lossconfig.discWeight,
-        disc_factor: lossconfig.discFactor,
-        disc_num_layers: lossconfig.discNumLayers,
-        disc_ndf: lossconfig.discNdf,
-        disc_loss: lossconfig.discLoss,
-        codebook_weight: lossconfig.codebookWeight,
-        perceptual_weight: lossconfig.perceptualWeight,
-      },
-    },
-  };
+    }),
+    lossconfig: Object.keys(lossconfig).length > 0 ? loss : noLoss,
+    ...(legacyBeta === false ? { beta, legacy: legacyBeta } : {}),
+  });
+}
+
+/** The fields that are not undefined. */
+function defined(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

@@ -150,7 +150,7 @@ describe("guessConfig", () => {
     expect(text).toContain("architecture: VQGAN f16, 512 codes of 8");
     expect(text).toContain("  discriminator: none; perceptual network: none");
     expect(text).toMatch(
-      / {2}assumed, because the file does not say: ddconfig\.resolution 256, .*legacyBeta true/,
+      / {2}assumed, because nothing says it: ddconfig\.resolution 256, .*legacyBeta true/,
     );
     await writeFile(path, "<html>");
     await expect(inspect(path)).rejects.toThrow("web page");
