@@ -221,11 +221,16 @@ export function guessLoss(tensors: Shapes): FoundLoss {
   const net = [...tensors.keys()].filter((key) => key.startsWith("loss.perceptual_loss.net."));
   return {
     ...(discNdf !== undefined && discNumLayers !== undefined ? { discNdf, discNumLayers } : {}),
-    ...(net.length > 0
+    ...(net.length > 0 && !hasAlexNet(tensors)
       // VGG has no fire modules
       ? { perceptualNet: net.some((key) => key.endsWith(".squeeze.weight")) ? "squeeze" : "vgg" }
       : {}),
   };
+}
+
+/** Whether the perceptual network in the file is AlexNet, which is for measuring and not for training. */
+export function hasAlexNet(tensors: Shapes): boolean {
+  return tensors.get("loss.perceptual_loss.net.slice1.0.weight")?.shape[2] === 11;
 }
 
 /** The plain hyper-parameters that Lightning keeps in a checkpoint; null if there are none. */

@@ -10,6 +10,7 @@ import {
   type FoundLoss,
   guessConfig,
   guessLoss,
+  hasAlexNet,
   hyperParametersOf,
 } from "./guess.ts";
 import { jsonRecord, record } from "./json.ts";
@@ -260,7 +261,11 @@ function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string
         "the discriminator has 3 layers, taming's default; that of the published f16-16384 has 2",
       );
     }
-    if (perceptualNet === undefined) {
+    if (hasAlexNet(file.tensors)) {
+      warnings.push(
+        "the perceptual network inside is AlexNet, for measuring only: fine-tuning needs another one",
+      );
+    } else if (perceptualNet === undefined) {
       warnings.push("no perceptual network inside: fine-tuning needs its weights from elsewhere");
     }
     if (config.ddconfig.doubleZ) warnings.push("double_z: this is a KL autoencoder's encoder");

@@ -89,6 +89,13 @@ function readModel(model: Group, notes: string[]): Pick<TamingConfig, "from" | "
     dropout: dd.number("dropout") ?? 0,
     doubleZ: dd.flag("double_z") ?? true,
   };
+  const { resolution, chMult } = ddconfig, factor = 2 ** (chMult.length - 1);
+  if (resolution % factor !== 0) {
+    throw new Error(
+      `${dd.path}.resolution is ${resolution}, which ${chMult.length} levels do not halve evenly; taming's encoder and decoder ` +
+        `then differ in their attention, and such a model is not supported (multiples of ${factor} are)`,
+    );
+  }
   dd.only("resamp_with_conv", true);
   dd.only("give_pre_end", false);
   for (const key of dd.rest()) notes.push(`${dd.path}.${key} has no effect, as in taming`);

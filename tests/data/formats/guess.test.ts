@@ -62,6 +62,12 @@ describe("guessConfig", () => {
     expect(assumed).toEqual(["ddconfig.resolution", ...assumedLoss, ...assumedRest]);
   });
 
+  test("AlexNet in the loss is no network to train with", () => {
+    const key = "loss.perceptual_loss.net.slice1.0.weight";
+    const alex = new Map([...full, [key, { shape: [64, 3, 11, 11] }]]);
+    expect(guessConfig({ tensors: alex }).assumed).toContain("lossconfig.perceptualNet");
+  });
+
   test("the settings of a missing part are assumed too", () => {
     const bare = new Map([...full].filter(([key]) => isAutoencoder(key)));
     const { assumed } = guessConfig({ tensors: bare });

@@ -105,6 +105,7 @@ describe("a config", () => {
     [[`${loss}.params.use_actnorm=true`], "use_actnorm is true, expected false"],
     [["model.params.n_embed=many"], 'model.params.n_embed is "many", expected a number'],
     [["model.params.n_embed=null"], "model.params.n_embed is missing"],
+    [["model.params.ddconfig.resolution=200"], "resolution is 200, which 5 levels do not halve evenly"],
     [["model.params.ddconfig=3"], "model.params.ddconfig is 3, expected a group of settings"],
     [["model.params.ddconfig.ch_mult=[a]"], "expected a list of numbers"],
     [["data.params.validation.params.size=128"], "train has size 256 and validation 128"],
