@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { Command, Option } from "commander";
 import { describeModel } from "../data/formats/find_model.ts";
+import { stated } from "../data/formats/guess.ts";
 import { printable } from "../data/formats/text.ts";
 import {
   type CheckpointFile,
@@ -126,9 +127,13 @@ function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
 }
 
 /** What taming's VQModel has to be told, because nothing says it, and what it cannot be told. */
-function notesForTaming({ config, assumed }: ConfigGuess): string[] {
-  const missing = [["ddconfig.resolution", "resolution"], ["lossconfig.discStart", "disc_start"]] as const;
-  const names = missing.filter(([field]) => assumed.includes(field)).map(([, name]) => name);
+function notesForTaming(guess: ConfigGuess): string[] {
+  const { config, assumed } = guess;
+  const hasLoss = Object.keys(stated(guess).lossconfig ?? {}).length > 0;
+  const names = [
+    ...assumed.includes("ddconfig.resolution") ? ["resolution"] : [],
+    ...hasLoss && assumed.includes("lossconfig.discStart") ? ["disc_start"] : [],
+  ];
   const notes: string[] = [];
   if (names.length > 0) {
     notes.push(
@@ -136,6 +141,9 @@ function notesForTaming({ config, assumed }: ConfigGuess): string[] {
         names.join(" and the ")
       } of this model, so the file does not either; taming needs a config`,
     );
+  }
+  if (config.remap !== null) {
+    notes.push("taming's VQModel also needs the list quantize.used as a .npy file, by its argument remap");
   }
   if (!config.legacyBeta) {
     notes.push(

@@ -39,7 +39,7 @@ async function decode(path: string, flags: Flags): Promise<void> {
   const { model, path: modelPath } = await openModel(flags, "decoder");
   let total = 0;
   for await (const record of records()) {
-    checkTokens(path, record, model.config.nEmbed);
+    checkTokens(path, record, model.vocabulary);
     total++;
   }
   if (total === 0) throw new Error(`${path}: there are no tokens in this file`);

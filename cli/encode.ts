@@ -71,7 +71,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
   const out = shardPath(flags);
   await mkdir(dirname(out), { recursive: true });
   const mine = () => partOf(eachSample(sources), flags.shard);
-  const usage = new CodebookUsage(model.config.nEmbed);
+  const usage = new CodebookUsage(model.vocabulary);
   const total = await countOf(mine());
   const writer = await TokenWriter.open(out, await headerOf(sources, flags, model, modelPath), (record) => {
     usage.add(Int32Array.from(record.encoding));
@@ -114,7 +114,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
   const { total: tokens, used, perplexity } = usage.summary();
   console.log(
     `${normalize(out)}: ${count(writer.length, "picture")}, ${tokens} tokens, ${used} of ` +
-      `${model.config.nEmbed} codes used (perplexity ${perplexity.toFixed(1)})`,
+      `${model.vocabulary} codes used (perplexity ${perplexity.toFixed(1)})`,
   );
 }
 

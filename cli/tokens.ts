@@ -25,7 +25,7 @@ export async function modelFacts(model: VQGAN, path: string): Promise<ModelFacts
     format: "tessera-tokens",
     version: 1,
     factor: model.factor,
-    vocabulary: model.config.nEmbed,
+    vocabulary: model.vocabulary,
     range: model.range,
     attentionOrder: model.config.attentionOrder,
     model: basename(path),

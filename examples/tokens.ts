@@ -22,7 +22,7 @@ for (let row = 0; row < rows; row++) {
 }
 const changed = tokens.slice();
 const middle = Math.floor(rows / 2) * columns + Math.floor(columns / 2);
-changed[middle] = (changed[middle] + 1) % model.config.nEmbed;
+changed[middle] = (changed[middle] + 1) % model.vocabulary;
 const shown = [tokens, changed].map((tokens) => model.pictureOf(tokens, [rows, columns]));
 await savePng("tokens.png", grid([picture, ...await Promise.all(shown)], { columns: 3 }));
 console.log(`tokens.png: the picture, ${tokens.length} tokens decoded, and one of them changed`);

@@ -48,7 +48,7 @@ export async function fillTensors(
     const before = wrong;
     await source.readFloats((chunk, offset) => {
       if (!areFinite(chunk)) wrong += chunk.filter((v) => !Number.isFinite(v)).length;
-      target.write(chunk, offset);
+      target.write(target.dtype === "i32" ? Int32Array.from(chunk) : chunk, offset);
     });
     if (wrong > before) broken.push(key);
     bytes += source.byteLength;

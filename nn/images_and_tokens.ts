@@ -44,15 +44,15 @@ export function problemOf(power: number, range: PixelRange): string | null {
 
 /**
  * Tokens as an i32 tensor [B, h, w].
- * @throws if they are not tokens of a codebook of `nEmbed` codes, or do not fill the grid. If they are in a tensor, their
+ * @throws if they are not tokens of this vocabulary, or do not fill the grid. If they are in a tensor, their
  * values are checked later, when codes are looked up, and only on the CPU.
  */
 export function tokensOnGrid(
   indices: Tensor | ArrayLike<number>,
   grid: Grid | undefined,
-  nEmbed: number,
+  vocabulary: number,
 ): Tensor {
-  const tokens = indices instanceof Tensor ? indices : checkedTokens(indices, nEmbed);
+  const tokens = indices instanceof Tensor ? indices : checkedTokens(indices, vocabulary);
   if (tokens.dtype !== "i32") {
     throw new Error(
       `decodeTokens: the tokens are ${tokens.dtype}, expected i32: make them with tensor(Int32Array.from(list), shape)`,
@@ -76,14 +76,14 @@ export function tokensOnGrid(
   return tokens.reshape(-1, height, width);
 }
 
-function checkedTokens(indices: ArrayLike<number>, nEmbed: number): Tensor {
+function checkedTokens(indices: ArrayLike<number>, vocabulary: number): Tensor {
   if (typeof indices !== "object" || indices === null || !("length" in indices)) {
     throw new TypeError(`decodeTokens: got ${shown(indices)}, expected a list of tokens or an i32 tensor`);
   }
   const tokens = Array.from(indices);
-  const bad = tokens.findIndex((t) => !isWhole(t) || t >= nEmbed);
+  const bad = tokens.findIndex((t) => !isWhole(t) || t >= vocabulary);
   if (bad < 0) return tensor(Int32Array.from(tokens));
-  throw new Error(`decodeTokens: token ${shown(tokens[bad])} at ${bad} is not in 0..${nEmbed - 1}`);
+  throw new Error(`decodeTokens: token ${shown(tokens[bad])} at ${bad} is not in 0..${vocabulary - 1}`);
 }
 
 /** The square grid that the tokens fill. @throws if they are not a list, or do not fill a square */

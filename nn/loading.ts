@@ -11,6 +11,7 @@ import { NLayerDiscriminator } from "./discriminator.ts";
 import { fillModule, type FillOptions, unfilled } from "./fill.ts";
 import type { Precision } from "./layers.ts";
 import type { LoadReport, Module } from "./module.ts";
+import type { Quantizer } from "./quantizers/quantizer.ts";
 import type { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 
 /** How a checkpoint is loaded. */
@@ -67,6 +68,7 @@ export function autoencoderOf(held: Half | null): FillOptions {
 
 /** The parts of a VQGAN that are filled. */
 interface Loadable extends Module {
+  readonly quantize: Quantizer;
   readonly loss: VQLPIPSWithDiscriminator | null;
   readonly config: VQModelConfig;
 }
@@ -89,6 +91,7 @@ export async function fillModel(
   { seed = 0, onProgress, signal }: LoadOptions,
 ): Promise<Filled> {
   const report = await fillModule(model, file, { ...autoencoderOf(held), onProgress, signal });
+  await checkUsed(model, file);
   if (!model.loss) return { report, discriminator: null, perceptual: false };
   const { perceptual_loss: lpips, discriminator } = model.loss;
   const isWhole = (part: string) => !unfilled(report).some((key) => key.startsWith(`loss.${part}.`));
@@ -97,6 +100,20 @@ export async function fillModel(
   const isFound = isWhole("discriminator");
   if (!isFound) renew(discriminator, model.config.lossconfig, new Random(seed));
   return { report, discriminator: isFound ? "file" : "new", perceptual };
+}
+
+/** @throws FormatError if a token stands for no code of the codebook */
+async function checkUsed(
+  { quantize: { used }, config: { nEmbed } }: Loadable,
+  { path }: CheckpointFile,
+): Promise<void> {
+  const codes = await used?.ints() ?? [];
+  const place = codes.findIndex((code) => code < 0 || code >= nEmbed);
+  if (place < 0) return;
+  const problem = `quantize.used says that token ${place} is code ${codes[place]}, but codes are 0 to ${
+    nEmbed - 1
+  }`;
+  throw new FormatError(path, problem);
 }
 
 /** Gives a discriminator new initial weights, in place. */

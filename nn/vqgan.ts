@@ -53,7 +53,7 @@ export interface VQGANOptions {
 export interface Encoded {
   /** The tokens, i32 [B, H/f, W/f], in raster order. */
   readonly indices: Tensor;
-  /** Their codes, [B, H/f, W/f, embedDim]. */
+  /** Their codes, [B, H/f, W/f, embedDim]; with taming's remap also codes that have no token. */
   readonly latents: Tensor;
 }
 
@@ -69,7 +69,7 @@ export interface Forward {
 
 /** A picture as tokens. */
 export interface Tokens {
-  /** Row by row, each from 0 to `nEmbed` - 1. */
+  /** Row by row, each from 0 to `vocabulary` - 1. */
   readonly tokens: Int32Array;
   /** Rows and columns. */
   readonly grid: [rows: number, columns: number];
@@ -197,6 +197,11 @@ export class VQGAN extends Module {
     return (await loadVQGAN(source, options)).model;
   }
 
+  /** How many tokens there are: as many as codes, unless the checkpoint has taming's remap. */
+  get vocabulary(): number {
+    return this.config.remap ?? this.config.nEmbed;
+  }
+
   /** Whether the model was made without this half. */
   isWithout(half: Half): boolean {
     return !Object.keys(this).includes(half);
@@ -285,6 +290,9 @@ export class VQGAN extends Module {
    * Turns pictures into tokens: `indices`, i32 [B, H/f, W/f] in raster order, and their codes, `latents`
    * [B, H/f, W/f, embedDim]. Records no gradients.
    *
+   * In a model with taming's remap only some codes have a token. A vector whose nearest code has none gets that of the nearest
+   * code that has one, where taming draws a token at random.
+   *
    * Images with NaN have no tokens, and tokens of images with values from 0 to 255 would mean nothing. In both cases reading
    * `indices` throws; `encode` itself cannot throw, because it does not wait for the device.
    * @throws if the image size does not fit; the message has the nearest sizes that do.
@@ -295,9 +303,10 @@ export class VQGAN extends Module {
       scope(() => {
         const power = images.square().mean();
         const z = this.#latents(images);
-        const indices = this.quantize.encode(z);
+        const { used } = this.quantize, codes = this.quantize.encode(z);
+        const indices = used ? this.quantize.encode(z, used) : codes;
         doubt(indices, power.add(z.sum().mul(0)), (value) => problemOf(value, this.range)); // 0 * NaN is NaN
-        return { indices, latents: this.quantize.lookup(indices) };
+        return { indices, latents: this.quantize.lookup(codes) };
       })
     );
   }
@@ -344,7 +353,7 @@ export class VQGAN extends Module {
   decodeTokens(indices: Tensor | ArrayLike<number>, grid?: Grid): Tensor {
     return noGrad(() =>
       scope(() => {
-        return this.decode(this.quantize.lookup(tokensOnGrid(indices, grid, this.config.nEmbed)));
+        return this.decode(this.#codesOf(indices, grid));
       })
     );
   }
@@ -355,6 +364,10 @@ export class VQGAN extends Module {
    */
   reconstruct(images: Tensor): Tensor {
     return scope(() => this.decode(this.encode(images).latents).clamp(this.range === "signed" ? -1 : 0, 1));
+  }
+
+  #codesOf(tokens: Tensor | ArrayLike<number>, grid: Grid | undefined): Tensor {
+    return this.quantize.lookup(tokensOnGrid(tokens, grid, this.vocabulary), this.quantize.used);
   }
 
   #latents(images: Tensor): Tensor {

@@ -117,6 +117,10 @@ function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f
       const data = async () => new BigInt64Array([BigInt(await t.item())]);
       return { name, shape: [...t.shape], dtype: "i64", data };
     }
+    if (t.dtype === "i32") {
+      const data = async () => BigInt64Array.from(await t.ints(), BigInt);
+      return { name, shape: [...t.shape], dtype: "i64", data };
+    }
     return { name, shape: [...t.shape], dtype: t.ndim < 2 ? "f32" : dtype, data: () => t.floats() };
   });
 }

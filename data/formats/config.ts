@@ -9,6 +9,7 @@ import {
   notNegative,
   object,
   oneOf,
+  orNull,
   type Rule,
   rule,
   type Rules,
@@ -91,6 +92,11 @@ export interface VQModelConfig {
   readonly lossconfig: LossConfig;
   /** How vectors become tokens. */
   readonly quantizer: QuantizerKind;
+  /**
+   * taming's remap: how many codes have a token. Which they are, in the order of their tokens, is in the checkpoint, under
+   * `quantize.used`. null: all codes, and tokens are their numbers.
+   */
+  readonly remap: number | null;
   /** The weight between the two terms of the quantizer's loss. `legacyBeta` says which of them it scales. */
   readonly beta: number;
   /** true: beta scales the codebook term, as in all published models. false: the commitment term, as in the paper. */
@@ -135,6 +141,7 @@ const f16: VQModelConfig = {
     perceptualNet: "vgg",
   },
   quantizer: "nearest",
+  remap: null,
   beta: 0.25,
   legacyBeta: true,
   attentionOrder: "taming",
@@ -249,6 +256,7 @@ const modelRules: Rules<VQModelConfig> = {
   ddconfig: object,
   lossconfig: object,
   quantizer: oneOf("nearest", "normalized", "gumbel"),
+  remap: orNull(upTo(2 ** 24)),
   beta: notNegative,
   legacyBeta: flag,
   attentionOrder: oneOf("taming", "vqgan-jax-legacy"),

@@ -91,7 +91,7 @@ export async function conversion(
   if (format === "flax") return (sink) => writeFlaxTo(sink, tensors);
   if (format === "onnx") {
     const { writeOnnxTo } = await import("./onnx/write.ts"); // it needs a library for protobuf
-    return (sink) => writeOnnxTo(sink, half, tensors, config!);
+    return (sink) => writeOnnxTo(sink, half, tensors, config!, statedIn(options)!);
   }
   if (format === "diffusers") {
     const levels = config!.ddconfig.chMult.length;
@@ -141,6 +141,9 @@ function checkFor(format: keyof typeof readers, file: CheckpointFile, config: VQ
   const refused = (reason: string) =>
     new Error(`${file.path} cannot be written for ${readers[format]}: ${reason}`);
   if (!config) throw refused("it is not a VQGAN");
+  if (config.remap !== null) {
+    throw refused(`only ${config.remap} of its codes have a token (remap), and there is no such list there`);
+  }
   if (format === "onnx") return;
   const { quantizer, attentionOrder, ddconfig: { midAttention } } = config;
   if (quantizer !== "nearest") throw refused(`there is no ${quantizer} quantizer there`);

@@ -355,9 +355,10 @@ function formatArchitecture(
   config: VQModelConfig & { readonly factor: number },
   { loss: { discNumLayers, discNdf, perceptualNet }, assumed }: InspectReport,
 ): string[] {
-  const { factor, embedDim, nEmbed, quantizer, ddconfig } = config;
+  const { factor, embedDim, nEmbed, quantizer, remap, ddconfig } = config;
   const lines = [
-    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}${kindOfCodes[quantizer]}`,
+    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}${kindOfCodes[quantizer]}` +
+    `${remap === null ? "" : `, of which ${remap} have a token (remap)`}`,
     `  ch ${ddconfig.ch}, ch_mult [${ddconfig.chMult}], num_res_blocks ${ddconfig.numResBlocks}, ` +
     `z_channels ${ddconfig.zChannels}`,
     `  attn_resolutions [${ddconfig.attnResolutions}] at resolution ${ddconfig.resolution}` +

@@ -8,7 +8,7 @@ export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 export type Half = "encoder" | "decoder";
 
 /** What shapes tell about a model. The resolution is not among it. */
-export interface Architecture extends Pick<VQModelConfig, "embedDim" | "nEmbed" | "quantizer"> {
+export interface Architecture extends Pick<VQModelConfig, "embedDim" | "nEmbed" | "quantizer" | "remap"> {
   readonly ddconfig: Omit<DDConfig, "resolution">;
 }
 
@@ -62,6 +62,7 @@ export function architectureOf(tensors: Shapes, resolution: number): Architectur
     embedDim: size(codebook, 1),
     nEmbed: size(codebook, 0),
     quantizer,
+    remap: tensors.get("quantize.used")?.shape[0] ?? null,
     ddconfig: {
       zChannels,
       inChannels: only === "decoder" ? 3 : size("encoder.conv_in.weight", 1),

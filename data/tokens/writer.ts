@@ -15,9 +15,9 @@ import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
  * import { eachSample, hashWeights, TokenWriter, VQGAN } from "@tessera/vqgan";
  *
  * const model = await VQGAN.load("last.ckpt"), sources = ["faces/"];
- * const { factor, range, config: { nEmbed, attentionOrder } } = model;
+ * const { factor, range, vocabulary, config: { attentionOrder } } = model;
  * const writer = await TokenWriter.open("written.parquet", {
- *   ...{ format: "tessera-tokens", version: 1, grid: [16, 16], vocabulary: nEmbed, factor, range, attentionOrder },
+ *   ...{ format: "tessera-tokens", version: 1, grid: [16, 16], vocabulary, factor, range, attentionOrder },
  *   ...{ preprocessing: "middle square of 128", model: "last.ckpt", weights: await hashWeights("last.ckpt") },
  *   ...{ source: sources, shard: null },
  * });

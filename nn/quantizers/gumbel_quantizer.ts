@@ -5,7 +5,7 @@ import { argmax, concat, conv2d, embedding, scope, type Tensor } from "../../src
 import { type Init, normalParameter } from "../init.ts";
 import { Conv2d } from "../layers.ts";
 import { Module } from "../module.ts";
-import { type Quantized, Quantizer } from "./quantizer.ts";
+import { type Quantized, Quantizer, usedCodes } from "./quantizer.ts";
 
 /** The table of codes, under taming's key `quantize.embed.weight`. */
 class Codes extends Module {
@@ -32,14 +32,21 @@ export class GumbelQuantizer extends Quantizer {
    * @internal
    */
   readonly embed: Codes;
+  /** The codes that have a token; see `Quantizer`. */
+  override readonly used: Tensor | null;
 
-  /** Makes codes and a layer of random numbers, which a file then fills. @throws if a size cannot be used */
-  constructor(nEmbed: number, embedDim: number, init: Init) {
+  /**
+   * Makes codes and a layer of random numbers, which a file then fills.
+   * @param remap how many codes have a token; null for all
+   * @throws if a size cannot be used
+   */
+  constructor(nEmbed: number, embedDim: number, init: Init, remap: number | null = null) {
     super();
     check("GumbelQuantizer", "nEmbed", nEmbed, whole(1));
     check("GumbelQuantizer", "embedDim", embedDim, whole(1));
     this.proj = new Conv2d(embedDim, nEmbed, 1, init);
     this.embed = new Codes(nEmbed, embedDim, init);
+    this.used = usedCodes(remap);
   }
 
   /** The codes, [nEmbed, embedDim]. */
@@ -55,20 +62,21 @@ export class GumbelQuantizer extends Quantizer {
   }
 
   /** The index of the code with the highest logit for each vector of z [..., C], as i32 [...]. */
-  override encode(z: Tensor): Tensor {
-    const { weight, bias } = this.proj, [nEmbed, channels] = this.codebook.shape;
+  override encode(z: Tensor, among: Tensor | null = null): Tensor {
+    const channels = this.codebook.shape[1];
     if (z.shape[z.ndim - 1] !== channels) {
       throw new Error(
         `encode: z has ${z.shape[z.ndim - 1]} channels (shape [${z.shape}]), expected ${channels}`,
       );
     }
     return scope(() => {
-      const count = z.size / channels, step = Math.max(1, Math.floor(maxLogits / nEmbed));
+      const [weight, bias] = this.#logits(among), codes = weight.shape[0];
+      const count = z.size / channels, step = Math.max(1, Math.floor(maxLogits / codes));
       const rows = z.detach().reshape(1, 1, count, channels);
       const parts: Tensor[] = [];
       for (let at = 0; at < count; at += step) {
         const some = rows.slice([0, 0, at, 0], [1, 1, Math.min(at + step, count), channels]);
-        parts.push(scope(() => argmax(conv2d(some, weight.detach(), bias?.detach()).reshape(-1, nEmbed))));
+        parts.push(scope(() => argmax(conv2d(some, weight, bias).reshape(-1, codes))));
       }
       const indices = parts.length === 1 ? parts[0] : concat(parts, 0);
       return indices.reshape(...z.shape.slice(0, -1));
@@ -76,7 +84,16 @@ export class GumbelQuantizer extends Quantizer {
   }
 
   /** The codes of indices [...], as [..., C]. */
-  override lookup(indices: Tensor): Tensor {
-    return embedding(indices, this.codebook);
+  override lookup(indices: Tensor, among: Tensor | null = null): Tensor {
+    return scope(() => embedding(indices, among ? embedding(among, this.codebook) : this.codebook));
+  }
+
+  /** The weight and the bias of the layer, or the part of them that belongs to some codes. */
+  #logits(among: Tensor | null): [weight: Tensor, bias: Tensor] {
+    const weight = this.proj.weight.detach(), bias = this.proj.bias!.detach();
+    if (!among) return [weight, bias];
+    const [codes, channels] = weight.shape;
+    const rows = embedding(among, weight.reshape(codes, channels));
+    return [rows.reshape(-1, channels, 1, 1), embedding(among, bias.reshape(codes, 1)).reshape(-1)];
   }
 }

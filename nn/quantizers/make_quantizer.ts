@@ -6,12 +6,12 @@ import type { Quantizer } from "./quantizer.ts";
 import { VectorQuantizer } from "./vector_quantizer.ts";
 
 export function makeQuantizer(config: VQModelConfig, init: Init): Quantizer {
-  const { nEmbed, embedDim, quantizer, beta, legacyBeta } = config;
-  if (quantizer === "gumbel") return new GumbelQuantizer(nEmbed, embedDim, init);
+  const { nEmbed, embedDim, quantizer, remap, beta, legacyBeta } = config;
+  if (quantizer === "gumbel") return new GumbelQuantizer(nEmbed, embedDim, init, remap);
   return new VectorQuantizer(
     nEmbed,
     embedDim,
-    { beta, legacyBeta, normalized: quantizer === "normalized" },
+    { beta, legacyBeta, normalized: quantizer === "normalized", remap },
     init,
   );
 }

@@ -1,5 +1,6 @@
 // The interface of a quantizer: it takes vectors, and returns the indices of codes and the codes themselves.
-import type { Tensor } from "../../src/index.ts";
+import { type Tensor, tensor } from "../../src/index.ts";
+import { buffer } from "../init.ts";
 import { Module } from "../module.ts";
 
 /** What a quantizer returns in training. */
@@ -17,12 +18,33 @@ export abstract class Quantizer extends Module {
   /** The table of codes, [nEmbed, embedDim]. It is the parameter itself, not a copy. */
   abstract readonly codebook: Tensor;
 
+  /**
+   * taming's remap: the codes that have a token, i32 [n], in the order of their tokens. null: all codes, and tokens are their
+   * numbers.
+   */
+  abstract readonly used: Tensor | null;
+
+  protected override bufferNames(): readonly string[] {
+    return ["used"];
+  }
+
   /** The training pass for z [B, H, W, C], with gradients. */
   abstract call(z: Tensor): Quantized;
 
-  /** The index of the code for each vector of z [..., C], as i32 [...]. Nothing is recorded. */
-  abstract encode(z: Tensor): Tensor;
+  /**
+   * The index of the code for each vector of z [..., C], as i32 [...]. Nothing is recorded.
+   * @param among chooses among these codes only, i32 [n]; the indices are then places in this list
+   */
+  abstract encode(z: Tensor, among?: Tensor | null): Tensor;
 
-  /** The codes of indices [...], as [..., C]. */
-  abstract lookup(indices: Tensor): Tensor;
+  /**
+   * The codes of indices [...], as [..., C].
+   * @param among the list in which the indices are places
+   */
+  abstract lookup(indices: Tensor, among?: Tensor | null): Tensor;
+}
+
+/** Makes the list of codes that have a token, for a loader to fill; null if all have. */
+export function usedCodes(count: number | null): Tensor | null {
+  return count === null ? null : buffer(tensor(new Int32Array(count)));
 }

@@ -4,7 +4,7 @@ import { check, flag, notNegative, whole } from "../../src/check.ts";
 import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";
 import { type Init, uniformParameter } from "../init.ts";
 import { Module } from "../module.ts";
-import { type Quantized, Quantizer } from "./quantizer.ts";
+import { type Quantized, Quantizer, usedCodes } from "./quantizer.ts";
 
 /** The table of codes. It is a module of its own, because its key in taming's files is `quantize.embedding.weight`. */
 class Codebook extends Module {
@@ -30,6 +30,8 @@ export interface VectorQuantizerOptions {
    * Default false.
    */
   readonly normalized?: boolean;
+  /** How many codes have a token; see `Quantizer.used`, which a checkpoint fills. Default null: all. */
+  readonly remap?: number | null;
 }
 
 /**
@@ -44,6 +46,8 @@ export class VectorQuantizer extends Quantizer {
    * @internal
    */
   readonly embedding: Codebook;
+  /** The codes that have a token; see `Quantizer`. */
+  override readonly used: Tensor | null;
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
   readonly #normalized: boolean;
@@ -61,6 +65,7 @@ export class VectorQuantizer extends Quantizer {
     check("VectorQuantizer", "legacyBeta", options?.legacyBeta, flag);
     check("VectorQuantizer", "normalized", options.normalized ?? false, flag);
     this.embedding = new Codebook(nEmbed, embedDim, init);
+    this.used = usedCodes(options.remap ?? null);
     this.#commitmentWeight = options.legacyBeta ? 1 : options.beta;
     this.#codebookWeight = options.legacyBeta ? options.beta : 1;
     this.#normalized = options.normalized ?? false;
@@ -87,7 +92,7 @@ export class VectorQuantizer extends Quantizer {
   }
 
   /** The index of the nearest code for each vector of z [..., C], as i32 [...]. @throws if the vectors have another length */
-  override encode(z: Tensor): Tensor {
+  override encode(z: Tensor, among: Tensor | null = null): Tensor {
     const channels = this.codebook.shape[1];
     if (z.shape[z.ndim - 1] !== channels) {
       throw new Error(
@@ -96,13 +101,17 @@ export class VectorQuantizer extends Quantizer {
     }
     return scope(() => {
       const rows = this.#scaled(z.detach().reshape(z.size / channels, channels));
-      return nearestCode(rows, this.#scaled(this.codebook.detach())).reshape(...z.shape.slice(0, -1));
+      const codes = this.codebook.detach(), table = among ? embedding(among, codes) : codes;
+      return nearestCode(rows, this.#scaled(table)).reshape(...z.shape.slice(0, -1));
     });
   }
 
   /** The codes of indices [...], as [..., C]. */
-  override lookup(indices: Tensor): Tensor {
-    return scope(() => this.#scaled(embedding(indices, this.codebook)));
+  override lookup(indices: Tensor, among: Tensor | null = null): Tensor {
+    return scope(() => {
+      const table = among ? embedding(among, this.codebook) : this.codebook;
+      return this.#scaled(embedding(indices, table));
+    });
   }
 
   /** Vectors [..., C] of length 1 with `normalized`, otherwise the same. A vector of zeros stays one, as in torch. */

@@ -6,8 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { momentName } from "../../data/formats/state_dict_keys.ts";
 import { type AdamState, trainingState } from "../../data/formats/training.ts";
+import { configOf, convertCheckpoint, readImage, toFloats } from "../../data/index.ts";
 import { VQGAN } from "../../nn/index.ts";
-import { device } from "../../src/index.ts";
+import { asyncScope, device, tensor } from "../../src/index.ts";
+import { saveWeights } from "../../train/index.ts";
 import { tessera } from "../support/commands.ts";
 import { withFile } from "../support/with_file.ts";
 import {
@@ -88,11 +90,47 @@ describe("tokens and pictures", () => {
     });
   }
 
-  test("of a model with remap: the tokens before it", async () => {
-    const { picture, raw_ids } = expected<{ picture: string; raw_ids: number[] }>("remap");
-    const model = await VQGAN.load(fixture("remap.ckpt"));
-    expect((await reconstruct(model, fixture(`pictures/${picture}`))).ids).toEqual(raw_ids);
-    model.dispose();
+  test("of a model with remap: tokens as taming numbers them, also after conversions and saving", async () => {
+    const { picture, used, raw_ids, remapped_ids } = expected<{
+      readonly picture: string;
+      readonly used: number[];
+      readonly raw_ids: number[];
+      /** null where the nearest code has no token; taming draws one at random there. */
+      readonly remapped_ids: (number | null)[];
+    }>("remap");
+    const original = fixture("remap.ckpt"), path = fixture(`pictures/${picture}`);
+    const converted = join(folder, "remap.safetensors"), again = join(folder, "remap.ckpt");
+    await withFile(original, async (file) => void await convertCheckpoint(file, converted, configOf(file)));
+    await withFile(converted, async (file) => void await convertCheckpoint(file, again, configOf(file)));
+    const saved = join(folder, "remap-weights.safetensors"), first = await VQGAN.load(original);
+    await saveWeights(saved, first);
+    first.dispose();
+    for (const file of [original, converted, again, saved]) {
+      const model = await VQGAN.load(file), seen = await reconstruct(model, path);
+      expect([model.vocabulary, model.config.nEmbed]).toEqual([used.length, 64]);
+      expect(seen.ids.map((id, i) => remapped_ids[i] === null ? null : id)).toEqual(remapped_ids);
+      // decoding takes these tokens: where a code has one, its pixels are those of the code
+      expect(seen.ids.flatMap((id, i) => remapped_ids[i] === null ? [] : [used[id] - raw_ids[i]])).toEqual(
+        remapped_ids.flatMap((id) => id === null ? [] : [0]),
+      );
+      // latents are those of all codes, as in taming
+      await asyncScope(async () => {
+        const { pixels, width, height } = await readImage(path);
+        const { latents } = model.encode(tensor(toFloats(pixels), [1, height, width, 3]));
+        const raw = model.quantize.lookup(tensor(Int32Array.from(raw_ids), latents.shape.slice(0, -1)));
+        expect(await latents.floats()).toEqual(await raw.floats());
+        const own = model.quantize.lookup(tensor(Int32Array.from(used)));
+        expect(
+          await model.quantize.lookup(tensor(Int32Array.from(used.keys())), model.quantize.used).floats(),
+        ).toEqual(
+          await own.floats(),
+        );
+      });
+      expect(() => model.decodeTokens([used.length], [1, 1])).toThrow("is not in 0..21");
+      model.dispose();
+    }
+    const flax = withFile(original, (file) => convertCheckpoint(file, join(folder, "flax"), configOf(file)));
+    await expect(flax).rejects.toThrow("only 22 of its codes have a token (remap)");
   });
 });
 

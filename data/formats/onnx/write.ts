@@ -3,7 +3,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { sizeOf } from "../../../src/shape.ts";
-import type { VQModelConfig } from "../config.ts";
+import type { VQModelConfig, VQModelOverrides } from "../config.ts";
 import type { Sink } from "../sink.ts";
 import { itemSize } from "../stored_tensor.ts";
 import { storedBytes, type TensorToWrite } from "../values.ts";
@@ -26,6 +26,7 @@ const limit = 2 ** 31;
 /**
  * Writes one half of an autoencoder as an ONNX model.
  * @param tensors the tensors under taming's keys. Those stored as f16 are cast to f32 when the model is loaded
+ * @param stated the part of the config that is known, for the metadata
  * @throws if a tensor is missing or of another type, or if the file would have 2 GB or more
  */
 export async function writeOnnxTo(
@@ -33,13 +34,14 @@ export async function writeOnnxTo(
   half: OnnxHalf,
   tensors: Iterable<TensorToWrite>,
   config: VQModelConfig,
+  stated: VQModelOverrides = config,
 ): Promise<void> {
   const byName = new Map([...tensors].map((tensor) => [tensor.name, floats(tensor)]));
   const made = half === "encoder" ? encoderGraph(config, byName) : decoderGraph(config, byName);
   await write(sink, made, {
     pixels: "[batch, 3, height, width], RGB from -1 to 1: a byte b becomes b / 127.5 - 1",
     tokens: `[batch, rows, columns], row by row, each from 0 to ${config.nEmbed - 1}`,
-    config: JSON.stringify(config),
+    config: JSON.stringify(stated),
   });
 }
 
