@@ -2,19 +2,21 @@
 import { basename, extname, join } from "node:path";
 import { Option } from "commander";
 import type { AttentionOrder } from "../data/formats/config.ts";
+import { resolutionField } from "../data/formats/guess.ts";
 import {
   ImageError,
   type Picture,
   type PixelRange,
   readAhead,
   type ReadOptions,
+  type Resize,
   type Sample,
   toFloats,
 } from "../data/index.ts";
 import { type Half, loadVQGAN, type Precision, type VQGAN } from "../nn/index.ts";
 import { type Tensor, tensor } from "../src/index.ts";
 import { fetched, namesHelp } from "./fetch.ts";
-import { count, precisionOption, wholeNumber } from "./options.ts";
+import { count, precisionOption, resizeOption, wholeNumber } from "./options.ts";
 import { shippedModel } from "./shipped.ts";
 
 export interface ModelFlags {
@@ -29,6 +31,7 @@ export interface ModelFlags {
 export interface PictureFlags {
   readonly size?: number;
   readonly keepShape?: boolean;
+  readonly resize: Resize;
 }
 
 export function modelOptions(): Option[] {
@@ -58,6 +61,7 @@ export function pictureOptions(): Option[] {
     )
       .argParser(wholeNumber(0)),
     new Option("--keep-shape", "crop only to whole tokens, not to a square"),
+    resizeOption(),
   ];
 }
 
@@ -66,7 +70,7 @@ export function pictureOptions(): Option[] {
  * @throws if the file is missing, or holds no model or not the half that is needed
  */
 export async function openModel(
-  flags: ModelFlags,
+  flags: ModelFlags & Partial<PictureFlags>,
   needed: Half | "both",
 ): Promise<{ model: VQGAN; path: string }> {
   const { model: chosen, dalleMini, precision, attentionOrder } = flags,
@@ -84,6 +88,12 @@ export async function openModel(
   if (needed === "both" && lacking) {
     throw new Error(`${path} holds a model without ${lacking}, but this needs both halves`);
   }
+  if (needed !== "decoder" && flags.size === undefined && model.assumed.includes(resolutionField)) {
+    const { resolution } = model.config.ddconfig;
+    console.error(
+      `nothing says at which size this model was trained: --size sets it, else ${resolution} at most`,
+    );
+  }
   return { model: model.eval(), path };
 }
 
@@ -95,10 +105,12 @@ export interface NamedPicture {
 }
 
 /** Returns how pictures are read for a model. */
-function readOptions({ size: chosen, keepShape }: PictureFlags, model: VQGAN): ReadOptions {
+function readOptions({ size: chosen, keepShape, resize }: PictureFlags, model: VQGAN): ReadOptions {
   const size = chosen ?? model.config.ddconfig.resolution;
   const crop = size === 0 || keepShape ? "none" : "center";
-  return { ...(size === 0 ? {} : { size }), crop, multipleOf: model.factor };
+  // to a size that nobody stated no picture is enlarged
+  const enlarge = chosen !== undefined || !model.assumed.includes(resolutionField);
+  return { ...(size === 0 ? {} : { size }), crop, resize, enlarge, multipleOf: model.factor };
 }
 
 /**
@@ -109,14 +121,17 @@ export function preprocessing(
   flags: PictureFlags,
   model: VQGAN,
 ): { readonly words: string; readonly side: number | null } {
-  const { size, crop, multipleOf } = readOptions(flags, model);
+  const { size, crop, resize, enlarge, multipleOf } = readOptions(flags, model);
+  const [seen, filter] = resize === "taming"
+    ? ["as taming's loader: EXIF and profiles ignored, opacity dropped", "OpenCV's bilinear filter"]
+    : ["turned by EXIF, laid on white, sRGB", "Lanczos"];
   const steps = [
-    "turned by EXIF, laid on white, sRGB",
-    ...(size === undefined ? [] : [`smallest side to ${size} by Lanczos`]),
+    seen,
+    ...(size === undefined ? [] : [`smallest side to ${enlarge ? "" : "at most "}${size} by ${filter}`]),
     ...(crop === "center" ? ["middle square"] : []),
     `edges cut evenly to multiples of ${multipleOf}`,
   ];
-  const side = crop === "center" && size !== undefined ? size - size % model.factor : null;
+  const side = crop === "center" && size !== undefined && enlarge ? size - size % model.factor : null;
   return { words: steps.join(", "), side };
 }
 

@@ -6,6 +6,14 @@ export const precisionOption = (): Option =>
   new Option("--precision <kind>", "how activations are stored; f16 halves their memory and needs a GPU")
     .choices(["f32", "f16"]).default("f32");
 
+/** The option --resize of commands that read pictures. */
+export const resizeOption = (): Option =>
+  new Option(
+    "--resize <kind>",
+    "how pictures are decoded and shrunk; taming makes exactly the pixels of taming's own loader (no EXIF orientation, no " +
+      "colour profile, opacity dropped, OpenCV's bilinear filter)",
+  ).choices(["lanczos", "taming"]).default("lanczos");
+
 /** Incorrect use of a command. It is reported in one line with exit code 2; other errors have exit code 1. */
 export class UsageError extends Error {
   override readonly name = "UsageError";

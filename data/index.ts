@@ -64,6 +64,7 @@ export {
 export { Sampler, type SamplerOptions, type SamplerState, type Visit } from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
 export { type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
+export type { Resize } from "./pictures/decoder.ts";
 
 // Token files
 export { openTokens } from "./tokens/open.ts";

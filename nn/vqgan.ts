@@ -1,12 +1,13 @@
 // The model: it turns pictures into grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
 import { checkConfig, factorOf, type VQModelConfig } from "../data/formats/config.ts";
 import { describeModel } from "../data/formats/find_model.ts";
-import { changed, configOf, describeBeside } from "../data/formats/guess.ts";
+import { changed, configOf, describeBeside, resolutionField } from "../data/formats/guess.ts";
 import { type CheckpointSource, openRules, withCheckpoint } from "../data/formats/opener.ts";
 import { type Half, onlyHalf } from "../data/formats/shapes.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
-import { type PictureSource, readImage } from "../data/pictures/source.ts";
+import type { Resize } from "../data/pictures/decoder.ts";
+import { aResize, type PictureSource, readImage } from "../data/pictures/source.ts";
 import { checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
@@ -77,15 +78,20 @@ export interface Tokens {
 
 /** How `tokensOf` resizes and crops a picture. */
 export interface TokensOptions {
-  /** The smallest side becomes this many pixels; 0 leaves the picture as it is. Default: the model's resolution. */
+  /**
+   * The smallest side becomes this many pixels; 0 leaves the picture as it is. Default: the model's resolution. If nothing
+   * states that (see `VQGAN.assumed`), smaller pictures are not enlarged.
+   */
   readonly size?: number;
   /** `center` cuts out the middle square, `none` keeps the shape. Default `center`, but `none` if the size is 0. */
   readonly crop?: "center" | "none";
+  /** How the picture is decoded and shrunk; see `ReadOptions`. Default `lanczos`. */
+  readonly resize?: Resize;
 }
 
 const modelRules = { withLoss: flag, range: aRange, only: oneOf("encoder", "decoder") };
 const buildRules: Rules<VQGANOptions> = { ...modelRules, assumed: texts };
-const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center", "none") };
+const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center", "none"), resize: aResize };
 
 /**
  * The autoencoder. Images are [B, H, W, 3]; H and W are multiples of the factor f, and pixels are in `range`.
@@ -236,6 +242,8 @@ export class VQGAN extends Module {
     const picture = await readImage(source, {
       size: size === 0 ? undefined : size,
       crop: size === 0 ? "none" : options.crop,
+      resize: options.resize,
+      enlarge: options.size !== undefined || !this.assumed.includes(resolutionField),
       multipleOf: this.factor,
     });
     return await asyncScope(async () => {

@@ -277,16 +277,16 @@ async function splitPictures({ data, val, seed }: Pick<RunOptions, "data" | "val
 
 function openPictures(
   { paths, held }: Split,
-  { size, crop, flip, seed, batch, accumulate }: RunOptions,
+  { size, crop, flip, resize, seed, batch, accumulate }: RunOptions,
 ): Pick<Run, "pictures" | "validation" | "samples"> {
-  const still = { size, shuffle: false };
+  const still = { size, resize, shuffle: false };
   const shown = held.length > 0 ? held : paths;
   const count = Math.min(sampleCount, shown.length);
   const samples = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
   // enough that the next step's pictures are read while this step is computed
   const prefetch = 2 * batch * accumulate;
   return {
-    pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch }),
+    pictures: new ImageDataset(paths, { size, crop, flip, resize, seed, prefetch }),
     validation: held.length > 0 ? new ImageDataset(held, still) : null,
     samples: new ImageDataset(samples, still),
   };

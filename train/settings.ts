@@ -1,6 +1,8 @@
 // All settings of a run in one record. It is written to config.json and into every checkpoint, so that a checkpoint is
 // enough to resume.
 import type { VQModelConfig } from "../data/formats/config.ts";
+import type { Resize } from "../data/index.ts";
+import { aResize } from "../data/pictures/source.ts";
 import type { Precision } from "../nn/index.ts";
 import {
   checkOptions,
@@ -38,6 +40,8 @@ export interface RunOptions {
   readonly crop: "center" | "random";
   /** Whether to mirror each picture with probability 1/2. */
   readonly flip: boolean;
+  /** How pictures are decoded and shrunk; see `ReadOptions`. */
+  readonly resize: Resize;
   /** The learning rate of both optimizers. */
   readonly lr: number;
   /** The number of steps over which the learning rate rises from 0. */
@@ -86,6 +90,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "name"> =
   val: 0,
   crop: "center",
   flip: false,
+  resize: "lanczos",
   warmup: 0,
   decay: "constant",
   precision: "f32",
@@ -116,6 +121,7 @@ const rules: Rules<RunOptions> = {
   ),
   crop: oneOf("center", "random"),
   flip: flag,
+  resize: aResize,
   lr: needed(positive),
   warmup: needed(whole(0)),
   decay: needed(oneOf("constant", "cosine")),

@@ -21,6 +21,7 @@ import {
   nonNegativeNumber,
   positiveNumber,
   precisionOption,
+  resizeOption,
   UsageError,
   wholeNumber,
   wholeNumbers,
@@ -89,6 +90,7 @@ export function finetuneCommand(): Command {
     ),
     new Option("--random-crop", "crop at random instead of at the centre"),
     new Option("--flip", "mirror half of the pictures"),
+    resizeOption(),
     new Option("--val <source>", "pictures for validation, or the fraction of --data to hold out")
       .argParser(fractionOrPath).default(defaultOptions.val),
   );

@@ -7,6 +7,7 @@ import {
   type VQModelOverrides,
   withOverrides,
 } from "../../data/formats/config.ts";
+import type { Resize } from "../../data/index.ts";
 import type { Precision } from "../../nn/index.ts";
 import {
   baseLearningRate,
@@ -40,6 +41,7 @@ export interface Flags {
   val: string | number;
   randomCrop?: boolean;
   flip?: boolean;
+  resize: Resize;
   discStart?: number;
   discWeight?: number;
   lpips?: string[] | boolean;
@@ -113,6 +115,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     val: flags.val,
     crop: flags.randomCrop ? "random" : "center",
     flip: flags.flip ?? false,
+    resize: flags.resize,
     lr: flags.lr ?? batch * accumulate * (flags.baseLr ?? baseLearningRate),
     warmup: flags.warmup,
     decay: flags.decay,

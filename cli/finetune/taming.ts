@@ -73,6 +73,11 @@ export async function withConfigs(
     restartDeadCodes: flags.restartDeadCodes ?? 0,
   };
   const steps = await stepsOf(joined, config);
+  if (log && !isGiven("resize")) {
+    notes.push(
+      "pictures are decoded and shrunk by Lanczos; --resize taming makes exactly the pixels of taming's loader",
+    );
+  }
   if (log && steps === null && flags.steps === undefined) {
     notes.push(
       `the configs set no max_epochs or max_steps: the run takes ${defaultOptions.steps} steps more (--steps N for another total)`,

@@ -20,6 +20,7 @@ interface Taps {
  */
 export function resizeBilinear(picture: Picture, width: number, height: number): Picture {
   const { width: fromWidth, height: fromHeight, pixels } = picture;
+  if (width === fromWidth && height === fromHeight) return picture;
   // OpenCV averages here; the general way rounds some values the other way
   if (fromWidth === 2 * width && fromHeight === 2 * height) return halved(picture);
   const columns = tapsOf(fromWidth, width), rows = tapsOf(fromHeight, height);

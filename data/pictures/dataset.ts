@@ -15,12 +15,13 @@ import {
   whole,
 } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
+import type { Resize } from "./decoder.ts";
 import { ImageError } from "./image_error.ts";
 import "./images.ts"; // reads paths
 import { listImages } from "./list.ts";
 import { aRange, flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
-import { readImage } from "./source.ts";
+import { aResize, readImage } from "./source.ts";
 
 /** How an `ImageDataset` reads its pictures. */
 export interface DatasetOptions {
@@ -36,6 +37,8 @@ export interface DatasetOptions {
    * Visits the pictures in a new random order every epoch. Default true; false keeps the list order, for validation.
    */
   readonly shuffle?: boolean;
+  /** How pictures are decoded and shrunk; see `ReadOptions`. Default `lanczos`. */
+  readonly resize?: Resize;
   /** The range of the floats in a batch. Default `signed`: [-1, 1]. */
   readonly range?: PixelRange;
   /** How many pictures are read ahead. Default: two batches. */
@@ -70,6 +73,7 @@ const rules: Rules<DatasetOptions> = {
   flip: flag,
   seed: whole(0),
   shuffle: flag,
+  resize: aResize,
   range: aRange,
   prefetch: whole(0),
   onSkip: callback,
@@ -145,10 +149,10 @@ export class ImageDataset {
 
   /** One picture as it appears in an epoch: always the same for the same seed, epoch and index. */
   async read(index: number, epoch = 0): Promise<Picture> {
-    const { size, crop, flip, seed = 0 } = this.options;
+    const { size, crop, flip, resize, seed = 0 } = this.options;
     const random = new Random(seed).fork(`epoch ${epoch} picture ${index}`);
     const isFlipped = random.next() < 0.5; // always drawn, and first, so that turning flips on changes no crop
-    const picture = await readImage(this.paths[index], { size, crop, random: () => random.next() });
+    const picture = await readImage(this.paths[index], { size, crop, resize, random: () => random.next() });
     return flip && isFlipped ? flipPicture(picture) : picture;
   }
 

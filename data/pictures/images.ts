@@ -4,10 +4,13 @@
 import { readFile } from "node:fs/promises";
 import type { Sharp } from "sharp";
 import { writeAtomic } from "../files/atomic.ts";
+import { resizeBilinear } from "./bilinear.ts";
+import { type Decoder, isPicture, scaledDimensions, type Scaling } from "./decoder.ts";
 import { ImageError } from "./image_error.ts";
-import { checkPicture, type Picture, resizedDimensions } from "./picture.ts";
+import { checkPicture, type Picture } from "./picture.ts";
+import { decodeAsPillow } from "./pillow.ts";
 import { loadSharp } from "./sharp.ts";
-import { type Decoder, registerDecoder } from "./source.ts";
+import { registerDecoder } from "./source.ts";
 
 /** The longest side that a resized picture may have. Without this limit a very narrow picture would fill the memory. */
 const longestSide = 32768;
@@ -52,24 +55,23 @@ function toRgb(data: Uint8Array, channels: number, path: string): Uint8Array {
   return pixels;
 }
 
-/** Decodes a path, the bytes of a file or pixels to RGB with sharp, and resizes the shorter side to `size`. */
-const decode: Decoder = async (source, name, size) => {
-  const isPixels = typeof source === "object" && "pixels" in source;
+/** Decodes a path, the bytes of a file or pixels to RGB with sharp, and resizes them. */
+const decode: Decoder = async (source, name, scaling) => {
+  const isPixels = isPicture(source), isTamings = scaling.resize === "taming";
+  if (isPixels && isTamings) return resizeBilinear(source, ...targetOf(source, name, scaling));
   const bytes = typeof source === "string" ? await readBytes(source) : isPixels ? source.pixels : source;
   const sharp = await loadSharp();
   try {
+    if (isTamings) {
+      const picture = await decodeAsPillow(bytes, name);
+      return resizeBilinear(picture, ...targetOf(picture, name, scaling));
+    }
     // "error" makes sharp refuse pictures that are cut short, and ignore the warnings that PIL ignores too
     const image = isPixels ? await rawImage(source) : sharp(bytes, { failOn: "error" }).autoOrient();
-    if (size !== undefined) {
-      const { autoOrient: { width: fullWidth, height: fullHeight } } = await image.metadata();
-      const [width, height] = resizedDimensions(fullWidth, fullHeight, size);
-      if (Math.max(width, height) > longestSide) {
-        throw new ImageError(
-          name,
-          `${fullWidth}x${fullHeight} would become ${width}x${height}: the picture is too narrow`,
-        );
-      }
-      image.resize(width, height, { fit: "fill" });
+    if (scaling.size !== undefined) {
+      const { autoOrient: full } = await image.metadata();
+      const [width, height] = targetOf(full, name, scaling);
+      if (width !== full.width || height !== full.height) image.resize(width, height, { fit: "fill" });
     }
     const { data, info } = await image.flatten({ background: "#fff" }).toColourspace("srgb")
       .raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
@@ -80,6 +82,18 @@ const decode: Decoder = async (source, name, size) => {
 };
 
 registerDecoder(decode);
+
+type Dimensions = { readonly width: number; readonly height: number };
+
+/** Width and height after resizing. @throws ImageError if the picture is too narrow for it */
+function targetOf(full: Dimensions, name: string, scaling: Scaling): [width: number, height: number] {
+  const [width, height] = scaledDimensions(full.width, full.height, scaling);
+  if (scaling.size === undefined || Math.max(width, height) <= longestSide) return [width, height];
+  throw new ImageError(
+    name,
+    `${full.width}x${full.height} would become ${width}x${height}: the picture is too narrow`,
+  );
+}
 
 async function rawImage({ width, height, pixels }: Picture): Promise<Sharp> {
   const sharp = await loadSharp();

@@ -1,7 +1,9 @@
 // Decodes and resizes pictures with the browser's own functions. This is the default until another decoder is
 // registered (see source.ts).
+import { resizeBilinear } from "./bilinear.ts";
+import { type Encoded, isPicture, scaledDimensions, type Scaling } from "./decoder.ts";
 import { ImageError } from "./image_error.ts";
-import { fromRgba, type Picture, resizedDimensions, toRgba } from "./picture.ts";
+import { fromRgba, type Picture, toRgba } from "./picture.ts";
 
 /** The part of the browser's API that is used here; the type libraries that check Tessera have no canvas. */
 interface Page {
@@ -31,20 +33,28 @@ interface Context {
 }
 
 /**
- * Returns the pixels of a picture on a white background, resized so that the shorter side is `size`.
+ * Returns the pixels of a picture on a white background, resized as asked.
  * @throws ImageError if the browser cannot decode it; an Error if the source is a path, or this is no web page
  */
 export async function decodeInPage(
-  source: string | Uint8Array<ArrayBuffer> | Picture,
+  source: Encoded,
   name: string,
-  size: number | undefined,
+  scaling: Scaling,
 ): Promise<Picture> {
+  if (scaling.resize === "taming") {
+    if (isPicture(source)) {
+      return resizeBilinear(source, ...scaledDimensions(source.width, source.height, scaling));
+    }
+    throw new Error(
+      'readImage: browsers decode in their own way, so resize: "taming" takes only pixels ({ width, height, pixels }) here',
+    );
+  }
   const { createImageBitmap, OffscreenCanvas, ImageData } = globalThis as unknown as Page;
   if (typeof source === "string" || !createImageBitmap || !OffscreenCanvas || !ImageData) {
     const [what, instead] = typeof source === "string"
       ? [`a path (${JSON.stringify(source)})`, "bytes or a Blob"]
       : [
-        "pixels" in source ? `resizing pixels to ${size}` : `a picture's file (${name})`,
+        "pixels" in source ? `resizing pixels to ${scaling.size}` : `a picture's file (${name})`,
         "pixels of that size",
       ];
     throw new Error(
@@ -60,9 +70,7 @@ export async function decodeInPage(
     );
   });
   try {
-    const [width, height] = size === undefined
-      ? [bitmap.width, bitmap.height]
-      : resizedDimensions(bitmap.width, bitmap.height, size);
+    const [width, height] = scaledDimensions(bitmap.width, bitmap.height, scaling);
     const context = new OffscreenCanvas(width, height).getContext("2d");
     context.fillStyle = "#fff";
     context.fillRect(0, 0, width, height);

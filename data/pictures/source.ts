@@ -1,7 +1,8 @@
 // Reads a picture from a path, the bytes of a file, a Blob, or pixels. Files need a decoder: images.ts registers one
 // that uses sharp, and page.ts has the default, which uses the browser.
-import { callback, checkOptions, oneOf, type Rules, shown, whole } from "../../src/check.ts";
+import { callback, checkOptions, flag, oneOf, type Rule, type Rules, shown, whole } from "../../src/check.ts";
 import { ImageError } from "./image_error.ts";
+import { type Decoder, type Encoded, isPicture, type Resize, scaledDimensions } from "./decoder.ts";
 import { decodeInPage } from "./page.ts";
 import { checkPicture, cropOffset, cropPicture, fromRgba, type Picture, type RgbaPixels } from "./picture.ts";
 
@@ -22,26 +23,28 @@ export interface ReadOptions {
   readonly crop?: "center" | "random" | "none";
   /** Returns numbers in [0, 1) for the random crop: first for the row, then for the column. Default `Math.random`. */
   readonly random?: () => number;
+  /**
+   * How the picture is decoded and shrunk. `taming` makes the very bytes of taming's own loader, for those who continue its runs
+   * or compare tokens; see `Resize`. Default `lanczos`.
+   */
+  readonly resize?: Resize;
+  /** Whether pictures whose shorter side is less than `size` are enlarged. If not, their square is smaller. Default true. */
+  readonly enlarge?: boolean;
   /** Crops the edges evenly until both sides are multiples of this number, as a model with this factor requires. */
   readonly multipleOf?: number;
 }
+
+/** The rule for an option that says how pictures are resized. */
+export const aResize: Rule = oneOf("lanczos", "taming");
 
 const rules: Rules<ReadOptions> = {
   size: whole(1),
   crop: oneOf("center", "random", "none"),
   random: callback,
+  resize: aResize,
+  enlarge: flag,
   multipleOf: whole(1),
 };
-
-/**
- * Turns a path, the bytes of a file or pixels into RGB pixels whose shorter side is `size`.
- * @param name the picture's name in errors
- */
-export type Decoder = (
-  source: string | Uint8Array<ArrayBuffer> | Picture,
-  name: string,
-  size: number | undefined,
-) => Promise<Picture>;
 
 let decode: Decoder = decodeInPage;
 
@@ -56,7 +59,7 @@ export function registerDecoder(decoder: Decoder): void {
  * With the full package, the EXIF orientation is applied. Grey, palette, CMYK and 16-bit pictures become RGB, and an
  * embedded profile is honoured. Transparent pictures are placed on white, as viewers show them (PIL's convert("RGB")
  * would show whatever colour is stored under the transparency). Shrinking uses a Lanczos filter; taming's unfiltered
- * bilinear resizing aliases.
+ * bilinear resizing aliases. `resize: "taming"` does all of it as taming does.
  *
  * In a web page the browser decodes and resizes, which may change some values by one level.
  * @throws ImageError naming the file and the reason: missing, empty, not a picture, corrupt, cut short, too small
@@ -69,29 +72,29 @@ export function registerDecoder(decoder: Decoder): void {
  */
 export async function readImage(source: PictureSource, options: ReadOptions = {}): Promise<Picture> {
   checkOptions("readImage", options, rules);
-  const { size, multipleOf } = options;
+  const { size, resize = "lanczos", enlarge = true, multipleOf } = options;
   const crop = options.crop ?? (size === undefined ? "none" : "center");
   if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
   const { from, name } = await opened(source);
-  let picture = isPicture(from) && (size === undefined || Math.min(from.width, from.height) === size)
+  const scaling = { size, resize, enlarge };
+  let picture = isPicture(from) &&
+      `${scaledDimensions(from.width, from.height, scaling)}` === `${[from.width, from.height]}`
     ? from
-    : await decode(from, name, size);
+    : await decode(from, name, scaling);
   if (crop !== "none" && size !== undefined) {
+    const side = enlarge ? size : Math.min(size, picture.width, picture.height);
     const random = crop === "random" ? options.random ?? Math.random : undefined;
-    const top = cropOffset(picture.height, size, random?.());
-    const left = cropOffset(picture.width, size, random?.());
-    picture = cropPicture(picture, left, top, size, size);
+    const top = cropOffset(picture.height, side, random?.());
+    const left = cropOffset(picture.width, side, random?.());
+    picture = cropPicture(picture, left, top, side, side);
   }
   return multipleOf === undefined ? picture : cropToMultiple(picture, multipleOf, name);
 }
 
-const isPicture = (from: string | Uint8Array | Picture): from is Picture =>
-  typeof from === "object" && "pixels" in from;
-
 /** Returns the decoder's input, and the name for errors. @throws TypeError if the source is not one of a picture */
 async function opened(
   source: PictureSource,
-): Promise<{ from: string | Uint8Array<ArrayBuffer> | Picture; name: string }> {
+): Promise<{ from: Encoded; name: string }> {
   if (typeof source === "string") return { from: source, name: source };
   if (source instanceof Blob) {
     const name = source instanceof File ? source.name : "(Blob)";

@@ -1,11 +1,12 @@
 // Against the authors' own stack, taming under Lightning 1.0.8 and torch 1.7.1 (authors.py): it loads what Tessera wrote and
 // sees the same, its main.py goes on from Tessera's run as Tessera itself does, and Tessera goes on from there.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Sampler, writeCartoonFaces } from "../../data/index.ts";
+import { readImage, Sampler, writeCartoonFaces } from "../../data/index.ts";
 import { VQGAN } from "../../nn/index.ts";
 import { device } from "../../src/index.ts";
 import { tessera } from "../support/commands.ts";
@@ -170,6 +171,21 @@ describePython("authors.py", needed, (job) => {
     expect((await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n").at(-1)).toContain(
       '"step":12',
     );
+  });
+
+  test("its loader makes the pixels that readImage makes", async () => {
+    const pixels = (name: string) =>
+      fileURLToPath(new URL(`../fixtures/taming_pixels/${name}`, import.meta.url));
+    // Pillow 8.4 has no libjpeg-turbo, so what it makes of JPEGs is not what later ones make
+    const names = (await readdir(pixels("."))).filter((name) => /\.(png|webp)$|^opaque/.test(name)).map(
+      pixels,
+    );
+    const theirs = job<[number, number, string][]>("pixels", "24", ...names);
+    const ours = await Promise.all(names.map(async (name) => {
+      const { width, height, pixels } = await readImage(name, { size: 24, resize: "taming" });
+      return [width, height, createHash("sha256").update(pixels).digest("hex")];
+    }));
+    expect(ours).toEqual(theirs);
   });
 
   test("settings in YAML are read as OmegaConf reads them", () => {

@@ -159,9 +159,14 @@ function readData(
   const params = data.needed("params");
   const batch = params.number("batch_size");
   const validation = params.group("validation");
-  const pictures = replaced.data
-    ? replacedPictures(params.group("train"))
-    : readPictures(params.needed("train"));
+  const train = replaced.data ? params.group("train") : params.needed("train");
+  const pictures = train && !replaced.data ? readPictures(train) : replacedPictures(train);
+  const target = replaced.data ? String(train?.take("target")) : "";
+  if (croppedAtRandom.test(target)) {
+    notes.push(
+      `${train!.path}: taming crops at random for ${target}; here it is the middle unless said otherwise`,
+    );
+  }
   const held = validation && heldPictures(validation, notes, replaced);
   if (held && pictures.size !== null && held.size !== null && held.size !== pictures.size) {
     throw new Error(
@@ -175,6 +180,9 @@ function readData(
   data.done();
   return { data: pictures.list, val: held?.list ?? null, size: pictures.size, batch };
 }
+
+/** taming's classes of pictures that are cropped at random in training. Its custom ones take the middle; none mirrors. */
+const croppedAtRandom = /^taming\.data\.(imagenet\.ImageNetTrain|faceshq\.FacesHQTrain)$/;
 
 /** The file with a list of pictures, and the side of the square pictures in pixels. */
 type PictureList = Pick<TamingConfig, "size"> & { readonly list: string | null };

@@ -140,7 +140,10 @@ describe("a config", () => {
       `no validation: ${validation}.target is taming.data.imagenet.ImageNetValidation, whose pictures are not known here`,
     );
     const both = await readTamingConfig([base], all, { data: true, val: true });
-    expect(both.notes).toEqual(["data.params.num_workers has no effect here"]);
+    expect(both.notes).toEqual([
+      `${train}: taming crops at random for taming.data.imagenet.ImageNetTrain; here it is the middle unless said otherwise`,
+      "data.params.num_workers has no effect here",
+    ]);
     // FacesHQ's own way to name the size, and another class of the whole section
     const faces = [
       ...other(train, "faceshq.FacesHQTrain"),
