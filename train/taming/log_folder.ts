@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { openCheckpoint, trainingState } from "../../data/index.ts";
 
-/** A log folder, and what main.py --resume reads in it. */
+/** A log folder, and what main.py reads in it when it resumes a run. */
 export interface LogFolder {
   readonly path: string;
   /** The configs, in the order in which main.py merges them. */
