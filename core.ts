@@ -159,7 +159,7 @@ export { learningRate, type Schedule } from "./train/schedule.ts";
 export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Reading checkpoints from bytes: torch, safetensors and Flax. No code in them is executed, and tensors are read on demand. */
-export type { CheckpointFile, FileContents, ModelChoice } from "./data/formats/file.ts";
+export type { CheckpointFile, FileContents, ModelChoice, SettingsBeside } from "./data/formats/file.ts";
 export type { Family, Keys, ModelKind } from "./data/formats/families/family.ts";
 export { type FoundModel, type NoModel, SeveralModelsError } from "./data/formats/find_model.ts";
 export {
@@ -205,5 +205,6 @@ export {
   toPixels,
   toRgba,
 } from "./data/pictures/picture.ts";
+export type { Resize } from "./data/pictures/decoder.ts";
 export { type PictureSource, readImage, type ReadOptions } from "./data/pictures/source.ts";
 export { ImageError } from "./data/pictures/image_error.ts";

@@ -37,8 +37,7 @@ export {
   type TrainingStepOptions,
   validationStep,
 } from "./step.ts";
-export { type ReplacedLists, stepsOfEpochs, type TamingConfig } from "./taming/config.ts";
-export { findLogFolder, type LogFolder, newestCheckpoint } from "./taming/log_folder.ts";
+export type { ReplacedLists, TamingConfig } from "./taming/config.ts";
 export { readTamingConfig } from "./taming/read.ts";
 export { Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate } from "./validate.ts";

@@ -8,12 +8,12 @@ import {
   beginRun,
   checkpointOf,
   defaultOptions,
-  newestCheckpoint,
   readProgress,
   type ResumeChanges,
   resumeRun,
   type Run,
 } from "../../train/index.ts";
+import { newestCheckpoint } from "../../train/taming/log_folder.ts";
 import { fetched, namesHelp } from "../fetch.ts";
 import { interruptedCode } from "../interrupt.ts";
 import {

@@ -7,13 +7,12 @@ import { isRemote, listImages } from "../../data/index.ts";
 import {
   checkpointOf,
   defaultOptions,
-  findLogFolder,
-  type LogFolder,
   readProgress,
   readTamingConfig,
-  stepsOfEpochs,
   type TamingConfig,
 } from "../../train/index.ts";
+import { stepsOfEpochs } from "../../train/taming/config.ts";
+import { findLogFolder, type LogFolder } from "../../train/taming/log_folder.ts";
 import { fetched } from "../fetch.ts";
 import { UsageError } from "../options.ts";
 import type { Flags } from "./flags.ts";

@@ -24,6 +24,7 @@ export abstract class Quantizer extends Module {
    */
   abstract readonly used: Tensor | null;
 
+  /** The list is state that is not learnt. */
   protected override bufferNames(): readonly string[] {
     return ["used"];
   }

@@ -43,7 +43,11 @@ describe("incorrect use gives a one-line error", () => {
     ],
     [["finetune", "--from", model, "--data", faces], 1, "has no perceptual network inside: give its weights"],
     [["finetune", "--from", "no.ckpt", "--data", faces], 1, "no.ckpt: there is no such file"],
-    [["finetune", "--from", model, "--data", faces, "--lpips", model], 1, "neither a classifier (keys features.N.weight) nor heads"],
+    [
+      ["finetune", "--from", model, "--data", faces, "--lpips", model],
+      1,
+      "neither a classifier (keys features.N.weight) nor heads",
+    ],
     [
       ["finetune", "--from", model, "--data", faces, "--lpips", "no.pth"],
       1,

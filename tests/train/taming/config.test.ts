@@ -3,7 +3,8 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readTamingConfig, stepsOfEpochs } from "../../../train/index.ts";
+import { readTamingConfig } from "../../../train/index.ts";
+import { stepsOfEpochs } from "../../../train/taming/config.ts";
 import { customVqgan } from "../../support/taming.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
