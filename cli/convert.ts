@@ -145,6 +145,9 @@ function notesForTaming(guess: ConfigGuess): string[] {
   if (config.remap !== null) {
     notes.push("taming's VQModel also needs the list quantize.used as a .npy file, by its argument remap");
   }
+  if (config.attentionOrder !== "taming") {
+    notes.push(`taming has no attention order ${config.attentionOrder}, and other tokens come out there`);
+  }
   if (!config.legacyBeta) {
     notes.push(
       "taming's VQModel always puts beta on the codebook's term of its loss, this model has it on the other one (legacy: false): " +

@@ -161,7 +161,7 @@ describePython("authors.py", needed, (job) => {
     expect(settings.model.lossconfig).toMatchObject({ discStart: 6, discNumLayers: 2, discNdf: 16 });
     const [first] = (await readFile(join(run, "metrics.jsonl"), "utf8")).split("\n");
     const ours: Record<string, number> = JSON.parse(first);
-    const theirs = await job<Losses[]>("train", log, "--max_steps", "5");
+    const theirs = await job<Losses[]>("train", log, "--max_epochs", "2");
     const before = theirs.filter(({ split }) => split === "val").slice(0, 2);
     expect(before.map(({ global_step }) => global_step)).toEqual([ours.step, ours.step]);
     for (const name of ["val/rec_loss", "val/p_loss", "val/quant_loss", "val/g_loss"]) {

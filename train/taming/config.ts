@@ -56,9 +56,17 @@ export function parseTamingConfig(
   assignments: readonly string[],
   replaced: ReplacedLists = {},
 ): TamingConfig {
-  const root = new Group(joinSettings(files, assignments), "");
+  const settings = joinSettings(files, assignments);
+  try {
+    return readSettings(new Group(settings, ""), replaced);
+  } catch (error) {
+    throw new Error(`${files.map(({ path }) => path).join(", ")}: ${(error as Error).message}`);
+  }
+}
+
+function readSettings(root: Group, replaced: ReplacedLists): TamingConfig {
   const model = root.group("model"), data = root.group("data");
-  if (!model) throw new Error(`${files.map(({ path }) => path).join(", ")}: "model" is missing`);
+  if (!model) throw new Error('"model" is missing');
   const notes: string[] = [];
   const config = {
     ...readModel(model, notes),

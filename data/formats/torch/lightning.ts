@@ -88,6 +88,9 @@ function plain(value: unknown): Pickleable {
   return fields ? new Map(Object.entries(fields).map(([key, item]) => [key, plain(item)])) : null;
 }
 
+/** The weight that taming's VQModel always gives to the codebook's term. */
+const tamingsBeta = 0.25;
+
 /** The class of the loss when nothing says how a model was trained. It has no arguments and no tensors. */
 const noLoss = { target: "taming.modules.losses.vqperceptual.DummyLoss" };
 
@@ -130,7 +133,7 @@ export function vqModelArguments(config: VQModelOverrides): Record<string, unkno
       dropout: ddconfig.dropout,
     }),
     lossconfig: Object.keys(lossconfig).length > 0 ? loss : noLoss,
-    ...(legacyBeta === false ? { beta, legacy: legacyBeta } : {}),
+    ...(legacyBeta === false || (beta ?? tamingsBeta) !== tamingsBeta ? { beta, legacy: legacyBeta } : {}),
   });
 }
 
