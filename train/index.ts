@@ -1,4 +1,4 @@
-// Exports everything for training. A run is begun or resumed (run.ts) and then trained (loop.ts).
+// Exports everything for training. A run is begun or resumed (run/run.ts) and then trained (run/loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export {
   continueTrainer,
@@ -10,16 +10,16 @@ export {
   saveWeights,
   type TrainingProgress,
   type WeightsOptions,
-} from "./checkpoint.ts";
+} from "./run/checkpoint.ts";
 export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export { DivergedError, MissingPerceptualError, NotResumableError } from "./errors.ts";
-export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
+export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./run/loop.ts";
 export { psnr, ssim } from "./metrics.ts";
 export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
-export { beginRun, type Loading, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
-export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
+export { beginRun, type Loading, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run/run.ts";
+export { checkpointOf, type Metrics, RunFolder } from "./run/folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
-export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./settings.ts";
+export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./run/settings.ts";
 export { fillPerceptual, findPerceptual, type PerceptualChoice, type PerceptualSource } from "./start.ts";
 export {
   applyGradients,

@@ -1,7 +1,7 @@
 // All settings of a run in one record. It is written to config.json and into every checkpoint, so that a checkpoint is
 // enough to resume.
-import type { VQModelConfig } from "../data/formats/config.ts";
-import type { Precision } from "../nn/index.ts";
+import type { VQModelConfig } from "../../data/formats/config.ts";
+import type { Precision } from "../../nn/index.ts";
 import {
   checkOptions,
   checkValues,
@@ -16,7 +16,7 @@ import {
   text,
   texts,
   whole,
-} from "../src/check.ts";
+} from "../../src/check.ts";
 
 /** The options of a new run. */
 export interface RunOptions {

@@ -1,7 +1,7 @@
 // Puts together what training needs (model, optimizers, pictures and folder), for a new run or for a resumed one.
-import type { VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
-import { ImageDataset, listImages, localPath } from "../data/index.ts";
-import { type LoadOptions, VQGAN } from "../nn/index.ts";
+import type { VQModelConfig, VQModelOverrides } from "../../data/formats/config.ts";
+import { ImageDataset, listImages, localPath } from "../../data/index.ts";
+import { type LoadOptions, VQGAN } from "../../nn/index.ts";
 import {
   aSignal,
   callback,
@@ -13,8 +13,8 @@ import {
   type Rules,
   text,
   texts,
-} from "../src/check.ts";
-import { Random } from "../src/index.ts";
+} from "../../src/check.ts";
+import { Random } from "../../src/index.ts";
 import {
   continueTrainer,
   frozenParameters,
@@ -22,12 +22,12 @@ import {
   restoreTrainer,
   type RunState,
 } from "./checkpoint.ts";
-import { DeadCodeRestart } from "./codebook.ts";
-import { checkpointOf, RunFolder } from "./run_folder.ts";
-import { learningRate } from "./schedule.ts";
+import { DeadCodeRestart } from "../codebook.ts";
+import { checkpointOf, RunFolder } from "./folder.ts";
+import { learningRate } from "../schedule.ts";
 import { checkNewOptions, checkSettings, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
-import { type PerceptualChoice, startFrom, startNew } from "./start.ts";
-import { Trainer } from "./trainer.ts";
+import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
+import { Trainer } from "../trainer.ts";
 
 /** A run that is ready to be trained from its current step. */
 export interface Run {

@@ -2,8 +2,8 @@
 // loss.png.
 import { appendFile, copyFile, link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../data/index.ts";
-import { writeAtomic } from "../data/files/atomic.ts";
+import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../../data/index.ts";
+import { writeAtomic } from "../../data/files/atomic.ts";
 
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Record<string, number | string>;

@@ -4,9 +4,9 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { savePng } from "../../data/index.ts";
-import { VQGAN } from "../../nn/index.ts";
-import { memory, Random } from "../../src/index.ts";
+import { savePng } from "../../../data/index.ts";
+import { VQGAN } from "../../../nn/index.ts";
+import { memory, Random } from "../../../src/index.ts";
 import {
   beginRun,
   checkpointOf,
@@ -18,10 +18,10 @@ import {
   resumeRun,
   saveWeights,
   train,
-} from "../../train/index.ts";
-import { fillState } from "../support/goldens.ts";
-import { blob, finish, metricsOf, runConfig, runFixture, tensorBytes } from "../support/runs.ts";
-import { smallConfig } from "../support/small_model.ts";
+} from "../../../train/index.ts";
+import { fillState } from "../../support/goldens.ts";
+import { blob, finish, metricsOf, runConfig, runFixture, tensorBytes } from "../../support/runs.ts";
+import { smallConfig } from "../../support/small_model.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 

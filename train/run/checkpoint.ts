@@ -13,16 +13,16 @@ import {
   type TrainingState,
   trainingState,
   writeSafetensors,
-} from "../data/index.ts";
-import { checkEnding } from "../data/files/save.ts";
-import { fillModule, fillTensors } from "../nn/fill.ts";
-import type { LoadOptions, VQGAN } from "../nn/index.ts";
-import { checkOptions, oneOf } from "../src/check.ts";
-import type { RandomState, Tensor } from "../src/index.ts";
-import { NotResumableError } from "./errors.ts";
-import { LossScale, type LossScaleState } from "./loss_scale.ts";
+} from "../../data/index.ts";
+import { checkEnding } from "../../data/files/save.ts";
+import { fillModule, fillTensors } from "../../nn/fill.ts";
+import type { LoadOptions, VQGAN } from "../../nn/index.ts";
+import { checkOptions, oneOf } from "../../src/check.ts";
+import type { RandomState, Tensor } from "../../src/index.ts";
+import { NotResumableError } from "../errors.ts";
+import { LossScale, type LossScaleState } from "../loss_scale.ts";
 import type { RunSettings } from "./settings.ts";
-import type { Trainer } from "./trainer.ts";
+import type { Trainer } from "../trainer.ts";
 
 /** What a run needs, in addition to tensors, to continue as if it had never stopped. */
 export interface RunState {

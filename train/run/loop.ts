@@ -1,16 +1,16 @@
 // The loop around the training step: it logs, saves pictures and checkpoints, validates, and stops cleanly.
-import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../data/index.ts";
-import type { VQGAN } from "../nn/index.ts";
-import { aSignal, callback, checkOptions, rule, type Rules } from "../src/check.ts";
-import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../src/index.ts";
+import { type Batch, type Picture, savePng, sideBySide, toPictures } from "../../data/index.ts";
+import type { VQGAN } from "../../nn/index.ts";
+import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
+import { asyncScope, full, keep, noGrad, scope, type Tensor, tensor } from "../../src/index.ts";
 import { join } from "node:path";
 import { saveCheckpoint } from "./checkpoint.ts";
-import { initializeCodebook } from "./codebook.ts";
-import { DivergedError } from "./errors.ts";
+import { initializeCodebook } from "../codebook.ts";
+import { DivergedError } from "../errors.ts";
 import type { Run } from "./run.ts";
-import { stepName } from "./run_folder.ts";
-import type { Logs } from "./step.ts";
-import { type Measurements, readItems, validate } from "./validate.ts";
+import { stepName } from "./folder.ts";
+import type { Logs } from "../step.ts";
+import { type Measurements, readItems, validate } from "../validate.ts";
 
 /** Shows the progress of a training, for example with a progress bar. */
 export interface TrainMonitor {
