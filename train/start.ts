@@ -103,12 +103,13 @@ async function hasPerceptual(path: string): Promise<boolean> {
   }
 }
 
-async function sourceOf(perceptual: "none" | readonly string[]): Promise<PerceptualSource | null> {
+/** Finds the network of a choice; null for none. */
+export async function sourceOf(perceptual: "none" | readonly string[]): Promise<PerceptualSource | null> {
   return perceptual === "none" ? null : await findPerceptual(perceptual);
 }
 
 /** Returns the kind of network that was found, with the requested weight. Without a network the weight is 0. */
-function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
+export function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
   return {
     lossconfig: source
       ? { perceptualNet: source.net, perceptualWeight: weight === 0 ? 1 : weight }
@@ -131,7 +132,8 @@ function describeConfig({ ddconfig, nEmbed, embedDim }: VQModelConfig): string {
   return `f${2 ** (chMult.length - 1)}, ${nEmbed} codes of ${embedDim}, ${ch} channels x ${chMult.join(",")}`;
 }
 
-function describePerceptual(source: PerceptualSource | null, choice: PerceptualChoice): string {
+/** Says in one line which network is used. */
+export function describePerceptual(source: PerceptualSource | null, choice: PerceptualChoice): string {
   if (!source) return "perceptual network: none (only L1 and GAN losses)";
   const net = source.net === "vgg" ? "VGG16" : "SqueezeNet";
   const from = choice === "inside" ? "the file" : Object.values(source.files).join(" and ");

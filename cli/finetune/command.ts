@@ -1,6 +1,5 @@
 // tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or from the point where a run
 // stopped.
-import process from "node:process";
 import { Command, Option } from "commander";
 import { isRemote } from "../../data/index.ts";
 import {
@@ -13,7 +12,6 @@ import {
   type Run,
 } from "../../train/index.ts";
 import { fetched, namesHelp } from "../fetch.ts";
-import { interruptedCode } from "../interrupt.ts";
 import {
   fractionOrPath,
   nonNegativeNumber,
@@ -23,7 +21,7 @@ import {
   wholeNumber,
   wholeNumbers,
 } from "../options.ts";
-import { describeOutcome, trainWithProgress } from "../training.ts";
+import { trainWithProgress } from "../training.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
 import { withConfigs } from "./taming.ts";
 
@@ -191,10 +189,7 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   const started = flags.resume === undefined
     ? await beginRun(newRun(flags))
     : await continueRun(flags.resume, flags, command);
-  for (const note of started.notes) console.log(note);
-  const outcome = await trainWithProgress(started, "fine-tune");
-  if (outcome.interrupted) process.exitCode = interruptedCode;
-  else console.log(describeOutcome(outcome));
+  await trainWithProgress(started, "fine-tune");
 }
 
 /** Downloads the checkpoints that are named and not given by their paths. */
@@ -237,6 +232,10 @@ const resumable: readonly string[] = [
   "steps",
   "data",
   "val",
+  "batch",
+  "accumulate",
+  "lr",
+  "lpips",
   "logEvery",
   "imageEvery",
   "valEvery",
@@ -253,5 +252,7 @@ function resumeChanges(command: Command): ResumeChanges {
       `${option?.long} cannot be changed when a run is resumed: its value is in the checkpoint`,
     );
   }
-  return Object.fromEntries(given.filter(([key]) => key !== "resume" && key !== "device"));
+  const { resume: _resume, device: _device, lpips, ...changes } = Object.fromEntries(given);
+  if (lpips === undefined) return changes;
+  return { ...changes, perceptual: lpips === false ? "none" : lpips };
 }

@@ -318,8 +318,8 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   ],
   [
     "an option that cannot be changed",
-    () => resumeRun("runs/x", wrong({ batch: 2 })),
-    'resumeRun: there is no option "batch", use steps, data',
+    () => resumeRun("runs/x", wrong({ size: 32 })),
+    'resumeRun: there is no option "size", use steps, data',
   ],
   [
     "a path instead of data",

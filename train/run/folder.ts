@@ -1,24 +1,13 @@
-// The folder of a run: runs/2026-05-01T12-30-00_faces/ with config.json, metrics.jsonl, images/, checkpoints/ and
-// loss.png.
-import { appendFile, copyFile, link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { type Panel, type Picture, plotCurves, savePng, sideBySide } from "../../data/index.ts";
-import { writeAtomic } from "../../data/files/atomic.ts";
-
-/** One line of metrics.jsonl. */
-export type Metrics = { readonly step: number } & Record<string, number | string>;
-
-/** The panels of loss.png with their metrics. Metrics that a run does not have are left out. */
-const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] = [
-  { title: "reconstruction", names: ["train/rec_loss", "val/rec_loss", "train/p_loss", "val/p_loss"] },
-  { title: "PSNR, dB", names: ["val/psnr"] },
-  { title: "codebook", names: ["train/quant_loss", "val/quant_loss"] },
-  {
-    title: "discriminator (hinge loss: 1 is no better than chance)",
-    names: ["train/disc_loss", "train/logits_real", "train/logits_fake"],
-  },
-  { title: "adaptive weight", names: ["train/d_weight"], logScale: true },
-];
+// The folder of a run: runs/2026-05-01T12-30-00_faces/ with config.json, data/, metrics.jsonl, images/, checkpoints/, loss.png
+// and before-after.png. docs/runs.md says what each of them is.
+import { createReadStream } from "node:fs";
+import { link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Picture, readImage, savePng, sideBySide } from "../../data/index.ts";
+import { removeLeftovers, writeAtomic } from "../../data/files/atomic.ts";
+import { LineFile } from "../../data/files/line_file.ts";
+import { drawCurves, type Metrics } from "./curves.ts";
+import { RunLock } from "./lock.ts";
 
 /**
  * The files of one run.
@@ -33,10 +22,13 @@ const curves: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
 export class RunFolder {
   /** The path of the folder. */
   readonly path: string;
+  readonly #metrics: LineFile;
+  #lock: RunLock | null = null;
 
   /** Uses an existing folder; `RunFolder.create` creates one. */
   constructor(path: string) {
     this.path = path;
+    this.#metrics = new LineFile(join(path, "metrics.jsonl"));
   }
 
   /** Creates a new folder `<out>/<local time>_<name>`. If it already exists, a number is added. */
@@ -49,57 +41,122 @@ export class RunFolder {
       const path = join(out, `${stamp}_${name}${n === 1 ? "" : `-${n}`}`);
       try {
         await mkdir(path);
-        return await new RunFolder(path).#prepare();
       } catch (error) {
-        if ((error as { code?: string }).code !== "EEXIST") throw error;
+        if ((error as { code?: string }).code === "EEXIST") continue;
+        throw error;
       }
+      const folder = new RunFolder(path);
+      await folder.removedOnError(() => folder.prepare());
+      return folder;
     }
-  }
-
-  /**
-   * Returns the run folder that contains a checkpoint, or a new folder next to a checkpoint that was moved out of its
-   * run.
-   */
-  static async around(checkpoint: string): Promise<RunFolder> {
-    const folder = dirname(checkpoint);
-    if (basename(folder) === "checkpoints") return await new RunFolder(dirname(folder)).#prepare();
-    return await RunFolder.create(folder, "resumed");
-  }
-
-  async #prepare(): Promise<this> {
-    await mkdir(join(this.path, "images"), { recursive: true });
-    const checkpoints = join(this.path, "checkpoints");
-    await mkdir(checkpoints, { recursive: true });
-    // a process that was killed may have left unfinished files
-    for (const name of await readdir(checkpoints)) {
-      if (/^\..*\.tmp$/.test(name)) await rm(join(checkpoints, name), { force: true });
-    }
-    return this;
   }
 
   /** The path of checkpoints/last.safetensors. */
   get lastCheckpoint(): string {
-    return join(this.path, "checkpoints", "last.safetensors");
+    return this.checkpoint("last.safetensors");
+  }
+
+  /** The path of before-after.png. */
+  get comparison(): string {
+    return join(this.path, "before-after.png");
+  }
+
+  /** The path of a checkpoint. */
+  checkpoint(name: string): string {
+    return join(this.path, "checkpoints", name);
+  }
+
+  /** Whether there is a checkpoint with this name. */
+  async hasCheckpoint(name: string): Promise<boolean> {
+    return await exists(this.checkpoint(name));
+  }
+
+  /** Makes the folders inside, also if somebody has removed them. */
+  async prepare(): Promise<void> {
+    for (const name of ["images", "checkpoints", "data"]) {
+      await mkdir(join(this.path, name), { recursive: true });
+    }
+  }
+
+  /** Runs `fill`. If it throws, the folder is removed, because an empty run is of no use. */
+  async removedOnError<T>(fill: () => Promise<T>): Promise<T> {
+    try {
+      return await fill();
+    } catch (error) {
+      this.release();
+      await rm(this.path, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /**
+   * Makes the folder belong to this process until `release`, and removes what an ended process has left unfinished in it.
+   * @returns unfinished files that stay, because it cannot be found out whether their process runs
+   * @throws RunInUseError if it belongs to another process
+   */
+  async take(): Promise<string[]> {
+    if (this.#lock) return [];
+    this.#lock = await RunLock.take(this.path);
+    await this.prepare();
+    const folders = ["", "images", "checkpoints", "data"].map((name) => join(this.path, name));
+    const left = folders.map(async (folder) => {
+      const names = await removeLeftovers(folder, undefined, this.#lock?.before);
+      return names.map((name) => join(folder, name));
+    });
+    return (await Promise.all(left)).flat();
+  }
+
+  /** Shows other processes that this one is alive, from now on until `release`. */
+  startHeartbeat(): void {
+    this.#lock?.start();
+  }
+
+  /** @throws RunTakenError if the folder belongs to another process now */
+  checkOwned(): void {
+    this.#lock?.check();
+  }
+
+  /** Lets other processes use the folder. */
+  release(): void {
+    this.#lock?.release();
+    this.#lock = null;
   }
 
   /** Writes config.json, whole or not at all. */
   async writeConfig(config: object): Promise<void> {
-    const text = JSON.stringify(config, null, 2) + "\n";
-    await writeAtomic(join(this.path, "config.json"), async (handle) => {
-      await handle.writeFile(text);
-    });
+    await this.#write("config.json", JSON.stringify(config, null, 2) + "\n");
   }
 
-  /** Adds a line to metrics.jsonl. */
+  /** Writes the list of the pictures, under its hash. */
+  async writePictures(hash: string, list: string): Promise<void> {
+    await this.#write(join("data", `${hash}.jsonl`), list);
+  }
+
+  /** Reads a list of pictures; null if it is missing. */
+  async readPictures(hash: string): Promise<string | null> {
+    return await readFile(join(this.path, "data", `${hash}.jsonl`), "utf8").catch(() => null);
+  }
+
+  async #write(name: string, text: string): Promise<void> {
+    await writeAtomic(join(this.path, name), (file) => file.writeFile(text));
+  }
+
+  /** Adds a line to metrics.jsonl. @throws if it cannot be written; it is then written with the next line */
   async addMetrics(metrics: Metrics): Promise<void> {
-    await appendFile(join(this.path, "metrics.jsonl"), JSON.stringify(metrics) + "\n");
+    await this.#metrics.add(JSON.stringify(metrics));
+  }
+
+  /** Writes the lines that could not be written before. @returns how many still wait */
+  async flushMetrics(): Promise<number> {
+    await this.#metrics.flush().catch(() => {});
+    return this.#metrics.waiting;
   }
 
   /** Reads all lines so far. A line that was cut short by a crash is skipped. */
   async readMetrics(): Promise<Metrics[]> {
     let text: string;
     try {
-      text = await readFile(join(this.path, "metrics.jsonl"), "utf8");
+      text = await readFile(this.#metrics.path, "utf8");
     } catch {
       return [];
     }
@@ -112,73 +169,108 @@ export class RunFolder {
     });
   }
 
-  /** Removes the lines after `step`, because a run that is resumed from there writes them again. */
-  async rewindMetrics(step: number): Promise<void> {
-    const kept = (await this.readMetrics()).filter((metrics) => metrics.step <= step);
-    const text = kept.map((metrics) => JSON.stringify(metrics) + "\n").join("");
-    await writeAtomic(join(this.path, "metrics.jsonl"), async (handle) => {
-      await handle.writeFile(text);
+  /** Removes the metrics and pictures after `step`, because a run that is resumed from there makes them again. */
+  async rewind(step: number): Promise<void> {
+    const all = await this.readMetrics(), kept = all.filter((metrics) => metrics.step <= step);
+    if (kept.length < all.length) await this.#writeMetrics(kept);
+    for (const [name, made] of await this.#images()) {
+      if (made > step) await rm(this.#image(name), { force: true });
+    }
+    await rm(this.comparison, { force: true }); // it is drawn again at the end
+  }
+
+  /**
+   * Begins this folder with what another run had when it saved a checkpoint: metrics, pictures, the list of pictures, and
+   * the checkpoint itself as the last one.
+   * @param best the name of the best checkpoint at that time, which may be gone
+   */
+  async branchFrom(
+    other: RunFolder,
+    checkpoint: string,
+    step: number,
+    best: string | null,
+  ): Promise<void> {
+    await linkOrCopy(checkpoint, this.lastCheckpoint);
+    await this.#writeMetrics((await other.readMetrics()).filter((metrics) => metrics.step <= step));
+    for (const [name, made] of await other.#images()) {
+      if (made <= step) await linkOrCopy(other.#image(name), this.#image(name));
+    }
+    for (const name of await readdir(join(other.path, "data")).catch(() => [])) {
+      if (/^[0-9a-f]{16}\.jsonl$/.test(name)) {
+        await linkOrCopy(join(other.path, "data", name), join(this.path, "data", name));
+      }
+    }
+    if (best !== null && await other.hasCheckpoint(best)) {
+      await linkOrCopy(other.checkpoint(best), this.checkpoint(best));
+    }
+  }
+
+  async #writeMetrics(metrics: readonly Metrics[]): Promise<void> {
+    await this.#write("metrics.jsonl", metrics.map((one) => JSON.stringify(one) + "\n").join(""));
+  }
+
+  /** The sheets in images/ with their steps. */
+  async #images(): Promise<[name: string, step: number][]> {
+    const names = await readdir(join(this.path, "images")).catch(() => []);
+    return names.flatMap((name) => {
+      const [, step] = /^step-(\d+)\.png$/.exec(name) ?? [];
+      return step === undefined ? [] : [[name, Number(step)]];
     });
   }
 
+  #image(name: string): string {
+    return join(this.path, "images", name);
+  }
+
   /** Saves inputs above their reconstructions as images/step-000250.png. */
-  async saveImages(step: number, inputs: Picture[], reconstructions: Picture[]): Promise<void> {
-    await savePng(
-      join(this.path, "images", `${stepName(step)}.png`),
-      await sideBySide([inputs, reconstructions]),
-    );
+  async saveImages(
+    step: number,
+    inputs: readonly Picture[],
+    reconstructions: readonly Picture[],
+  ): Promise<void> {
+    await savePng(this.#image(`${stepName(step)}.png`), await sideBySide([inputs, reconstructions]));
+  }
+
+  /** Reads the sheet of a step. @throws ImageError if there is none */
+  async readImages(step: number): Promise<Picture> {
+    return await readImage(this.#image(`${stepName(step)}.png`));
   }
 
   /** Gives the last checkpoint a second name in checkpoints/, and removes the file that it replaces. */
   async keepLastAsBest(name: string, replaces: string | null): Promise<void> {
-    const path = join(this.path, "checkpoints", name);
-    await rm(path, { force: true });
-    // A link needs no second copy on disk: the next checkpoint replaces the name of the last one, not its content.
-    await link(this.lastCheckpoint, path).catch(() => copyFile(this.lastCheckpoint, path));
-    if (replaces !== null && replaces !== name) {
-      await rm(join(this.path, "checkpoints", replaces), { force: true });
-    }
+    await linkOrCopy(this.lastCheckpoint, this.checkpoint(name));
+    if (replaces !== null && replaces !== name) await rm(this.checkpoint(replaces), { force: true });
   }
 
   /** Draws metrics.jsonl as loss.png. @returns its path, or null if there is nothing to draw yet */
   async drawCurves(): Promise<string | null> {
-    const metrics = await this.readMetrics();
-    const panels = curves.flatMap(({ names, ...panel }): Panel[] => {
-      const series = names.map((name) => {
-        const points = metrics.filter((m) => typeof m[name] === "number");
-        return {
-          name,
-          steps: points.map(({ step }) => step),
-          values: points.map((m) => m[name] as number),
-        };
-      }).filter(({ values }) => values.length > 1 && values.some((value) => value !== 0));
-      return series.length > 0 ? [{ ...panel, series }] : [];
-    });
-    if (panels.length === 0) return null;
     const path = join(this.path, "loss.png");
-    await savePng(path, await plotCurves(panels, { columns: panels.length > 1 ? 2 : 1, width: 1400 }));
-    return path;
+    return await drawCurves(path, await this.readMetrics()) ? path : null;
   }
+}
+
+/**
+ * Gives a file a second name, in place of what has that name now. A link takes no room: a checkpoint is replaced as a whole, and
+ * its content is never changed. Where there are no links, the file is copied.
+ */
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  const isSame = await exists(to) && (await stat(from)).ino === (await stat(to)).ino;
+  if (isSame) return;
+  await rm(to, { force: true });
+  try {
+    await link(from, to);
+  } catch {
+    await writeAtomic(to, async (file) => {
+      for await (const chunk of createReadStream(from)) await file.writeFile(chunk);
+    });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(() => true, () => false);
 }
 
 /** Returns the first part of the file names of a step: step-000250. */
 export function stepName(step: number): string {
   return `step-${String(step).padStart(6, "0")}`;
-}
-
-/**
- * Finds the checkpoint to resume: the file itself, or the last one in a run folder, which may also be a run by taming.
- * @throws if there is none.
- */
-export async function checkpointOf(runOrFile: string): Promise<string> {
-  const info = await stat(runOrFile).catch(() => null);
-  if (info === null) throw new Error(`${runOrFile}: there is no such file or folder to resume from`);
-  if (!info.isDirectory()) return runOrFile;
-  const { lastCheckpoint } = new RunFolder(runOrFile);
-  for (const path of [lastCheckpoint, join(dirname(lastCheckpoint), "last.ckpt")]) {
-    if (await stat(path).catch(() => null)) return path;
-  }
-  throw new Error(
-    `${runOrFile}: this folder has no checkpoints/last.safetensors (or last.ckpt) to resume from`,
-  );
 }

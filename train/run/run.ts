@@ -1,33 +1,16 @@
-// Puts together what training needs (model, optimizers, pictures and folder), for a new run or for a resumed one.
-import type { VQModelConfig, VQModelOverrides } from "../../data/formats/config.ts";
-import { ImageDataset, listImages, localPath } from "../../data/index.ts";
-import { type LoadOptions, VQGAN } from "../../nn/index.ts";
-import {
-  aSignal,
-  callback,
-  checkOptions,
-  flag,
-  needed,
-  object,
-  rule,
-  type Rules,
-  text,
-  texts,
-} from "../../src/check.ts";
-import { Random } from "../../src/index.ts";
-import {
-  continueTrainer,
-  frozenParameters,
-  readRunState,
-  restoreTrainer,
-  type RunState,
-} from "./checkpoint.ts";
+// A run in memory: the model with its optimizers, the pictures, the folder, and how far it has come.
+import { ImageDataset } from "../../data/index.ts";
+import type { LoadOptions, VQGAN } from "../../nn/index.ts";
+import { aSignal, callback, type Rules } from "../../src/check.ts";
+import type { Random } from "../../src/index.ts";
 import { DeadCodeRestart } from "../codebook.ts";
-import { checkpointOf, RunFolder } from "./folder.ts";
 import { learningRate } from "../schedule.ts";
-import { checkNewOptions, checkSettings, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
-import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
 import { Trainer } from "../trainer.ts";
+import type { RunFolder } from "./folder.ts";
+import type { Notes, RunNote } from "./notes.ts";
+import { pathsOf, type PictureList } from "./pictures.ts";
+import type { RunSettings } from "./settings.ts";
+import type { Progress } from "./state.ts";
 
 /** A run that is ready to be trained from its current step. */
 export interface Run {
@@ -41,193 +24,43 @@ export interface Run {
   readonly validation: ImageDataset | null;
   /** The few pictures whose reconstructions are saved during training. */
   readonly samples: ImageDataset;
-  /** The folder to which everything is written. */
+  /** The list of all pictures. */
+  readonly list: PictureList;
+  /** The folder to which everything is written. It belongs to this process until the training ends. */
   readonly folder: RunFolder;
   /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
   readonly random: { readonly dropout: Random; readonly restart: Random };
   /** Moves codes that are never chosen; null if this is off. */
   readonly restarts: DeadCodeRestart | null;
-  /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
-  readonly best: RunState["best"];
-  /** How often all pictures were seen. */
-  readonly epoch: number;
+  /** How far the run has come. */
+  readonly progress: Progress;
+  /** The step of the last checkpoint in the folder; null if there is none. */
+  saved: number | null;
+  /** What the user should know: what was loaded, and what is not as it was. */
+  readonly notes: readonly RunNote[];
   /**
-   * Whether the run has not been trained yet. `train` then initializes a new model's codebook and saves the first
-   * pictures.
+   * Collects the notes.
+   * @internal
    */
-  readonly isNew: boolean;
-  /** Messages for the user about what was loaded. */
-  readonly notes: readonly string[];
+  readonly reporter: Notes;
 }
 
 /** How a checkpoint's loading is watched and stopped. */
 export type Loading = Pick<LoadOptions, "onProgress" | "signal">;
 
-const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSignal };
-
-/** The parts of a new run. */
-export interface NewRun {
-  /**
-   * A checkpoint to start from, or the config of a new model. With `goOn` the run continues the training in a
-   * checkpoint by Lightning, with its optimizers, step and epoch.
-   */
-  readonly start:
-    | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
-    | { readonly scratch: VQModelConfig };
-  /** The source of LPIPS's weights. */
-  readonly perceptual: PerceptualChoice;
-  /** The options. `size` defaults to the model's resolution. */
-  readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
-  /** The folder in which the run's folder is created. */
-  readonly out: string;
-  /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
-  readonly loading?: Loading;
-}
-
-const newRules: Rules<NewRun> = {
-  start: needed(rule(
-    "{ from: checkpoint } or { scratch: config }",
-    (start) => object.accepts(start) && ("from" in (start as object) || "scratch" in (start as object)),
-  )),
-  perceptual: needed(
-    rule(
-      'a list of files, "inside" or "none"',
-      (choice) => ["inside", "none"].includes(choice as string) || texts.accepts(choice),
-    ),
-  ),
-  options: needed(object),
-  out: needed(text),
-  loading: object,
-};
-const startRules = { from: needed(text), overrides: object, goOn: flag };
+export const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSignal };
 
 /** The number of pictures whose reconstructions are saved during training. */
 const sampleCount = 8;
 
-/**
- * Begins a new run: loads or creates the model, lists the pictures and creates the folder. `train` does the rest.
- *
- * @example From a checkpoint
- * ```ts
- * import { baseLearningRate, beginRun, defaultOptions } from "@tessera/vqgan";
- *
- * const run = await beginRun({
- *   start: { from: "last.ckpt" },
- *   perceptual: "inside",
- *   options: { ...defaultOptions, data: ["faces/"], lr: baseLearningRate, name: "faces" },
- *   out: "runs",
- * });
- * console.log(run.notes.join("\n"));
- * ```
- * @throws if options, checkpoint or pictures are invalid; then nothing is written.
- */
-export async function beginRun(run: NewRun): Promise<Run> {
-  checkOptions("beginRun", run, newRules);
-  const { start, perceptual, options, out, loading = {} } = run;
-  checkOptions("beginRun: loading", loading, loadingRules);
-  checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
-  checkNewOptions({ ...options, size: options.size ?? 1 });
-  const paths = await splitPictures(options);
-  return await freedOnError(async (own) => {
-    const from = "from" in start ? await localPath(start.from, loading) : null;
-    const { model, notes } = "from" in start
-      ? await startFrom(from!, perceptual, start.overrides ?? {}, options.seed, loading)
-      : await startNew(start.scratch, perceptual, options.seed);
-    own(model);
-    const settings: RunSettings = {
-      ...options,
-      size: options.size ?? model.config.ddconfig.resolution,
-      from: "from" in start ? start.from : null,
-      model: model.config,
-    };
-    checkSize(settings, model);
-    const pictures = openPictures(paths, settings);
-    const seed = new Random(options.seed);
-    const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
-    const parts = assemble(model, settings, random, own);
-    const goesOn = "from" in start && start.goOn ? await continueTrainer(from!, parts.trainer) : null;
-    const epoch = goesOn?.epoch ?? 0;
-    const folder = await RunFolder.create(out, options.name);
-    await folder.writeConfig(settings);
-    const optimizers = goesOn
-      ? [`optimizers: both from ${settings.from}, at step ${goesOn.step}, epoch ${epoch}`]
-      : [];
-    return {
-      ...{ settings, ...parts, ...pictures, folder, random, best: null, epoch, isNew: true },
-      notes: [...notes, ...optimizers],
-    };
-  });
-}
-
-/** The options that may change when a run is resumed. */
-export type ResumeChanges = Partial<
-  Pick<
-    RunOptions,
-    "steps" | "data" | "val" | "precision" | "logEvery" | "imageEvery" | "valEvery" | "saveEvery"
-  >
->;
-
-const changeRules = rulesOf(
-  "steps",
-  "data",
-  "val",
-  "precision",
-  "logEvery",
-  "imageEvery",
-  "valEvery",
-  "saveEvery",
-);
-
-/**
- * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as without
- * the interruption. What was frozen (`setRequiresGrad(false)`) when the checkpoint was saved is frozen again.
- * @throws NotResumableError if the file holds only weights; an Error if an option cannot be changed
- * @example Continuing to step 2000
- * ```ts
- * import { resumeRun, train } from "@tessera/vqgan";
- *
- * const goOn = async (folder: string) => await train(await resumeRun(folder, { steps: 2000 }));
- * ```
- */
-export async function resumeRun(
-  runOrFile: string,
-  changes: ResumeChanges = {},
-  loading: Loading = {},
-): Promise<Run> {
-  checkOptions<object>("resumeRun", changes, changeRules);
-  checkOptions("resumeRun: loading", loading, loadingRules);
-  const path = await checkpointOf(runOrFile);
-  const saved = await readRunState(path);
-  const settings = { ...saved.settings, ...changes };
-  checkSettings("resumeRun", settings);
-  const pictures = openPictures(await splitPictures(settings), settings);
-  pictures.pictures.restore(saved.sampler);
-  return await freedOnError(async (own) => {
-    const model = own(new VQGAN(settings.model, null, { withLoss: true }));
-    const random = {
-      dropout: Random.from(saved.random.dropout),
-      restart: Random.from(saved.random.restart),
-    };
-    const parts = assemble(model, settings, random, own);
-    const { step, epoch, best, codeCounts } = await restoreTrainer(path, parts.trainer, loading);
-    if (codeCounts) parts.restarts?.counts.set(codeCounts);
-    const folder = await RunFolder.around(path);
-    await folder.writeConfig(settings);
-    await folder.rewindMetrics(step);
-    const notes = [`resuming ${path} at step ${step} of ${settings.steps}`];
-    const frozen = frozenParameters(parts.trainer);
-    if (frozen.length > 0) {
-      notes.push(`frozen, as before: ${frozen.length} tensors, the first is ${frozen[0]}`);
-    }
-    return { settings, ...parts, ...pictures, folder, random, best, epoch, isNew: false, notes };
-  });
-}
+/** The most bytes of pictures that are read ahead. */
+const aheadBytes = 2 ** 28;
 
 /** Takes something to free if what follows fails. */
-type Own = <T extends { dispose(): void }>(made: T) => T;
+export type Own = <T extends { dispose(): void }>(made: T) => T;
 
 /** Runs `build`. If it throws, what it passed to `own` is freed, because the caller gets nothing to free. */
-async function freedOnError(build: (own: Own) => Promise<Run>): Promise<Run> {
+export async function freedOnError(build: (own: Own) => Promise<Run>): Promise<Run> {
   const made: { dispose(): void }[] = [];
   try {
     return await build((one) => {
@@ -240,7 +73,13 @@ async function freedOnError(build: (own: Own) => Promise<Run>): Promise<Run> {
   }
 }
 
-function assemble(model: VQGAN, settings: RunSettings, random: Run["random"], own: Own) {
+/** Makes the trainer of a model and what moves its codes. */
+export function makeTrainer(
+  model: VQGAN,
+  settings: RunSettings,
+  random: Run["random"],
+  own: Own,
+): Pick<Run, "trainer" | "restarts"> {
   const trainer = own(
     new Trainer(model, {
       learningRate: (step) => learningRate(settings, step),
@@ -255,49 +94,51 @@ function assemble(model: VQGAN, settings: RunSettings, random: Run["random"], ow
   return { trainer, restarts };
 }
 
-/** The pictures of a run. */
-interface Split {
-  /** The pictures to train on. */
-  readonly paths: string[];
-  /** The pictures held out for validation. */
-  readonly held: string[];
-}
-
-async function splitPictures({ data, val, seed }: Pick<RunOptions, "data" | "val" | "seed">): Promise<Split> {
-  const paths = await listImages(data);
-  if (typeof val === "string") return { paths, held: await listImages(val) };
-  if (val === 0) return { paths, held: [] };
-  const count = Math.max(1, Math.round(val * paths.length));
-  if (count >= paths.length) {
-    throw new Error(`keeping ${val} of ${paths.length} pictures for validation leaves none to train on`);
-  }
-  const isHeld = new Set(new Random(seed).fork("validation").shuffle(paths.length).subarray(0, count));
-  return { paths: paths.filter((_, i) => !isHeld.has(i)), held: paths.filter((_, i) => isHeld.has(i)) };
-}
-
-function openPictures(
-  { paths, held }: Split,
-  { size, crop, flip, seed, batch, accumulate }: RunOptions,
+/**
+ * Opens the pictures of a list.
+ * @param preferred samples of before, which stay samples as long as they are there
+ */
+export function openPictures(
+  list: PictureList,
+  { size, crop, flip, seed, batch, accumulate }: RunSettings,
+  reporter: Notes,
+  preferred: readonly string[] = [],
 ): Pick<Run, "pictures" | "validation" | "samples"> {
-  const still = { size, shuffle: false };
+  const onSkip = (path: string, reason: string) => reporter.skip(path, reason);
+  const paths = pathsOf(list, false), held = pathsOf(list, true);
+  const still = { size, shuffle: false, onSkip };
   const shown = held.length > 0 ? held : paths;
   const count = Math.min(sampleCount, shown.length);
-  const samples = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
+  const even = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
+  const samples = [...new Set([...preferred.filter((path) => shown.includes(path)), ...even])].slice(
+    0,
+    count,
+  );
   // enough that the next step's pictures are read while this step is computed
-  const prefetch = 2 * batch * accumulate;
+  const prefetch = Math.max(1, Math.min(2 * batch * accumulate, Math.floor(aheadBytes / (3 * size * size))));
   return {
-    pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch }),
+    pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch, onSkip }),
     validation: held.length > 0 ? new ImageDataset(held, still) : null,
     samples: new ImageDataset(samples, still),
   };
 }
 
-function checkSize({ size }: RunSettings, { factor }: VQGAN): void {
-  if (size % factor === 0) return;
-  const below = Math.max(factor, size - size % factor);
-  throw new Error(
-    `size ${size} is not a multiple of ${factor}, the number of pixels per token; the nearest are ${below} or ${
-      below + factor
-    }`,
-  );
+/** @throws if pictures of this size do not fit the model or, in such batches, any device */
+export function checkSize({ size, batch }: RunSettings, { factor }: VQGAN): void {
+  if (size % factor !== 0) {
+    const below = Math.max(factor, size - size % factor);
+    throw new Error(
+      `size ${size} is not a multiple of ${factor}, the number of pixels per token; the nearest are ${below} or ${
+        below + factor
+      }`,
+    );
+  }
+  const bytes = 12 * batch * size * size;
+  if (bytes > 2 ** 32) {
+    throw new Error(
+      `a batch of ${batch} pictures of ${size}x${size} takes ${bytes} bytes, but a tensor can have ${
+        2 ** 32
+      }`,
+    );
+  }
 }

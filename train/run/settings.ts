@@ -13,7 +13,6 @@ import {
   type Rule,
   rule,
   type Rules,
-  text,
   texts,
   whole,
 } from "../../src/check.ts";
@@ -65,7 +64,7 @@ export interface RunOptions {
   readonly valEvery: number;
   /** The number of steps between two checkpoints. */
   readonly saveEvery: number;
-  /** The last part of the run folder's name. */
+  /** The last part of the run folder's name, without slashes. */
   readonly name: string;
 }
 
@@ -127,7 +126,7 @@ const rules: Rules<RunOptions> = {
   imageEvery: needed(whole(1)),
   valEvery: needed(whole(1)),
   saveEvery: needed(whole(1)),
-  name: needed(text),
+  name: needed(rule("a name without slashes", (name) => typeof name === "string" && !/[/\\\0]/.test(name))),
 };
 
 /** Returns the rules of the options that may be changed when a run is resumed. */
