@@ -12,11 +12,12 @@ import { Progress } from "./progress.ts";
  */
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {
   for (const note of run.notes) say(inWords(note, run));
-  const { settings, trainer, folder, pictures } = run;
-  if (trainer.step < settings.steps) describePlan(run);
-  const monitor = new Progress({
-    ...{ total: settings.steps, start: trainer.step, label, unit: "step", stream: output },
-  });
+  const { settings, trainer, folder, pictures, validation } = run;
+  const isFinished = trainer.step >= settings.steps;
+  if (!isFinished) describePlan(run);
+  const monitor = isFinished
+    ? { log: say, update: () => {}, finish: () => {} }
+    : new Progress({ total: settings.steps, start: trainer.step, label, unit: "step", stream: output });
   const interrupt = listenForInterrupt(() =>
     monitor.log("stopping: this step is finished and saved; press Ctrl-C again to leave at once")
   );
@@ -36,8 +37,10 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     throw error;
   } finally {
     interrupt.dispose();
-    const skipped = pictures.skippedSummary();
-    if (skipped) say(skipped);
+    for (const [what, set] of [["", pictures], ["validation: ", validation]] as const) {
+      const skipped = set?.skippedSummary();
+      if (skipped) say(what + skipped);
+    }
   }
 }
 

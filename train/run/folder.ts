@@ -46,7 +46,6 @@ export class RunFolder {
         throw error;
       }
       const folder = new RunFolder(path);
-      await folder.removedOnError(() => folder.prepare());
       return folder;
     }
   }
@@ -71,11 +70,16 @@ export class RunFolder {
     return await exists(this.checkpoint(name));
   }
 
-  /** Makes the folders inside, also if somebody has removed them. */
-  async prepare(): Promise<void> {
-    for (const name of ["images", "checkpoints", "data"]) {
-      await mkdir(join(this.path, name), { recursive: true });
-    }
+  /** Makes a folder inside, also if somebody has removed it, and returns its path. */
+  async #within(name: string): Promise<string> {
+    const path = join(this.path, name);
+    await mkdir(path, { recursive: true });
+    return path;
+  }
+
+  /** Makes the folder of the checkpoints. */
+  async prepareCheckpoints(): Promise<void> {
+    await this.#within("checkpoints");
   }
 
   /** Runs `fill`. If it throws, the folder is removed, because an empty run is of no use. */
@@ -97,7 +101,6 @@ export class RunFolder {
   async take(): Promise<string[]> {
     if (this.#lock) return [];
     this.#lock = await RunLock.take(this.path);
-    await this.prepare();
     const folders = ["", "images", "checkpoints", "data"].map((name) => join(this.path, name));
     const left = folders.map(async (folder) => {
       const names = await removeLeftovers(folder, undefined, this.#lock?.before);
@@ -129,6 +132,7 @@ export class RunFolder {
 
   /** Writes the list of the pictures, under its hash. */
   async writePictures(hash: string, list: string): Promise<void> {
+    await this.#within("data");
     await this.#write(join("data", `${hash}.jsonl`), list);
   }
 
@@ -190,6 +194,7 @@ export class RunFolder {
     step: number,
     best: string | null,
   ): Promise<void> {
+    for (const name of ["checkpoints", "images", "data"]) await this.#within(name);
     await linkOrCopy(checkpoint, this.lastCheckpoint);
     await this.#writeMetrics((await other.readMetrics()).filter((metrics) => metrics.step <= step));
     for (const [name, made] of await other.#images()) {
@@ -228,6 +233,7 @@ export class RunFolder {
     inputs: readonly Picture[],
     reconstructions: readonly Picture[],
   ): Promise<void> {
+    await this.#within("images");
     await savePng(this.#image(`${stepName(step)}.png`), await sideBySide([inputs, reconstructions]));
   }
 

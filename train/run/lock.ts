@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
-import { writeAtomic } from "../../data/files/atomic.ts";
+import { explained, writeAtomic } from "../../data/files/atomic.ts";
 import { place, startOf, stateOf } from "../../data/files/process.ts";
 import { jsonRecord } from "../../data/formats/json.ts";
 import { printable } from "../../data/formats/text.ts";
@@ -133,7 +133,8 @@ function create(path: string, owner: Owner): boolean {
     return true;
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    throw error;
+    rmSync(path, { force: true }); // a full disk leaves it empty
+    throw explained(path, error);
   }
 }
 

@@ -77,7 +77,7 @@ export class Notes {
   readonly #failures = new Map<SideWork, Failure>();
   #monitor: TrainMonitor | null = null;
   #signal: AbortSignal | undefined;
-  #skips = 0;
+  readonly #skipped = new Set<string>();
 
   /** From now on notes also go to the monitor. */
   attach(monitor: TrainMonitor | null, signal?: AbortSignal): void {
@@ -94,9 +94,10 @@ export class Notes {
 
   /** Tells that a picture cannot be read. */
   skip(path: string, reason: string): void {
-    this.#skips++;
-    if (this.#skips <= shownSkips) this.add({ kind: "skipped", text: `skipped ${path}: ${reason}` });
-    else if (this.#skips === shownSkips + 1) {
+    if (this.#skipped.has(path)) return; // a picture may be a sample too
+    this.#skipped.add(path);
+    if (this.#skipped.size <= shownSkips) this.add({ kind: "skipped", text: `skipped ${path}: ${reason}` });
+    else if (this.#skipped.size === shownSkips + 1) {
       this.add({
         kind: "skipped",
         text: "more pictures cannot be read; the end of the run has their number",

@@ -98,7 +98,7 @@ export class Saver {
       this.#run;
     const { step } = trainer;
     try {
-      await folder.prepare();
+      await folder.prepareCheckpoints();
       folder.checkOwned();
       await checkRoom(folder.path, trainer);
       await saveCheckpoint(folder.lastCheckpoint, trainer, {
