@@ -60,12 +60,12 @@ export class RunLock {
     const path = pathOf(folder);
     if (create(path, owner)) return new RunLock(folder, owner, undefined).#hold();
     const other = ownerOf(path);
-    if (isAlive(path, other)) throw inUse(folder, other);
+    if (await isAlive(path, other)) throw inUse(folder, other);
     // Both of two processes that find the same lock left behind may come here. The last one to replace it has it.
     await writeAtomic(path, (file) => file.writeFile(textOf(owner)));
     const isHere = other?.place === owner.place;
     const lock = new RunLock(folder, owner, isHere ? other?.pid : undefined).#hold();
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await sleep(200);
     if (ownerOf(path)?.token !== owner.token) {
       lock.release();
       throw inUse(folder, ownerOf(path));
@@ -73,9 +73,9 @@ export class RunLock {
     return lock;
   }
 
-  /** Starts the heartbeat, which does not keep the process alive. */
-  start(): void {
-    this.#timer ??= setInterval(() => this.#beat(), beatEvery);
+  /** Starts the heartbeat, which does not keep the process alive. @param every milliseconds, for tests */
+  start(every = beatEvery): void {
+    this.#timer ??= setInterval(() => this.#beat(), every);
     this.#timer.unref?.();
   }
 
@@ -113,7 +113,8 @@ export class RunLock {
       if (readFileSync(path, "utf8") !== text) return; // `check` will notice
       const file = openSync(path, "r+");
       try {
-        writeSync(file, "\n", new TextEncoder().encode(text).length - 1);
+        const bytes = new TextEncoder().encode(text);
+        writeSync(file, bytes, bytes.length - 1, 1, bytes.length - 1);
       } finally {
         closeSync(file);
       }
@@ -153,19 +154,29 @@ function ownerOf(path: string): Owner | null {
 }
 
 /** Whether the process that has a lock still runs, as far as can be known. */
-function isAlive(path: string, owner: Owner | null): boolean {
+async function isAlive(path: string, owner: Owner | null): Promise<boolean> {
   const age = ageOf(path);
   if (owner === null) return age < creation; // it is being created, or its process was killed just then
   if (owner.place === place()) {
     const state = stateOf(owner.pid, owner.started);
     if (state !== "unknown") return state === "running";
-    const file = owner.isHeld ? denoFiles()?.(path) ?? null : null;
-    const isFree = file && lockFile(file);
-    file?.close();
-    if (isFree !== null) return !isFree || age < creation;
+    if (owner.isHeld && isFree(path) !== null) {
+      if (age < creation) await sleep(creation); // it may not hold the file yet
+      return !isFree(path);
+    }
   }
   return age < staleAfter;
 }
+
+/** Whether no process holds the file; null where this cannot be found out. */
+function isFree(path: string): boolean | null {
+  const file = denoFiles()?.(path) ?? null;
+  const isLocked = file && lockFile(file);
+  file?.close();
+  return isLocked;
+}
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Milliseconds since the last heartbeat, by the clock of the disk where a file can be written. */
 function ageOf(path: string): number {
