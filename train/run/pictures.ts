@@ -175,9 +175,9 @@ export function compare(before: PictureList, now: PictureList): Differences {
   const inOrder = (list: PictureList, held: boolean) => pathsOf(list, held).map(names.of).join("\0");
   const changed = [...old].filter(([name, entry]) => fresh.has(name) && hasChanged(entry, fresh.get(name)!));
   return {
-    added: [...fresh.keys()].filter((name) => !old.has(name)),
-    gone: [...old.keys()].filter((name) => !fresh.has(name)),
-    changed: changed.map(([name]) => name),
+    added: [...fresh.keys()].filter((name) => !old.has(name)).sort(),
+    gone: [...old.keys()].filter((name) => !fresh.has(name)).sort(),
+    changed: changed.map(([name]) => name).sort(),
     isSameOrder: inOrder(before, false) === inOrder(now, false),
     isSameValidation: inOrder(before, true) === inOrder(now, true) && !changed.some(([, { held }]) => held),
     now: (path) => fresh.get(names.of(path))?.path,

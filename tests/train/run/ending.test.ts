@@ -1,5 +1,4 @@
 // A run saves before it ends, whatever the reason, and goes on without what training does not need.
-import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -7,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   beginRun,
-  checkpointOf,
   DivergedError,
   type NewRun,
   NotSavedError,
@@ -19,7 +17,7 @@ import {
   type TrainOutcome,
 } from "../../../train/index.ts";
 import { checkpointBytes } from "../../../train/run/checkpoint.ts";
-import { finish, metricsOf, runFixture, tensorBytes } from "../../support/runs.ts";
+import { expectSameBits, finish, metricsOf, runFixture } from "../../support/runs.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -65,12 +63,6 @@ async function trained(
 
 const textsOf = (notes: readonly RunNote[], kind: RunNote["kind"]): string[] =>
   notes.filter((note) => note.kind === kind).map(({ text }) => text);
-
-async function expectSameBits(a: string, b: string): Promise<void> {
-  const [one, two] = await Promise.all([a, b].map(async (run) => await tensorBytes(await checkpointOf(run))));
-  expect(one.header).toEqual(two.header);
-  expect(Buffer.compare(one.bytes, two.bytes)).toBe(0);
-}
 
 describe("a run that cannot go on", () => {
   test("saves when its pictures vanish, and continues with the same bits", async () => {

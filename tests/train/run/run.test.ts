@@ -216,10 +216,10 @@ describe("a run", () => {
       await expect(fail()).rejects.toThrow(message);
       expect([message, memory().liveBytes]).toEqual([message, liveBytes]);
     }
-    const images = join(path, "..", "..", "images");
-    await rm(images, { recursive: true });
-    await writeFile(images, "a file, so that the folder cannot be made");
-    await expect(resumeRun(path)).rejects.toThrow("images");
+    const data = join(path, "..", "..", "data");
+    await rm(data, { recursive: true });
+    await writeFile(data, "a file, so that the folder cannot be made");
+    await expect(resumeRun(path)).rejects.toThrow("data");
     expect(memory().liveBytes).toBe(liveBytes);
   });
 
