@@ -2,6 +2,7 @@
 // nothing caught. A second Ctrl-C ends the process at once.
 import { readFileSync } from "node:fs";
 import process from "node:process";
+import { isGranted } from "../src/environment.ts";
 
 /** The exit code of an interrupted process, by the convention of shells: 128 + SIGINT. */
 export const interruptedCode = 130;
@@ -50,9 +51,10 @@ export function listenForInterrupt(onFirst: () => void): Interrupt {
     listeners.push([target, event, listener]);
     target.on(event, listener);
   };
+  const ignoresHangup = isIgnored(signals.SIGHUP); // before the first listener: Deno's takes all of these signals
   for (const [name, number] of Object.entries(signals)) {
-    if (name === "SIGHUP" && isIgnored(number)) continue;
     on(process, name, () => {
+      if (name === "SIGHUP" && ignoresHangup) return;
       const isSecond = controller.signal.aborted && performance.now() - since > sameKey;
       // systems repeat the other signals by themselves
       if (name === "SIGINT" && isSecond) process.exit(interruptedCode);
@@ -100,13 +102,16 @@ function isClosed(error: unknown): boolean {
 
 /**
  * Whether the process was started so that it ignores a signal, as `nohup` does with SIGHUP. Listening to it would undo that.
- * Where the system does not say, a process without a terminal counts as one that ignores it.
+ * Systems other than Linux do not say; there `nohup` is what leaves a process without a terminal.
  */
 function isIgnored(signal: number): boolean {
+  const { stdin, stdout, stderr } = process, path = "/proc/self/status";
+  if (process.platform !== "linux") return ![stdin, stdout, stderr].some(({ isTTY }) => isTTY);
+  if (!isGranted({ name: "read" })) return false;
   try {
-    const [, mask] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))!;
+    const [, mask] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync(path, "utf8")) ?? [];
     return (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;
   } catch {
-    return !process.stdout.isTTY;
+    return false; // Deno lets only -A read this
   }
 }
