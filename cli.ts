@@ -1,12 +1,13 @@
 #!/usr/bin/env -S deno run -A
 // Runs the command `tessera`, whose parts are in cli/.
 import process from "node:process";
-import { isInterruptible } from "./cli/interrupt.ts";
+import { isClosed, isInterruptible } from "./cli/interrupt.ts";
 import { runCommandLine } from "./cli/program.ts";
 
-process.stdout.on("error", (error: Error & { code?: string }) => {
+process.stdout.on("error", (error: Error) => {
   if (isInterruptible()) return; // the work ends in good order
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0); // the reader has closed the pipe, as `| head` does
+  if (isClosed(error)) process.exit(process.exitCode ?? 0); // the reader has closed the pipe, as `| head` does
+  console.error(`tessera: the output cannot be written: ${error.message}`);
+  process.exit(process.exitCode ?? 1);
 });
 process.exitCode = await runCommandLine(process.argv.slice(2));

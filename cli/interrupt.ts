@@ -14,6 +14,12 @@ const SIGPIPE = 13;
 /** Milliseconds within which a second SIGINT is the same Ctrl-C, which npm passes on to a process that the terminal tells too. */
 const sameKey = 300;
 
+/**
+ * Whether SIGHUP is to be ignored. This is found out on import, because in Deno nothing ignores it any more after the first
+ * listener to any of these signals, of which sharp has one.
+ */
+const ignoresHangup = isIgnored(signals.SIGHUP);
+
 /** How many listeners there are. */
 let listening = 0;
 
@@ -51,7 +57,6 @@ export function listenForInterrupt(onFirst: () => void): Interrupt {
     listeners.push([target, event, listener]);
     target.on(event, listener);
   };
-  const ignoresHangup = isIgnored(signals.SIGHUP); // before the first listener: Deno's takes all of these signals
   for (const [name, number] of Object.entries(signals)) {
     on(process, name, () => {
       if (name === "SIGHUP" && ignoresHangup) return;
@@ -95,7 +100,7 @@ interface Emitter {
 }
 
 /** Whether the error says that the reader of the output has gone. */
-function isClosed(error: unknown): boolean {
+export function isClosed(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: string };
   return ["EPIPE", "EIO", "ERR_STREAM_DESTROYED"].includes(code ?? "");
 }

@@ -27,8 +27,8 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     if (interrupt.error !== undefined) throw interrupt.error;
     monitor.finish();
     if (outcome.interrupted) {
-      say(`saved step ${outcome.step}; ${goOn}`);
       process.exitCode = interrupt.code;
+      say(`saved step ${outcome.step}; ${goOn}`);
     } else say(describeOutcome(outcome));
     return outcome;
   } catch (error) {

@@ -67,8 +67,8 @@ describe("a run saves and stops", () => {
   for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
     test(`at ${signal}, also if it comes twice at once`, async () => {
       const { code, err, run, step } = await stopped(signal, (child) => {
-        child.kill(signal);
-        child.kill(signal);
+        process.kill(child.pid!, signal);
+        process.kill(child.pid!, signal);
       });
       expect([code, err]).toEqual([128 + numbers[signal], ""]);
       expect(step).toBeGreaterThanOrEqual(2);
@@ -127,10 +127,13 @@ describe("a run goes on", () => {
   } else {
     test("below nohup, when its terminal is closed", async () => {
       const { code, step, run } = await stopped("nohup", async (child, run) => {
-        child.kill("SIGHUP");
+        process.kill(child.pid!, "SIGHUP"); // Deno would report the signal of child.kill() as what ended it
         const before = (await readFile(join(run, "metrics.jsonl"), "utf8")).length;
-        while ((await readFile(join(run, "metrics.jsonl"), "utf8")).length < before + 2000) await sleep(10);
-        child.kill("SIGTERM");
+        const length = async () => (await readFile(join(run, "metrics.jsonl"), "utf8")).length;
+        while (await length() < before + 2000 && child.exitCode === null && child.signalCode === null) {
+          await sleep(10);
+        }
+        process.kill(child.pid!, "SIGTERM");
       }, { before: ["nohup"] });
       expect(code).toBe(143);
       expect(step).toBeGreaterThan(4);
