@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
-import { explained, writeAtomic } from "../../data/files/atomic.ts";
+import { writeAtomic, writeError } from "../../data/files/atomic.ts";
 import { place, startOf, stateOf } from "../../data/files/process.ts";
 import { jsonRecord } from "../../data/formats/json.ts";
 import { printable } from "../../data/formats/text.ts";
@@ -135,7 +135,7 @@ function create(path: string, owner: Owner): boolean {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
     rmSync(path, { force: true }); // a full disk leaves it empty
-    throw explained(path, error);
+    throw writeError(path, error);
   }
 }
 
