@@ -36,8 +36,13 @@ Examples:
 
 The learning rate is batch x accumulate x base rate, as in taming; --lr sets it directly. Each run gets a folder
 with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss) and, at
-the end, loss.png and before-after.png. Ctrl-C saves the run and stops; a second one stops at once. The exit code
-is then 130.
+the end, loss.png and before-after.png. Ctrl-C saves the run and stops, and so do SIGTERM and a closed terminal
+(but not below nohup); a second Ctrl-C stops at once. The exit code is then 128 and the signal's number: 130 for
+Ctrl-C.
+
+--resume goes on with the same bits. These options may change: --steps, --data, --val, --lr, --batch,
+--accumulate, --precision, --lpips, --no-lpips and the four --...-every. It says what has changed, and which
+pictures are not as they were. A checkpoint that is not the run's last one goes on in a new folder.
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current

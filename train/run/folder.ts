@@ -184,18 +184,12 @@ export class RunFolder {
   }
 
   /**
-   * Begins this folder with what another run had when it saved a checkpoint: metrics, pictures, the list of pictures, and
-   * the checkpoint itself as the last one.
+   * Begins this folder with what another run had when it saved a checkpoint: metrics, pictures, the lists of pictures and the
+   * best checkpoint. `adopt` then makes the checkpoint the last one.
    * @param best the name of the best checkpoint at that time, which may be gone
    */
-  async branchFrom(
-    other: RunFolder,
-    checkpoint: string,
-    step: number,
-    best: string | null,
-  ): Promise<void> {
+  async branchFrom(other: RunFolder, step: number, best: string | null): Promise<void> {
     for (const name of ["checkpoints", "images", "data"]) await this.#within(name);
-    await linkOrCopy(checkpoint, this.lastCheckpoint);
     await this.#writeMetrics((await other.readMetrics()).filter((metrics) => metrics.step <= step));
     for (const [name, made] of await other.#images()) {
       if (made <= step) await linkOrCopy(other.#image(name), this.#image(name));
@@ -208,6 +202,11 @@ export class RunFolder {
     if (best !== null && await other.hasCheckpoint(best)) {
       await linkOrCopy(other.checkpoint(best), this.checkpoint(best));
     }
+  }
+
+  /** Makes a checkpoint of another folder the last one of this folder, which is a run from then on. */
+  async adopt(checkpoint: string): Promise<void> {
+    await linkOrCopy(checkpoint, this.lastCheckpoint);
   }
 
   async #writeMetrics(metrics: readonly Metrics[]): Promise<void> {

@@ -97,6 +97,7 @@ class Loop {
   async #train(): Promise<TrainOutcome> {
     const { trainer, settings, folder, pictures, progress, reporter } = this.#run;
     const isFinished = () => trainer.step >= settings.steps;
+    pictures.restore(progress.sampler); // pictures that were read, but not used before an error, are read again
     const batches = pictures.batches(settings.batch);
     try {
       if (!isFinished()) await folder.rewind(trainer.step);
@@ -126,9 +127,8 @@ class Loop {
   async #prepare(isFinished: boolean): Promise<void> {
     const { settings, trainer: { model, step }, pictures, random, progress, reporter } = this.#run;
     if (!progress.hasCodebook) {
-      const state = pictures.state();
       const vectors = await initializeCodebook(model, pictures.batches(settings.batch), random.restart);
-      pictures.restore(state);
+      pictures.restore(progress.sampler);
       progress.hasCodebook = true;
       progress.random = { ...progress.random, restart: random.restart.state() };
       reporter.add({

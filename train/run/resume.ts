@@ -166,9 +166,10 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
 
   const folder = isLast ? source : await branch(place, saved, reporter);
   const write = async () => {
-    await keepBest(folder, step, progress);
     await folder.writeConfig(settings);
     await folder.writePictures(list.hash, list.text);
+    if (!isLast) await folder.adopt(path); // last, so that half a folder is not taken for a run
+    await keepBest(folder, step, progress);
   };
   await (isLast ? write() : folder.removedOnError(write));
   return {
@@ -247,7 +248,7 @@ async function branch({ path, source }: Place, saved: RunState, reporter: Notes)
   const folder = await RunFolder.create(out, saved.settings.name);
   await folder.removedOnError(async () => {
     await folder.take();
-    await folder.branchFrom(source, path, saved.step, saved.best?.file ?? null);
+    await folder.branchFrom(source, saved.step, saved.best?.file ?? null);
   });
   const why = isMoved
     ? `${path} is outside the folder of its run`
