@@ -93,16 +93,22 @@ export class RunTakenError extends Error {
   }
 }
 
-/** A run has ended, and its last checkpoint could not be written. */
+/** A run has ended, and its last step could not be written. */
 export class NotSavedError extends Error {
   /** "NotSavedError" */
   override readonly name = "NotSavedError";
+  /** The step that was not saved. */
+  readonly step: number;
+  /** The step of the last checkpoint on the disk; null if there is none. */
+  readonly saved: number | null;
 
-  /** @param saved the step of the last checkpoint on the disk; null if there is none */
-  constructor(step: number, saved: number | null, reason: string, path: string) {
+  /** Says what is lost. @param checkpoint the path of the last checkpoint */
+  constructor(step: number, saved: number | null, reason: string, checkpoint: string) {
     const kept = saved === null
       ? "nothing was saved"
-      : `${path} is of step ${saved}, and what came after is lost`;
+      : `${checkpoint} is of step ${saved}, and what came after is lost`;
     super(`step ${step} could not be saved: ${reason}. ${kept}`);
+    this.step = step;
+    this.saved = saved;
   }
 }

@@ -322,6 +322,21 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'resumeRun: there is no option "size", use steps, data',
   ],
   [
+    "the perceptual network of the file for a run that has it",
+    () => resumeRun("runs/x", wrong({ perceptual: "inside" })),
+    'resumeRun: perceptual is "inside", expected a list of files, or "none"',
+  ],
+  [
+    "a name that leaves the folder",
+    () => run({}, { name: "../faces" }),
+    'beginRun: name is "../faces", expected a name without slashes',
+  ],
+  [
+    "a monitor whose note is no function",
+    () => train(wrong({}), wrong({ monitor: { update() {}, log() {}, note: 3 } })),
+    "train: monitor is { update, log, note }, expected an object with",
+  ],
+  [
     "a path instead of data",
     () => resumeRun("runs/x", { data: wrong("a") }),
     'resumeRun: data is "a", expected a list of strings',

@@ -114,7 +114,7 @@ export class RunFolder {
     this.#lock?.start();
   }
 
-  /** @throws RunTakenError if the folder belongs to another process now */
+  /** Checks that no other process has taken the folder meanwhile. @throws RunTakenError if one has */
   checkOwned(): void {
     this.#lock?.check();
   }

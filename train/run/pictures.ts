@@ -12,6 +12,7 @@ import type { RunPictures } from "./state.ts";
 
 /** A picture of a run. */
 export interface RunPicture {
+  /** The path of its file. */
   readonly path: string;
   /** The size of the file; null if it cannot be looked at. */
   readonly bytes: number | null;
@@ -23,6 +24,7 @@ export interface RunPicture {
 
 /** The pictures of a run, in the order in which they are read. */
 export interface PictureList extends RunPictures {
+  /** Those to train on, then those for validation. */
   readonly entries: readonly RunPicture[];
   /** The list as it is stored: one picture a line. */
   readonly text: string;

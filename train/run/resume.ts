@@ -33,29 +33,33 @@ import {
 import { checkSettings, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
 
-/** The options that may change when a run is resumed. All of them keep the optimizers. */
-const changeable = [
-  "steps",
-  "data",
-  "val",
-  "lr",
-  "batch",
-  "accumulate",
-  "precision",
-  "logEvery",
-  "imageEvery",
-  "valEvery",
-  "saveEvery",
-] as const;
-
-/** What may change when a run is resumed. */
-export interface ResumeChanges extends Partial<Pick<RunOptions, typeof changeable[number]>> {
+/** What may change when a run is resumed. All of it keeps the optimizers. */
+export interface ResumeChanges extends
+  Partial<
+    Pick<
+      RunOptions,
+      | "steps"
+      | "data"
+      | "val"
+      | "lr"
+      | "batch"
+      | "accumulate"
+      | "precision"
+      | "logEvery"
+      | "imageEvery"
+      | "valEvery"
+      | "saveEvery"
+    >
+  > {
   /** Other weights for LPIPS: their files, or none. Default: the network in the checkpoint. */
   readonly perceptual?: "none" | readonly string[];
 }
 
 const changeRules = {
-  ...rulesOf(...changeable),
+  ...rulesOf(
+    ...["steps", "data", "val", "lr", "batch", "accumulate", "precision"] as const,
+    ...["logEvery", "imageEvery", "valEvery", "saveEvery"] as const,
+  ),
   perceptual: rule('a list of files, or "none"', (choice) => choice === "none" || texts.accepts(choice)),
 };
 
