@@ -64,15 +64,23 @@ function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run):
 }
 
 /** Describes the measurements before and after the training, and lists the files that were written. */
-function describeOutcome({ before, after, checkpoint, curves, comparison }: TrainOutcome): string {
+function describeOutcome({ before, after, verdict, checkpoint, curves, comparison }: TrainOutcome): string {
   const lines: string[] = [];
   if (before && after && before !== after) {
-    const change = (name: string, digits: number) =>
-      `${before[name].toFixed(digits)} -> ${after[name].toFixed(digits)}`;
-    const lpips = after["val/p_loss"] > 0 ? `, LPIPS ${change("val/p_loss", 4)}` : "";
-    lines.push(`PSNR ${change("val/psnr", 2)} dB, SSIM ${change("val/ssim", 4)}${lpips}`);
+    for (const [kind, which] of [["val", "pictures kept back"], ["seen", "training pictures"]]) {
+      const change = (label: string, name: string, digits: number, unit = "") => {
+        const [a, b] = [before[`${kind}/${name}`], after[`${kind}/${name}`]];
+        return a && b ? [`${label} ${a.toFixed(digits)} -> ${b.toFixed(digits)}${unit}`] : [];
+      };
+      const changes = [
+        ...change("PSNR", "psnr", 2, " dB"),
+        ...change("SSIM", "ssim", 4),
+        ...change("LPIPS", "p_loss", 4),
+      ];
+      if (changes.length > 0) lines.push(`${changes.join(", ")} (${after[`${kind}/pictures`]} ${which})`);
+    }
   }
-  lines.push(`checkpoint: ${checkpoint}`);
+  lines.push(...verdict.lines, `checkpoint: ${checkpoint}`);
   if (curves) lines.push(`curves: ${curves}`);
   if (comparison) lines.push(`before and after: ${comparison}`);
   return lines.join("\n");

@@ -8,7 +8,8 @@ import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
 import { continueTrainer } from "./checkpoint.ts";
 import { RunFolder } from "./folder.ts";
 import { Notes } from "./notes.ts";
-import { absolute, listPictures } from "./pictures.ts";
+import { describePlan } from "./plan.ts";
+import { absolute, describeList, listPictures } from "./pictures.ts";
 import { checkRoom, warnOfRoom } from "./room.ts";
 import {
   checkSize,
@@ -19,7 +20,16 @@ import {
   openPictures,
   type Run,
 } from "./run.ts";
-import { checkNewOptions, type RunOptions, type RunSettings } from "./settings.ts";
+import {
+  checkNewOptions,
+  type RunOptions,
+  type RunSettings,
+  suitedInterval,
+  suitedLearningRate,
+} from "./settings.ts";
+
+/** The options that follow from the model and the other options. */
+type Derived = "size" | "lr" | "valEvery";
 
 /** The parts of a new run. */
 export interface NewRun {
@@ -32,8 +42,11 @@ export interface NewRun {
     | { readonly scratch: VQModelConfig };
   /** The source of LPIPS's weights. */
   readonly perceptual: PerceptualChoice;
-  /** The options. `size` defaults to the model's resolution. */
-  readonly options: Omit<RunOptions, "size"> & { readonly size?: number };
+  /**
+   * The options. `size` defaults to the model's resolution, `lr` to the rate that suits the model times the pictures in a step,
+   * and `valEvery` to an eighth of the steps, but at most 500.
+   */
+  readonly options: Omit<RunOptions, Derived> & Partial<Pick<RunOptions, Derived>>;
   /** The folder in which the run's folder is created. */
   readonly out: string;
   /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
@@ -47,8 +60,8 @@ const newRules: Rules<NewRun> = {
   )),
   perceptual: needed(
     rule(
-      'a list of files, "inside" or "none"',
-      (choice) => ["inside", "none"].includes(choice as string) || texts.accepts(choice),
+      'a list of files, "inside", "none" or "auto"',
+      (choice) => ["inside", "none", "auto"].includes(choice as string) || texts.accepts(choice),
     ),
   ),
   options: needed(object),
@@ -63,12 +76,12 @@ const startRules = { from: needed(text), overrides: object, goOn: flag };
  *
  * @example From a checkpoint
  * ```ts
- * import { baseLearningRate, beginRun, defaultOptions } from "@tessera/vqgan";
+ * import { beginRun, defaultOptions } from "@tessera/vqgan";
  *
  * const run = await beginRun({
  *   start: { from: "last.ckpt" },
  *   perceptual: "inside",
- *   options: { ...defaultOptions, data: ["faces/"], lr: baseLearningRate, name: "faces" },
+ *   options: { ...defaultOptions, data: ["faces/"], name: "faces" },
  *   out: "runs",
  * });
  * for (const { text } of run.notes) console.log(text);
@@ -80,7 +93,8 @@ export async function beginRun(run: NewRun): Promise<Run> {
   const { start, perceptual, out, loading = {} } = run;
   checkOptions("beginRun: loading", loading, loadingRules);
   checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
-  checkNewOptions({ ...run.options, size: run.options.size ?? 1 });
+  const { size = 1, lr = 1, valEvery = 1 } = run.options;
+  checkNewOptions({ ...run.options, size, lr, valEvery });
   const options = absolute(run.options);
   const list = await listPictures(options);
   return await freedOnError(async (own) => {
@@ -96,10 +110,13 @@ export async function beginRun(run: NewRun): Promise<Run> {
     const settings: RunSettings = {
       ...options,
       size: options.size ?? model.config.ddconfig.resolution,
+      lr: options.lr ?? options.batch * options.accumulate * suitedLearningRate(model.config),
+      valEvery: options.valEvery ?? suitedInterval(options.steps),
       from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
       model: model.config,
     };
     checkSize(settings, model);
+    for (const note of [...describePlan(settings), ...describeList(list, options.val)]) reporter.add(note);
     const pictures = openPictures(list, settings, reporter);
     const seed = new Random(options.seed);
     const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
@@ -113,7 +130,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
       reporter.add({ kind: "resumed", checkpoint: start.from, step: goesOn.step, text });
     }
     await checkRoom(out, parts.trainer);
-    for (const note of await warnOfRoom(out, parts.trainer, list.held > 0)) reporter.add(note);
+    for (const note of await warnOfRoom(out, parts.trainer)) reporter.add(note);
     const folder = await RunFolder.create(out, options.name);
     await folder.removedOnError(async () => {
       await folder.take();

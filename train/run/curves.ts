@@ -6,8 +6,11 @@ export type Metrics = { readonly step: number } & Record<string, number | string
 
 /** The panels with their metrics. Metrics that a run does not have are left out. */
 const panels: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] = [
-  { title: "reconstruction", names: ["train/rec_loss", "val/rec_loss", "train/p_loss", "val/p_loss"] },
-  { title: "PSNR, dB", names: ["val/psnr"] },
+  {
+    title: "reconstruction",
+    names: ["train/rec_loss", "val/rec_loss", "seen/rec_loss", "train/p_loss", "val/p_loss"],
+  },
+  { title: "PSNR, dB", names: ["val/psnr", "seen/psnr"] },
   { title: "codebook", names: ["train/quant_loss", "val/quant_loss"] },
   {
     title: "discriminator (hinge loss: 1 is no better than chance)",

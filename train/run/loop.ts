@@ -9,6 +9,7 @@ import type { Failure, TrainMonitor } from "./notes.ts";
 import type { Run } from "./run.ts";
 import { drawComparison, saveSamples } from "./samples.ts";
 import { Saver } from "./saver.ts";
+import { judge, type Verdict } from "./verdict.ts";
 
 /** How `train` is watched and stopped. */
 export interface TrainOptions {
@@ -33,10 +34,12 @@ export interface TrainOutcome {
   readonly step: number;
   /** Whether the signal ended it. */
   readonly interrupted: boolean;
-  /** The first measurements of the run on the validation pictures; null if there are none. */
+  /** The first measurements of the run: on pictures kept back (`val/`) and on training pictures (`seen/`). */
   readonly before: Measurements | null;
-  /** The last measurements; null if there are none. */
+  /** The last measurements. */
   readonly after: Measurements | null;
+  /** What the measurements say: the best checkpoint, and whether the run made the model worse or learns its pictures by heart. */
+  readonly verdict: Verdict;
   /** The path of the last checkpoint. */
   readonly checkpoint: string;
   /** The path of the curves; null if there is nothing to draw. */
@@ -114,6 +117,10 @@ class Loop {
       interrupted: !isFinished(),
       before: progress.first?.values ?? null,
       after: progress.last?.values ?? null,
+      verdict: judge(progress, ({ step, file }) => {
+        if (file !== null) return folder.checkpoint(file);
+        return step === progress.first?.step ? settings.from : null;
+      }),
       checkpoint: folder.lastCheckpoint,
       ...await this.#draw(isFinished()),
       failures: await this.#countFailures(),
@@ -141,7 +148,7 @@ class Loop {
     }
     const isMeasured = progress.last?.step === step;
     if (progress.first === null || !isMeasured && this.#isDue(settings.valEvery)) {
-      await this.#measuring.validate();
+      await this.#measuring.measure();
     }
   }
 
@@ -179,7 +186,7 @@ class Loop {
       if (this.#isDue(settings.imageEvery)) {
         await reporter.attempt("pictures", step, () => saveSamples(this.#run));
       }
-      if (this.#isDue(settings.valEvery)) await this.#measuring.validate();
+      if (this.#isDue(settings.valEvery)) await this.#measuring.measure();
       if (this.#isDue(settings.saveEvery) || this.#signal?.aborted || this.#saver.isOverdue) {
         await this.#measuring.read(logs);
         await this.#saver.save();

@@ -1,11 +1,13 @@
-// The numbers of a run: the losses of its steps and the measurements on the validation pictures, in metrics.jsonl and as lines
+// The numbers of a run: the losses of its steps and the measurements on pictures that stay the same, in metrics.jsonl and as lines
 // for the user.
 import type { Tensor } from "../../src/index.ts";
+import type { ImageDataset } from "../../data/index.ts";
 import type { Logs } from "../step.ts";
-import { readItems, validate } from "../validate.ts";
+import { type Measurements, readItems, validate } from "../validate.ts";
 import type { Metrics } from "./curves.ts";
 import type { Run } from "./run.ts";
 import type { Saver } from "./saver.ts";
+import { lossOf, overfitting } from "./verdict.ts";
 
 /** The losses that are shown behind the progress, with their labels. */
 const shown: readonly [label: string, name: string][] = [
@@ -15,11 +17,15 @@ const shown: readonly [label: string, name: string][] = [
   ["disc", "train/disc_loss"],
 ];
 
+/** What is told of training pictures. Without augmentation, it is comparable with the pictures kept back. */
+const seenNames: readonly string[] = ["val/psnr", "val/ssim", "val/rec_loss", "val/p_loss", "val/pictures"];
+
 /** Measures one training. */
 export class Measuring {
   readonly #run: Run;
   readonly #saver: Saver;
   #clock: { time: number; step: number };
+  #hasOverfitted = false;
   /** The losses that were logged last, for the progress line. */
   text = "";
 
@@ -58,29 +64,53 @@ export class Measuring {
     await this.#write({ step, "train/codes_restarted": moved, "train/codebook_perplexity": perplexity });
   }
 
-  /** Measures the model on the validation pictures, and saves it if it is the best so far. A failure is told and counted. */
-  async validate(): Promise<void> {
-    const { validation, settings, trainer: { model, step }, progress, reporter } = this.#run;
-    if (!validation) return;
-    const values = await reporter.attempt(
-      "validation",
-      step,
-      () => validate(model, validation, settings.batch, step),
-    );
+  /**
+   * Measures the model on the pictures kept back and on some training pictures, and saves it if it is the best so far. A failure
+   * is told and counted.
+   */
+  async measure(): Promise<void> {
+    const { trainer: { step }, progress, reporter } = this.#run;
+    const values = await reporter.attempt("validation", step, () => this.#values());
     if (values === null) return;
+    const isFirst = progress.first === null;
     progress.last = { step, values };
     progress.first ??= progress.last;
     await this.#write({ step, epoch: progress.epoch, ...values });
-    const { "val/psnr": psnr, "val/rec_loss": loss, "val/p_loss": p, "val/pictures": count } = values;
-    const lpips = p === 0 ? "" : `, LPIPS ${p.toFixed(4)}`;
-    const text = `step ${step}: PSNR ${psnr.toFixed(2)} dB${lpips}, rec_loss ${loss.toFixed(4)} ` +
-      `(mean of ${count} validation pictures)`;
-    reporter.add({ kind: "measured", step, values, text });
-    if (step > 0 && loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(loss);
+    reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values)}` });
+    const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
+    if (isFirst && this.#run.saved === null) progress.best = { ...best, file: null }; // it is the file that the run started from
+    else if (loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(best);
+    const heart = overfitting(progress);
+    if (heart !== null && !this.#hasOverfitted) {
+      reporter.add({ kind: "overfitting", step, text: `warning: ${heart}` });
+    }
+    this.#hasOverfitted = heart !== null;
+  }
+
+  async #values(): Promise<Measurements> {
+    const { validation, seen, settings: { batch }, trainer: { model, step } } = this.#run;
+    const measured = (pictures: ImageDataset) => validate(model, pictures, batch, step);
+    const known = Object.entries(await measured(seen)).filter(([name]) => seenNames.includes(name))
+      .map(([name, value]) => [name.replace("val/", "seen/"), value]);
+    return { ...validation ? await measured(validation) : {}, ...Object.fromEntries(known) };
   }
 
   async #write(metrics: Metrics): Promise<void> {
     const { folder, reporter, trainer: { step } } = this.#run;
     await reporter.attempt("metrics", step, () => folder.addMetrics(metrics));
   }
+}
+
+/** Measurements in one line, with the gap between training pictures and those kept back. */
+function inWords(values: Measurements): string {
+  const shown = (kind: string) => {
+    const lpips = values[`${kind}/p_loss`] > 0 ? `, LPIPS ${values[`${kind}/p_loss`].toFixed(4)}` : "";
+    return `PSNR ${values[`${kind}/psnr`].toFixed(2)} dB${lpips}, rec_loss ${
+      values[`${kind}/rec_loss`].toFixed(4)
+    }`;
+  };
+  const count = (kind: string) =>
+    `${values[`${kind}/pictures`]} picture${values[`${kind}/pictures`] === 1 ? "" : "s"}`;
+  const seen = `${shown("seen")} on ${count("seen")} of the training`;
+  return values["val/psnr"] === undefined ? seen : `${shown("val")} on ${count("val")} kept back; ${seen}`;
 }

@@ -26,7 +26,11 @@ export type RunNote =
     | { readonly kind: "changed"; readonly option: string }
     /** The pictures are not those of before: how many are new, missing, or have another size or date. */
     | { readonly kind: "data"; readonly added: number; readonly gone: number; readonly changed: number }
-    /** The model was measured on the validation pictures. */
+    /** Pictures of `data` are left out, because they are validation pictures too. */
+    | { readonly kind: "shared"; readonly count: number }
+    /** Since an earlier step, training pictures got better and those kept back worse. */
+    | { readonly kind: "overfitting"; readonly step: number }
+    /** The model was measured. */
     | { readonly kind: "measured"; readonly step: number; readonly values: Measurements }
     /** A picture could not be read. Only the first few are told one by one. */
     | { readonly kind: "skipped" }

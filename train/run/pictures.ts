@@ -7,6 +7,8 @@ import { listImages } from "../../data/index.ts";
 import { jsonRecord } from "../../data/formats/json.ts";
 import { printable } from "../../data/formats/text.ts";
 import { Random } from "../../src/index.ts";
+import { contentNames } from "./copies.ts";
+import type { RunNote } from "./notes.ts";
 import type { RunOptions } from "./settings.ts";
 import type { RunPictures } from "./state.ts";
 
@@ -30,6 +32,8 @@ export interface PictureList extends RunPictures {
   readonly text: string;
   /** The pictures for validation that this run has learnt from. */
   readonly learnt: number;
+  /** How many pictures of `data` are left out because they are validation pictures too, or copies of them. */
+  readonly shared: number;
 }
 
 /** Returns the paths of a list: to train on, or for validation. */
@@ -66,17 +70,25 @@ export async function listPictures(
     const held = await listImages(val);
     return await listOf(paths, held, before ? learntFrom(held, before) : 0);
   }
-  const { held, learnt } = val === 0
+  const share = val ?? defaultShare(paths.length);
+  const { held, learnt } = share === 0
     ? { held: new Set<string>(), learnt: 0 }
-    : choose(paths, val, seed, before, isSameVal);
-  if (held.size > 0 && paths.every((path) => held.has(path))) {
-    throw new Error(`keeping ${val} of ${paths.length} pictures for validation leaves none to train on`);
-  }
+    : choose(paths, share, seed, before, isSameVal);
   return await listOf(
     paths.filter((path) => !held.has(path)),
     paths.filter((path) => held.has(path)),
     learnt,
   );
+}
+
+/** By default a tenth of the pictures is kept back, but at most this many, because each measurement goes through all of them. */
+const mostHeld = 24;
+
+/** Fewer pictures than this are all learnt from, unless `val` says otherwise. */
+const fewest = 5;
+
+function defaultShare(count: number): number {
+  return count < fewest ? 0 : Math.min(0.1, mostHeld / count);
 }
 
 /** Chooses pictures for validation: those of before, then new ones, and only then those that were learnt from. */
@@ -112,15 +124,38 @@ async function listOf(
   held: readonly string[],
   learnt: number,
 ): Promise<PictureList> {
+  const apart = await keptApart(train, held);
   const entries: RunPicture[] = [];
   const all = [
-    ...train.map((path) => ({ path, held: false })),
-    ...held.map((path) => ({ path, held: true })),
+    ...apart.train.map((path) => ({ path, held: false })),
+    ...apart.held.map((path) => ({ path, held: true })),
   ];
   for (let start = 0; start < all.length; start += 64) {
     entries.push(...await Promise.all(all.slice(start, start + 64).map(look)));
   }
-  return { ...listed(entries), learnt };
+  return { ...listed(entries), learnt, shared: train.length - apart.train.length };
+}
+
+/**
+ * Leaves out of `train` what is in `held`, also under another path, so that no validation picture is learnt from; and measures
+ * no picture twice.
+ * @throws if nothing is left to train on
+ */
+async function keptApart(
+  train: readonly string[],
+  held: readonly string[],
+): Promise<{ train: readonly string[]; held: readonly string[] }> {
+  if (held.length === 0) return { train, held };
+  const names = await contentNames([...train, ...held]);
+  const measured = new Map(held.map((path) => [names.get(path), path]));
+  const others = train.filter((path) => !measured.has(names.get(path)));
+  if (others.length > 0) return { train: others, held: [...measured.values()] };
+  throw new Error(
+    train.length === 0
+      ? `keeping ${held.length} of ${held.length} pictures for validation leaves none to train on`
+      : `all ${train.length} pictures to train on are among the ${held.length} validation pictures: give --val others, ` +
+        "or a fraction of --data",
+  );
 }
 
 async function look({ path, held }: Pick<RunPicture, "path" | "held">): Promise<RunPicture> {
@@ -130,13 +165,29 @@ async function look({ path, held }: Pick<RunPicture, "path" | "held">): Promise<
   return { path, bytes: size, modified: mtimeMs === null ? null : Math.floor(mtimeMs), held };
 }
 
-function listed(entries: readonly RunPicture[]): Omit<PictureList, "learnt"> {
+function listed(entries: readonly RunPicture[]): Omit<PictureList, "learnt" | "shared"> {
   const text = entries.map(({ path, bytes, modified, held }) =>
     `${JSON.stringify({ path, bytes, modified, held })}\n`
   ).join("");
   const hash = createHash("sha256").update(text).digest("hex").slice(0, 16);
   const held = entries.filter((entry) => entry.held).length;
   return { entries, text, hash, train: entries.length - held, held };
+}
+
+/** Says what is special about a list. */
+export function describeList({ shared, train, held }: PictureList, val: RunOptions["val"]): RunNote[] {
+  const notes: RunNote[] = [];
+  if (shared > 0) {
+    const text = `${shared} of the pictures to train on ${shared === 1 ? "is" : "are"} left out: ` +
+      `the same pictures are among the ${held} kept back for validation`;
+    notes.push({ kind: "shared", count: shared, text });
+  }
+  if (held === 0 && val === null) {
+    const text = `none of the ${train} pictures is kept back, because there are fewer than ${fewest}: ` +
+      "the numbers below do not say how the model does on other pictures";
+    notes.push({ kind: "warning", text });
+  }
+  return notes;
 }
 
 /** Reads a list that was kept. @returns null if it is not the list with this hash */
@@ -150,7 +201,7 @@ export function parsePictures(text: string | null, hash: string): PictureList | 
     typeof entry.held === "boolean"
   );
   const list = isWhole ? listed(entries as unknown as RunPicture[]) : null;
-  return list?.hash === hash ? { ...list, learnt: 0 } : null;
+  return list?.hash === hash ? { ...list, learnt: 0, shared: 0 } : null;
 }
 
 /** How the pictures of a run differ from those that it had before. The lists have names. */

@@ -11,10 +11,12 @@ import { frozenParameters, readRunState, restoreTrainer } from "./checkpoint.ts"
 import { checkpointOf } from "./find.ts";
 import { RunFolder } from "./folder.ts";
 import { Notes } from "./notes.ts";
+import { describePlan } from "./plan.ts";
 import {
   absolute,
   compare,
   describeDifferences,
+  describeList,
   listPictures,
   parsePictures,
   type PictureList,
@@ -30,7 +32,7 @@ import {
   type Own,
   type Run,
 } from "./run.ts";
-import { checkSettings, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
+import { checkSettings, given, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
@@ -135,6 +137,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     text: `resuming ${path} at step ${step} of ${settings.steps}`,
   });
   for (const note of describeChanges(saved.settings, settings, step)) reporter.add(note);
+  if (!isFinished) { for (const note of describePlan(settings)) reporter.add(note); }
   if (perceptual !== undefined) {
     reporter.add({ kind: "changed", option: "perceptual", text: describePerceptual(lpips, perceptual) });
   }
@@ -162,7 +165,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   }
   if (!isFinished) {
     await checkRoom(source.path, parts.trainer);
-    for (const note of await warnOfRoom(source.path, parts.trainer, list.held > 0)) reporter.add(note);
+    for (const note of await warnOfRoom(source.path, parts.trainer)) reporter.add(note);
   } else {
     const text = `the run is finished: it has all its ${settings.steps} steps`;
     reporter.add({ kind: "finished", step, text });
@@ -206,6 +209,7 @@ async function picturesOf(
   });
   const { epoch, sampler, random, hasCodebook, first, last, best, samples } = saved;
   const progress: Progress = { epoch, sampler, random, hasCodebook, first, last, best, samples };
+  for (const note of describeList(list, settings.val)) reporter.add(note);
   if (list.learnt > 0) {
     const text = `warning: the run has learnt from ${list.learnt} of the ${list.held} validation pictures, ` +
       "so they make it look better than it is";
@@ -268,9 +272,4 @@ async function keepBest(folder: RunFolder, step: number, progress: Progress): Pr
   if (best?.file == null || await folder.hasCheckpoint(best.file)) return;
   if (best.step === step) await folder.keepLastAsBest(best.file, null);
   else progress.best = { ...best, file: null };
-}
-
-/** The values that are not undefined. */
-function given<T extends object>(values: T): Partial<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

@@ -8,6 +8,9 @@ import type { RunNote } from "./notes.ts";
 /** Room for the header of a checkpoint and for what the file system keeps about it. */
 const more = 2 ** 20;
 
+/** A run keeps the last checkpoint and the best one, beside the one that is being written. */
+const checkpoints = 3;
+
 /** Checks the room for the next checkpoint. @throws if it does not fit beside the last one, which it replaces */
 export async function checkRoom(folder: string, trainer: Trainer): Promise<void> {
   const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
@@ -23,13 +26,13 @@ export async function checkRoom(folder: string, trainer: Trainer): Promise<void>
  * Warns if the next checkpoint fits, but not all that the run will keep: the last one, the best one, and the one that is being
  * written.
  */
-export async function warnOfRoom(folder: string, trainer: Trainer, keepsBest: boolean): Promise<RunNote[]> {
-  const bytes = checkpointBytes(trainer), free = await freeBytes(folder), count = keepsBest ? 3 : 2;
-  if (free === null || free >= count * bytes + more) return [];
+export async function warnOfRoom(folder: string, trainer: Trainer): Promise<RunNote[]> {
+  const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
+  if (free === null || free >= checkpoints * bytes + more) return [];
   const text =
     `warning: the run will need up to ${
-      formatBytes(count * bytes)
-    } for ${count} checkpoints at a time, but the disk of ` +
+      formatBytes(checkpoints * bytes)
+    } for ${checkpoints} checkpoints at a time, but the disk of ` +
     `${folder} has ${formatBytes(free)} left`;
   return [{ kind: "warning", text }];
 }

@@ -22,6 +22,8 @@ export interface Run {
   readonly pictures: ImageDataset;
   /** The pictures for validation; null if there are none. */
   readonly validation: ImageDataset | null;
+  /** A few of the pictures to train on, which are measured as those for validation are. */
+  readonly seen: ImageDataset;
   /** The few pictures whose reconstructions are saved during training. */
   readonly samples: ImageDataset;
   /** The list of all pictures. */
@@ -52,6 +54,9 @@ export const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSig
 
 /** The number of pictures whose reconstructions are saved during training. */
 const sampleCount = 8;
+
+/** The most training pictures that are measured. */
+const seenCount = 16;
 
 /** The most bytes of pictures that are read ahead. */
 const aheadBytes = 2 ** 28;
@@ -103,24 +108,29 @@ export function openPictures(
   { size, crop, flip, seed, batch, accumulate }: RunSettings,
   reporter: Notes,
   preferred: readonly string[] = [],
-): Pick<Run, "pictures" | "validation" | "samples"> {
+): Pick<Run, "pictures" | "validation" | "seen" | "samples"> {
   const onSkip = (path: string, reason: string) => reporter.skip(path, reason);
   const paths = pathsOf(list, false), held = pathsOf(list, true);
   const still = { size, shuffle: false, onSkip };
   const shown = held.length > 0 ? held : paths;
   const count = Math.min(sampleCount, shown.length);
-  const even = Array.from({ length: count }, (_, i) => shown[Math.floor(i * shown.length / count)]);
-  const samples = [...new Set([...preferred.filter((path) => shown.includes(path)), ...even])].slice(
-    0,
-    count,
-  );
+  const preferredSamples = preferred.filter((path) => shown.includes(path));
+  const samples = [...new Set([...preferredSamples, ...evenly(shown, count)])].slice(0, count);
+  const seen = evenly(paths, Math.min(Math.max(held.length, sampleCount), seenCount));
   // enough that the next step's pictures are read while this step is computed
   const prefetch = Math.max(1, Math.min(2 * batch * accumulate, Math.floor(aheadBytes / (3 * size * size))));
   return {
     pictures: new ImageDataset(paths, { size, crop, flip, seed, prefetch, onSkip }),
     validation: held.length > 0 ? new ImageDataset(held, still) : null,
+    seen: new ImageDataset(seen, still),
     samples: new ImageDataset(samples, still),
   };
+}
+
+/** At most `count` items, evenly spread. */
+function evenly(items: readonly string[], count: number): string[] {
+  const taken = Math.min(count, items.length);
+  return Array.from({ length: taken }, (_, i) => items[Math.floor(i * items.length / taken)]);
 }
 
 /** @throws if pictures of this size do not fit the model or, in such batches, any device */

@@ -7,6 +7,7 @@ import { stepName } from "./folder.ts";
 import { reasonOf } from "./notes.ts";
 import { checkRoom } from "./room.ts";
 import type { Run } from "./run.ts";
+import type { Best } from "./state.ts";
 
 /** Milliseconds after which a checkpoint that could not be written is tried again. */
 const retryAfter = 60_000;
@@ -38,17 +39,17 @@ export class Saver {
     return this.#run.saved === this.#run.trainer.step || await this.#write();
   }
 
-  /** Saves a step that has the lowest validation loss so far, and keeps it beside the last one. */
-  async saveBest(loss: number): Promise<void> {
+  /** Saves a step that has the lowest loss so far, and keeps it beside the last one. */
+  async saveBest(best: Omit<Best, "file">): Promise<void> {
     const { trainer: { step }, progress, folder, reporter } = this.#run;
     const before = progress.best, file = `${stepName(step)}.safetensors`;
-    progress.best = { step, loss, file };
+    progress.best = { ...best, file };
     if (await this.#write()) {
       const isKept = await reporter.attempt("best", step, async () => {
         await folder.keepLastAsBest(file, before?.file ?? null);
         return true;
       });
-      if (!isKept) progress.best = { step, loss, file: null };
+      if (!isKept) progress.best = { ...best, file: null };
     } else progress.best = before;
   }
 

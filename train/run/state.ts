@@ -27,17 +27,22 @@ import { checkSettings, type RunSettings } from "./settings.ts";
 export interface Measured {
   /** The number of steps done. */
   readonly step: number;
-  /** The averages, under names that begin with `val/`. */
+  /** The averages: on pictures kept back under `val/`, on training pictures under `seen/`. */
   readonly values: Measurements;
 }
 
-/** The lowest val/rec_loss so far. */
+/** The lowest rec_loss so far, on the pictures kept back or, without such pictures, on training pictures. */
 export interface Best {
   /** The step after which it was measured. */
   readonly step: number;
   /** The loss. */
   readonly loss: number;
-  /** The name of the checkpoint in checkpoints/ that was kept for it; null if there is none. */
+  /** The same loss on training pictures at that step; null if it was not measured. */
+  readonly seen: number | null;
+  /**
+   * The name of the checkpoint in checkpoints/ that was kept for it; null if there is none. The model that the run started
+   * from has its own file elsewhere.
+   */
   readonly file: string | null;
 }
 
@@ -169,6 +174,7 @@ const rules: Rules<StoredState> = {
 const bestRules: Rules<Best> = {
   step: needed(whole(0)),
   loss: needed(finite),
+  seen: nullOr(finite),
   file: nullOr(checkpointName),
 };
 
