@@ -284,7 +284,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
     "a path instead of a list of files",
     () => run({ perceptual: "vgg.pth" }),
-    'perceptual is "vgg.pth", expected a list of files, "inside" or "none"',
+    'perceptual is "vgg.pth", expected a list of files, "inside", "none" or "auto"',
   ],
   [
     "a misspelt option",
@@ -292,9 +292,9 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'beginRun: there is no option "learningRate", use data, steps',
   ],
   [
-    "no learning rate",
-    () => run({}, { lr: undefined }),
-    "beginRun: lr is undefined, expected a number above 0",
+    "a learning rate of 0",
+    () => run({}, { lr: 0 }),
+    "beginRun: lr is 0, expected a number above 0",
   ],
   [
     "a path instead of a list of data",
@@ -314,7 +314,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
     "all pictures for validation",
     () => run({}, { val: 1 }),
-    "beginRun: val is 1, expected a folder or a fraction from 0 to below 1",
+    "beginRun: val is 1, expected a folder, a fraction from 0 to below 1, or null",
   ],
   [
     "an option that cannot be changed",

@@ -69,14 +69,14 @@ export class Measuring {
    * is told and counted.
    */
   async measure(): Promise<void> {
-    const { trainer: { step }, progress, reporter } = this.#run;
+    const { trainer: { step }, progress, list, reporter } = this.#run;
     const values = await reporter.attempt("validation", step, () => this.#values());
     if (values === null) return;
     const isFirst = progress.first === null;
     progress.last = { step, values };
     progress.first ??= progress.last;
     await this.#write({ step, epoch: progress.epoch, ...values });
-    reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values)}` });
+    reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values, list.learnt)}` });
     const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
     if (isFirst && this.#run.saved === null) progress.best = { ...best, file: null }; // it is the file that the run started from
     else if (loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(best);
@@ -101,8 +101,11 @@ export class Measuring {
   }
 }
 
-/** Measurements in one line, with the gap between training pictures and those kept back. */
-function inWords(values: Measurements): string {
+/**
+ * Measurements in one line, with the gap between training pictures and those kept back.
+ * @param learnt how many of the validation pictures are not kept back, because the run has learnt from them
+ */
+function inWords(values: Measurements, learnt: number): string {
   const shown = (kind: string) => {
     const lpips = values[`${kind}/p_loss`] > 0 ? `, LPIPS ${values[`${kind}/p_loss`].toFixed(4)}` : "";
     return `PSNR ${values[`${kind}/psnr`].toFixed(2)} dB${lpips}, rec_loss ${
@@ -112,5 +115,8 @@ function inWords(values: Measurements): string {
   const count = (kind: string) =>
     `${values[`${kind}/pictures`]} picture${values[`${kind}/pictures`] === 1 ? "" : "s"}`;
   const seen = `${shown("seen")} on ${count("seen")} of the training`;
-  return values["val/psnr"] === undefined ? seen : `${shown("val")} on ${count("val")} kept back; ${seen}`;
+  if (values["val/psnr"] === undefined) return seen;
+  return `${shown("val")} on ${count("val")} ${
+    learnt === 0 ? "kept back" : `for validation (${learnt} of them learnt from)`
+  }; ${seen}`;
 }

@@ -133,29 +133,32 @@ async function listOf(
   for (let start = 0; start < all.length; start += 64) {
     entries.push(...await Promise.all(all.slice(start, start + 64).map(look)));
   }
-  return { ...listed(entries), learnt, shared: train.length - apart.train.length };
+  return {
+    ...listed(entries),
+    learnt: apart.isLearnt ? apart.held.length : learnt,
+    shared: train.length - apart.train.length,
+  };
 }
 
 /**
  * Leaves out of `train` what is in `held`, also under another path, so that no validation picture is learnt from; and measures
- * no picture twice.
- * @throws if nothing is left to train on
+ * no picture twice. If nothing would be left to train on, the pictures are learnt from all the same.
  */
 async function keptApart(
   train: readonly string[],
   held: readonly string[],
-): Promise<{ train: readonly string[]; held: readonly string[] }> {
-  if (held.length === 0) return { train, held };
+): Promise<{ train: readonly string[]; held: readonly string[]; isLearnt: boolean }> {
+  if (held.length === 0) return { train, held, isLearnt: false };
+  if (train.length === 0) {
+    throw new Error(
+      `keeping ${held.length} of ${held.length} pictures for validation leaves none to train on`,
+    );
+  }
   const names = await contentNames([...train, ...held]);
   const measured = new Map(held.map((path) => [names.get(path), path]));
   const others = train.filter((path) => !measured.has(names.get(path)));
-  if (others.length > 0) return { train: others, held: [...measured.values()] };
-  throw new Error(
-    train.length === 0
-      ? `keeping ${held.length} of ${held.length} pictures for validation leaves none to train on`
-      : `all ${train.length} pictures to train on are among the ${held.length} validation pictures: give --val others, ` +
-        "or a fraction of --data",
-  );
+  const isLearnt = others.length === 0;
+  return { train: isLearnt ? train : others, held: [...measured.values()], isLearnt };
 }
 
 async function look({ path, held }: Pick<RunPicture, "path" | "held">): Promise<RunPicture> {
@@ -175,8 +178,17 @@ function listed(entries: readonly RunPicture[]): Omit<PictureList, "learnt" | "s
 }
 
 /** Says what is special about a list. */
-export function describeList({ shared, train, held }: PictureList, val: RunOptions["val"]): RunNote[] {
+export function describeList(
+  { shared, learnt, train, held }: PictureList,
+  val: RunOptions["val"],
+): RunNote[] {
   const notes: RunNote[] = [];
+  if (learnt > 0) {
+    const text =
+      `warning: the run learns, or has learnt, from ${learnt} of the ${held} validation pictures, ` +
+      "so they make it look better than it is";
+    notes.push({ kind: "warning", text });
+  }
   if (shared > 0) {
     const text = `${shared} of the pictures to train on ${shared === 1 ? "is" : "are"} left out: ` +
       `the same pictures are among the ${held} kept back for validation`;

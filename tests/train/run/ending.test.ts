@@ -194,7 +194,7 @@ describe("a run goes on", () => {
       ]);
       const measured = notes.filter((note) => note.kind === "measured");
       expect(measured.map(({ values }) => values["val/pictures"])).toEqual(val === 0 ? [] : [2, 2, 2, 2]);
-      for (const { text } of measured) expect(text).toContain("(mean of 2 validation pictures)");
+      for (const { text } of measured) expect(text).toContain("on 2 pictures");
     }
   });
 
@@ -314,7 +314,7 @@ if (!mounted("4m")) {
       expect(mounted(`${2 * bytes + 2 ** 21}`)).toBe(true);
       try {
         const run = await beginRun({
-          ...newRun({ val: 0, steps: 7, saveEvery: 1, imageEvery: 1 }),
+          ...newRun({ val: 0, steps: 7, saveEvery: 1, valEvery: 100, imageEvery: 1 }),
           out: disk,
         });
         const filler = join(disk, "filler");
