@@ -52,7 +52,9 @@ function describePlan({ settings, trainer, folder, pictures, validation }: Run):
       `learning rate ${settings.lr.toPrecision(3)}`,
   );
   const { discStart } = settings.model.lossconfig;
-  if (discStart > trainer.step) say(`the discriminator takes effect from step ${discStart} on`);
+  if (discStart > trainer.step && discStart < settings.steps) {
+    say(`the discriminator takes effect from step ${discStart} on`);
+  }
   say(`run folder: ${folder.path}`);
 }
 
@@ -67,7 +69,7 @@ function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run):
 function describeOutcome({ before, after, verdict, checkpoint, curves, comparison }: TrainOutcome): string {
   const lines: string[] = [];
   if (before && after && before !== after) {
-    for (const [kind, which] of [["val", "pictures kept back"], ["seen", "training pictures"]]) {
+    for (const [kind, which] of [["val", "for validation"], ["seen", "of the training"]]) {
       const change = (label: string, name: string, digits: number, unit = "") => {
         const [a, b] = [before[`${kind}/${name}`], after[`${kind}/${name}`]];
         return a && b ? [`${label} ${a.toFixed(digits)} -> ${b.toFixed(digits)}${unit}`] : [];
@@ -77,7 +79,9 @@ function describeOutcome({ before, after, verdict, checkpoint, curves, compariso
         ...change("SSIM", "ssim", 4),
         ...change("LPIPS", "p_loss", 4),
       ];
-      if (changes.length > 0) lines.push(`${changes.join(", ")} (${after[`${kind}/pictures`]} ${which})`);
+      if (changes.length > 0) {
+        lines.push(`${changes.join(", ")} (${count(after[`${kind}/pictures`], "picture")} ${which})`);
+      }
     }
   }
   lines.push(...verdict.lines, `checkpoint: ${checkpoint}`);

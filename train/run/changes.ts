@@ -13,7 +13,7 @@ const words: Readonly<Partial<Record<keyof RunOptions, string>>> = {
   precision: "precision",
   logEvery: "steps between lines of metrics",
   imageEvery: "steps between sheets of pictures",
-  valEvery: "steps between validations",
+  valEvery: "steps between measurements",
   saveEvery: "steps between checkpoints",
 };
 

@@ -8,12 +8,12 @@ export function describePlan({ steps, warmup, model: { lossconfig } }: RunSettin
   const texts: string[] = [];
   if (discFactor > 0 && discWeight > 0 && discStart >= steps) {
     texts.push(
-      `the discriminator never takes effect: it would from step ${discStart} on, and the run has ${steps} steps`,
+      `the discriminator never takes effect: it would from step ${discStart} on, and the run ends with step ${steps}`,
     );
   }
   if (warmup >= steps) {
     texts.push(
-      `the learning rate never reaches its full value: it rises for ${warmup} steps, and the run has ${steps}`,
+      `the learning rate never reaches its full value: it rises for ${warmup} steps, and the run ends with step ${steps}`,
     );
   }
   return texts.map((text) => ({ kind: "warning", text: `warning: ${text}` }));

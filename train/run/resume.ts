@@ -32,7 +32,14 @@ import {
   type Own,
   type Run,
 } from "./run.ts";
-import { checkSettings, given, rulesOf, type RunOptions, type RunSettings } from "./settings.ts";
+import {
+  checkSettings,
+  given,
+  rulesOf,
+  type RunOptions,
+  type RunSettings,
+  suitedInterval,
+} from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
@@ -124,7 +131,10 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   const model = perceptual === undefined
     ? old
     : withOverrides(old, perceptualOverrides(lpips, old.lossconfig.perceptualWeight));
-  const settings: RunSettings = { ...absolute({ ...saved.settings, ...given(options) }), model };
+  const settings: RunSettings = {
+    ...absolute({ ...saved.settings, ...intervalFor(saved.settings, options.steps), ...given(options) }),
+    model,
+  };
   checkSettings("resumeRun", settings);
   if (settings.steps < step) {
     throw new Error(`the run is at step ${step}, so a total of ${settings.steps} steps is too few`);
@@ -192,6 +202,11 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     reporter,
     notes: reporter.all,
   };
+}
+
+/** The interval between measurements follows the number of steps, unless the user has chosen it. */
+function intervalFor({ steps, valEvery }: RunSettings, wanted = steps): Pick<RunSettings, "valEvery"> {
+  return { valEvery: valEvery === suitedInterval(steps) ? suitedInterval(wanted) : valEvery };
 }
 
 /** Lists the pictures, says how they differ from those of the checkpoint, and returns how far the run has come with them. */

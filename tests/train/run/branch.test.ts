@@ -26,7 +26,7 @@ describe("an older checkpoint", () => {
     });
     // a copy of step 2, as a user makes one
     const short = await finish(
-      await beginRun(newRun({ data: [data], steps: 2, saveEvery: 2, imageEvery: 2, val: 0 })),
+      await beginRun(newRun({ data: [data], steps: 2, saveEvery: 2, imageEvery: 2, valEvery: 100, val: 0 })),
     );
     const old = join(path, "checkpoints", "mine.safetensors");
     await cp(await checkpointOf(short), old);
@@ -37,7 +37,7 @@ describe("an older checkpoint", () => {
       `step 2 is not the last step of ${path}, which stays as it is: the run goes on in a new folder, ${run.folder.path}`,
     );
     expect(run.folder.path).not.toBe(path);
-    expect((await metricsOf(run.folder.path)).map(({ step }) => step)).toEqual([1, 2]);
+    expect((await metricsOf(run.folder.path)).map(({ step }) => step)).toEqual([0, 1, 2]);
     expect((await readdir(join(run.folder.path, "images"))).sort()).toEqual([
       "step-000000.png",
       "step-000002.png",

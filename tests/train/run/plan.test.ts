@@ -10,7 +10,7 @@ const plan = (changes: Partial<RunSettings>, lossconfig = {}) =>
 
 test("a discriminator that never starts is announced, and one that is off is not", () => {
   expect(plan({}, { discStart: 1000 })).toContain(
-    "never takes effect: it would from step 1000 on, and the run has 1000",
+    "never takes effect: it would from step 1000 on, and the run ends with step 1000",
   );
   expect(plan({}, { discStart: 999 })).toBe("");
   expect(plan({}, { discStart: 4000, discFactor: 0 })).toBe("");
@@ -18,7 +18,9 @@ test("a discriminator that never starts is announced, and one that is off is not
 });
 
 test("a warm-up as long as the run is announced", () => {
-  expect(plan({ warmup: 1000 }, { discStart: 0 })).toContain("rises for 1000 steps, and the run has 1000");
+  expect(plan({ warmup: 1000 }, { discStart: 0 })).toContain(
+    "rises for 1000 steps, and the run ends with step 1000",
+  );
 });
 
 test("a run of any length is measured at least eight times, or at every step", () => {

@@ -58,7 +58,7 @@ describe("the options of a resumed run", () => {
       "batches per step: 3 (before: 1)",
       "steps between lines of metrics: 2 (before: 1)",
       "steps between sheets of pictures: 5 (before: 250)",
-      "steps between validations: 7 (before: 500)",
+      "steps between measurements: 7 (before: 1)",
       "steps between checkpoints: 3 (before: 500)",
       "learning rate of the next step: 0.000500 (before: 0.00100)",
     ]);
