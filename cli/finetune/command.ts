@@ -28,18 +28,24 @@ import { withConfigs } from "./taming.ts";
 
 const examples = `
 Examples:
-  $ tessera finetune --from hf:boris/vqgan_f16_16384 --data faces/ --steps 2000 --batch 1 --val 0.05
+  $ tessera finetune --from hf:boris/vqgan_f16_16384 --data faces/ --steps 2000
   $ tessera finetune --from last.ckpt --data 'photos/**/*.jpg' --random-crop --flip --lr 1e-5
   $ tessera finetune --scratch --data faces/ --lr 3e-4 --decay cosine --steps 8000 --lpips squeeze.pth lin.pth
   $ tessera finetune --resume runs/2026-05-01T12-30-00_faces
   $ tessera finetune --base configs/custom_vqgan.yaml --lpips squeeze.pth lin.pth data.params.batch_size=1
   $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan --data faces/
 
-The learning rate is batch x accumulate x base rate, as in taming; --lr sets it directly. Each run gets a folder
-with config.json, metrics.jsonl, images/, checkpoints/last.safetensors (and the best one by val/rec_loss) and, at
-the end, loss.png and before-after.png. Ctrl-C saves the run and stops, and so do SIGTERM and a closed terminal
-(but not below nohup); a second Ctrl-C stops at once. The exit code is then 128 and the signal's number: 130 for
-Ctrl-C.
+Defaults: 1,000 steps of one picture show whether it helps, and fit any memory (one to two hours for the published
+model on two CPU cores). The learning rate is batch x accumulate x base rate and stays constant, both as in taming;
+--lr sets it directly. The discriminator takes part from step 0, because a checkpoint has one that knows its
+pictures, and half way through with --scratch, because a new model has to learn shapes first. Codes of a checkpoint
+do not move (--restart-dead-codes 0), so that tokens keep what they stand for.
+
+The last lines name the best checkpoint by rec_loss on the pictures kept back. It is the one that the run started
+from if no step was better. Each run gets a folder with config.json, metrics.jsonl, images/,
+checkpoints/last.safetensors (and the best one) and, at the end, loss.png and before-after.png. Ctrl-C saves the run
+and stops, and so do SIGTERM and a closed terminal (but not below nohup); a second Ctrl-C stops at once. The exit
+code is then 128 and the signal's number: 130 for Ctrl-C.
 
 --resume goes on with the same bits. These options may change: --steps, --data, --val, --lr, --batch,
 --accumulate, --precision, --lpips, --no-lpips and the four --...-every. It says what has changed, and which
@@ -47,7 +53,7 @@ pictures are not as they were. A checkpoint that is not the run's last one goes 
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current
-pictures (--restart-dead-codes; 0 turns this off). The discriminator starts half way unless --disc-start is given.
+pictures (--restart-dead-codes; 0 turns this off).
 
 --base reads taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
 and options override both. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
