@@ -208,10 +208,12 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   const { flags: named, notes } = given.base
     ? await withConfigs(given, command, settings)
     : { flags: given, notes: [] };
-  if (named.resume === undefined) newRun(named); // a mistake in the options costs no download
+  if (named.resume === undefined) { // a mistake in the options costs no download
+    newRun(named);
+    checkOptionsApply(named, command);
+  }
   const flags = await withFetched(named);
   for (const note of notes) console.log(note);
-  if (flags.resume === undefined) checkOptionsApply(flags, command);
   const started = flags.resume === undefined
     ? await beginRun(newRun(flags))
     : await continueRun(flags.resume, flags, command);
