@@ -1,16 +1,14 @@
 // tessera demo: fine-tunes the model that comes with Tessera on pictures that it draws itself. It downloads nothing.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 import { Command, Option } from "commander";
 import { readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../data/index.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { beginRun, defaultOptions, type Run } from "../train/index.ts";
-import { interruptedCode } from "./interrupt.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { shippedModel } from "./shipped.ts";
-import { describeOutcome, trainWithProgress } from "./training.ts";
+import { trainWithProgress } from "./training.ts";
 
 /** The side of the pictures in pixels. The model was trained with this size. */
 const size = 128;
@@ -96,13 +94,8 @@ async function demo(flags: Flags): Promise<void> {
       name: "demo",
     },
   });
-  for (const note of run.notes) console.log(note);
-  const outcome = await trainWithProgress(run, "fine-tune");
-  if (outcome.interrupted) {
-    process.exitCode = interruptedCode;
-    return;
-  }
-  console.log(describeOutcome(outcome));
+  const { interrupted } = await trainWithProgress(run, "fine-tune");
+  if (interrupted) return;
   console.log(`tokens of one face: ${await drawTokens(run)}`);
 }
 

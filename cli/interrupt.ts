@@ -1,27 +1,122 @@
-// Handles Ctrl-C: the first one asks the command to finish cleanly, the second one ends it at once.
+// Lets long work end in good order: at Ctrl-C and other signals, when nobody reads the output any more, and after an error that
+// nothing caught. A second Ctrl-C ends the process at once.
+import { readFileSync } from "node:fs";
 import process from "node:process";
+import { isGranted } from "../src/environment.ts";
 
 /** The exit code of an interrupted process, by the convention of shells: 128 + SIGINT. */
 export const interruptedCode = 130;
 
+/** The numbers of the signals that end work in good order. SIGHUP: the terminal or the SSH session was closed. */
+const signals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+const SIGPIPE = 13;
+
+/** Milliseconds within which a second SIGINT is the same Ctrl-C, which npm passes on to a process that the terminal tells too. */
+const sameKey = 300;
+
 /**
- * Listens for SIGINT and SIGTERM until `dispose` is called.
- * @param onFirst called at the first signal, to tell the user what happens next
+ * Whether SIGHUP is to be ignored. This is found out on import, because in Deno nothing ignores it any more after the first
+ * listener to any of these signals, of which sharp has one.
  */
-export function listenForInterrupt(onFirst: () => void): { signal: AbortSignal; dispose: () => void } {
+const ignoresHangup = isIgnored(signals.SIGHUP);
+
+/** How many listeners there are. */
+let listening = 0;
+
+/** Whether work is going on that ends in good order by itself. */
+export function isInterruptible(): boolean {
+  return listening > 0;
+}
+
+export interface Interrupt {
+  /** Aborted when the work should end. */
+  readonly signal: AbortSignal;
+  /** The exit code of a process that ended for this reason: 128 and the number of the signal. */
+  readonly code: number;
+  /** The error that nothing caught, if this is the reason. */
+  readonly error: unknown;
+  /** Stops to listen. */
+  dispose(): void;
+}
+
+/**
+ * Listens until `dispose` is called.
+ * @param onFirst called when the work should end, to tell the user what happens next
+ */
+export function listenForInterrupt(onFirst: () => void): Interrupt {
   const controller = new AbortController();
-  const listener = () => {
-    if (controller.signal.aborted) process.exit(interruptedCode);
+  let code = interruptedCode, failure: unknown, since = 0;
+  const stop = () => {
+    if (controller.signal.aborted) return;
+    since = performance.now();
     controller.abort();
     onFirst();
   };
-  process.on("SIGINT", listener);
-  process.on("SIGTERM", listener);
+  const listeners: [target: Emitter, event: string, listener: (error: unknown) => void][] = [];
+  const on = (target: Emitter, event: string, listener: (error: unknown) => void) => {
+    listeners.push([target, event, listener]);
+    target.on(event, listener);
+  };
+  for (const [name, number] of Object.entries(signals)) {
+    on(process, name, () => {
+      if (name === "SIGHUP" && ignoresHangup) return;
+      const isSecond = controller.signal.aborted && performance.now() - since > sameKey;
+      // systems repeat the other signals by themselves
+      if (name === "SIGINT" && isSecond) process.exit(interruptedCode);
+      if (!controller.signal.aborted) code = 128 + number;
+      stop();
+    });
+  }
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    on(process, event, (error) => {
+      failure ??= error;
+      stop();
+    });
+  }
+  on(process.stdout, "error", (error) => {
+    if (!isClosed(error)) return; // a full disk must not end the work
+    if (!controller.signal.aborted) code = 128 + SIGPIPE;
+    stop();
+  });
+  listening++;
   return {
     signal: controller.signal,
+    get code() {
+      return code;
+    },
+    get error() {
+      return failure;
+    },
     dispose: () => {
-      process.off("SIGINT", listener);
-      process.off("SIGTERM", listener);
+      listening--;
+      for (const [target, event, listener] of listeners) target.off(event, listener);
     },
   };
+}
+
+interface Emitter {
+  on(event: string, listener: (error: unknown) => void): unknown;
+  off(event: string, listener: (error: unknown) => void): unknown;
+}
+
+/** Whether the error says that the reader of the output has gone. */
+export function isClosed(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: string };
+  return ["EPIPE", "EIO", "ERR_STREAM_DESTROYED"].includes(code ?? "");
+}
+
+/**
+ * Whether the process was started so that it ignores a signal, as `nohup` does with SIGHUP. Listening to it would undo that.
+ * Systems other than Linux do not say; there `nohup` is what leaves a process without a terminal.
+ */
+function isIgnored(signal: number): boolean {
+  const { stdin, stdout, stderr } = process, path = "/proc/self/status";
+  if (process.platform !== "linux") return ![stdin, stdout, stderr].some(({ isTTY }) => isTTY);
+  if (!isGranted({ name: "read" })) return false;
+  try {
+    const [, mask] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync(path, "utf8")) ?? [];
+    return (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;
+  } catch {
+    return false; // Deno lets only -A read this
+  }
 }

@@ -6,6 +6,7 @@ import {
   BatchTooLargeError,
   DivergedError,
   MissingPerceptualError,
+  MissingPicturesError,
   NotResumableError,
 } from "../train/index.ts";
 
@@ -19,6 +20,9 @@ export function inWordsOfOptions(error: unknown): string {
     return `${path}: ${problem}; take one out: tessera convert ${path} one.safetensors --inside ${
       choices[0]
     }`;
+  }
+  if (error instanceof MissingPicturesError) {
+    return `${error.problem}. If the pictures of the run were moved, say where they are with --data and --val`;
   }
   if (error instanceof NotResumableError) {
     return `${error.problem}: start a new run with --from ${error.path}`;

@@ -24,7 +24,8 @@ Examples:
   $ tessera finetune --from last.ckpt --data faces/
   $ tessera <command> --help                         options and examples of a command
 
-Exit codes: 0 success, 1 failure, 2 incorrect use, 130 interrupted. DEBUG=1 prints an error's stack trace.`;
+Exit codes: 0 success, 1 failure, 2 incorrect use, 130 interrupted (other signals: 128 and their number).
+DEBUG=1 prints an error's stack trace.`;
 
 function buildProgram(): Command {
   const program = new Command("tessera")

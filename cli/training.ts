@@ -1,52 +1,90 @@
 // What finetune and demo share: training with a progress line, and the summary at the end.
-import { type Run, train, type TrainOutcome } from "../train/index.ts";
+import process from "node:process";
+import { type Run, type RunNote, RunTakenError, train, type TrainOutcome } from "../train/index.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
+import { output, say } from "./output.ts";
 import { Progress } from "./progress.ts";
 
-/** Trains with a progress line. Ctrl-C saves the run and prints how to continue it. */
+/**
+ * Prints what a run says about itself, trains it with a progress line, and prints the results. Ctrl-C saves the run, prints how
+ * to continue it, and sets the exit code.
+ */
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {
+  for (const note of run.notes) say(inWords(note, run));
   const { settings, trainer, folder, pictures, validation } = run;
+  const isFinished = trainer.step >= settings.steps;
+  if (!isFinished) describePlan(run);
+  const monitor = isFinished
+    ? { log: say, update: () => {}, finish: () => {} }
+    : new Progress({ total: settings.steps, start: trainer.step, label, unit: "step", stream: output });
+  const interrupt = listenForInterrupt(() =>
+    monitor.log("stopping: this step is finished and saved; press Ctrl-C again to leave at once")
+  );
+  const goOn = `continue with: tessera finetune --resume ${folder.path}`;
+  try {
+    const outcome = await train(run, { monitor, signal: interrupt.signal });
+    if (interrupt.error !== undefined) throw interrupt.error;
+    monitor.finish();
+    if (outcome.interrupted) {
+      process.exitCode = interrupt.code;
+      say(`saved step ${outcome.step}; ${goOn}`);
+    } else say(describeOutcome(outcome));
+    return outcome;
+  } catch (error) {
+    monitor.finish();
+    if (run.saved !== null && !(error instanceof RunTakenError)) say(`step ${run.saved} is saved; ${goOn}`);
+    throw error;
+  } finally {
+    interrupt.dispose();
+    for (const [what, set] of [["", pictures], ["validation: ", validation]] as const) {
+      const skipped = set?.skippedSummary();
+      if (skipped) say(what + skipped);
+    }
+  }
+}
+
+function describePlan({ settings, trainer, folder, pictures, validation }: Run): void {
   const held = validation ? `, ${validation.length} for validation` : "";
-  console.log(
+  say(
     `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
       `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""} at ${settings.size}x${settings.size}, ` +
       `learning rate ${settings.lr.toPrecision(3)}`,
   );
   const { discStart } = settings.model.lossconfig;
-  if (discStart > trainer.step) console.log(`the discriminator takes effect from step ${discStart} on`);
-  console.log(`run folder: ${folder.path}`);
-  const monitor = new Progress({ total: settings.steps, start: trainer.step, label, unit: "step" });
-  const interrupt = listenForInterrupt(() =>
-    monitor.log("stopping: this step is finished and saved; press Ctrl-C again to leave at once")
-  );
-  try {
-    const outcome = await train(run, { monitor, signal: interrupt.signal });
-    monitor.finish();
-    if (outcome.interrupted) {
-      console.log(`saved step ${outcome.step}; continue with: tessera finetune --resume ${folder.path}`);
-    }
-    return outcome;
-  } catch (error) {
-    monitor.finish();
-    throw error;
-  } finally {
-    interrupt.dispose();
-    const skipped = pictures.skippedSummary();
-    if (skipped) console.log(skipped);
+  if (discStart > trainer.step && discStart < settings.steps) {
+    say(`the discriminator takes effect from step ${discStart} on`);
   }
+  say(`run folder: ${folder.path}`);
+}
+
+/** Returns a note with the option that leads on. */
+function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run): string {
+  return kind === "finished"
+    ? `${text}; go on with a larger total: tessera finetune --resume ${folder.path} --steps ${2 * steps}`
+    : text;
 }
 
 /** Describes the measurements before and after the training, and lists the files that were written. */
-export function describeOutcome({ before, after, checkpoint, curves, comparison }: TrainOutcome): string {
+function describeOutcome({ before, after, verdict, checkpoint, curves, comparison }: TrainOutcome): string {
   const lines: string[] = [];
   if (before && after && before !== after) {
-    const change = (name: string, digits: number) =>
-      `${before[name].toFixed(digits)} -> ${after[name].toFixed(digits)}`;
-    const lpips = after["val/p_loss"] > 0 ? `, LPIPS ${change("val/p_loss", 4)}` : "";
-    lines.push(`PSNR ${change("val/psnr", 2)} dB, SSIM ${change("val/ssim", 4)}${lpips}`);
+    for (const [kind, which] of [["val", "for validation"], ["seen", "of the training"]]) {
+      const change = (label: string, name: string, digits: number, unit = "") => {
+        const [a, b] = [before[`${kind}/${name}`], after[`${kind}/${name}`]];
+        return a && b ? [`${label} ${a.toFixed(digits)} -> ${b.toFixed(digits)}${unit}`] : [];
+      };
+      const changes = [
+        ...change("PSNR", "psnr", 2, " dB"),
+        ...change("SSIM", "ssim", 4),
+        ...change("LPIPS", "p_loss", 4),
+      ];
+      if (changes.length > 0) {
+        lines.push(`${changes.join(", ")} (${count(after[`${kind}/pictures`], "picture")} ${which})`);
+      }
+    }
   }
-  lines.push(`checkpoint: ${checkpoint}`);
+  lines.push(...verdict.lines, `checkpoint: ${checkpoint}`);
   if (curves) lines.push(`curves: ${curves}`);
   if (comparison) lines.push(`before and after: ${comparison}`);
   return lines.join("\n");

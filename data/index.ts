@@ -38,6 +38,7 @@ export { drawCartoonFace, writeCartoonFaces } from "./figures/cartoons.ts";
 export { type Panel, plotCurves, type PlotOptions, type Series } from "./figures/plot.ts";
 export {
   codeColor,
+  cutGrid,
   grid,
   type GridOptions,
   sideBySide,

@@ -48,3 +48,67 @@ export class DivergedError extends Error {
     this.problem = problem;
   }
 }
+
+/** The pictures of a run that is resumed are not where they were. */
+export class MissingPicturesError extends Error {
+  /** "MissingPicturesError" */
+  override readonly name = "MissingPicturesError";
+  /** The message without the advice. */
+  readonly problem: string;
+
+  /** Appends the advice to `problem`. */
+  constructor(problem: string) {
+    super(
+      `${problem}. If the pictures of the run were moved, say where they are: data: [folder], or val for those for validation`,
+    );
+    this.problem = problem;
+  }
+}
+
+/** The folder of a run belongs to another process. */
+export class RunInUseError extends Error {
+  /** "RunInUseError" */
+  override readonly name = "RunInUseError";
+  /** The folder of the run. */
+  readonly folder: string;
+
+  /** Names the process. @param doubt what to do if that process has ended, as another sentence */
+  constructor(folder: string, process: string, doubt: string) {
+    super(`${folder} is in use: ${process} trains this run${doubt}`);
+    this.folder = folder;
+  }
+}
+
+/** Another process has taken the folder of a run from this one, which therefore writes nothing any more. */
+export class RunTakenError extends Error {
+  /** "RunTakenError" */
+  override readonly name = "RunTakenError";
+  /** The folder of the run. */
+  readonly folder: string;
+
+  /** Names the process. */
+  constructor(folder: string, process: string) {
+    super(`${folder} was taken over by ${process}, so this process stops and writes nothing more`);
+    this.folder = folder;
+  }
+}
+
+/** A run has ended, and its last step could not be written. */
+export class NotSavedError extends Error {
+  /** "NotSavedError" */
+  override readonly name = "NotSavedError";
+  /** The step that was not saved. */
+  readonly step: number;
+  /** The step of the last checkpoint on the disk; null if there is none. */
+  readonly saved: number | null;
+
+  /** Says what is lost. @param checkpoint the path of the last checkpoint */
+  constructor(step: number, saved: number | null, reason: string, checkpoint: string) {
+    const kept = saved === null
+      ? "nothing was saved"
+      : `${checkpoint} is of step ${saved}, and what came after is lost`;
+    super(`step ${step} could not be saved: ${reason}. ${kept}`);
+    this.step = step;
+    this.saved = saved;
+  }
+}

@@ -1,26 +1,42 @@
-// Exports everything for training. A run is begun or resumed (run.ts) and then trained (loop.ts).
+// Exports everything for training. A run is begun (run/begin.ts) or resumed (run/resume.ts) and then trained (run/loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
+export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
+export {
+  DivergedError,
+  MissingPerceptualError,
+  MissingPicturesError,
+  NotResumableError,
+  NotSavedError,
+  RunInUseError,
+  RunTakenError,
+} from "./errors.ts";
+export { psnr, ssim } from "./metrics.ts";
+export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
+export { beginRun, type NewRun } from "./run/begin.ts";
 export {
   continueTrainer,
   readProgress,
   readRunState,
+  type RestoreOptions,
   restoreTrainer,
-  type RunState,
   saveCheckpoint,
   saveWeights,
   type TrainingProgress,
   type WeightsOptions,
-} from "./checkpoint.ts";
-export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
-export { DivergedError, MissingPerceptualError, NotResumableError } from "./errors.ts";
-export { train, type TrainMonitor, type TrainOptions, type TrainOutcome } from "./loop.ts";
-export { psnr, ssim } from "./metrics.ts";
-export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
-export { beginRun, type Loading, type NewRun, type ResumeChanges, resumeRun, type Run } from "./run.ts";
+} from "./run/checkpoint.ts";
+export { checkpointOf } from "./run/find.ts";
+export type { Metrics } from "./run/curves.ts";
+export { RunFolder } from "./run/folder.ts";
+export { train, type TrainOptions, type TrainOutcome } from "./run/loop.ts";
+export type { Failure, RunNote, SideWork, TrainMonitor } from "./run/notes.ts";
+export type { PictureList, RunPicture } from "./run/pictures.ts";
+export { type ResumeChanges, resumeRun } from "./run/resume.ts";
+export type { Loading, Run } from "./run/run.ts";
+export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./run/settings.ts";
+export type { Best, FirstSamples, Measured, Progress, RunPictures, RunState } from "./run/state.ts";
+export type { BestCheckpoint, Verdict } from "./run/verdict.ts";
 export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
-export { checkpointOf, type Metrics, RunFolder } from "./run_folder.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
-export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./settings.ts";
 export type { PerceptualChoice } from "./start.ts";
 export {
   applyGradients,

@@ -2,7 +2,7 @@
 // any of several sources.
 import { type VQModelConfig, type VQModelOverrides, withOverrides } from "../data/formats/config.ts";
 import { resolutionField } from "../data/formats/guess.ts";
-import { openCheckpoint } from "../data/index.ts";
+import { configOf, openCheckpoint } from "../data/index.ts";
 import { type LoadOptions, loadVQGAN, type LPIPS, VQGAN } from "../nn/index.ts";
 import { perceptualNames } from "../nn/perceptual_files.ts";
 import { Random } from "../src/index.ts";
@@ -14,9 +14,16 @@ const inCheckpoint = "loss.perceptual_loss.";
 
 /**
  * The source of LPIPS's weights: a list of files (the two published ones, their folder, or a checkpoint), or `inside`
- * for the checkpoint that the run starts from. With `none` there is no LPIPS, and only the L1 and GAN losses are used.
+ * for the checkpoint that the run starts from. With `none` there is no LPIPS, and only the L1 and GAN losses are used. `auto`
+ * is `inside` if the checkpoint has a network, and else `none`.
  */
-export type PerceptualChoice = readonly string[] | "inside" | "none";
+export type PerceptualChoice = readonly string[] | "inside" | "none" | "auto";
+
+/**
+ * The weight of the GAN loss without LPIPS. taming's 0.75 balances the GAN against L1 and LPIPS together; against L1 alone it
+ * made 30 portraits worse in 150 steps (22.76 -> 22.67 dB), where this weight made them better (22.88 dB).
+ */
+export const discWeightWithoutLpips = 0.2;
 
 /** A model to train, and what the user should know about it. */
 export interface StartedModel {
@@ -37,19 +44,27 @@ export async function startFrom(
   seed: number,
   loading: Pick<LoadOptions, "onProgress" | "signal">,
 ): Promise<StartedModel> {
-  if (perceptual === "inside" && !await hasPerceptual(path)) {
+  const isInside = perceptual === "inside" || perceptual === "auto";
+  const inside = await lookInto(path, loading);
+  const isFound = isInside && inside.hasPerceptual;
+  if (perceptual === "inside" && !isFound) {
     throw new MissingPerceptualError(`${path} has no perceptual network inside`);
   }
-  const source = await sourceOf(perceptual === "inside" ? [path] : perceptual);
+  const source = isInside ? isFound ? await sourceOf([path]) : null : await sourceOf(perceptual);
+  const losesLpips = !source && inside.perceptualWeight > 0;
+  const lossconfig = { ...losesLpips ? { discWeight: discWeightWithoutLpips } : {}, ...overrides.lossconfig };
   const loaded = await loadVQGAN(path, {
     ...loading,
     withLoss: true,
     seed,
-    config: joined(overrides, perceptualOverrides(source, overrides.lossconfig?.perceptualWeight)),
+    config: joined(
+      { ...overrides, lossconfig },
+      perceptualOverrides(source, overrides.lossconfig?.perceptualWeight),
+    ),
   });
   const { model } = loaded;
   const lpips = model.loss?.perceptual_loss;
-  if (lpips && source && !(perceptual === "inside" && loaded.perceptual)) {
+  if (lpips && source && !(isFound && loaded.perceptual)) {
     await fillOrFree(model, lpips, source);
   }
   return {
@@ -65,7 +80,11 @@ export async function startFrom(
       loaded.discriminator === "file"
         ? "discriminator: from the file"
         : "warning: the file has no discriminator that fits; a new one is trained, and the first hundred steps may look worse",
-      describePerceptual(source, perceptual),
+      ...perceptual === "auto" && !source
+        ? [
+          "warning: the file has no perceptual network (LPIPS), and without one pictures get a little blurrier",
+        ]
+        : [describePerceptual(source, perceptual)],
     ],
   };
 }
@@ -76,7 +95,7 @@ export async function startNew(
   perceptual: PerceptualChoice,
   seed: number,
 ): Promise<StartedModel> {
-  if (perceptual === "inside") {
+  if (perceptual === "inside" || perceptual === "auto") {
     throw new MissingPerceptualError("a new model contains no perceptual network");
   }
   const source = await sourceOf(perceptual);
@@ -100,16 +119,22 @@ async function fillOrFree(model: VQGAN, lpips: LPIPS, source: PerceptualSource):
   }
 }
 
-async function hasPerceptual(path: string): Promise<boolean> {
-  const file = await openCheckpoint(path);
+/** Whether a checkpoint has a perceptual network, and how much LPIPS counted in its losses. */
+async function lookInto(
+  path: string,
+  loading: Pick<LoadOptions, "onProgress" | "signal">,
+): Promise<{ hasPerceptual: boolean; perceptualWeight: number }> {
+  const file = await openCheckpoint(path, loading);
   try {
-    return file.tensors.has(`${inCheckpoint}lin0.model.1.weight`);
+    const { perceptualWeight } = configOf(file).config.lossconfig;
+    return { hasPerceptual: file.tensors.has(`${inCheckpoint}lin0.model.1.weight`), perceptualWeight };
   } finally {
     await file.close();
   }
 }
 
-async function sourceOf(perceptual: "none" | readonly string[]): Promise<PerceptualSource | null> {
+/** Finds the network of a choice; null for none. */
+export async function sourceOf(perceptual: "none" | readonly string[]): Promise<PerceptualSource | null> {
   return perceptual === "none" ? null : await findPerceptual(perceptual);
 }
 
@@ -117,7 +142,7 @@ async function sourceOf(perceptual: "none" | readonly string[]): Promise<Percept
  * Returns the kind of network that was found, with the requested weight. Without a network the weight is 0.
  * @throws if the network is not one to train with
  */
-function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
+export function perceptualOverrides(source: PerceptualSource | null, weight = 1): VQModelOverrides {
   if (!source) return { lossconfig: { perceptualWeight: 0 } };
   if (source.net === "alex") {
     throw new MissingPerceptualError(
@@ -145,8 +170,11 @@ function describeConfig({ ddconfig, nEmbed, embedDim }: VQModelConfig): string {
   return `f${2 ** (chMult.length - 1)}, ${nEmbed} codes of ${embedDim}, ${ch} channels x ${chMult.join(",")}`;
 }
 
-function describePerceptual(source: PerceptualSource | null, choice: PerceptualChoice): string {
+/** Says in one line which network is used. */
+export function describePerceptual(source: PerceptualSource | null, choice: PerceptualChoice): string {
   if (!source) return "perceptual network: none (only L1 and GAN losses)";
-  const from = choice === "inside" ? "the file" : Object.values(source.files).join(" and ");
+  const from = choice === "inside" || choice === "auto"
+    ? "the file"
+    : Object.values(source.files).join(" and ");
   return `perceptual network: LPIPS on ${perceptualNames[source.net]}, from ${from}`;
 }

@@ -13,7 +13,7 @@ import {
   orNull,
   type Rules,
 } from "../src/check.ts";
-import { full, type Random, type Tensor } from "../src/index.ts";
+import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
 import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
 import {
@@ -75,6 +75,7 @@ export class Trainer {
    */
   lossScale: LossScale | null = null;
   #isBusy = false;
+  #isBroken = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
   step = 0;
 
@@ -91,6 +92,14 @@ export class Trainer {
     this.optimizers = makeOptimizers(model, this.lr); // first, so that an invalid rate leaves the model's precision as it was
     setPrecision(model, precision);
     if (precision === "f16") this.lossScale = new LossScale();
+  }
+
+  /**
+   * Whether a step failed after it had begun to update weights. They then belong to no step, and nothing that continues from
+   * them would have the same bits. A step that fails earlier leaves everything as it was.
+   */
+  get isBroken(): boolean {
+    return this.#isBroken;
   }
 
   /** The learning rate of the next step. @throws TypeError if the function does not return a number >= 0 */
@@ -127,21 +136,37 @@ export class Trainer {
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
     optimizers.generator.lossScale = lossScale;
     const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact };
+    const averages = this.#copyAverages();
+    let hasChanged = false;
+    const apply = (network: Network) => {
+      hasChanged = true;
+      return this.#apply(network);
+    };
     try {
-      const { logs, indices } = await trainingStep(
-        model,
-        batches,
-        options,
-        (network) => this.#apply(network),
-      );
+      const { logs, indices } = await trainingStep(model, batches, options, apply);
       this.step++;
       if (lossScale === undefined) return { logs, indices };
       return { logs: { ...logs, "train/loss_scale": full([], lossScale, batches[0].backend) }, indices };
     } catch (error) {
+      if (hasChanged) this.#isBroken = true;
+      else for (const [average, copy] of averages) average.assign(copy);
       const largest = batches.reduce((a, b) => b.size > a.size ? b : a);
       const [batch, height, width] = largest.shape, { precision = "f32" } = this.options;
       throw await withAdvice(error, model.config, { batch, height, width, precision }, batches.length);
+    } finally {
+      for (const copy of averages.values()) copy.dispose();
     }
+  }
+
+  /** Copies the averages of batch norm, which every pass of the discriminator changes. */
+  #copyAverages(): Map<Tensor, Tensor> {
+    const copies = new Map<Tensor, Tensor>();
+    for (const average of this.model.loss?.discriminator.namedBuffers().values() ?? []) {
+      const copy = keep(zeros(average.shape, average.dtype, average.backend));
+      copy.assign(average);
+      copies.set(average, copy);
+    }
+    return copies;
   }
 
   async #apply(network: Network): Promise<void> {

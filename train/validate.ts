@@ -13,7 +13,8 @@ export type Measurements = Record<string, number>;
 /**
  * Goes through a dataset once; it must not shuffle.
  * @returns taming's val/ losses; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
- * codes that were chosen) and val/codebook_perplexity over all pictures.
+ * codes that were chosen) and val/codebook_perplexity over all pictures; val/pictures, how many could be read.
+ * @throws if none of them can be read
  */
 export async function validate(
   model: VQGAN,
@@ -24,16 +25,22 @@ export async function validate(
   const sums: Measurements = {};
   const usage = new CodebookUsage(model.config.nEmbed);
   let count = 0;
-  for await (const batch of pictures.batches(batchSize, { epochs: 1 })) {
+  for await (const batch of pictures.once(batchSize)) {
     const values = await measureBatch(model, batch, globalStep, usage);
     for (const [name, value] of Object.entries(values)) {
       sums[name] = (sums[name] ?? 0) + value * batch.pictures.length;
     }
     count += batch.pictures.length;
   }
+  if (count === 0) throw new Error(`none of the ${pictures.length} validation pictures can be read`);
   const means = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count]));
   const { usage: share, perplexity } = usage.summary();
-  return { ...means, "val/codebook_usage": share, "val/codebook_perplexity": perplexity };
+  return {
+    ...means,
+    "val/codebook_usage": share,
+    "val/codebook_perplexity": perplexity,
+    "val/pictures": count,
+  };
 }
 
 function measureBatch(

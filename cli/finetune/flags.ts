@@ -9,13 +9,7 @@ import {
 } from "../../data/formats/config.ts";
 import type { Resize } from "../../data/index.ts";
 import type { Precision } from "../../nn/index.ts";
-import {
-  baseLearningRate,
-  defaultOptions,
-  type NewRun,
-  type PerceptualChoice,
-  type RunOptions,
-} from "../../train/index.ts";
+import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/index.ts";
 import { UsageError } from "../options.ts";
 
 /** The values of the options. */
@@ -38,7 +32,7 @@ export interface Flags {
   decay: "constant" | "cosine";
   size?: number;
   seed: number;
-  val: string | number;
+  val: string | number | null;
   randomCrop?: boolean;
   flip?: boolean;
   resize: Resize;
@@ -94,9 +88,10 @@ export function continuedRun(path: string, flags: Flags, steps: number, lr: numb
   };
 }
 
-function perceptualOf({ lpips, model }: Flags): PerceptualChoice {
+function perceptualOf({ lpips, model, scratch }: Flags): PerceptualChoice {
   if (lpips === false || model?.lossconfig?.perceptualWeight === 0) return "none";
-  return Array.isArray(lpips) ? lpips : "inside";
+  if (Array.isArray(lpips)) return lpips;
+  return scratch ? "inside" : "auto";
 }
 
 /** Returns the changes to the model's config that the configs of --base and the options for losses make. */
@@ -104,7 +99,7 @@ function overridesOf({ model, discStart, discWeight }: Flags): VQModelOverrides 
   return { ...model, lossconfig: { ...model?.lossconfig, ...given({ discStart, discWeight }) } };
 }
 
-function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<RunOptions, "size"> {
+function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<NewRun["options"], "size"> {
   const { batch, accumulate } = flags;
   return {
     data,
@@ -116,7 +111,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     crop: flags.randomCrop ? "random" : "center",
     flip: flags.flip ?? false,
     resize: flags.resize,
-    lr: flags.lr ?? batch * accumulate * (flags.baseLr ?? baseLearningRate),
+    lr: flags.lr ?? (flags.baseLr === undefined ? undefined : batch * accumulate * flags.baseLr),
     warmup: flags.warmup,
     decay: flags.decay,
     precision: flags.precision,
@@ -126,7 +121,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     logEvery: flags.logEvery,
     imageEvery: flags.imageEvery,
     saveEvery: flags.saveEvery,
-    valEvery: flags.valEvery ?? flags.saveEvery,
+    valEvery: flags.valEvery,
     name: (flags.name ?? basename(resolve(data[0]))).replace(/[^\w.-]+/g, "_"),
   };
 }

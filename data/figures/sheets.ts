@@ -1,6 +1,6 @@
 // Puts many pictures on one sheet: grids, labelled columns side by side, and tokens as coloured tiles.
 import { checkOptions, flag, isWhole, rule, type Rules, texts, whole } from "../../src/check.ts";
-import { checkPicture, type Picture } from "../pictures/picture.ts";
+import { checkPicture, cropPicture, type Picture } from "../pictures/picture.ts";
 import { renderSvg, textPen } from "./svg.ts";
 
 /** How pictures are laid out on a sheet. */
@@ -115,6 +115,25 @@ export async function sideBySide(
   paste(sheet, await renderSvg(names.join(""), body.width, band), 0, 0);
   paste(sheet, body, 0, band);
   return sheet;
+}
+
+/**
+ * Cuts a sheet of equally large pictures apart, in the order in which `sideBySide` laid them out without labels.
+ * @throws if the sheet cannot have so many rows and columns
+ */
+export function cutGrid(sheet: Picture, rows: number, columns: number, padding: number = 4): Picture[] {
+  const width = (sheet.width - padding) / columns - padding,
+    height = (sheet.height - padding) / rows - padding;
+  if (!isWhole(width) || !isWhole(height) || width * height === 0) {
+    throw new Error(
+      `cutGrid: a sheet of ${sheet.width}x${sheet.height} does not have ${rows}x${columns} pictures`,
+    );
+  }
+  return Array.from({ length: rows * columns }, (_, i) => {
+    const left = padding + (i % columns) * (width + padding);
+    const top = padding + Math.floor(i / columns) * (height + padding);
+    return cropPicture(sheet, left, top, width, height);
+  });
 }
 
 /**

@@ -1,35 +1,12 @@
 // Writes files so that they appear whole or not at all: under a temporary name in the same folder, synced, then
 // renamed.
-import { readlinkSync } from "node:fs";
 import { open, readdir, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
-import { isGranted } from "../../src/environment.ts";
+import { place, stateOf } from "./process.ts";
 
 let counter = 0;
-
-/**
- * Part of the names of temporary files. It identifies the machine and, on Linux, the container, because process numbers
- * are unique only there. It is looked up when something is written and not on import, because Deno asks for permission
- * to read the host name.
- */
-export function place(): string {
-  return `${hostname()}-${pidNamespace()}`.replace(/[^\w.-]+/g, "_");
-}
-
-/**
- * Identifies the container on Linux. Two containers may share a host name and a folder, but they number their processes
- * separately.
- */
-function pidNamespace(): string {
-  try {
-    return readlinkSync("/proc/self/ns/pid");
-  } catch {
-    return ""; // not Linux
-  }
-}
 
 /** What the system's error codes mean for the file, and what to do. */
 const reasons: Readonly<Record<string, string>> = {
@@ -74,29 +51,22 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
 }
 
 /**
- * Removes the temporary files of `name` whose processes have ended. A file stays if its process number is in use again.
+ * Removes the temporary files in a folder whose processes of this machine have ended. A file stays if its process number is in
+ * use again, or if it cannot be found out whether its process runs.
+ * @param name only those of this file; default: of all files
+ * @param dead the number of a process that has ended
+ * @returns the temporary files of other machines, and of processes about which nothing is known
  */
-async function removeLeftovers(folder: string, name: string): Promise<void> {
-  const start = `.${name}.${place()}-`;
+export async function removeLeftovers(folder: string, name?: string, dead?: number): Promise<string[]> {
+  const left: string[] = [], here = `.${place()}`;
   for (const entry of await readdir(folder).catch(() => [])) {
-    if (!entry.startsWith(start)) continue;
-    const [, pid] = /^(\d+)-\d+\.tmp$/.exec(entry.slice(start.length)) ?? [];
-    if (pid !== undefined && !isAlive(Number(pid))) await unlink(join(folder, entry)).catch(() => {});
+    const [, start, pid] = /^\.(.+)-(\d+)-\d+\.tmp$/.exec(entry) ?? [];
+    if (pid === undefined || name !== undefined && start !== name + here) continue;
+    const state = !start.endsWith(here) ? "unknown" : Number(pid) === dead ? "ended" : stateOf(Number(pid));
+    if (state === "ended") await unlink(join(folder, entry)).catch(() => {});
+    else if (state === "unknown") left.push(entry);
   }
-}
-
-/**
- * Whether a process with this number is running, whoever owns it. Returns true if this cannot be found out, as in Deno without
- * the permission to run programs.
- */
-export function isAlive(pid: number): boolean {
-  if (!isGranted({ name: "run" })) return true; // Deno would ask the user
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
-  }
+  return left;
 }
 
 /**

@@ -1,9 +1,9 @@
 // Downloads one file: it goes on from what is there, asks again when the connection breaks, compares the hash, and gives the
 // file its name only when it is whole.
-import { mkdir, stat, statfs } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { isGranted } from "../../src/environment.ts";
 import { writeError } from "../files/atomic.ts";
+import { freeBytes } from "../files/space.ts";
 import { formatBytes, printable } from "../formats/text.ts";
 import { RemoteError } from "./errors.ts";
 import { withLock } from "./lock.ts";
@@ -223,11 +223,8 @@ async function checkSpace(
   length: number,
   elsewhere: string,
 ): Promise<void> {
-  if (size === null || !isGranted({ name: "sys", kind: "statfs" })) return;
-  const disk = await statfs(folder).catch(() => null);
-  if (disk === null) return;
-  const free = disk.bavail * disk.bsize, missing = size - length;
-  if (free >= missing) return;
+  const free = size === null ? null : await freeBytes(folder), missing = (size ?? 0) - length;
+  if (free === null || free >= missing) return;
   throw new Error(
     `${text} needs ${formatBytes(missing)} in ${printable(folder)}, where ${
       formatBytes(free)

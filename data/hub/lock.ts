@@ -3,7 +3,7 @@
 import { mkdir, readFile, rename, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
-import { isAlive, place } from "../files/atomic.ts";
+import { isAlive, place } from "../files/process.ts";
 import { pause } from "./requests.ts";
 
 /** Milliseconds between two signs of life, and after how long without one a lock is taken away. */

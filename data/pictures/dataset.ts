@@ -23,6 +23,12 @@ import { aRange, flipPicture, type Picture, type PixelRange, toFloats } from "./
 import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
 import { aResize, readImage } from "./source.ts";
 
+/**
+ * Milliseconds before a picture that could not be read is tried again, twice. It may be being copied, or its network disk may
+ * be away for a moment.
+ */
+const patience: readonly number[] = [200, 1000];
+
 /** How an `ImageDataset` reads its pictures. */
 export interface DatasetOptions {
   /** Side of the square pictures in pixels: the shorter side is resized to it, then a square is cut out. */
@@ -43,7 +49,7 @@ export interface DatasetOptions {
   readonly range?: PixelRange;
   /** How many pictures are read ahead. Default: two batches. */
   readonly prefetch?: number;
-  /** Called once for every picture that cannot be read. By default a warning is printed on the console. */
+  /** Called for every picture that cannot be read, when it fails first. By default a warning is printed on the console. */
   readonly onSkip?: (path: string, reason: string) => void;
 }
 
@@ -106,9 +112,11 @@ export class ImageDataset {
   /** The options that were given to the constructor. */
   readonly options: DatasetOptions;
 
-  /** The pictures that could not be read so far, with the reason. */
+  /** The pictures that could not be read when they were last tried, with the reason. */
   readonly skipped: Map<string, string> = new Map();
   readonly #distinct: number;
+  /** The pictures that failed since one could be read. */
+  readonly #failing = new Set<string>();
   #state: SamplerState;
 
   /** `ImageDataset.open` finds the files itself. @throws if there are none, or an option is invalid */
@@ -169,18 +177,32 @@ export class ImageDataset {
   /**
    * Yields batches, starting at the current state. Without `epochs` they never end and are always full, so that a batch
    * may span two epochs. With `epochs` they end at the last picture of the last epoch, and the last batch may be
-   * smaller. A picture that cannot be read is reported, and the next one in order takes its place.
+   * smaller. A picture that cannot be read is tried again twice within a second or so. Then it is reported, the next one in
+   * order takes its place, and it is tried again in the next epoch.
    * @throws Error if none of the pictures can be read
    */
   async *batches(batchSize: number, options: { readonly epochs?: number } = {}): AsyncGenerator<Batch> {
-    check("batches", "the batch size", batchSize, whole(1));
     checkOptions("batches", options, { epochs: rule("a number above 0", (n) => isNumber(n) && n > 0) });
     const { epochs = Infinity } = options;
     const sampler = this.#sampler(this.#state);
-    const lastEpoch = sampler.epoch + epochs;
+    for await (const batch of this.#read(sampler, sampler.epoch + epochs, batchSize)) {
+      this.#state = batch.state;
+      yield batch;
+    }
+    this.#state = sampler.state(); // beyond unreadable pictures at the end
+  }
+
+  /** Yields every picture that can be read once, from the first of epoch 0 on. `state()` and `batches()` do not notice. */
+  async *once(batchSize: number): AsyncGenerator<Batch> {
+    yield* this.#read(this.#sampler(), 1, batchSize);
+  }
+
+  async *#read(sampler: Sampler, lastEpoch: number, batchSize: number): AsyncGenerator<Batch> {
+    check("batches", "the batch size", batchSize, whole(1));
     const ahead = Math.max(1, this.options.prefetch ?? 2 * batchSize);
     const queue: Reading[] = [];
     let taken: { reading: Reading; picture: Picture }[] = [];
+    this.#failing.clear();
     try {
       while (true) {
         while (queue.length < ahead && sampler.epoch < lastEpoch) queue.push(this.#startReading(sampler));
@@ -188,7 +210,11 @@ export class ImageDataset {
         if (reading === undefined) break;
         const result = await reading.result;
         if (result instanceof ImageError) this.#skip(result);
-        else taken.push({ reading, picture: result });
+        else {
+          this.#failing.clear();
+          this.skipped.delete(this.paths[reading.visit.index]);
+          taken.push({ reading, picture: result });
+        }
         if (taken.length === batchSize) {
           yield this.#batch(taken);
           taken = [];
@@ -203,21 +229,33 @@ export class ImageDataset {
 
   #startReading(sampler: Sampler): Reading {
     const visit = sampler.next();
-    const path = this.paths[visit.index], reason = this.skipped.get(path);
-    const known = reason === undefined ? undefined : new ImageError(path, reason);
-    const result = known !== undefined ? Promise.resolve(known) : this.read(visit.index, visit.epoch).catch(
-      (error) => error instanceof ImageError ? error : new ImageError(path, String(error)),
-    );
-    return { visit, after: sampler.state(), result };
+    return { visit, after: sampler.state(), result: this.#readPatiently(visit) };
+  }
+
+  /** Waits only for the first pictures that fail: where a whole folder is gone, waiting for each would take hours. */
+  async #readPatiently({ index, epoch }: Visit): Promise<Picture | ImageError> {
+    const path = this.paths[index];
+    const delays = this.#failing.size > 0 || this.skipped.has(path) ? [] : patience;
+    for (let attempt = 0;; attempt++) {
+      try {
+        return await this.read(index, epoch);
+      } catch (error) {
+        if (attempt === delays.length) {
+          return error instanceof ImageError ? error : new ImageError(path, String(error));
+        }
+        await new Promise((resolve) => setTimeout(resolve, delays[attempt]));
+      }
+    }
   }
 
   #skip({ path, reason }: ImageError): void {
+    this.#failing.add(path);
     if (!this.skipped.has(path)) {
       this.skipped.set(path, reason);
       const report = this.options.onSkip ?? ((path, reason) => console.warn(`skipped ${path}: ${reason}`));
       report(path, reason);
     }
-    if (this.skipped.size === this.#distinct) {
+    if (this.#failing.size === this.#distinct) {
       throw new Error(`none of the ${this.length} pictures can be read; the last was ${path}: ${reason}`);
     }
   }
@@ -231,7 +269,6 @@ export class ImageDataset {
     });
     const { visit: { epoch, position } } = taken[0].reading;
     const { after } = taken[taken.length - 1].reading;
-    this.#state = after;
     const indices = taken.map(({ reading }) => reading.visit.index);
     return {
       pixels,

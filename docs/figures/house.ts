@@ -56,18 +56,14 @@ const layers: readonly Layer[] = [
     name: "train",
     text: "learning",
     rooms: [
-      files(
-        "train",
-        "a run",
-        0,
-        "run.ts gathers what a run needs, loop.ts runs its steps; folder, checkpoints, validation",
-        ...["run", "loop", "run_folder", "start"],
-        "checkpoint",
-        "validate",
-        "settings",
-        "index",
-        "errors",
-      ),
+      {
+        name: "run/",
+        text:
+          "a whole run: begins or resumes it (run.ts), runs its steps (loop.ts); its folder and checkpoints",
+        line: 0,
+        files: (file) => file.startsWith("train/run/") || file === "train/index.ts",
+      },
+      files("train", "beside it", 1, "start, validation", "start", "validate", "errors"),
       files(
         "train",
         "a step",

@@ -82,10 +82,10 @@ describe("as a process", () => {
     const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
     expect(resumed.code).toBe(0);
     expect(resumed.out).toContain(`at step ${step} of ${Number(step) + 1}`);
-    const changed = await tessera("finetune", "--resume", run, "--lr", "1");
+    const changed = await tessera("finetune", "--resume", run, "--flip");
     expect([changed.code, changed.err]).toEqual([
       2,
-      expect.stringContaining("--lr cannot be changed when a run is resumed"),
+      expect.stringContaining("--flip cannot be changed when a run is resumed"),
     ]);
 
     const again = start("finetune", "--resume", run, "--steps", "100000");

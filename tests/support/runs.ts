@@ -1,10 +1,20 @@
 // Small runs, on pictures of soft discs, for the tests of training.
-import { mkdir, readFile } from "node:fs/promises";
+import { Buffer } from "node:buffer";
+import { expect } from "bun:test";
+import { cp, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import { type Picture, savePng } from "../../data/index.ts";
 import { Random } from "../../src/index.ts";
-import { defaultOptions, type Metrics, type NewRun, type Run, train } from "../../train/index.ts";
+import {
+  beginRun,
+  checkpointOf,
+  defaultOptions,
+  type Metrics,
+  type NewRun,
+  type Run,
+  train,
+} from "../../train/index.ts";
 import { smallConfig } from "./small_model.ts";
 
 /** The model of the runs. Its discriminator starts after two steps. */
@@ -53,12 +63,39 @@ export async function runFixture(
   return { faces, newRun };
 }
 
+/** A run of two steps on a copy of the pictures, which has its name. @returns its folder and that of its pictures */
+export async function ownRun(
+  { faces, newRun }: Awaited<ReturnType<typeof runFixture>>,
+  name: string,
+  changes: Partial<NewRun["options"]> = {},
+): Promise<{ path: string; data: string }> {
+  const data = join(faces, "..", name);
+  await cp(faces, data, { recursive: true, preserveTimestamps: true });
+  return { path: await finish(await beginRun(newRun({ data: [data], steps: 2, ...changes }))), data };
+}
+
 /** Trains a run to its end and frees it. @returns its folder */
 export async function finish(run: Run): Promise<string> {
   await train(run);
   run.trainer.dispose();
   run.trainer.model.dispose();
   return run.folder.path;
+}
+
+/** Frees a run that is not trained, or not any more. */
+export function free(run: Run): void {
+  run.folder.release();
+  run.trainer.dispose();
+  run.trainer.model.dispose();
+}
+
+/** Expects the last checkpoints of two runs to have the same tensors, to the last bit. */
+export async function expectSameBits(a: string, b: string): Promise<void> {
+  const [one, two] = await Promise.all(
+    [a, b].map(async (run) => await tensorBytes(await checkpointOf(run))),
+  );
+  expect(one.header).toEqual(two.header);
+  expect(Buffer.compare(one.bytes, two.bytes)).toBe(0);
 }
 
 /** The metrics of a run without times. */

@@ -284,7 +284,7 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
     "a path instead of a list of files",
     () => run({ perceptual: "vgg.pth" }),
-    'perceptual is "vgg.pth", expected a list of files, "inside" or "none"',
+    'perceptual is "vgg.pth", expected a list of files, "inside", "none" or "auto"',
   ],
   [
     "a misspelt option",
@@ -292,9 +292,9 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
     'beginRun: there is no option "learningRate", use data, steps',
   ],
   [
-    "no learning rate",
-    () => run({}, { lr: undefined }),
-    "beginRun: lr is undefined, expected a number above 0",
+    "a learning rate of 0",
+    () => run({}, { lr: 0 }),
+    "beginRun: lr is 0, expected a number above 0",
   ],
   [
     "a path instead of a list of data",
@@ -314,12 +314,27 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   [
     "all pictures for validation",
     () => run({}, { val: 1 }),
-    "beginRun: val is 1, expected a folder or a fraction from 0 to below 1",
+    "beginRun: val is 1, expected a folder, a fraction from 0 to below 1, or null",
   ],
   [
     "an option that cannot be changed",
-    () => resumeRun("runs/x", wrong({ batch: 2 })),
-    'resumeRun: there is no option "batch", use steps, data',
+    () => resumeRun("runs/x", wrong({ size: 32 })),
+    'resumeRun: there is no option "size", use steps, data',
+  ],
+  [
+    "the perceptual network of the file for a run that has it",
+    () => resumeRun("runs/x", wrong({ perceptual: "inside" })),
+    'resumeRun: perceptual is "inside", expected a list of files, or "none"',
+  ],
+  [
+    "a name that leaves the folder",
+    () => run({}, { name: "../faces" }),
+    'beginRun: name is "../faces", expected a name without slashes',
+  ],
+  [
+    "a monitor whose note is no function",
+    () => train(wrong({}), wrong({ monitor: { update() {}, log() {}, note: 3 } })),
+    "train: monitor is { update, log, note }, expected an object with",
   ],
   [
     "a path instead of data",

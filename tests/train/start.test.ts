@@ -33,9 +33,9 @@ describe("training continues", () => {
       options: { ...options, steps: 9, name: "on" },
       out: join(folder, "on"),
     });
-    expect([goingOn.trainer.step, goingOn.epoch]).toEqual([3, 1]);
+    expect([goingOn.trainer.step, goingOn.progress.epoch]).toEqual([3, 1]);
     expect(goingOn.settings.model.lossconfig.discStart).toBe(1);
-    expect(goingOn.notes.at(-1)).toMatch(/optimizers: both from .*lightning\.ckpt, at step 3, epoch 1/);
+    expect(goingOn.notes.at(-1)?.text).toMatch(/optimizers: both from .*lightning\.ckpt, at step 3, epoch 1/);
     const own = await resumeRun(await convert(original, "own/checkpoints/last.safetensors"), { steps: 9 });
     const step = ({ trainer }: Run) =>
       asyncScope(async () => {
@@ -57,7 +57,7 @@ describe("training continues", () => {
       options: { ...options, steps: 9, name: "deeper" },
       out: join(folder, "deeper"),
     });
-    expect(notes.join("\n")).toContain("the file has no discriminator that fits");
+    expect(notes.map(({ text }) => text).join("\n")).toContain("the file has no discriminator that fits");
     expect([trainer.optimizers.generator.state().size > 0, trainer.optimizers.discriminator.state().size])
       .toEqual([true, 0]);
     trainer.dispose();

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { place, writeAtomic } from "../../../data/files/atomic.ts";
+import { writeAtomic } from "../../../data/files/atomic.ts";
+import { place } from "../../../data/files/process.ts";
 import { Random } from "../../../src/random.ts";
 import { saveAll, savedNames, versionOf } from "../../support/saves.ts";
 

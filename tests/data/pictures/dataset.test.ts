@@ -1,6 +1,6 @@
 // Batches of pictures: reading ahead, skipping unreadable pictures, and resuming exactly.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { type Batch, type DatasetOptions, ImageDataset } from "../../../data/pictures/dataset.ts";
@@ -25,6 +25,14 @@ async function take(batches: AsyncGenerator<Batch>, number: number): Promise<Bat
   }
   await batches.return(undefined);
   return taken;
+}
+
+/** Copies the good pictures, without the link that leads around. */
+async function copied(name: string): Promise<string> {
+  const to = join(folder, name);
+  await cp(join(folder, "good"), to, { recursive: true });
+  await rm(join(to, "deep", "around"), { force: true });
+  return to;
 }
 
 function open(name: string, options: Partial<DatasetOptions> = {}): Promise<ImageDataset> {
@@ -90,6 +98,60 @@ describe("ImageDataset", () => {
     const once = await take((await open("mixed")).batches(4, { epochs: 1 }), 9);
     expect(once.map(({ shape }) => shape[0])).toEqual([4, 4]);
     expect((await open("good")).skippedSummary()).toBe(null);
+  });
+
+  test("once() reads every picture from the first on, and an unreadable one at the end changes nothing", async () => {
+    const last = await copied("last");
+    await writeFile(join(last, "z.png"), "");
+    const set = await open("last", { shuffle: false, onSkip: () => {} });
+    for (let pass = 0; pass < 3; pass++) {
+      const read = await take(set.once(4), 9);
+      expect(read.flatMap(({ indices }) => indices)).toEqual(Array.from({ length: count }, (_, i) => i));
+    }
+    expect(set.state()).toMatchObject({ epoch: 0, position: 0 });
+    for (let epoch = 0; epoch < 3; epoch++) {
+      const read = await take(set.batches(4, { epochs: 1 }), 9);
+      expect(read.map(({ shape, epoch }) => [shape[0], epoch])).toEqual([[4, epoch], [4, epoch], [3, epoch]]);
+    }
+  });
+
+  test("a picture is tried again: at once, and in the next epoch", async () => {
+    const path = join(await copied("busy"), "deep", "p08.png"); // the first in the list
+    const bytes = await readFile(path);
+    await writeFile(path, bytes.subarray(0, 60)); // it is being copied
+    const set = await open("busy", { shuffle: false, onSkip: (name) => skipped.push(name) });
+    const skipped: string[] = [];
+    setTimeout(() => writeFile(path, bytes), 100);
+    const [first] = await take(set.once(3), 1);
+    expect([first.indices, skipped]).toEqual([[0, 1, 2], []]);
+
+    await rm(path);
+    expect((await take(set.once(3), 1))[0].indices).toEqual([1, 2, 3]);
+    expect(set.skippedSummary()).toBe(
+      `1 of 11 pictures could not be read and were skipped:\n  ${path}: there is no such file`,
+    );
+    await writeFile(path, bytes);
+    expect((await take(set.once(3), 1))[0].indices).toEqual([0, 1, 2]);
+    expect([skipped, set.skippedSummary()]).toEqual([[path], null]);
+  });
+
+  test("waits only for the first pictures of a folder that is gone", async () => {
+    await copied("gone");
+    const set = await open("gone", { prefetch: 1 });
+    const batches = set.batches(1);
+    await batches.next();
+    await rm(join(folder, "gone"), { recursive: true });
+    let waits = 0;
+    const { read } = set, failing = new Set<number>();
+    set.read = async (index, epoch) => {
+      if (failing.has(index)) waits++; // tried again
+      failing.add(index);
+      return await read.call(set, index, epoch);
+    };
+    await expect(take(batches, 50)).rejects.toThrow(
+      /none of the 11 pictures can be read; .* there is no such file/,
+    );
+    expect(waits).toBeLessThan(8); // two for each of the first two, and those that a second epoch begins with
   });
 
   test("stops when nothing can be read, even with doubled names", async () => {

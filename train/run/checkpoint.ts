@@ -4,58 +4,35 @@
 // with VGG.
 import {
   type CheckpointFile,
+  configOf,
   momentName,
   openCheckpoint,
-  type SamplerState,
   type StoredTensor,
   tamingAdam,
   type TensorToWrite,
   type TrainingState,
   trainingState,
   writeSafetensors,
-} from "../data/index.ts";
-import { checkEnding } from "../data/files/save.ts";
-import { fillModule, fillTensors } from "../nn/fill.ts";
-import type { LoadOptions, VQGAN } from "../nn/index.ts";
-import { checkOptions, oneOf } from "../src/check.ts";
-import type { RandomState, Tensor } from "../src/index.ts";
-import { NotResumableError } from "./errors.ts";
-import { LossScale, type LossScaleState } from "./loss_scale.ts";
-import type { RunSettings } from "./settings.ts";
-import type { Trainer } from "./trainer.ts";
+} from "../../data/index.ts";
+import { checkEnding } from "../../data/files/save.ts";
+import { fillModule, fillTensors } from "../../nn/fill.ts";
+import type { LoadOptions, VQGAN } from "../../nn/index.ts";
+import { checkOptions, oneOf, shown } from "../../src/check.ts";
+import type { Tensor } from "../../src/index.ts";
+import { NotResumableError } from "../errors.ts";
+import { LossScale } from "../loss_scale.ts";
+import { parseState, type RunState, type StoredState } from "./state.ts";
+import type { Trainer } from "../trainer.ts";
 
-/** What a run needs, in addition to tensors, to continue as if it had never stopped. */
-export interface RunState {
-  /** The number of steps done. */
-  readonly step: number;
-  /** How often all pictures were seen. */
-  readonly epoch: number;
-  /** The state of the sampler of pictures. */
-  readonly sampler: SamplerState;
-  /** The states of the random number generators. */
-  readonly random: { readonly dropout: RandomState; readonly restart: RandomState };
-  /** The lowest val/rec_loss so far, and the checkpoint kept for it. */
-  readonly best: { readonly loss: number; readonly file: string } | null;
-  /** How often each code was chosen since the last restart; null without restarts. */
-  readonly codeCounts: readonly number[] | null;
-  /** The settings that the run began with. */
-  readonly settings: RunSettings;
-}
+/** The version of the state, and of everything else that checkpoints of runs hold. */
+const stateVersion = 2;
 
-interface StoredState extends RunState {
-  /** How many gradients each parameter has received, for each optimizer. */
-  readonly adamSteps: readonly Record<string, number>[];
-  /** The parameters that were frozen. Files that were written before it was saved do not have it. */
-  readonly frozen?: readonly string[];
-  /** The state of the loss scale; null with f32. */
-  readonly lossScale: LossScaleState | null;
-}
-
-const stateVersion = 1;
+/** The prefix of the perceptual network's keys. */
+const perceptual = "loss.perceptual_loss.";
 
 /** Writes the checkpoint atomically: readers see either the old file or the new one. */
 export async function saveCheckpoint(path: string, trainer: Trainer, state: RunState): Promise<void> {
-  const optimizers = Object.values(trainer.optimizers);
+  const optimizers = Object.values(trainer.optimizers), { model, ...settings } = state.settings;
   const tensors = new Map<string, Tensor>(trainer.model.stateDict());
   optimizers.forEach((optimizer, i) => {
     for (const [key, { expAvg, expAvgSq }] of optimizer.state()) {
@@ -65,6 +42,7 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
   });
   const stored: StoredState = {
     ...state,
+    settings,
     adamSteps: optimizers.map((optimizer) =>
       Object.fromEntries([...optimizer.state()].map(([key, { step }]) => [key, step]))
     ),
@@ -74,9 +52,20 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
   await writeSafetensors(path, entries(tensors), {
     format: "tessera",
     version: String(stateVersion),
-    config: JSON.stringify(state.settings.model),
+    config: JSON.stringify(model),
     state: JSON.stringify(stored),
   });
+}
+
+/**
+ * Returns the bytes that `saveCheckpoint` will write, except for the header. Moments that do not exist yet count too.
+ */
+export function checkpointBytes({ model, optimizers }: Trainer): number {
+  const sizes = (tensors: Iterable<Tensor>) => [...tensors].reduce((sum, { size }) => sum + size, 0);
+  const learnt = Object.values(optimizers).map(({ parameters }) =>
+    sizes([...parameters.values()].filter(({ requiresGrad }) => requiresGrad))
+  );
+  return 4 * (sizes(model.stateDict().values()) + 2 * learnt[0] + 2 * learnt[1]);
 }
 
 /** How `saveWeights` writes weights. */
@@ -127,13 +116,13 @@ function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f
 
 /**
  * Reads the settings and the state of a run.
- * @throws NotResumableError if it is no run by Tessera but a file of weights, or a checkpoint by Lightning, which
+ * @throws FormatError naming the first field that cannot be right; NotResumableError if it is no run by Tessera but a file of weights, or a checkpoint by Lightning, which
  * `readProgress` reads.
  */
 export async function readRunState(path: string): Promise<RunState> {
   const file = await openCheckpoint(path);
   try {
-    return parseState(path, file.metadata);
+    return stateIn(file);
   } finally {
     await file.close();
   }
@@ -150,32 +139,46 @@ function weightsAlone(path: string): Error {
   return new NotResumableError(path, "holds weights but no run to resume");
 }
 
-function parseState(path: string, metadata: Record<string, string>): StoredState {
-  if (metadata.state === undefined) throw weightsAlone(path);
-  if (metadata.version !== String(stateVersion)) {
-    throw new Error(
-      `${path} has version ${metadata.version} of the format, but this Tessera reads version ${stateVersion}`,
+function stateIn(file: CheckpointFile): StoredState & RunState {
+  const { path, metadata: { state, version } } = file;
+  if (state === undefined) throw weightsAlone(path);
+  if (version !== String(stateVersion)) {
+    throw new NotResumableError(
+      path,
+      `holds a run in version ${
+        shown(version)
+      } of the format, but this Tessera reads version ${stateVersion}`,
     );
   }
-  return JSON.parse(metadata.state) as StoredState;
+  return parseState(path, state, configOf(file).config);
 }
 
-/** Fills a trainer and its model from a checkpoint of the same run, and freezes what was frozen. @throws if a tensor is missing */
+/** How `restoreTrainer` reads a checkpoint. */
+export interface RestoreOptions extends Pick<LoadOptions, "onProgress" | "signal"> {
+  /** Whether the perceptual network comes from somewhere else. Default false. */
+  readonly withoutPerceptual?: boolean;
+}
+
+/**
+ * Fills a trainer and its model from a checkpoint of the same run, and freezes what was frozen.
+ * @throws if a tensor is missing
+ */
 export async function restoreTrainer(
   path: string,
   trainer: Trainer,
-  loading: Pick<LoadOptions, "onProgress" | "signal"> = {},
+  { withoutPerceptual = false, ...loading }: RestoreOptions = {},
 ): Promise<RunState> {
   const file = await openCheckpoint(path);
   try {
-    const state = parseState(path, file.metadata);
-    await fillModule(trainer.model, file, { whose: "the run's", ...loading });
+    const state = stateIn(file);
+    const isNeeded = (key: string) => !(withoutPerceptual && key.startsWith(perceptual));
+    await fillModule(trainer.model, file, { whose: "the run's", isNeeded, ...loading });
     await fillMoments(file, await trainingState(file), trainer);
     const lpips = trainer.model.loss?.perceptual_loss;
-    if (lpips) lpips.ready = true;
+    if (lpips && !withoutPerceptual) lpips.ready = true;
     if (trainer.lossScale && state.lossScale) trainer.lossScale = new LossScale(state.lossScale);
     trainer.step = state.step;
-    const frozen = new Set(state.frozen ?? []);
+    const frozen = new Set(state.frozen);
     for (const [key, parameter] of trainer.model.namedParameters()) {
       if (frozen.has(key)) parameter.requiresGrad = false;
     }

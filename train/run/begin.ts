@@ -1,0 +1,161 @@
+// Begins a run: loads or makes the model, lists the pictures, and creates the folder.
+import { resolve } from "node:path";
+import type { VQModelConfig, VQModelOverrides } from "../../data/formats/config.ts";
+import { isRemote, localPath } from "../../data/index.ts";
+import { checkOptions, flag, needed, object, rule, type Rules, text, texts } from "../../src/check.ts";
+import { Random } from "../../src/index.ts";
+import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
+import { continueTrainer } from "./checkpoint.ts";
+import { RunFolder } from "./folder.ts";
+import { Notes } from "./notes.ts";
+import { describePlan } from "./plan.ts";
+import { absolute, describeList, listPictures } from "./pictures.ts";
+import { checkRoom, warnOfRoom } from "./room.ts";
+import {
+  checkSize,
+  freedOnError,
+  type Loading,
+  loadingRules,
+  makeTrainer,
+  openPictures,
+  type Run,
+} from "./run.ts";
+import {
+  checkNewOptions,
+  type RunOptions,
+  type RunSettings,
+  suitedInterval,
+  suitedLearningRate,
+} from "./settings.ts";
+
+/** The options that follow from the model and the other options. */
+type Derived = "size" | "lr" | "valEvery";
+
+/** The parts of a new run. */
+export interface NewRun {
+  /**
+   * A checkpoint to start from, or the config of a new model. With `goOn` the run continues the training in a
+   * checkpoint by Lightning, with its optimizers, step and epoch.
+   */
+  readonly start:
+    | { readonly from: string; readonly overrides?: VQModelOverrides; readonly goOn?: boolean }
+    | { readonly scratch: VQModelConfig };
+  /** The source of LPIPS's weights. */
+  readonly perceptual: PerceptualChoice;
+  /**
+   * The options. `size` defaults to the model's resolution, `lr` to the rate that suits the model times the pictures in a step,
+   * and `valEvery` to an eighth of the steps, but at most 500.
+   */
+  readonly options: Omit<RunOptions, Derived> & Partial<Pick<RunOptions, Derived>>;
+  /** The folder in which the run's folder is created. */
+  readonly out: string;
+  /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
+  readonly loading?: Loading;
+}
+
+const newRules: Rules<NewRun> = {
+  start: needed(rule(
+    "{ from: checkpoint } or { scratch: config }",
+    (start) => object.accepts(start) && ("from" in (start as object) || "scratch" in (start as object)),
+  )),
+  perceptual: needed(
+    rule(
+      'a list of files, "inside", "none" or "auto"',
+      (choice) => ["inside", "none", "auto"].includes(choice as string) || texts.accepts(choice),
+    ),
+  ),
+  options: needed(object),
+  out: needed(text),
+  loading: object,
+};
+const startRules = { from: needed(text), overrides: object, goOn: flag };
+
+/**
+ * Begins a new run: loads or creates the model, lists the pictures and creates the folder. `train` does the rest. The folder
+ * belongs to this process until `train` has ended, or the process has.
+ *
+ * @example From a checkpoint
+ * ```ts
+ * import { beginRun, defaultOptions } from "@tessera/vqgan";
+ *
+ * const run = await beginRun({
+ *   start: { from: "last.ckpt" },
+ *   perceptual: "inside",
+ *   options: { ...defaultOptions, data: ["faces/"], name: "faces" },
+ *   out: "runs",
+ * });
+ * for (const { text } of run.notes) console.log(text);
+ * ```
+ * @throws if options, checkpoint or pictures are invalid, or the disk has no room for a checkpoint; then nothing is written.
+ */
+export async function beginRun(run: NewRun): Promise<Run> {
+  checkOptions("beginRun", run, newRules);
+  const { start, perceptual, out, loading = {} } = run;
+  checkOptions("beginRun: loading", loading, loadingRules);
+  checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
+  const { size = 1, lr = 1, valEvery = 1 } = run.options;
+  checkNewOptions({ ...run.options, size, lr, valEvery });
+  const options = absolute(run.options);
+  const list = await listPictures(options);
+  return await freedOnError(async (own) => {
+    const reporter = new Notes();
+    const from = "from" in start ? await localPath(start.from, loading) : null;
+    const { model, notes } = "from" in start
+      ? await startFrom(from!, perceptual, start.overrides ?? {}, options.seed, loading)
+      : await startNew(start.scratch, perceptual, options.seed);
+    own(model);
+    for (const text of notes) {
+      reporter.add({ kind: text.startsWith("warning:") ? "warning" : "model", text });
+    }
+    const settings: RunSettings = {
+      ...options,
+      size: options.size ?? model.config.ddconfig.resolution,
+      lr: options.lr ?? options.batch * options.accumulate * suitedLearningRate(model.config),
+      valEvery: options.valEvery ?? suitedInterval(options.steps),
+      from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
+      model: model.config,
+    };
+    checkSize(settings, model);
+    for (const note of [...describePlan(settings), ...describeList(list, options.val)]) reporter.add(note);
+    const pictures = openPictures(list, settings, reporter);
+    const seed = new Random(options.seed);
+    const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
+    const parts = makeTrainer(model, settings, random, own);
+    let epoch = 0;
+    if ("from" in start && start.goOn) {
+      const goesOn = await continueTrainer(from!, parts.trainer);
+      epoch = goesOn.epoch;
+      pictures.pictures.restore({ ...pictures.pictures.state(), epoch });
+      const text = `optimizers: both from ${start.from}, at step ${goesOn.step}, epoch ${epoch}`;
+      reporter.add({ kind: "resumed", checkpoint: start.from, step: goesOn.step, text });
+    }
+    await checkRoom(out, parts.trainer);
+    for (const note of await warnOfRoom(out, parts.trainer)) reporter.add(note);
+    const folder = await RunFolder.create(out, options.name);
+    await folder.removedOnError(async () => {
+      await folder.take();
+      await folder.writeConfig(settings);
+      await folder.writePictures(list.hash, list.text);
+    });
+    return {
+      ...{
+        settings,
+        ...parts,
+        ...pictures,
+        list,
+        folder,
+        random,
+        saved: null,
+        reporter,
+        notes: reporter.all,
+      },
+      progress: {
+        epoch,
+        sampler: pictures.pictures.state(),
+        random: { dropout: random.dropout.state(), restart: random.restart.state() },
+        hasCodebook: "from" in start,
+        ...{ first: null, last: null, best: null, samples: null },
+      },
+    };
+  });
+}

@@ -1,0 +1,222 @@
+// The loop around the training step: it prepares a new model, trains, measures, saves, and stops cleanly.
+import type { Batch } from "../../data/index.ts";
+import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
+import { asyncScope, keep, tensor } from "../../src/index.ts";
+import { initializeCodebook } from "../codebook.ts";
+import type { Measurements } from "../validate.ts";
+import { Measuring } from "./measuring.ts";
+import type { Failure, TrainMonitor } from "./notes.ts";
+import type { Run } from "./run.ts";
+import { drawComparison, saveSamples } from "./samples.ts";
+import { Saver } from "./saver.ts";
+import { judge, type Verdict } from "./verdict.ts";
+
+/** How `train` is watched and stopped. */
+export interface TrainOptions {
+  /** Receives every step, and events that deserve their own line. */
+  readonly monitor?: TrainMonitor;
+  /** If it is aborted, the current step is finished and saved, and the training ends. */
+  readonly signal?: AbortSignal;
+}
+
+const isMonitor = (monitor: unknown) => {
+  const { update, log, note } = (monitor ?? {}) as Partial<TrainMonitor>;
+  return [update, log, note ?? log].every(callback.accepts);
+};
+const rules: Rules<TrainOptions> = {
+  monitor: rule("an object with the functions update and log", isMonitor),
+  signal: aSignal,
+};
+
+/** How a training ended. */
+export interface TrainOutcome {
+  /** The number of steps done. */
+  readonly step: number;
+  /** Whether the signal ended it. */
+  readonly interrupted: boolean;
+  /** The first measurements of the run: on pictures kept back (`val/`) and on training pictures (`seen/`). */
+  readonly before: Measurements | null;
+  /** The last measurements. */
+  readonly after: Measurements | null;
+  /** What the measurements say: the best checkpoint, and whether the run made the model worse or learns its pictures by heart. */
+  readonly verdict: Verdict;
+  /** The path of the last checkpoint. */
+  readonly checkpoint: string;
+  /** The path of the curves; null if there is nothing to draw. */
+  readonly curves: string | null;
+  /**
+   * The path of a sheet with originals and their reconstructions at the beginning and the end of the run; null if the training
+   * was interrupted, or the sheet could not be drawn.
+   */
+  readonly comparison: string | null;
+  /** What failed beside the training, and how often. */
+  readonly failures: readonly Failure[];
+}
+
+/**
+ * Trains until the last step of the run. If the training ends earlier, for whatever reason, the last step is saved as long as
+ * its weights are finite numbers. What is not needed for training (metrics, pictures, validation) may fail: it is told once,
+ * counted, and training goes on.
+ * @throws DivergedError if a loss or a weight becomes NaN or infinite; the last good checkpoint stays. NotSavedError if the last
+ * step cannot be written. RunInUseError or RunTakenError if another process has the folder. Other errors, such as that
+ * none of the pictures can be read any more, come after saving.
+ */
+export async function train(run: Run, options: TrainOptions = {}): Promise<TrainOutcome> {
+  checkOptions("train", options, rules);
+  return await new Loop(run, options).go();
+}
+
+class Loop {
+  readonly #run: Run;
+  readonly #monitor: TrainMonitor;
+  readonly #signal: AbortSignal | undefined;
+  readonly #saver: Saver;
+  readonly #measuring: Measuring;
+
+  constructor(run: Run, { monitor, signal }: TrainOptions) {
+    this.#run = run;
+    this.#monitor = monitor ?? { update: () => {}, log: () => {} };
+    this.#signal = signal;
+    this.#saver = new Saver(run);
+    this.#measuring = new Measuring(run, this.#saver);
+  }
+
+  async go(): Promise<TrainOutcome> {
+    const { folder, reporter } = this.#run;
+    await folder.take();
+    folder.startHeartbeat();
+    reporter.attach(this.#monitor, this.#signal);
+    try {
+      return await this.#train();
+    } catch (error) {
+      await this.#saver.rescue(error);
+      throw error;
+    } finally {
+      reporter.attach(null);
+      folder.release();
+    }
+  }
+
+  async #train(): Promise<TrainOutcome> {
+    const { trainer, settings, folder, pictures, progress, reporter } = this.#run;
+    const isFinished = () => trainer.step >= settings.steps;
+    pictures.restore(progress.sampler); // pictures that were read, but not used before an error, are read again
+    const batches = pictures.batches(settings.batch);
+    try {
+      if (!isFinished()) await folder.rewind(trainer.step);
+      await this.#prepare(isFinished());
+      while (!isFinished() && !this.#signal?.aborted) await this.#step(batches);
+    } catch (error) {
+      if (!reporter.isStop(error)) throw error;
+    } finally {
+      await batches.return(undefined);
+    }
+    await this.#saver.finish();
+    return {
+      step: trainer.step,
+      interrupted: !isFinished(),
+      before: progress.first?.values ?? null,
+      after: progress.last?.values ?? null,
+      verdict: judge(progress, ({ step, file }) => {
+        if (file !== null) return folder.checkpoint(file);
+        return step === progress.first?.step ? settings.from : null;
+      }),
+      checkpoint: folder.lastCheckpoint,
+      ...await this.#draw(isFinished()),
+      failures: await this.#countFailures(),
+    };
+  }
+
+  /**
+   * Does what comes before the next step: a new model's codebook gets its first codes, and the first pictures are saved. What an
+   * interruption left out, such as a validation, is made up for.
+   */
+  async #prepare(isFinished: boolean): Promise<void> {
+    const { settings, trainer: { model, step }, pictures, random, progress, reporter } = this.#run;
+    if (!progress.hasCodebook) {
+      const vectors = await initializeCodebook(model, pictures.batches(settings.batch), random.restart);
+      pictures.restore(progress.sampler);
+      progress.hasCodebook = true;
+      progress.random = { ...progress.random, restart: random.restart.state() };
+      reporter.add({
+        kind: "model",
+        text: `codebook: k-means of ${vectors} vectors of the untrained encoder`,
+      });
+    }
+    if (progress.samples === null && !isFinished) {
+      await reporter.attempt("pictures", step, () => saveSamples(this.#run));
+    }
+    const isMeasured = progress.last?.step === step;
+    if (progress.first === null || !isMeasured && this.#isDue(settings.valEvery)) {
+      await this.#measuring.measure();
+    }
+  }
+
+  /** Whether something that is done after every so many steps is to be done after this one. */
+  #isDue(every: number): boolean {
+    const { trainer: { step }, settings: { steps } } = this.#run;
+    return step % every === 0 || step === steps;
+  }
+
+  async #step(batches: AsyncGenerator<Batch>): Promise<void> {
+    const { settings, trainer, restarts, progress, random, reporter } = this.#run;
+    const read: Batch[] = [];
+    while (read.length < settings.accumulate) {
+      const next = await batches.next();
+      if (!next.done) read.push(next.value);
+    }
+    await asyncScope(async () => {
+      const lr = trainer.lr;
+      const images = read.map(({ pixels, shape }) => tensor(pixels, shape));
+      const { logs, indices } = await trainer.trainStep(images);
+      const { epoch, state } = read[read.length - 1];
+      progress.epoch = epoch;
+      progress.sampler = state;
+      progress.random = { ...progress.random, dropout: random.dropout.state() };
+      const step = trainer.step;
+      if (restarts) {
+        restarts.observe(indices.map(keep));
+        if (step % settings.restartDeadCodes === 0) {
+          await this.#measuring.restart(images[0]);
+          progress.random = { ...progress.random, restart: random.restart.state() };
+        }
+      }
+      if (this.#isDue(settings.logEvery) || step === 1) await this.#measuring.log(logs, lr);
+      this.#monitor.update(step, this.#measuring.text);
+      if (this.#isDue(settings.imageEvery)) {
+        await reporter.attempt("pictures", step, () => saveSamples(this.#run));
+      }
+      if (this.#isDue(settings.valEvery)) await this.#measuring.measure();
+      if (this.#isDue(settings.saveEvery) || this.#signal?.aborted || this.#saver.isOverdue) {
+        await this.#measuring.read(logs);
+        await this.#saver.save();
+      }
+    });
+  }
+
+  async #draw(isFinished: boolean): Promise<Pick<TrainOutcome, "curves" | "comparison">> {
+    const { trainer: { step }, folder, reporter } = this.#run;
+    return {
+      comparison: isFinished
+        ? await reporter.attempt("comparison", step, () => drawComparison(this.#run))
+        : null,
+      curves: await reporter.attempt("curves", step, () => folder.drawCurves()),
+    };
+  }
+
+  /** Says what failed more than once, and whether metrics are missing. */
+  async #countFailures(): Promise<readonly Failure[]> {
+    const { trainer: { step }, folder, reporter } = this.#run;
+    const missing = await folder.flushMetrics();
+    if (missing > 0) {
+      reporter.add({
+        kind: "failed",
+        what: "metrics",
+        step,
+        text: `metrics.jsonl lacks its last ${missing} lines`,
+      });
+    }
+    reporter.countFailures();
+    return reporter.failures;
+  }
+}

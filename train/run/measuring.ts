@@ -1,0 +1,122 @@
+// The numbers of a run: the losses of its steps and the measurements on pictures that stay the same, in metrics.jsonl and as lines
+// for the user.
+import type { Tensor } from "../../src/index.ts";
+import type { ImageDataset } from "../../data/index.ts";
+import type { Logs } from "../step.ts";
+import { type Measurements, readItems, validate } from "../validate.ts";
+import type { Metrics } from "./curves.ts";
+import type { Run } from "./run.ts";
+import type { Saver } from "./saver.ts";
+import { lossOf, overfitting } from "./verdict.ts";
+
+/** The losses that are shown behind the progress, with their labels. */
+const shown: readonly [label: string, name: string][] = [
+  ["rec", "train/rec_loss"],
+  ["lpips", "train/p_loss"],
+  ["quant", "train/quant_loss"],
+  ["disc", "train/disc_loss"],
+];
+
+/** What is told of training pictures. Without augmentation, it is comparable with the pictures kept back. */
+const seenNames: readonly string[] = ["val/psnr", "val/ssim", "val/rec_loss", "val/p_loss", "val/pictures"];
+
+/** Measures one training. */
+export class Measuring {
+  readonly #run: Run;
+  readonly #saver: Saver;
+  #clock: { time: number; step: number };
+  #hasOverfitted = false;
+  /** The losses that were logged last, for the progress line. */
+  text = "";
+
+  constructor(run: Run, saver: Saver) {
+    this.#run = run;
+    this.#saver = saver;
+    this.#clock = { time: performance.now(), step: run.trainer.step };
+  }
+
+  /** Writes the losses of a step. @throws DivergedError if one of them is not a finite number */
+  async log(logs: Logs, lr: number): Promise<void> {
+    const { settings: { batch, accumulate }, trainer: { step }, progress: { epoch } } = this.#run;
+    const values = await this.read(logs);
+    const time = performance.now(), seconds = (time - this.#clock.time) / 1000;
+    const rate = (step - this.#clock.step) * batch * accumulate / seconds;
+    this.#clock = { time, step };
+    await this.#write({ step, epoch, lr, images_per_second: rate, ...values });
+    this.text = shown.filter(([, name]) => values[name] !== 0)
+      .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).join(" ");
+  }
+
+  /** Reads the losses of a step. @throws DivergedError if one of them is not a finite number */
+  async read(logs: Logs): Promise<Record<string, number>> {
+    const values = await readItems(logs);
+    for (const [name, value] of Object.entries(values)) {
+      if (!Number.isFinite(value)) throw this.#saver.diverged(`${name} is ${value}`);
+    }
+    return values;
+  }
+
+  /** Moves the codes that were not chosen to vectors of the pictures. */
+  async restart(images: Tensor): Promise<void> {
+    const { restarts, trainer: { step } } = this.#run;
+    if (!restarts) return;
+    const { moved, perplexity } = await restarts.restart(images);
+    await this.#write({ step, "train/codes_restarted": moved, "train/codebook_perplexity": perplexity });
+  }
+
+  /**
+   * Measures the model on the pictures kept back and on some training pictures, and saves it if it is the best so far. A failure
+   * is told and counted.
+   */
+  async measure(): Promise<void> {
+    const { trainer: { step }, progress, list, reporter } = this.#run;
+    const values = await reporter.attempt("validation", step, () => this.#values());
+    if (values === null) return;
+    const isFirst = progress.first === null;
+    progress.last = { step, values };
+    progress.first ??= progress.last;
+    await this.#write({ step, epoch: progress.epoch, ...values });
+    reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values, list.learnt)}` });
+    const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
+    if (isFirst && this.#run.saved === null) progress.best = { ...best, file: null }; // it is the file that the run started from
+    else if (loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(best);
+    const heart = overfitting(progress);
+    if (heart !== null && !this.#hasOverfitted) {
+      reporter.add({ kind: "overfitting", step, text: `warning: ${heart}` });
+    }
+    this.#hasOverfitted = heart !== null;
+  }
+
+  async #values(): Promise<Measurements> {
+    const { validation, seen, settings: { batch }, trainer: { model, step } } = this.#run;
+    const measured = (pictures: ImageDataset) => validate(model, pictures, batch, step);
+    const known = Object.entries(await measured(seen)).filter(([name]) => seenNames.includes(name))
+      .map(([name, value]) => [name.replace("val/", "seen/"), value]);
+    return { ...validation ? await measured(validation) : {}, ...Object.fromEntries(known) };
+  }
+
+  async #write(metrics: Metrics): Promise<void> {
+    const { folder, reporter, trainer: { step } } = this.#run;
+    await reporter.attempt("metrics", step, () => folder.addMetrics(metrics));
+  }
+}
+
+/**
+ * Measurements in one line, with the gap between training pictures and those kept back.
+ * @param learnt how many of the validation pictures are not kept back, because the run has learnt from them
+ */
+function inWords(values: Measurements, learnt: number): string {
+  const shown = (kind: string) => {
+    const lpips = values[`${kind}/p_loss`] > 0 ? `, LPIPS ${values[`${kind}/p_loss`].toFixed(4)}` : "";
+    return `PSNR ${values[`${kind}/psnr`].toFixed(2)} dB${lpips}, rec_loss ${
+      values[`${kind}/rec_loss`].toFixed(4)
+    }`;
+  };
+  const count = (kind: string) =>
+    `${values[`${kind}/pictures`]} picture${values[`${kind}/pictures`] === 1 ? "" : "s"}`;
+  const seen = `${shown("seen")} on ${count("seen")} of the training`;
+  if (values["val/psnr"] === undefined) return seen;
+  return `${shown("val")} on ${count("val")} ${
+    learnt === 0 ? "kept back" : `for validation (${learnt} of them learnt from)`
+  }; ${seen}`;
+}

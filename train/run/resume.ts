@@ -1,0 +1,286 @@
+// Resumes a run: restores everything from a checkpoint, applies changes, and says what is not as it was.
+import { basename, dirname, join, resolve } from "node:path";
+import { withOverrides } from "../../data/formats/config.ts";
+import { VQGAN } from "../../nn/index.ts";
+import { checkOptions, rule, texts } from "../../src/check.ts";
+import { Random } from "../../src/index.ts";
+import { MissingPicturesError } from "../errors.ts";
+import { fillPerceptual } from "../perceptual.ts";
+import { describePerceptual, perceptualOverrides, sourceOf } from "../start.ts";
+import { describeChanges } from "./changes.ts";
+import { frozenParameters, readRunState, restoreTrainer } from "./checkpoint.ts";
+import { checkpointOf } from "./find.ts";
+import { RunFolder } from "./folder.ts";
+import { Notes } from "./notes.ts";
+import { describePlan } from "./plan.ts";
+import {
+  absolute,
+  compare,
+  describeDifferences,
+  describeList,
+  listPictures,
+  parsePictures,
+  type PictureList,
+} from "./pictures.ts";
+import { checkRoom, warnOfRoom } from "./room.ts";
+import {
+  checkSize,
+  freedOnError,
+  type Loading,
+  loadingRules,
+  makeTrainer,
+  openPictures,
+  type Own,
+  type Run,
+} from "./run.ts";
+import {
+  checkSettings,
+  given,
+  rulesOf,
+  type RunOptions,
+  type RunSettings,
+  suitedInterval,
+} from "./settings.ts";
+import type { Progress, RunState } from "./state.ts";
+
+/** What may change when a run is resumed. All of it keeps the optimizers. */
+export interface ResumeChanges extends
+  Partial<
+    Pick<
+      RunOptions,
+      | "steps"
+      | "data"
+      | "val"
+      | "lr"
+      | "batch"
+      | "accumulate"
+      | "precision"
+      | "logEvery"
+      | "imageEvery"
+      | "valEvery"
+      | "saveEvery"
+    >
+  > {
+  /** Other weights for LPIPS: their files, or none. Default: the network in the checkpoint. */
+  readonly perceptual?: "none" | readonly string[];
+}
+
+const changeRules = {
+  ...rulesOf(
+    ...["steps", "data", "val", "lr", "batch", "accumulate", "precision"] as const,
+    ...["logEvery", "imageEvery", "valEvery", "saveEvery"] as const,
+  ),
+  perceptual: rule('a list of files, or "none"', (choice) => choice === "none" || texts.accepts(choice)),
+};
+
+/**
+ * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as without
+ * the interruption. What was frozen (`setRequiresGrad(false)`) when the checkpoint was saved is frozen again. Changes, and
+ * pictures that are not those of before, are announced in the run's `notes`. A checkpoint that is not the run's last one goes on
+ * in a new folder, which begins with a copy of the metrics and pictures up to its step.
+ * @throws NotResumableError if the file holds only weights; RunInUseError if another process trains the run;
+ * MissingPicturesError if its pictures are not where they were; FormatError if the file says something that cannot be; an Error
+ * if an option cannot be changed, or the disk has no room for a checkpoint
+ * @example Continuing to step 2000
+ * ```ts
+ * import { resumeRun, train } from "@tessera/vqgan";
+ *
+ * const goOn = async (folder: string) => await train(await resumeRun(folder, { steps: 2000 }));
+ * ```
+ */
+export async function resumeRun(
+  runOrFile: string,
+  changes: ResumeChanges = {},
+  loading: Loading = {},
+): Promise<Run> {
+  checkOptions<object>("resumeRun", changes, changeRules);
+  checkOptions("resumeRun: loading", loading, loadingRules);
+  const path = await checkpointOf(runOrFile);
+  const source = new RunFolder(join(dirname(path), ".."));
+  const isLast = await isLastOf(source, path);
+  const left = isLast ? await source.take() : [];
+  try {
+    return await freedOnError((own) => resume({ path, source, isLast, left }, changes, loading, own));
+  } catch (error) {
+    source.release();
+    throw error;
+  }
+}
+
+/** Whether a checkpoint is the last one of the run in whose folder it lies. */
+async function isLastOf(folder: RunFolder, path: string): Promise<boolean> {
+  if (basename(dirname(resolve(path))) !== "checkpoints") return false; // it was moved out of its run
+  if (resolve(path) === resolve(folder.lastCheckpoint)) return true;
+  const last = await readRunState(folder.lastCheckpoint).catch(() => null);
+  return last === null ? basename(path).startsWith("last.") : last.step === (await readRunState(path)).step;
+}
+
+interface Place {
+  readonly path: string;
+  /** The folder of the run that has the checkpoint. */
+  readonly source: RunFolder;
+  readonly isLast: boolean;
+  /** Unfinished files in it. */
+  readonly left: readonly string[];
+}
+
+async function resume(place: Place, changes: ResumeChanges, loading: Loading, own: Own): Promise<Run> {
+  const { path, source, isLast, left } = place, { perceptual, ...options } = changes;
+  const reporter = new Notes(), saved = await readRunState(path), { step } = saved;
+  const lpips = perceptual === undefined ? null : await sourceOf(perceptual);
+  const old = saved.settings.model;
+  const model = perceptual === undefined
+    ? old
+    : withOverrides(old, perceptualOverrides(lpips, old.lossconfig.perceptualWeight));
+  const settings: RunSettings = {
+    ...absolute({ ...saved.settings, ...intervalFor(saved.settings, options.steps), ...given(options) }),
+    model,
+  };
+  checkSettings("resumeRun", settings);
+  if (settings.steps < step) {
+    throw new Error(`the run is at step ${step}, so a total of ${settings.steps} steps is too few`);
+  }
+  const isFinished = step === settings.steps;
+  reporter.add({
+    kind: "resumed",
+    checkpoint: path,
+    step,
+    text: `resuming ${path} at step ${step} of ${settings.steps}`,
+  });
+  for (const note of describeChanges(saved.settings, settings, step)) reporter.add(note);
+  if (!isFinished) { for (const note of describePlan(settings)) reporter.add(note); }
+  if (perceptual !== undefined) {
+    reporter.add({ kind: "changed", option: "perceptual", text: describePerceptual(lpips, perceptual) });
+  }
+  for (const file of left) {
+    const text = `left as it is: ${file}, an unfinished file of a process that may still run`;
+    reporter.add({ kind: "warning", text });
+  }
+
+  const { list, progress } = await picturesOf(saved, settings, source, options.val === undefined, reporter);
+  if (perceptual !== undefined) forgetMeasurements(progress, reporter, "the perceptual network has changed");
+  const pictures = openPictures(list, settings, reporter, progress.samples?.paths);
+  pictures.pictures.restore(progress.sampler);
+
+  const net = own(new VQGAN(model, null, { withLoss: true }));
+  checkSize(settings, net);
+  const random = { dropout: Random.from(saved.random.dropout), restart: Random.from(saved.random.restart) };
+  const parts = makeTrainer(net, settings, random, own);
+  await restoreTrainer(path, parts.trainer, { ...loading, withoutPerceptual: perceptual !== undefined });
+  if (lpips && net.loss?.perceptual_loss) await fillPerceptual(net.loss.perceptual_loss, lpips);
+  if (saved.codeCounts) parts.restarts?.counts.set(saved.codeCounts);
+  const frozen = frozenParameters(parts.trainer);
+  if (frozen.length > 0) {
+    const text = `frozen, as before: ${frozen.length} tensors, the first is ${frozen[0]}`;
+    reporter.add({ kind: "model", text });
+  }
+  if (!isFinished) {
+    await checkRoom(source.path, parts.trainer);
+    for (const note of await warnOfRoom(source.path, parts.trainer)) reporter.add(note);
+  } else {
+    const text = `the run is finished: it has all its ${settings.steps} steps`;
+    reporter.add({ kind: "finished", step, text });
+  }
+
+  const folder = isLast ? source : await branch(place, saved, reporter);
+  const write = async () => {
+    await folder.writeConfig(settings);
+    await folder.writePictures(list.hash, list.text);
+    if (!isLast) await folder.adopt(path); // last, so that half a folder is not taken for a run
+    await keepBest(folder, step, progress);
+  };
+  await (isLast ? write() : folder.removedOnError(write));
+  return {
+    settings,
+    ...parts,
+    ...pictures,
+    list,
+    folder,
+    random,
+    progress,
+    // a last.ckpt goes on as last.safetensors
+    saved: await folder.hasCheckpoint(basename(folder.lastCheckpoint)) ? step : null,
+    reporter,
+    notes: reporter.all,
+  };
+}
+
+/** The interval between measurements follows the number of steps, unless the user has chosen it. */
+function intervalFor({ steps, valEvery }: RunSettings, wanted = steps): Pick<RunSettings, "valEvery"> {
+  return { valEvery: valEvery === suitedInterval(steps) ? suitedInterval(wanted) : valEvery };
+}
+
+/** Lists the pictures, says how they differ from those of the checkpoint, and returns how far the run has come with them. */
+async function picturesOf(
+  saved: RunState,
+  settings: RunSettings,
+  folder: RunFolder,
+  isSameVal: boolean,
+  reporter: Notes,
+): Promise<{ list: PictureList; progress: Progress }> {
+  const { hash, train, held } = saved.pictures;
+  const before = parsePictures(await folder.readPictures(hash), hash);
+  const list = await listPictures(settings, before, isSameVal).catch((error) => {
+    throw new MissingPicturesError((error as Error).message);
+  });
+  const { epoch, sampler, random, hasCodebook, first, last, best, samples } = saved;
+  const progress: Progress = { epoch, sampler, random, hasCodebook, first, last, best, samples };
+  for (const note of describeList(list, settings.val)) reporter.add(note);
+  if (list.hash === hash) return { list, progress };
+
+  const differences = before && compare(before, list);
+  const numbers = (train: number, held: number) =>
+    `${train} to train on${held > 0 ? `, ${held} for validation` : ""}`;
+  const text =
+    `pictures: ${numbers(list.train, list.held)}; at step ${saved.step} they were ${numbers(train, held)}: ` +
+    (differences
+      ? describeDifferences(differences) || "the same ones, elsewhere"
+      : `which ones are others is not known, because data/${hash}.jsonl is missing`);
+  const { added = [], gone = [], changed = [] } = differences ?? {};
+  reporter.add({ kind: "data", added: added.length, gone: gone.length, changed: changed.length, text });
+  if (!(differences?.isSameOrder ?? list.train === train)) {
+    progress.epoch = sampler.epoch + (sampler.position > 0 ? 1 : 0);
+    progress.sampler = { ...sampler, length: list.train, epoch: progress.epoch, position: 0 };
+    const text = `the order of the pictures begins again, with epoch ${progress.epoch}`;
+    reporter.add({ kind: "changed", option: "data", text });
+  }
+  if (!(differences?.isSameValidation ?? list.held === held)) {
+    forgetMeasurements(progress, reporter, "the validation pictures are others");
+  }
+  if (differences && samples) {
+    progress.samples = { ...samples, paths: samples.paths.map((path) => differences.now(path) ?? path) };
+  }
+  return { list, progress };
+}
+
+/** Measurements that cannot be compared with new ones would call the wrong checkpoint the best. */
+function forgetMeasurements(progress: Progress, reporter: Notes, why: string): void {
+  if (progress.first === null) return;
+  Object.assign(progress, { first: null, last: null, best: null });
+  reporter.add({ kind: "changed", option: "val", text: `measurements begin again, because ${why}` });
+}
+
+/** Makes a new folder for a run that goes on from one of its older checkpoints. */
+async function branch({ path, source }: Place, saved: RunState, reporter: Notes): Promise<RunFolder> {
+  const isMoved = basename(dirname(resolve(path))) !== "checkpoints";
+  const out = isMoved ? dirname(path) : dirname(source.path);
+  const folder = await RunFolder.create(out, saved.settings.name);
+  await folder.removedOnError(async () => {
+    await folder.take();
+    await folder.branchFrom(source, saved.step, saved.best?.file ?? null);
+  });
+  const why = isMoved
+    ? `${path} is outside the folder of its run`
+    : `step ${saved.step} is not the last step of ${source.path}, which stays as it is`;
+  const text = `${why}: the run goes on in a new folder, ${folder.path}`;
+  reporter.add({ kind: "branched", from: path, folder: folder.path, text });
+  return folder;
+}
+
+/** Gives the last checkpoint its second name again, if the process was killed before it had it. */
+async function keepBest(folder: RunFolder, step: number, progress: Progress): Promise<void> {
+  const { best } = progress;
+  if (best?.file == null || await folder.hasCheckpoint(best.file)) return;
+  if (best.step === step) await folder.keepLastAsBest(best.file, null);
+  else progress.best = { ...best, file: null };
+}

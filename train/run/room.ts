@@ -1,0 +1,38 @@
+// Checks that the disk has room for checkpoints, before hours of training and before each of them is written.
+import { formatBytes } from "../../data/formats/text.ts";
+import { freeBytes } from "../../data/files/space.ts";
+import type { Trainer } from "../trainer.ts";
+import { checkpointBytes } from "./checkpoint.ts";
+import type { RunNote } from "./notes.ts";
+
+/** Room for the header of a checkpoint and for what the file system keeps about it. */
+const more = 2 ** 20;
+
+/** A run keeps the last checkpoint and the best one, beside the one that is being written. */
+const checkpoints = 3;
+
+/** Checks the room for the next checkpoint. @throws if it does not fit beside the last one, which it replaces */
+export async function checkRoom(folder: string, trainer: Trainer): Promise<void> {
+  const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
+  if (free === null || free >= bytes + more) return;
+  throw new Error(
+    `a checkpoint takes ${formatBytes(bytes)}, but the disk of ${folder} has only ${
+      formatBytes(free)
+    } left: make room there`,
+  );
+}
+
+/**
+ * Warns if the next checkpoint fits, but not all that the run will keep: the last one, the best one, and the one that is being
+ * written.
+ */
+export async function warnOfRoom(folder: string, trainer: Trainer): Promise<RunNote[]> {
+  const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
+  if (free === null || free >= checkpoints * bytes + more) return [];
+  const text =
+    `warning: the run will need up to ${
+      formatBytes(checkpoints * bytes)
+    } for ${checkpoints} checkpoints at a time, but the disk of ` +
+    `${folder} has ${formatBytes(free)} left`;
+  return [{ kind: "warning", text }];
+}

@@ -1,0 +1,154 @@
+// A run in memory: the model with its optimizers, the pictures, the folder, and how far it has come.
+import { ImageDataset } from "../../data/index.ts";
+import type { LoadOptions, VQGAN } from "../../nn/index.ts";
+import { aSignal, callback, type Rules } from "../../src/check.ts";
+import type { Random } from "../../src/index.ts";
+import { DeadCodeRestart } from "../codebook.ts";
+import { learningRate } from "../schedule.ts";
+import { Trainer } from "../trainer.ts";
+import type { RunFolder } from "./folder.ts";
+import type { Notes, RunNote } from "./notes.ts";
+import { pathsOf, type PictureList } from "./pictures.ts";
+import type { RunSettings } from "./settings.ts";
+import type { Progress } from "./state.ts";
+
+/** A run that is ready to be trained from its current step. */
+export interface Run {
+  /** The settings of the run. */
+  readonly settings: RunSettings;
+  /** The model with its optimizers. */
+  readonly trainer: Trainer;
+  /** The pictures to train on. */
+  readonly pictures: ImageDataset;
+  /** The pictures for validation; null if there are none. */
+  readonly validation: ImageDataset | null;
+  /** A few of the pictures to train on, which are measured as those for validation are. */
+  readonly seen: ImageDataset;
+  /** The few pictures whose reconstructions are saved during training. */
+  readonly samples: ImageDataset;
+  /** The list of all pictures. */
+  readonly list: PictureList;
+  /** The folder to which everything is written. It belongs to this process until the training ends. */
+  readonly folder: RunFolder;
+  /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
+  readonly random: { readonly dropout: Random; readonly restart: Random };
+  /** Moves codes that are never chosen; null if this is off. */
+  readonly restarts: DeadCodeRestart | null;
+  /** How far the run has come. */
+  readonly progress: Progress;
+  /** The step of the last checkpoint in the folder; null if there is none. */
+  saved: number | null;
+  /** What the user should know: what was loaded, and what is not as it was. */
+  readonly notes: readonly RunNote[];
+  /**
+   * Collects the notes.
+   * @internal
+   */
+  readonly reporter: Notes;
+}
+
+/** How a checkpoint's loading is watched and stopped. */
+export type Loading = Pick<LoadOptions, "onProgress" | "signal">;
+
+export const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSignal };
+
+/** The number of pictures whose reconstructions are saved during training. */
+const sampleCount = 8;
+
+/** The most training pictures that are measured. */
+const seenCount = 16;
+
+/** The most bytes of pictures that are read ahead. */
+const aheadBytes = 2 ** 28;
+
+/** Takes something to free if what follows fails. */
+export type Own = <T extends { dispose(): void }>(made: T) => T;
+
+/** Runs `build`. If it throws, what it passed to `own` is freed, because the caller gets nothing to free. */
+export async function freedOnError(build: (own: Own) => Promise<Run>): Promise<Run> {
+  const made: { dispose(): void }[] = [];
+  try {
+    return await build((one) => {
+      made.push(one);
+      return one;
+    });
+  } catch (error) {
+    for (const one of made) one.dispose();
+    throw error;
+  }
+}
+
+/** Makes the trainer of a model and what moves its codes. */
+export function makeTrainer(
+  model: VQGAN,
+  settings: RunSettings,
+  random: Run["random"],
+  own: Own,
+): Pick<Run, "trainer" | "restarts"> {
+  const trainer = own(
+    new Trainer(model, {
+      learningRate: (step) => learningRate(settings, step),
+      tamingExact: settings.tamingExact,
+      precision: settings.precision,
+      lpipsDropout: settings.lpipsDropout ? random.dropout : null,
+    }),
+  );
+  const restarts = settings.restartDeadCodes > 0
+    ? new DeadCodeRestart(model, trainer.optimizers.generator, random.restart)
+    : null;
+  return { trainer, restarts };
+}
+
+/**
+ * Opens the pictures of a list.
+ * @param preferred samples of before, which stay samples as long as they are there
+ */
+export function openPictures(
+  list: PictureList,
+  { size, crop, flip, resize, seed, batch, accumulate }: RunSettings,
+  reporter: Notes,
+  preferred: readonly string[] = [],
+): Pick<Run, "pictures" | "validation" | "seen" | "samples"> {
+  const onSkip = (path: string, reason: string) => reporter.skip(path, reason);
+  const paths = pathsOf(list, false), held = pathsOf(list, true);
+  const still = { size, resize, shuffle: false, onSkip };
+  const shown = held.length > 0 ? held : paths;
+  const count = Math.min(sampleCount, shown.length);
+  const preferredSamples = preferred.filter((path) => shown.includes(path));
+  const samples = [...new Set([...preferredSamples, ...evenly(shown, count)])].slice(0, count);
+  const seen = evenly(paths, Math.min(Math.max(held.length, sampleCount), seenCount));
+  // enough that the next step's pictures are read while this step is computed
+  const prefetch = Math.max(1, Math.min(2 * batch * accumulate, Math.floor(aheadBytes / (3 * size * size))));
+  return {
+    pictures: new ImageDataset(paths, { size, crop, flip, resize, seed, prefetch, onSkip }),
+    validation: held.length > 0 ? new ImageDataset(held, still) : null,
+    seen: new ImageDataset(seen, still),
+    samples: new ImageDataset(samples, still),
+  };
+}
+
+/** At most `count` items, evenly spread. */
+function evenly(items: readonly string[], count: number): string[] {
+  const taken = Math.min(count, items.length);
+  return Array.from({ length: taken }, (_, i) => items[Math.floor(i * items.length / taken)]);
+}
+
+/** @throws if pictures of this size do not fit the model or, in such batches, any device */
+export function checkSize({ size, batch }: RunSettings, { factor }: VQGAN): void {
+  if (size % factor !== 0) {
+    const below = Math.max(factor, size - size % factor);
+    throw new Error(
+      `size ${size} is not a multiple of ${factor}, the number of pixels per token; the nearest are ${below} or ${
+        below + factor
+      }`,
+    );
+  }
+  const bytes = 12 * batch * size * size;
+  if (bytes > 2 ** 32) {
+    throw new Error(
+      `a batch of ${batch} pictures of ${size}x${size} takes ${bytes} bytes, but a tensor can have ${
+        2 ** 32
+      }`,
+    );
+  }
+}

@@ -1,0 +1,53 @@
+// The few pictures whose reconstructions show how a run comes along: the sheets in images/, and before-after.png at its end.
+import { cutGrid, type Picture, savePng, sideBySide, toPictures } from "../../data/index.ts";
+import { asyncScope, tensor } from "../../src/index.ts";
+import type { Run } from "./run.ts";
+
+/** A sample and what the model makes of it. */
+interface Sample {
+  readonly path: string;
+  readonly input: Picture;
+  readonly output: Picture;
+}
+
+/** Saves the samples above their reconstructions in images/. */
+export async function saveSamples(run: Run): Promise<void> {
+  const { trainer: { step }, folder, progress } = run;
+  const samples = await reconstructed(run);
+  await folder.saveImages(step, samples.map(({ input }) => input), samples.map(({ output }) => output));
+  progress.samples ??= { step, paths: samples.map(({ path }) => path) };
+}
+
+/**
+ * Draws a sheet with the originals and their reconstructions in the first sheet and now, two pictures in a row. Pictures that are
+ * not in the first sheet are left out.
+ * @returns its path; null if the run has no first sheet, or none of its pictures can be read now
+ */
+export async function drawComparison(run: Run): Promise<string | null> {
+  const { folder, progress: { samples: first } } = run;
+  if (first === null) return null;
+  const count = first.paths.length, cells = cutGrid(await folder.readImages(first.step), 2, count);
+  const firstOf = new Map(first.paths.map((path, i) => [path, cells[count + i]]));
+  const shown = (await reconstructed(run)).filter(({ path }) => firstOf.has(path));
+  if (shown.length === 0) return null;
+  const across = shown.length % 2 === 0 ? 2 : 1;
+  const rows: Picture[][] = Array.from({ length: shown.length / across }, () => []);
+  shown.forEach(({ path, input, output }, i) =>
+    rows[Math.floor(i / across)].push(input, firstOf.get(path)!, output)
+  );
+  const before = first.step === 0 ? "before" : `step ${first.step}`;
+  const labels = Array.from({ length: across }, () => ["original", before, "after"]).flat();
+  await savePng(folder.comparison, await sideBySide(rows, { labels }));
+  return folder.comparison;
+}
+
+/** Reconstructs the samples that can be read. */
+async function reconstructed({ samples, trainer: { model } }: Run): Promise<Sample[]> {
+  const made: Sample[] = [];
+  for await (const { pixels, shape, pictures, paths } of samples.once(1)) {
+    const floats = await asyncScope(() => model.reconstruct(tensor(pixels, shape)).floats());
+    const outputs = toPictures(floats, shape, model.range);
+    paths.forEach((path, i) => made.push({ path, input: pictures[i], output: outputs[i] }));
+  }
+  return made;
+}

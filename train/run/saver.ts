@@ -1,0 +1,157 @@
+// Writes the checkpoints of a run. One that cannot be written is tried again, and the last one stays. When a run ends, whatever
+// the reason, its last step is saved, as long as the weights are healthy.
+import { asyncScope, full, noGrad, scope } from "../../src/index.ts";
+import { DivergedError, NotSavedError, RunTakenError } from "../errors.ts";
+import { saveCheckpoint } from "./checkpoint.ts";
+import { stepName } from "./folder.ts";
+import { reasonOf } from "./notes.ts";
+import { checkRoom } from "./room.ts";
+import type { Run } from "./run.ts";
+import type { Best } from "./state.ts";
+
+/** Milliseconds after which a checkpoint that could not be written is tried again. */
+const retryAfter = 60_000;
+
+/** The checkpoints of one training. */
+export class Saver {
+  readonly #run: Run;
+  /** The step at which the training began. */
+  readonly #begin: number;
+  /** Since when checkpoints cannot be written, and why. */
+  #failure: { time: number; times: number; reason: string } | null = null;
+
+  constructor(run: Run) {
+    this.#run = run;
+    this.#begin = run.trainer.step;
+  }
+
+  /** Whether it is time to try again. */
+  get isOverdue(): boolean {
+    return this.#failure !== null && performance.now() - this.#failure.time > retryAfter;
+  }
+
+  /**
+   * Writes last.safetensors, unless it has this step already. A failure is told, and nothing else is lost.
+   * @returns whether the step is saved
+   * @throws DivergedError if a weight is not a finite number; RunTakenError if another process has the folder now
+   */
+  async save(): Promise<boolean> {
+    return this.#run.saved === this.#run.trainer.step || await this.#write();
+  }
+
+  /** Saves a step that has the lowest loss so far, and keeps it beside the last one. */
+  async saveBest(best: Omit<Best, "file">): Promise<void> {
+    const { trainer: { step }, progress, folder, reporter } = this.#run;
+    const before = progress.best, file = `${stepName(step)}.safetensors`;
+    progress.best = { ...best, file };
+    if (await this.#write()) {
+      const isKept = await reporter.attempt("best", step, async () => {
+        await folder.keepLastAsBest(file, before?.file ?? null);
+        return true;
+      });
+      if (!isKept) progress.best = { ...best, file: null };
+    } else progress.best = before;
+  }
+
+  /** Saves the last step. @throws NotSavedError if it cannot be written */
+  async finish(): Promise<void> {
+    if (await this.save()) return;
+    const { trainer: { step }, folder } = this.#run;
+    throw new NotSavedError(step, this.#run.saved, this.#failure?.reason ?? "", folder.lastCheckpoint);
+  }
+
+  /** Saves what an error has not damaged. Never throws, because the error is what the user must see. */
+  async rescue(error: unknown): Promise<void> {
+    const { trainer, folder: { lastCheckpoint }, reporter } = this.#run, { step } = trainer;
+    const isLost = [DivergedError, RunTakenError, NotSavedError].some((kind) => error instanceof kind);
+    if (isLost || step === this.#begin || this.#run.saved === step) return;
+    const kept = this.#run.saved === null
+      ? "no checkpoint had been saved yet"
+      : `step ${this.#run.saved} stays the last one that is saved`;
+    if (trainer.isBroken) {
+      reporter.add({
+        kind: "unsaved",
+        step,
+        text: `the step that failed had changed some of the weights, and ${kept}`,
+      });
+      return;
+    }
+    try {
+      if (!await this.save()) return;
+      reporter.add({
+        kind: "saved",
+        step,
+        checkpoint: lastCheckpoint,
+        text: `step ${step} is saved: ${lastCheckpoint}`,
+      });
+    } catch (second) {
+      reporter.add({
+        kind: "unsaved",
+        step,
+        text: `step ${step} could not be saved: ${reasonOf(second)}; ${kept}`,
+      });
+    }
+  }
+
+  async #write(): Promise<boolean> {
+    await this.#checkWeights();
+    const { trainer, folder, restarts, settings, progress, list: { hash, train, held }, reporter } =
+      this.#run;
+    const { step } = trainer;
+    try {
+      await folder.prepareCheckpoints();
+      folder.checkOwned();
+      await checkRoom(folder.path, trainer);
+      await saveCheckpoint(folder.lastCheckpoint, trainer, {
+        ...progress,
+        step,
+        codeCounts: restarts ? [...await restarts.collect()] : null,
+        pictures: { hash, train, held },
+        settings,
+      });
+    } catch (error) {
+      if (error instanceof RunTakenError) throw error;
+      const reason = reasonOf(error), times = (this.#failure?.times ?? 0) + 1;
+      if (reason !== this.#failure?.reason) {
+        const last = this.#run.saved === null
+          ? "nothing is saved yet"
+          : `step ${this.#run.saved} is the last one that is saved`;
+        const text =
+          `warning: step ${step} could not be saved: ${reason}. It is tried again every minute; ${last}`;
+        reporter.add({ kind: "unsaved", step, text });
+      }
+      this.#failure = { time: performance.now(), times, reason };
+      return false;
+    }
+    this.#run.saved = step;
+    if (this.#failure) {
+      const text = `step ${step} is saved, after ${this.#failure.times} failed attempts`;
+      reporter.add({ kind: "saved", step, checkpoint: folder.lastCheckpoint, text });
+      this.#failure = null;
+    }
+    return true;
+  }
+
+  /**
+   * @throws DivergedError if a weight is not a finite number. The sum of all weights is finite only if each of them is.
+   */
+  async #checkWeights(): Promise<void> {
+    const parameters = this.#run.trainer.model.namedParameters();
+    const total = await asyncScope(async () => {
+      const sum = noGrad(() =>
+        scope(() => [...parameters.values()].reduce((sum, p) => sum.add(p.sum()), full([], 0)))
+      );
+      return await sum.item();
+    });
+    if (!Number.isFinite(total)) throw this.diverged("a weight is not a finite number");
+  }
+
+  /** Returns the error for a run whose numbers are no longer finite. */
+  diverged(what: string): DivergedError {
+    const { trainer: { step }, folder } = this.#run;
+    const kept = this.#run.saved === null
+      ? "no checkpoint had been saved yet"
+      : `the last good checkpoint, of step ${this.#run.saved}, is kept: ${folder.lastCheckpoint}`;
+    return new DivergedError(`step ${step}: ${what}, so training stopped; ${kept}`);
+  }
+}
