@@ -103,7 +103,7 @@ function describeMachine(): Record<string, string> {
 /** Opens the device, and puts its description or what is missing into the report. */
 async function isReady(name: Name, { machine }: Draft): Promise<boolean> {
   const opened = await device(name).catch((error: unknown) => messageOf(error));
-  machine[names[name]] = typeof opened === "string" ? opened : opened.description;
+  machine[names[name]] = typeof opened === "string" ? opened : opened.description.replace(/^CPU, /, "");
   console.log(`${names[name]}: ${machine[names[name]]}`);
   return typeof opened !== "string";
 }

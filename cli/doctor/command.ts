@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { formatBytes } from "../../data/index.ts";
 import { loadSharp } from "../../data/pictures/sharp.ts";
 import { WIDE_FLAGS } from "../../src/backends/wasm/v8_flags.ts";
+import { fusesMultiplyAdd } from "../../src/backends/wasm/wide.ts";
 import { currentBackend, device } from "../../src/index.ts";
 import { whyNotFast } from "../fast.ts";
 import { describeProcessor, describeRuntime } from "../machine.ts";
@@ -108,26 +109,16 @@ function vectors(isWide: boolean): Finding {
     : { name, found, advice: `kernels take twice as long as with 256: ${why}` };
 }
 
-/** A module with a function of a, b and c that returns relaxed SIMD's a * b + c. */
-const multiplyAddModule = Uint8Array.of(
-  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic and version
-  ...[1, 8, 1, 0x60, 3, 0x7d, 0x7d, 0x7d, 1, 0x7d], // type: (f32, f32, f32) -> f32
-  ...[3, 2, 1, 0, 7, 7, 1, 3, 0x6d, 0x61, 0x64, 0, 0], // one function of this type, exported as "mad"
-  ...[10, 22, 1, 20, 0], // its body
-  ...[0, 1, 2].flatMap((parameter) => [0x20, parameter, 0xfd, 0x13]), // f32x4.splat
-  ...[0xfd, 0x85, 2, 0xfd, 0x1f, 0, 0x0b], // f32x4.relaxed_madd, f32x4.extract_lane 0, end
-);
-
-/** Engines may round the product before they add (Bun's does on x64), so that this cannot be told from the opcode. */
-function multiplyAdd(isKnown: boolean): Finding {
+/** An engine that has the instruction may still round the product before it adds, as Bun's does on x64. */
+function multiplyAdd(hasInstruction: boolean): Finding {
   const name = "relaxed SIMD";
-  if (!isKnown) {
+  if (!hasInstruction) {
     return { name, found: "none", advice: "training takes longer; a newer runtime may have it" };
   }
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(multiplyAddModule));
-  const multiplyAdd = exports.mad as (a: number, b: number, c: number) => number;
-  const a = 1 + 2 ** -23, isFused = multiplyAdd(a, a, -Math.fround(a * a)) !== 0; // what rounding cuts off a * a
-  return { name, found: isFused ? "fused multiply-add" : "multiply-add, with the product rounded first" };
+  return {
+    name,
+    found: fusesMultiplyAdd() ? "fused multiply-add" : "multiply-add, with the product rounded first",
+  };
 }
 
 function memory(): Finding {

@@ -55,7 +55,7 @@ for (const [error, api, prompt] of errors) {
 test("no message of the library names an option of the command line", () => {
   // options of V8, tar and Deno
   const flagsOfOthers = [
-    "src/backends/wasm/wide.ts",
+    "src/backends/wasm/v8_flags.ts",
     "data/files/tar.ts",
     "src/environment.ts",
     "src/packages.ts",

@@ -41,7 +41,6 @@ describe("incorrect use gives a one-line error", () => {
       1,
       "give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips",
     ],
-    [["finetune", "--from", model, "--data", faces], 1, "has no perceptual network inside: give its weights"],
     [["finetune", "--from", "no.ckpt", "--data", faces], 1, "no.ckpt: there is no such file"],
     [
       ["finetune", "--from", model, "--data", faces, "--lpips", model],

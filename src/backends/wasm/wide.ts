@@ -12,7 +12,7 @@ import { hasWideFlags } from "./v8_flags.ts";
 export const WIDE = hasWideFlags() && fusesMultiplyAdd();
 
 /** Whether x * x - y is rounded only once. For x = 1 + 2^-12 and y = 1 + 2^-11 it is 2^-24 then, and otherwise 0. */
-function fusesMultiplyAdd(): boolean {
+export function fusesMultiplyAdd(): boolean {
   const m = new ModuleBuilder(true);
   m.fn("probe", ["f32", "f32"], ["f32"], (f) => {
     const x = f.let(v.splat(f.param(0, "f32"))), y = f.let(v.splat(f.param(1, "f32")));
