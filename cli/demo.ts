@@ -6,6 +6,7 @@ import { readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../d
 import { asyncScope, tensor } from "../src/index.ts";
 import { beginRun, defaultOptions, type Run } from "../train/index.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
+import { print } from "./print.ts";
 import { Progress } from "./progress.ts";
 import { shippedModel } from "./shipped.ts";
 import { trainWithProgress } from "./training.ts";
@@ -96,7 +97,7 @@ async function demo(flags: Flags): Promise<void> {
   });
   const { interrupted } = await trainWithProgress(run, "fine-tune");
   if (interrupted) return;
-  console.log(`tokens of one face: ${await drawTokens(run)}`);
+  print(`tokens of one face: ${await drawTokens(run)}`);
 }
 
 /** Draws the tokens of the first sample as coloured tiles into the run's folder. @returns the path of the picture */

@@ -30,6 +30,7 @@ import {
   preprocessing,
 } from "./model.ts";
 import { count, type Shard, shard, wholeNumber } from "./options.ts";
+import { print } from "./print.ts";
 import { Progress } from "./progress.ts";
 import { dalleMiniOption, modelFacts } from "./tokens.ts";
 
@@ -76,7 +77,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
   const writer = await TokenWriter.open(out, await headerOf(sources, flags, model, modelPath), (record) => {
     usage.add(Int32Array.from(record.encoding));
   });
-  if (writer.length > 0) console.log(`continuing: ${count(writer.length, "picture")} in ${out}.partial`);
+  if (writer.length > 0) print(`continuing: ${count(writer.length, "picture")} in ${out}.partial`);
 
   const nameOf = namer(dirname(out));
   const progress = new Progress({ total, start: writer.length, label: "encode", unit: "picture" });
@@ -103,7 +104,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
     progress.finish();
     if (interrupt.signal.aborted) {
       await writer.close();
-      console.log(`stopped; the same command continues after ${count(writer.length, "picture")}`);
+      print(`stopped; the same command continues after ${count(writer.length, "picture")}`);
       process.exitCode = interruptedCode;
       return;
     }
@@ -112,7 +113,7 @@ async function encode(sources: string[], flags: Flags): Promise<void> {
     interrupt.dispose();
   }
   const { total: tokens, used, perplexity } = usage.summary();
-  console.log(
+  print(
     `${normalize(out)}: ${count(writer.length, "picture")}, ${tokens} tokens, ${used} of ` +
       `${model.vocabulary} codes used (perplexity ${perplexity.toFixed(1)})`,
   );

@@ -2,6 +2,7 @@
 import process from "node:process";
 import { fetchCheckpoint, isRemote } from "../data/index.ts";
 import { interruptedCode, listenForInterrupt } from "./interrupt.ts";
+import { printAside } from "./print.ts";
 import { bytesProgress } from "./progress.ts";
 
 /** What the help says about names. */
@@ -26,7 +27,7 @@ export async function fetched(pathOrName: string): Promise<string> {
     if (!interrupt.signal.aborted) throw error;
     progress.finish();
     const part = bytes > 0 ? `; the same command goes on from ${Math.round(bytes / 1e6)} MB` : "";
-    console.error(`tessera: stopped${part}`);
+    printAside(`tessera: stopped${part}`);
     process.exit(interruptedCode);
   } finally {
     progress.finish();

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { formatInspectReport, formatTensors, hashFile, inspect } from "../data/index.ts";
 import { isIndex } from "../data/files/shards.ts";
 import { fetched, namesHelp } from "./fetch.ts";
+import { print } from "./print.ts";
 import { bytesProgress } from "./progress.ts";
 
 const examples = `
@@ -27,15 +28,15 @@ export function inspectCommand(): Command {
 async function run(path: string, { tensors, json }: { tensors?: boolean; json?: boolean }): Promise<void> {
   const report = await inspect(await fetched(path));
   if (!json) {
-    if (tensors) console.log(formatTensors(report));
-    console.log(formatInspectReport(report));
+    if (tensors) print(...formatTensors(report).split("\n"));
+    print(...formatInspectReport(report).split("\n"));
   }
   const whose = isIndex(report.path) ? "SHA-256 of the index" : "SHA-256";
   const progress = bytesProgress("SHA-256");
   const hash = await hashFile(report.path, { onProgress: progress.report }).finally(() => progress.finish());
-  if (json) console.log(JSON.stringify({ ...report, ...hash }, null, 2));
+  if (json) print(...JSON.stringify({ ...report, ...hash }, null, 2).split("\n"));
   else {
-    console.log(`${whose}: ${hash.sha256}`);
-    if (hash.published) console.log(`published as ${hash.published}`);
+    print(`${whose}: ${hash.sha256}`);
+    if (hash.published) print(`published as ${hash.published}`);
   }
 }

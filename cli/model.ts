@@ -17,6 +17,7 @@ import { type Half, loadVQGAN, type Precision, type VQGAN } from "../nn/index.ts
 import { type Tensor, tensor } from "../src/index.ts";
 import { fetched, namesHelp } from "./fetch.ts";
 import { count, precisionOption, resizeOption, wholeNumber } from "./options.ts";
+import { printAside } from "./print.ts";
 import { shippedModel } from "./shipped.ts";
 
 export interface ModelFlags {
@@ -77,13 +78,13 @@ export async function openModel(
     range = dalleMini ? "unit" : flags.range;
   const path = chosen === undefined ? await shippedModel() : await fetched(chosen);
   if (chosen === undefined) {
-    console.error("model: the small one that comes with Tessera (--model FILE for another)");
+    printAside("model: the small one that comes with Tessera (--model FILE for another)");
   }
   const config = attentionOrder === undefined ? {} : { attentionOrder };
   const only = needed === "both" ? undefined : needed;
   const { model, note, beside } = await loadVQGAN(path, { range, precision, only, config });
-  if (note !== null) console.error(`model: ${note}`);
-  if (beside !== null) console.error(beside);
+  if (note !== null) printAside(`model: ${note}`);
+  if (beside !== null) printAside(beside);
   const lacking = (["encoder", "decoder"] as const).find((half) => model.isWithout(half));
   if (needed === "both" && lacking) {
     throw new Error(`${path} holds a model without ${lacking}, but this needs both halves`);
@@ -177,7 +178,7 @@ export async function* eachBatch(
   for await (const result of readAhead(samples, start, 4 * batch + 4)) {
     if (result instanceof ImageError) {
       skipped++;
-      console.warn(`skipped ${result.path}: ${result.reason}`);
+      printAside(`skipped ${result.path}: ${result.reason}`);
       continue;
     }
     read++;
@@ -188,7 +189,7 @@ export async function* eachBatch(
   }
   if (waiting.length > 0) yield* flush();
   if (skipped > 0 && read === 0) throw new Error(`none of the ${count(skipped, "picture")} could be read`);
-  if (skipped > 0) console.warn(`${count(skipped, "picture")} of ${read + skipped} skipped`);
+  if (skipped > 0) printAside(`${count(skipped, "picture")} of ${read + skipped} skipped`);
 }
 
 export async function countOf(items: AsyncIterable<unknown>): Promise<number> {

@@ -1,10 +1,11 @@
 // Output that never ends the work on which it reports: a full disk behind a log file, or a terminal that was closed.
 import process from "node:process";
+import { print } from "./print.ts";
 
-/** Prints a line, if it can be printed. */
-export function say(line: string): void {
+/** Prints lines, if they can be printed. */
+export function say(...lines: readonly string[]): void {
   try {
-    console.log(line);
+    print(...lines);
   } catch {
     // Deno throws where Bun drops the line
   }

@@ -14,6 +14,7 @@ import { finetuneCommand } from "./finetune/command.ts";
 import { inspectCommand } from "./inspect.ts";
 import { inWordsOfOptions } from "./messages.ts";
 import { UsageError } from "./options.ts";
+import { printAside } from "./print.ts";
 import { reconstructCommand } from "./reconstruct.ts";
 
 const examples = `
@@ -63,13 +64,14 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
       if (error.exitCode === 0) return 0; // --help and --version
       return fail(`${oneLine(error.message)}; see tessera ${helpFor(program, words)}--help`, 2);
     }
-    if (variable("DEBUG") && error instanceof Error) console.error(error.stack);
+    if (variable("DEBUG") && error instanceof Error) printAside(...(error.stack ?? "").split("\n"));
     return fail(inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
   }
 }
 
+/** Prints an error as one line, also one whose message is a list. */
 function fail(message: string, code: number): number {
-  console.error(`tessera: ${message}`);
+  printAside(`tessera: ${message.replace(/:?\s*\n\s*/g, "; ")}`);
   return code;
 }
 

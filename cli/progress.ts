@@ -2,6 +2,8 @@
 // output is not a terminal (a file, CI), a plain line is printed every few seconds instead. The cursor is never hidden,
 // so that the terminal stays intact when the process is killed.
 import process from "node:process";
+import { printable } from "../data/formats/text.ts";
+import { printAside } from "./print.ts";
 
 /** The destination of the lines, such as process.stdout. */
 interface ProgressStream {
@@ -99,7 +101,7 @@ export class Progress {
 
   /** Prints a line above the live line. */
   log(line: string): void {
-    this.#stream.write(this.#isLive ? `\r\x1b[K${line}\n` : `${line}\n`);
+    this.#stream.write(`${this.#isLive ? "\r\x1b[K" : ""}${printable(line)}\n`);
     if (this.#isLive && !this.#isFinished) this.#draw();
   }
 
@@ -122,7 +124,12 @@ export class Progress {
     const left = total !== undefined && rate > 0 ? formatDuration((total - this.#done) / rate) : "?";
     const clock = total === undefined || this.#done >= total ? elapsed : `${elapsed}, ${left} left`;
     const count = total === undefined ? `${this.#done} ${unit}` : `${this.#done}/${total}`;
-    const parts = [count, formatRate(rate, unit), clock, ...(this.#text === "" ? [] : [this.#text])];
+    const parts = [
+      count,
+      formatRate(rate, unit),
+      clock,
+      ...(this.#text === "" ? [] : [printable(this.#text)]),
+    ];
     const tail = parts.join(" | ");
     const head = label === undefined ? "" : `${label} `;
     if (total === undefined) return clip(head + tail, width);
@@ -180,7 +187,7 @@ export function bytesProgress(
       });
       line.update(done);
     },
-    log: (text) => line ? line.log(text) : console.error(text),
+    log: (text) => line ? line.log(text) : printAside(text),
     finish: () => line?.finish(),
   };
 }

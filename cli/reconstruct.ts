@@ -16,6 +16,7 @@ import {
   pictureOptions,
 } from "./model.ts";
 import { count } from "./options.ts";
+import { print } from "./print.ts";
 
 interface Flags extends ModelFlags, PictureFlags {
   readonly out: string;
@@ -57,10 +58,10 @@ async function reconstruct(sources: string[], flags: Flags): Promise<void> {
     const out = nameOf(name, ".png");
     await savePng(out, await sideBySide([[picture, made]]));
     const place = total > 1 ? `${done}/${total} ` : "";
-    console.log(`${place}${name} -> ${out}: PSNR ${noise.toFixed(2)} dB, SSIM ${likeness.toFixed(4)}`);
+    print(`${place}${name} -> ${out}: PSNR ${noise.toFixed(2)} dB, SSIM ${likeness.toFixed(4)}`);
   }
   if (done > 1) {
-    console.log(
+    print(
       `mean of ${count(done, "picture")}: PSNR ${(psnrs / done).toFixed(2)} dB, SSIM ${
         (ssims / done).toFixed(4)
       }`,

@@ -29,7 +29,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     if (outcome.interrupted) {
       process.exitCode = interrupt.code;
       say(`saved step ${outcome.step}; ${goOn}`);
-    } else say(describeOutcome(outcome));
+    } else say(...describeOutcome(outcome));
     return outcome;
   } catch (error) {
     monitor.finish();
@@ -66,7 +66,7 @@ function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run):
 }
 
 /** Describes the measurements before and after the training, and lists the files that were written. */
-function describeOutcome({ before, after, verdict, checkpoint, curves, comparison }: TrainOutcome): string {
+function describeOutcome({ before, after, verdict, checkpoint, curves, comparison }: TrainOutcome): string[] {
   const lines: string[] = [];
   if (before && after && before !== after) {
     for (const [kind, which] of [["val", "for validation"], ["seen", "of the training"]]) {
@@ -87,5 +87,5 @@ function describeOutcome({ before, after, verdict, checkpoint, curves, compariso
   lines.push(...verdict.lines, `checkpoint: ${checkpoint}`);
   if (curves) lines.push(`curves: ${curves}`);
   if (comparison) lines.push(`before and after: ${comparison}`);
-  return lines.join("\n");
+  return lines;
 }

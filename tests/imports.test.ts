@@ -74,3 +74,11 @@ test("the pages on the architecture and on operations name files that exist", ()
     }
   }
 });
+
+test("commands print through cli/print.ts and cli/progress.ts, which escape what a terminal would obey", () => {
+  const printing = [...graph.keys()].filter((file) =>
+    file.startsWith("cli/") &&
+    /\bconsole\.|\.std(?:out|err)\.write\b/.test(readFileSync(join(root, file), "utf8"))
+  );
+  expect(printing).toEqual(["cli/print.ts"]);
+});

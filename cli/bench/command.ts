@@ -10,6 +10,7 @@ import { estimateStep } from "../../train/index.ts";
 import { checkEngine } from "../doctor/known_convolution.ts";
 import { describeProcessor, describeRuntime } from "../machine.ts";
 import { messageOf } from "../messages.ts";
+import { print } from "../print.ts";
 import { formatDuration, Progress } from "../progress.ts";
 import { type Cost, countWork, type Subject, subjects } from "./jobs.ts";
 import { knownLosses, whatIsWrong } from "./known_answer.ts";
@@ -62,7 +63,7 @@ async function bench(flags: Flags): Promise<void> {
     checks: {},
     results: [],
   } as Draft;
-  for (const [name, text] of Object.entries(report.machine)) console.log(`${name}: ${text}`);
+  for (const [name, text] of Object.entries(report.machine)) print(`${name}: ${text}`);
   for (const name of flags.device ? [flags.device] : ["cpu", "webgpu"] as const) {
     const isRight = await isReady(name, report) && await isCorrect(name, report);
     if (!isRight) {
@@ -74,11 +75,11 @@ async function bench(flags: Flags): Promise<void> {
   if (report.results.length === 0) return;
   for (const model of ["small", "full"] as const) {
     if (report.results.some((result) => result.model === model)) {
-      console.log(`\n${tableOf(model, report.results)}`);
+      print("", ...tableOf(model, report.results).split("\n"));
     }
   }
   const paths = await writeReport(flags.out, `tessera-bench-${date.replaceAll(":", "-")}`, report);
-  console.log(`\nreport to share: ${paths.join(", ")}`);
+  print("", `report to share: ${paths.join(", ")}`);
 }
 
 /** A report that is being written. */
@@ -104,7 +105,7 @@ function describeMachine(): Record<string, string> {
 async function isReady(name: Name, { machine }: Draft): Promise<boolean> {
   const opened = await device(name).catch((error: unknown) => messageOf(error));
   machine[names[name]] = typeof opened === "string" ? opened : opened.description.replace(/^CPU, /, "");
-  console.log(`${names[name]}: ${machine[names[name]]}`);
+  print(`${names[name]}: ${machine[names[name]]}`);
   return typeof opened !== "string";
 }
 
@@ -112,7 +113,7 @@ async function isReady(name: Name, { machine }: Draft): Promise<boolean> {
 async function isCorrect(name: Name, { checks }: Draft): Promise<boolean> {
   const { found, advice } = await checkEngine(name), wrong = advice ?? whatIsWrong(await knownLosses());
   checks[names[name]] = wrong || `${found.replace(/, [^,]*$/, "")}; three training steps as they should be`;
-  console.log(`checked: ${checks[names[name]]}`);
+  print(`checked: ${checks[names[name]]}`);
   return wrong === "";
 }
 
@@ -133,11 +134,11 @@ async function measureDevice(name: keyof typeof warmUp, { results }: Draft, isSm
     const problem = `needs about ${formatBytes(peak * roomy)} of memory, and ${
       formatBytes(freemem())
     } are free`;
-    console.log(`${full.name}: left out, because it ${problem}`);
+    print(`${full.name}: left out, because it ${problem}`);
     return;
   }
   const fullCost = await countWork(full), seconds = estimateSeconds(fullCost, { timings, cost });
-  console.log(`${full.name}: takes about ${formatDuration(seconds)}; Ctrl-C stops`);
+  print(`${full.name}: takes about ${formatDuration(seconds)}; Ctrl-C stops`);
   results.push({
     model: "full",
     title: full.name,

@@ -11,6 +11,7 @@ import { currentBackend, device } from "../../src/index.ts";
 import { whyNotFast } from "../fast.ts";
 import { describeProcessor, describeRuntime } from "../machine.ts";
 import { messageOf } from "../messages.ts";
+import { print } from "../print.ts";
 import type { Finding } from "./finding.ts";
 import { gpu } from "./gpu.ts";
 import { checkEngine } from "./known_convolution.ts";
@@ -39,8 +40,8 @@ export function doctorCommand(): Command {
       ];
       for (const { name, found, advice, isVital } of findings) {
         const mark = advice === undefined ? "ok  " : isVital ? "FAIL" : "note";
-        console.log(`${mark} ${name.padEnd(14)} ${found}`);
-        if (advice !== undefined) console.log(`     ${"".padEnd(14)} ${advice}`);
+        print(`${mark} ${name.padEnd(14)} ${found}`);
+        if (advice !== undefined) print(`     ${"".padEnd(14)} ${advice}`);
       }
       if (findings.some(({ advice, isVital }) => advice !== undefined && isVital)) process.exitCode = 1;
     });

@@ -24,6 +24,7 @@ import {
   wholeNumber,
   wholeNumbers,
 } from "../options.ts";
+import { print } from "../print.ts";
 import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
@@ -210,7 +211,7 @@ async function run(settings: readonly string[], command: Command): Promise<void>
     checkOptionsApply(named, command);
   }
   const flags = await withFetched(named);
-  for (const note of notes) console.log(note);
+  print(...notes);
   const started = flags.resume === undefined
     ? await beginRun(newRun(flags))
     : await continueRun(flags.resume, flags, command);

@@ -16,7 +16,7 @@ export class FormatError extends Error {
   /** Joins the parts to one line. @param problem what is wrong and where @param wayOut what to do about it */
   constructor(path: string, problem: string, wayOut: string = again) {
     const short = problem.length > maxProblem ? `${problem.slice(0, maxProblem)}...` : problem;
-    super(`${path}: ${printable(short)}; ${printable(wayOut)}`);
+    super(printable(`${path}: ${short}; ${wayOut}`));
     this.path = path;
   }
 }
@@ -55,6 +55,34 @@ export async function readRange(
   const bytes = new Uint8Array(length);
   await source.readInto(bytes, offset);
   return bytes;
+}
+
+/**
+ * Reads small pieces that lie close together, without asking the source for each of them. A piece is a view that is valid
+ * until the next call.
+ */
+export class Window {
+  readonly #source: RandomAccess;
+  readonly #length: number;
+  #bytes = new Uint8Array(0);
+  #start = 0;
+
+  /** @param length how many bytes are read at a time, at least */
+  constructor(source: RandomAccess, length: number) {
+    this.#source = source;
+    this.#length = length;
+  }
+
+  /** @throws FormatError like `checkRange` */
+  async view(offset: number, length: number, what: string): Promise<DataView> {
+    checkRange(this.#source, offset, length, what);
+    if (offset < this.#start || offset + length > this.#start + this.#bytes.length) {
+      const read = Math.min(Math.max(length, this.#length), this.#source.byteLength - offset);
+      this.#bytes = await readRange(this.#source, offset, read, what);
+      this.#start = offset;
+    }
+    return new DataView(this.#bytes.buffer, offset - this.#start, length);
+  }
 }
 
 /** Makes a source of bytes that are already in memory. */

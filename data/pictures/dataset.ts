@@ -16,6 +16,7 @@ import {
 } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
 import type { Resize } from "./decoder.ts";
+import { printable } from "../formats/text.ts";
 import { ImageError } from "./image_error.ts";
 import "./images.ts"; // reads paths
 import { listImages } from "./list.ts";
@@ -252,7 +253,8 @@ export class ImageDataset {
     this.#failing.add(path);
     if (!this.skipped.has(path)) {
       this.skipped.set(path, reason);
-      const report = this.options.onSkip ?? ((path, reason) => console.warn(`skipped ${path}: ${reason}`));
+      const report = this.options.onSkip ??
+        ((path, reason) => console.warn(printable(`skipped ${path}: ${reason}`)));
       report(path, reason);
     }
     if (this.#failing.size === this.#distinct) {
