@@ -1,23 +1,14 @@
 // Writes files so that they appear whole or not at all: under a temporary name in the same folder, synced, then
 // renamed.
+import { createHash } from "node:crypto";
 import { open, readdir, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { place, stateOf } from "./process.ts";
+import { codeOf, troubleOf } from "./system_errors.ts";
 
 let counter = 0;
-
-/** What the system's error codes mean for the file, and what to do. */
-const reasons: Readonly<Record<string, string>> = {
-  ENOSPC: "the disk is full; make room and try again",
-  EDQUOT: "the disk quota is used up; make room and try again",
-  EFBIG: "it is larger than the system allows; raise the limit (ulimit -f) or write elsewhere",
-  ENOENT: "its folder does not exist; make it first",
-  ENOTDIR: "its folder is a file; choose another path",
-  EACCES: "there is no permission to write to the folder; change its permissions or choose another",
-  EROFS: "the disk is read-only; choose another folder",
-};
 
 /**
  * Creates or replaces the file `path` with what `write` puts into the handle. Readers see the old file or the
@@ -32,22 +23,41 @@ const reasons: Readonly<Record<string, string>> = {
  */
 export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${place()}-${process.pid}-${counter++}.tmp`);
+  let temporary: string | null = null;
   try {
     await removeLeftovers(folder, basename(path));
-    const file = await open(temporary, "w");
+    const file = await openTemporary(folder, basename(path));
+    temporary = file.path;
     try {
-      await write(file);
-      await file.sync();
+      await write(file.handle);
+      await file.handle.sync();
     } finally {
-      await file.close();
+      await file.handle.close();
     }
     await rename(temporary, path);
   } catch (error) {
-    await unlink(temporary).catch(() => {});
+    if (temporary !== null) await unlink(temporary).catch(() => {});
     throw writeError(path, error);
   }
   await syncFolder(folder);
+}
+
+/** A name, or a hash that stands for a name that leaves no room for more. */
+function shortened(name: string): string {
+  const bytes = new TextEncoder().encode(name);
+  return bytes.length <= 100 ? name : createHash("sha256").update(bytes).digest("hex").slice(0, 32);
+}
+
+/** Opens a new file. "wx" follows no link and replaces nothing, whatever somebody has put under its name. */
+async function openTemporary(folder: string, name: string): Promise<{ path: string; handle: FileHandle }> {
+  while (true) {
+    const path = join(folder, `.${shortened(name)}.${place()}-${process.pid}-${counter++}.tmp`);
+    try {
+      return { path, handle: await open(path, "wx") };
+    } catch (error) {
+      if (codeOf(error) !== "EEXIST") throw error;
+    }
+  }
 }
 
 /**
@@ -61,7 +71,7 @@ export async function removeLeftovers(folder: string, name?: string, dead?: numb
   const left: string[] = [], here = `.${place()}`;
   for (const entry of await readdir(folder).catch(() => [])) {
     const [, start, pid] = /^\.(.+)-(\d+)-\d+\.tmp$/.exec(entry) ?? [];
-    if (pid === undefined || name !== undefined && start !== name + here) continue;
+    if (pid === undefined || name !== undefined && start !== shortened(name) + here) continue;
     const state = !start.endsWith(here) ? "unknown" : Number(pid) === dead ? "ended" : stateOf(Number(pid));
     if (state === "ended") await unlink(join(folder, entry)).catch(() => {});
     else if (state === "unknown") left.push(entry);
@@ -74,11 +84,12 @@ export async function removeLeftovers(folder: string, name?: string, dead?: numb
  * @param elsewhere what else the user can do, if there is something
  */
 export function writeError(path: string, error: unknown, elsewhere?: string): unknown {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const reason = reasons[code];
-  if (reason === undefined) return error;
-  const advice = elsewhere === undefined ? "" : `, or ${elsewhere}`;
-  return new Error(`${path} was not written (${code}): ${reason}${advice}`, { cause: error });
+  const trouble = troubleOf(error, "writing");
+  if (trouble === null) return error;
+  const { problem, wayOut } = trouble, advice = elsewhere === undefined ? "" : `, or ${elsewhere}`;
+  return new Error(`${path} was not written (${codeOf(error)}): ${problem}; ${wayOut}${advice}`, {
+    cause: error,
+  });
 }
 
 /** Syncs the folder, which makes the rename durable. Systems that cannot open a folder do not need it. */

@@ -1,7 +1,7 @@
 // Lists the members of a tar archive (POSIX ustar and pax, and GNU's long names and large sizes). Only the headers are
 // read here. A member's bytes are read by range when they are needed, so that an archive of any size needs little
 // memory.
-import { FormatError, type RandomAccess, readRange } from "../formats/source.ts";
+import { FormatError, type RandomAccess, readRange, Window } from "../formats/source.ts";
 
 /** A regular file in the archive. */
 export interface TarMember {
@@ -12,6 +12,8 @@ export interface TarMember {
 }
 
 const block = 512;
+/** How much is read to find a header; those of small members lie close together. */
+const windowLength = 2 ** 13;
 /** The size limit of long names and pax headers, which are read into memory. Real ones have a few hundred bytes. */
 const maxHeader = 2 ** 20;
 const text = new TextDecoder();
@@ -23,10 +25,12 @@ const text = new TextDecoder();
  */
 export async function* tarMembers(source: RandomAccess): AsyncGenerator<TarMember> {
   const { path, byteLength } = source;
+  const window = new Window(source, windowLength);
   let long: { path?: string; size?: number } = {};
   for (let at = 0;;) {
     if (byteLength - at < block) throw cutShort(path, `it ends at byte ${byteLength} without an end mark`);
-    const header = await readRange(source, at, block, "a tar header");
+    const { buffer, byteOffset } = await window.view(at, block, "a tar header");
+    const header = new Uint8Array(buffer, byteOffset, block);
     if (header.every((byte) => byte === 0)) return;
     checkSum(path, header, at);
     const kind = String.fromCharCode(header[156]);
