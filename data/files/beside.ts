@@ -8,7 +8,7 @@ import { guessConfig } from "../formats/guess.ts";
 import { jsonRecord, record } from "../formats/json.ts";
 
 /** The size limit in bytes; configs have one or two thousand. */
-const maxLength = 2 ** 20;
+const maxLength = 2 ** 16;
 
 /** Adds the settings beside a checkpoint, unless it says all itself or holds no VQGAN. */
 export async function withSettingsBeside(file: CheckpointFile): Promise<CheckpointFile> {

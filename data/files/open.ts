@@ -1,5 +1,4 @@
 // Opens checkpoints on the disk. Functions that take a checkpoint accept paths only after this file has been imported.
-import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { checkOptions } from "../../src/check.ts";
 import type { CheckpointFile, FileContents } from "../formats/file.ts";
@@ -11,7 +10,7 @@ import { readContents, withModel } from "../formats/read.ts";
 import { withSettingsBeside } from "./beside.ts";
 import { configName, weightsIn } from "./model_folder.ts";
 import { isIndex, readShards } from "./shards.ts";
-import { openFile } from "./source.ts";
+import { openFile, readText } from "./source.ts";
 
 /** Settings have one or two thousand bytes. */
 const maxConfig = 2 ** 20;
@@ -70,7 +69,5 @@ async function withConfig(contents: FileContents, options: OpenOptions): Promise
 /** Reads the settings in the config.json beside weights; null if there are none. */
 export async function readConfig(weights: string): Promise<Record<string, unknown> | null> {
   const path = join(dirname(weights), configName);
-  const found = await stat(path).catch(() => null);
-  if (!found?.isFile() || found.size > maxConfig) return null;
-  return jsonRecord(await readFile(path, "utf8").catch(() => undefined));
+  return jsonRecord(await readText(path, maxConfig).catch(() => undefined));
 }

@@ -1,12 +1,11 @@
 // A model in several files, as transformers and diffusers split large ones: an index in JSON says which file has which tensor.
-import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { FileContents } from "../formats/file.ts";
 import { jsonRecord, record } from "../formats/json.ts";
 import { readContents } from "../formats/read.ts";
 import { FormatError } from "../formats/source.ts";
 import type { StoredTensor } from "../formats/stored_tensor.ts";
-import { openFile } from "./source.ts";
+import { openFile, readText } from "./source.ts";
 
 /** Limits for damaged indices. */
 const maxShards = 1000;
@@ -50,12 +49,7 @@ export async function readShards(path: string): Promise<FileContents> {
 
 /** The names of the files that an index lists, which lie beside it, and the number of tensors. */
 async function shardsOf(path: string): Promise<{ names: string[]; tensors: number }> {
-  const index = await openFile(path);
-  await index.close();
-  if (index.byteLength > maxIndex) {
-    throw new FormatError(path, `an index of ${index.byteLength} bytes (at most ${maxIndex})`);
-  }
-  const map = record(jsonRecord(await readFile(path, "utf8"))?.weight_map);
+  const map = record(jsonRecord(await readText(path, maxIndex))?.weight_map);
   if (!map) throw new FormatError(path, "it has no weight_map, so it is not the index of a model");
   const names = [...new Set(Object.values(map))];
   const wrong = names.find((name) =>

@@ -13,7 +13,7 @@ import {
 } from "./config.ts";
 import type { CheckpointFile } from "./file.ts";
 import { SeveralModelsError } from "./find_model.ts";
-import { jsonRecord, record } from "./json.ts";
+import { jsonRecord, parseJson, record } from "./json.ts";
 import { architectureOf, type Shapes } from "./shapes.ts";
 import { FormatError } from "./source.ts";
 import { unwrapOmegaconf } from "./torch/unwrap.ts";
@@ -72,7 +72,7 @@ export function configOf(file: CheckpointFile): ConfigGuess {
 
 /** The config that Tessera wrote. What it leaves out, because nothing told it, follows from shapes or is assumed. */
 function told(file: CheckpointFile, written: string): ConfigGuess {
-  const config = record(JSON.parse(written)) as VQModelOverrides | null;
+  const config = record(parseJson(written)) as VQModelOverrides | null;
   if (!config) throw new Error("it is not an object");
   for (const part of ["ddconfig", "lossconfig"] as const) {
     if (config[part] !== undefined) check("config", part, config[part], object);

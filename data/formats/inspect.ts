@@ -17,7 +17,7 @@ import { jsonRecord, record } from "./json.ts";
 import { type CheckpointSource, type OpenOptions, openRules, withCheckpoint } from "./opener.ts";
 import { onlyHalf } from "./shapes.ts";
 import type { StoredDType } from "./stored_tensor.ts";
-import { formatBytes, formatCount, formatTable, printable } from "./text.ts";
+import { formatBytes, formatCount, formatTable, printable, shortened } from "./text.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
 import { stepOf, trainingState } from "./training.ts";
 
@@ -126,6 +126,11 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
   for (const { dtype } of file.stored.values()) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
   const parts = groupParts(file);
   const { guess, reason } = tryGuess(file);
+  const optimizers = await optimizerReports(root, file);
+  const epoch = numberIn(root, "epoch") ?? told(file, "epoch");
+  const globalStep = numberIn(root, "global_step") ?? told(file, "step");
+  // a file of weights alone says step 0 if it was converted from one that says nothing
+  const isTrained = optimizers.length > 0 || Boolean(epoch) || Boolean(globalStep);
   return {
     path: file.path,
     format: file.format,
@@ -137,11 +142,11 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     tensors: file.stored.size,
     values: parts.reduce((sum, part) => sum + part.values, 0),
     dtypes,
-    epoch: numberIn(root, "epoch") ?? told(file, "epoch"),
-    globalStep: numberIn(root, "global_step") ?? told(file, "step"),
+    epoch: isTrained ? epoch : null,
+    globalStep: isTrained ? globalStep : null,
     hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
-    optimizers: await optimizerReports(root, file),
+    optimizers,
     kind: describeModel(file.model),
     architecture: guess && { ...guess.config, factor: factorOf(guess.config) },
     assumed: guess?.assumed ?? [],
@@ -284,19 +289,26 @@ function averagesIn({ stored, root, model }: CheckpointFile): string[] {
   return [...new Set(names.filter((name) => name !== undefined))].slice(0, 6);
 }
 
-function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(settings).map(([key, value]) => {
-    const text = typeof value === "string" ? value : JSON.stringify(value);
-    return `  ${key}: ${text.length > 200 ? `${text.slice(0, 200)}...` : text}`;
-  });
-}
+/**
+ * At most this many parts, settings and texts of metadata are shown, because a file may have one for every tensor. Names are
+ * shortened, because a file may have any.
+ */
+const maxRows = 40, maxName = 60, maxText = 240;
 
-/** At most this many parts are shown, because a file that is not a VQGAN may have one for every tensor. */
-const maxRows = 40;
+function formatSettings(settings: Readonly<Record<string, unknown>>): string[] {
+  const entries = Object.entries(settings);
+  const lines = entries.slice(0, maxRows).map(([key, value]) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    return `  ${shortened(key, maxName)}: ${shortened(text, maxText)}`;
+  });
+  return [...lines, ...(entries.length > maxRows ? [`  and ${entries.length - maxRows} more`] : [])];
+}
 
 /** Formats all tensors as text for a terminal: name, shape, type and size. */
 export function formatTensors({ list }: InspectReport): string {
-  const rows = list.map(({ name, shape, dtype, bytes }) => [name, `[${shape}]`, dtype, formatBytes(bytes)]);
+  const rows = list.map(({ name, shape, dtype, bytes }) => [
+    ...[shortened(name, 2 * maxName), `[${shape}]`, dtype, formatBytes(bytes)],
+  ]);
   return formatTable(rows).map(printable).join("\n");
 }
 
@@ -304,7 +316,7 @@ export function formatTensors({ list }: InspectReport): string {
 export function formatInspectReport(r: InspectReport): string {
   const types = Object.entries(r.dtypes).map(([dtype, n]) => `${n} ${dtype}`).join(", ");
   const rows = r.parts.slice(0, maxRows).map(({ name, tensors, values, bytes }) => [
-    name.length > 60 ? `${name.slice(0, 60)}...` : name,
+    shortened(name, maxName),
     tensors === 1 ? "1 tensor " : `${tensors} tensors`,
     formatCount(values),
     formatBytes(bytes),

@@ -43,7 +43,7 @@ export async function readContents(source: RandomAccess): Promise<FileContents> 
       return { ...common, stored: await readFlax(source), root: new Map(), metadata: {} };
     }
     const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
-    return { ...common, stored: stateDictOf(root), root, metadata: metadataIn(root) };
+    return { ...common, stored: stateDictOf(root, source.path), root, metadata: metadataIn(root) };
   } catch (error) {
     await source.close();
     throw error;

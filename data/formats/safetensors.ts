@@ -1,7 +1,8 @@
 // safetensors (https://github.com/huggingface/safetensors): a JSON header with types, shapes and offsets, then the
 // bytes of all tensors. This is the format in which Tessera saves.
+import { shown } from "../../src/check.ts";
 import { contiguousStrides, sizeOf } from "../../src/shape.ts";
-import { record } from "./json.ts";
+import { parseJson, record } from "./json.ts";
 import type { Sink } from "./sink.ts";
 import { FormatError, type RandomAccess, readRange } from "./source.ts";
 import {
@@ -52,42 +53,36 @@ export async function readSafetensors(
   const corrupt = (what: string) => new FormatError(source.path, `corrupt safetensors file: ${what}`);
   const length = headerLength(await readRange(source, 0, 8, "the header"));
   if (length > maxHeader) throw corrupt(`a header of ${length} bytes (at most ${maxHeader})`);
-  const text = new TextDecoder().decode(await readRange(source, 8, length, "the header"));
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw corrupt("its header is not JSON");
-  }
-  const header = record(json);
-  if (!header) throw corrupt("its header is not a JSON object");
+  const header = parsedHeader(await readRange(source, 8, length, "the header"), corrupt);
 
   const tensors = new Map<string, StoredTensor>();
-  const metadata: Record<string, string> = {};
+  let metadata: Record<string, string> = {};
   const ranges: { name: string; from: number; to: number }[] = [];
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") {
-      for (const [key, value] of Object.entries(record(entry) ?? {})) metadata[key] = String(value);
+      metadata = textsIn(entry, corrupt);
       continue;
     }
     const description = record(entry);
-    if (!description) throw corrupt(`tensor ${name} has no description`);
+    if (!description) throw corrupt(`tensor ${shown(name)} has no description`);
     const { dtype: label, shape, data_offsets: offsets } = description;
-    const dtype = dtypes.get(String(label));
+    const dtype = typeof label === "string" ? dtypes.get(label) : undefined;
     if (dtype === undefined) {
       throw new FormatError(
         source.path,
-        `tensor ${name} has the type ${String(label)}`,
+        `tensor ${shown(name)} has the type ${shown(label)}`,
         `convert it to one of ${[...dtypes.keys()].join(", ")}`,
       );
     }
     if (!Array.isArray(shape) || !Array.isArray(offsets) || offsets.length !== 2) {
-      throw corrupt(`tensor ${name} has no shape or offsets`);
+      throw corrupt(`tensor ${shown(name)} has no shape or offsets`);
     }
-    if (!isCounts(shape)) throw corrupt(`tensor ${name} has no valid shape`);
+    if (!isCounts(shape)) throw corrupt(`tensor ${shown(name)} has no valid shape`);
     const [from, to]: unknown[] = offsets;
     if (!isOffset(from) || !isOffset(to) || to - from !== sizeOf(shape) * itemSize[dtype]) {
-      throw corrupt(`tensor ${name} of shape [${shape}] does not fit the offsets [${offsets}]`);
+      throw corrupt(
+        `tensor ${shown(name)} of shape ${shown(shape)} does not fit the offsets ${shown(offsets)}`,
+      );
     }
     const start = 8 + length + from;
     const storage = { dtype, length: sizeOf(shape), locate: () => Promise.resolve(start) };
@@ -96,6 +91,34 @@ export async function readSafetensors(
   }
   checkCoverage(source, ranges, source.byteLength - 8 - length);
   return { tensors, metadata };
+}
+
+type Corrupt = (what: string) => FormatError;
+
+function parsedHeader(bytes: Uint8Array, corrupt: Corrupt): Record<string, unknown> {
+  let text: string, json: unknown;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw corrupt("its header is not UTF-8");
+  }
+  try {
+    json = parseJson(text);
+  } catch (error) {
+    throw corrupt(`its header cannot be read: ${(error as Error).message}`);
+  }
+  const header = record(json);
+  if (!header) throw corrupt("its header is not a JSON object");
+  return header;
+}
+
+/** The metadata, which the format allows to be texts alone. */
+function textsIn(entry: unknown, corrupt: Corrupt): Record<string, string> {
+  const texts = record(entry ?? {});
+  if (!texts || !Object.values(texts).every((value) => typeof value === "string")) {
+    throw corrupt("its metadata is not an object of texts");
+  }
+  return texts as Record<string, string>;
 }
 
 function isOffset(value: unknown): value is number {
@@ -113,7 +136,9 @@ function checkCoverage(
     if (from !== covered) {
       throw new FormatError(
         source.path,
-        `corrupt safetensors file: tensor ${name} starts at ${from}, but the one before it ends at ${covered}`,
+        `corrupt safetensors file: tensor ${
+          shown(name)
+        } starts at ${from}, but the one before it ends at ${covered}`,
       );
     }
     covered = to;

@@ -2,6 +2,7 @@
 import { floatsOfHalves } from "./half.ts";
 import { isRowMajor, reachOf, sizeOf } from "../../src/shape.ts";
 import { checkRange, FormatError, type RandomAccess } from "./source.ts";
+import { formatBytes } from "./text.ts";
 
 /** The types in which numbers are stored in files. */
 export type StoredDType =
@@ -131,6 +132,12 @@ function giveBack(bytes: Uint8Array<ArrayBuffer>): void {
 const maxExpanded = 2 ** 26;
 const maxRank = 64;
 
+/**
+ * The most memory that the values of one tensor may take, and that the part of a file may take in which they lie scattered.
+ * The largest tensor of f16-16384 has 17 MB.
+ */
+const maxMemory = 2 ** 30, maxScattered = 2 ** 29;
+
 /** Whether a value from a file can be a shape or strides: whole numbers from 0 on, and not too many of them. */
 export function isCounts(values: unknown): values is number[] {
   return Array.isArray(values) && values.length <= maxRank &&
@@ -154,7 +161,8 @@ export function storedTensor(
   const start = offset as number;
   const size = sizeOf(shape);
   const end = start + reachOf(shape, stride);
-  if (end > storage.length || size > Math.max(storage.length, maxExpanded)) {
+  // written so that it also refuses sizes that are no number, as 0 times infinity is
+  if (!(end <= storage.length && size <= Math.max(storage.length, maxExpanded))) {
     throw new FormatError(
       source.path,
       `corrupt: a tensor of shape [${shape}] with strides [${stride}] from element ${start} on does not ` +
@@ -174,17 +182,28 @@ class FileTensor implements StoredTensor {
   readonly #start: number;
 
   constructor(source: RandomAccess, storage: Storage, start: number, shape: number[], stride: number[]) {
-    this.shape = Object.freeze(shape);
-    this.stride = Object.freeze(stride);
+    this.shape = shape;
+    this.stride = stride;
     this.dtype = storage.dtype;
     this.byteLength = sizeOf(shape) * itemSize[this.dtype];
     this.#source = source;
     this.#storage = storage;
     this.#start = start;
-    Object.freeze(this);
+  }
+
+  #checkMemory(bytes: number, most: number): void {
+    if (bytes <= most) return;
+    throw new FormatError(
+      this.#source.path,
+      `a tensor of shape [${this.shape}] takes ${formatBytes(bytes)} of memory, at most ${
+        formatBytes(most)
+      } are read`,
+      "split it into smaller ones",
+    );
   }
 
   async read(): Promise<StoredValues> {
+    this.#checkMemory(sizeOf(this.shape) * valueArrays[this.dtype].BYTES_PER_ELEMENT, maxMemory);
     const all = new valueArrays[this.dtype](sizeOf(this.shape));
     for await (const { values, at } of this.#chunks()) copyInto(all, values, at);
     return all;
@@ -216,6 +235,7 @@ class FileTensor implements StoredTensor {
     // the part of the storage that the view covers is read once, then its elements are picked in row-major order
     const reach = reachOf(this.shape, this.stride);
     checkRange(this.#source, from, reach * bytesEach, `a tensor of shape [${this.shape}]`);
+    this.#checkMemory(reach * (bytesEach + valueArrays[this.dtype].BYTES_PER_ELEMENT), maxScattered);
     const bytes = takeBuffer(reach * bytesEach), out = takeBuffer(chunkLength * 8);
     try {
       const part = bytes.subarray(0, reach * bytesEach);

@@ -1,6 +1,7 @@
 // Reads the state of training in a checkpoint: step, epoch, and the moments of both Adam optimizers by parameter.
 // Checkpoints by Lightning, whose optimizers identify parameters only by a number, give the same result as those by
 // Tessera.
+import { isWhole } from "../../src/check.ts";
 import { taming } from "./families/taming.ts";
 import type { CheckpointFile } from "./file.ts";
 import { jsonRecord, record } from "./json.ts";
@@ -137,7 +138,9 @@ async function adamState(
     if (!isStoredTensor(expAvg) || !isStoredTensor(expAvgSq)) {
       throw corrupt("is not an Adam: it has no moments");
     }
-    moments.set(key, fitting(file, key, { step: await stepOf(entry.get("step")), expAvg, expAvgSq }));
+    const step = await stepOf(entry.get("step"));
+    if (step === null) throw corrupt("does not say how many steps it has made");
+    moments.set(key, fitting(file, key, { step, expAvg, expAvgSq }));
   }
   return { ...adamSettings(group), moments };
 }
@@ -166,14 +169,16 @@ function adamSettings({ lr, betas, eps }: Readonly<Record<string, unknown>>): Ad
 
 /**
  * Reads the step count of an Adam: torch before 1.12 keeps a plain integer, later versions a tensor without dimensions.
+ * @returns null if there is no count
  */
-export async function stepOf(step: unknown): Promise<number> {
-  if (isStoredTensor(step)) return step.byteLength <= 8 ? Number((await step.read())[0] ?? 0) : 0;
-  return wholeNumber(step);
+export async function stepOf(step: unknown): Promise<number | null> {
+  const isSmall = isStoredTensor(step) && step.byteLength > 0 && step.byteLength <= 8;
+  const count = isSmall ? Number((await step.read())[0]) : step;
+  return isWhole(count) ? count : null;
 }
 
 function wholeNumber(value: unknown): number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  return isWhole(value) ? value : 0;
 }
 
 /** Reads Tessera's metadata: `state` describes its own run, `training` a converted run by Lightning. */

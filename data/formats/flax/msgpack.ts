@@ -1,6 +1,6 @@
 // MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md). The reader reads by range: maps, texts and
 // numbers become values, binary parts stay in the file as stretches. The writer makes only the heads of values.
-import { FormatError, type RandomAccess } from "../source.ts";
+import { FormatError, type RandomAccess, Window } from "../source.ts";
 
 /** Bytes that stay in the file: a `bin`, or an `ext` with its type. */
 export class Stretch {
@@ -17,50 +17,58 @@ export class Stretch {
 
 export type Packed = null | boolean | number | string | Packed[] | Map<string, Packed> | Stretch;
 
-/** Limits for damaged files. A VQGAN has 343 arrays, four levels deep. */
-const maxValues = 2 ** 20;
+/** Limits for damaged files. A VQGAN has 343 arrays, four levels deep; 200,000 arrays have two million values. */
+const maxValues = 2 ** 22;
 const maxDepth = 32;
 const maxText = 2 ** 16;
 /** The structure lies between the tensors in pieces of a few dozen bytes, so little is read ahead. */
 const windowLength = 2 ** 9;
 
-const utf8 = new TextDecoder();
+/** A file of which several stretches are read. */
+export interface MsgpackFile {
+  readonly source: RandomAccess;
+  readonly window: Window;
+  /** How many more values may be read. */
+  valuesLeft: number;
+}
+
+export function msgpackFile(source: RandomAccess): MsgpackFile {
+  return { source, window: new Window(source, windowLength), valuesLeft: maxValues };
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Reads the value that exactly fills the bytes `from` to `to` of the source.
+ * Reads the value that exactly fills the bytes `from` to `to` of the file.
  * @throws FormatError with the position at which it is damaged, cut off, too deep or too large.
  */
-export async function readMsgpack(source: RandomAccess, from = 0, to = source.byteLength): Promise<Packed> {
-  const reader = new Reader(source, from, to);
+export async function readMsgpack(file: MsgpackFile, from: number, to: number): Promise<Packed> {
+  const reader = new Reader(file, from, to);
   const value = await reader.value(0);
   if (reader.at !== to) reader.fail(`its value ends at byte ${reader.at}, not at ${to}`);
   return value;
 }
 
 class Reader {
-  readonly source: RandomAccess;
+  readonly file: MsgpackFile;
   at: number;
   readonly end: number;
 
-  #window = new Uint8Array(0);
-  #windowStart = 0;
-  #count = 0;
-
-  constructor(source: RandomAccess, at: number, end: number) {
-    this.source = source;
+  constructor(file: MsgpackFile, at: number, end: number) {
+    this.file = file;
     this.at = at;
     this.end = end;
   }
 
   fail(problem: string): never {
-    throw new FormatError(this.source.path, `corrupt msgpack file: ${problem}`);
+    throw new FormatError(this.file.source.path, `corrupt msgpack file: ${problem}`);
   }
 
   /** Moves on by `length` bytes and returns where they began. */
   #skip(length: number): number {
     if (!(length <= this.end - this.at)) {
       throw new FormatError(
-        this.source.path,
+        this.file.source.path,
         `truncated msgpack file: ${length} bytes needed at byte ${this.at}, but the end is at ${this.end}`,
       );
     }
@@ -71,13 +79,7 @@ class Reader {
 
   /** Returns the next `length` bytes, of which there must be few. The view is valid until the next call. */
   async #bytes(length: number): Promise<DataView> {
-    const at = this.#skip(length);
-    if (at < this.#windowStart || at + length > this.#windowStart + this.#window.length) {
-      this.#window = new Uint8Array(Math.min(Math.max(length, windowLength), this.source.byteLength - at));
-      this.#windowStart = at;
-      await this.source.readInto(this.#window, at);
-    }
-    return new DataView(this.#window.buffer, at - this.#windowStart, length);
+    return await this.file.window.view(this.#skip(length), length, "a value");
   }
 
   /** Reads an unsigned integer of 1, 2, 4 or 8 bytes. */
@@ -94,9 +96,14 @@ class Reader {
   }
 
   async #text(length: number): Promise<string> {
-    if (length > maxText) this.fail(`a text of ${length} bytes at byte ${this.at} (at most ${maxText})`);
+    const { at } = this;
+    if (length > maxText) this.fail(`a text of ${length} bytes at byte ${at} (at most ${maxText})`);
     const { buffer, byteOffset } = await this.#bytes(length);
-    return utf8.decode(new Uint8Array(buffer, byteOffset, length));
+    try {
+      return utf8.decode(new Uint8Array(buffer, byteOffset, length));
+    } catch {
+      return this.fail(`the text at byte ${at} is not UTF-8`);
+    }
   }
 
   #stretch(length: number, type: number | null): Stretch {
@@ -130,7 +137,7 @@ class Reader {
 
   async value(depth: number): Promise<Packed> {
     if (depth > maxDepth) this.fail(`more than ${maxDepth} levels at byte ${this.at}`);
-    if (++this.#count > maxValues) this.fail(`more than ${maxValues} values`);
+    if (--this.file.valuesLeft < 0) this.fail(`more than ${maxValues} values`);
     const { at } = this;
     const code = await this.#uint(1);
     if (code < 0x80) return code;

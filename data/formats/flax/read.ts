@@ -2,7 +2,7 @@
 // arrays. Names and layouts become taming's: down_0 becomes down.0, and a kernel HWIO becomes a weight OIHW.
 import { contiguousStrides, sizeOf } from "../../../src/shape.ts";
 import { fromFlax } from "../families/vqgan_jax.ts";
-import { type Packed, readMsgpack, Stretch } from "./msgpack.ts";
+import { type MsgpackFile, msgpackFile, type Packed, readMsgpack, Stretch } from "./msgpack.ts";
 import { checkRange, FormatError, type RandomAccess } from "../source.ts";
 import { isCounts, itemSize, type StoredDType, type StoredTensor, storedTensor } from "../stored_tensor.ts";
 
@@ -54,7 +54,7 @@ interface FlaxArray {
  * @throws FormatError if the file is damaged, or arrays do not match their shapes.
  */
 export async function readFlax(source: RandomAccess): Promise<Map<string, StoredTensor>> {
-  const root = await readMsgpack(source);
+  const file = msgpackFile(source), root = await readMsgpack(file, 0, source.byteLength);
   const params = root instanceof Map ? root.get("params") : undefined;
   const tensors = new Map<string, StoredTensor>();
   const visit = async (value: Packed, path: readonly string[]): Promise<void> => {
@@ -62,7 +62,7 @@ export async function readFlax(source: RandomAccess): Promise<Map<string, Stored
       for (const [name, item] of value) await visit(item, [...path, name]);
       return;
     }
-    const array = await readArray(source, value, path.join("/"));
+    const array = await readArray(file, value, path.join("/"));
     if (array === null) return;
     const key = fromFlax(path);
     if (tensors.has(key)) throw new FormatError(source.path, `corrupt: two arrays are named ${key}`);
@@ -73,11 +73,12 @@ export async function readFlax(source: RandomAccess): Promise<Map<string, Stored
 }
 
 /** Returns null for values that are not arrays, such as a step count. */
-async function readArray(source: RandomAccess, value: Packed, path: string): Promise<FlaxArray | null> {
+async function readArray(file: MsgpackFile, value: Packed, path: string): Promise<FlaxArray | null> {
+  const { source } = file;
   const corrupt = (what: string) => new FormatError(source.path, `corrupt Flax file: ${path} ${what}`);
   if (value instanceof Stretch) {
     if (value.type !== arrayType && value.type !== scalarType) return null;
-    const fields = await readMsgpack(source, value.offset, value.offset + value.length);
+    const fields = await readMsgpack(file, value.offset, value.offset + value.length);
     const [shape, name, bytes] = Array.isArray(fields) ? fields : [];
     const dtype = typeof name === "string" ? dtypes.get(name) : undefined;
     if (typeof name === "string" && dtype === undefined) {
@@ -101,7 +102,7 @@ async function readArray(source: RandomAccess, value: Packed, path: string): Pro
   if (!isCounts(shape) || !chunks || chunks.length === 0) throw corrupt("has no shape or no chunks");
   const parts: FlaxArray[] = [];
   for (const [i, chunk] of chunks.entries()) {
-    const part = await readArray(source, chunk, `${path}, chunk ${i}`);
+    const part = await readArray(file, chunk, `${path}, chunk ${i}`);
     if (part === null || part.dtype !== (parts[0] ?? part).dtype) {
       throw corrupt(`has a chunk ${i} of another type`);
     }

@@ -1,5 +1,6 @@
 // The meaning of the names in a pickle: a short list of harmless functions and containers. Every other class becomes an
 // inert record of its name, arguments and state. Nothing from the file is ever executed.
+import { PickleError } from "./pickle_bytes.ts";
 
 /** An object of a class that this reader does not know, or has no use for. */
 export class PickleObject {
@@ -7,53 +8,70 @@ export class PickleObject {
   readonly args: readonly unknown[];
   /** What Python would have passed to `__setstate__`, usually a Map of the fields. */
   state: unknown = null;
-  /** The entries, if the class is a dict. */
-  readonly items = new Map<unknown, unknown>();
-  /** The elements, if the class is a list. */
-  readonly elements: unknown[] = [];
+  #items: Map<unknown, unknown> | null = null;
+  #elements: unknown[] | null = null;
 
   constructor(classPath: string, args: readonly unknown[]) {
     this.classPath = classPath;
     this.args = args;
   }
 
-  // pickleparser calls these by name
-  __setstate__(state: unknown): void {
-    this.state = state;
+  /** The entries, if the class is a dict. */
+  get items(): ReadonlyMap<unknown, unknown> {
+    return this.#items ?? noItems;
   }
+
+  /** The elements, if the class is a list. */
+  get elements(): readonly unknown[] {
+    return this.#elements ?? noElements;
+  }
+
+  /** Adds an entry. */
   set(key: unknown, item: unknown): void {
-    this.items.set(key, item);
+    (this.#items ??= new Map()).set(key, item);
   }
-  push(...elements: unknown[]): void {
-    for (const element of elements) this.elements.push(element);
+
+  /** Adds elements. */
+  append(elements: readonly unknown[]): void {
+    const all = this.#elements ??= [];
+    for (const element of elements) all.push(element);
   }
 }
 
-/** OrderedDict and similar classes: a Map that ignores its state, because torch's `_metadata` is of no use here. */
-export class PickleDict extends Map<unknown, unknown> {
-  __setstate__(_state: unknown): void {}
-}
+const noItems: ReadonlyMap<unknown, unknown> = new Map();
+const noElements: readonly unknown[] = Object.freeze([]);
 
-/**
- * A class or function itself as a value, which Lightning 1.0 uses as a key of callbacks. Calling it only makes a
- * record.
- */
-export interface PickleClass {
-  (...args: unknown[]): unknown;
+/** OrderedDict and similar classes. */
+export class PickleDict extends Map<unknown, unknown> {}
+
+/** A class or function itself as a value, which Lightning 1.0 uses as a key of callbacks. */
+export class PickleClass {
+  /** The module and the name, such as collections.OrderedDict. */
   readonly classPath: string;
+  readonly module: string;
+  readonly name: string;
+  /** Whether calls make a plain value, which has no state that could be set afterwards. */
+  readonly isFunction: boolean;
+
+  constructor(module: string, name: string) {
+    this.module = module;
+    this.name = name;
+    this.classPath = `${module}.${name}`;
+    this.isFunction = plainFunctions.has(this.classPath);
+  }
 }
 
 export function isPickleClass(value: unknown): value is PickleClass {
-  return typeof value === "function" && "classPath" in value;
+  return value instanceof PickleClass;
 }
 
-type Call = (...args: unknown[]) => unknown;
+/** What a copied entry of a set or a dict costs. */
+const entryCost = 4;
 
-/**
- * The limit of copied values. They are counted because a few bytes can request many copies, for example with a long
- * list as the argument of a thousand calls. Real files copy five values per tensor.
- */
-const maxCopied = 2 ** 22;
+/** None of the functions below looks at more arguments. */
+const maxArguments = 4;
+
+type Call = (...args: readonly unknown[]) => unknown;
 
 const builtins = ["builtins", "__builtin__"];
 const multiarray = ["numpy.core.multiarray", "numpy._core.multiarray"];
@@ -70,23 +88,21 @@ const plainFunctions: ReadonlySet<string> = new Set([
   ...each(builtins, "set", "frozenset", "bytes", "bytearray"),
 ]);
 
-export function isPlainFunction(module: string, name: string): boolean {
-  return plainFunctions.has(`${module}.${name}`);
-}
-
 /** Rebuilds tensors as torch's own functions do. Anything that it cannot rebuild stays a record. */
 export interface TensorBuilder {
   /** Returns null if the storage is of an unsupported kind. */
   tensor(storage: unknown, offset: unknown, shape: unknown, stride: unknown): object | null;
 }
 
-/** Resolves the names in one pickle. */
+/** Resolves the names in one pickle, and calls what they stand for. */
 export class PickleGlobals {
   readonly #known: ReadonlyMap<string, Call>;
   readonly #made = new Map<string, PickleClass>();
-  #copied = 0;
+  readonly #spend: (count: number) => void;
 
-  constructor(builder: TensorBuilder) {
+  /** @param spend called with the cost of what a call copies, because a few bytes can ask for many copies */
+  constructor(builder: TensorBuilder, spend: (count: number) => void) {
+    this.#spend = spend;
     this.#known = new Map([
       ...each(["torch._utils"], "_rebuild_tensor", "_rebuild_tensor_v2").map((path): [string, Call] => [
         path,
@@ -94,7 +110,7 @@ export class PickleGlobals {
       ]),
       ...each(["torch._utils"], "_rebuild_parameter", "_rebuild_parameter_with_state")
         .map((path): [string, Call] => [path, (data) => data]),
-      ["torch.Size", (sizes) => sizes ?? []],
+      ["torch.Size", (sizes) => sizes ?? noElements],
       ["collections.OrderedDict", (pairs) => this.#dict(pairs)],
       ["collections.defaultdict", (_factory, pairs) => this.#dict(pairs)],
       ["_codecs.encode", (text) => this.#latin1(text)],
@@ -115,39 +131,31 @@ export class PickleGlobals {
 
   resolve(module: string, name: string): PickleClass {
     const path = `${module}.${name}`;
-    const made = this.#made.get(path);
-    if (made) return made;
-    const call = this.#known.get(path) ?? ((...args: unknown[]) => new PickleObject(path, args));
-    const spend = (n: number) => this.#spend(n);
-    // a function and not an arrow function, because NEWOBJ calls it with `new`
-    const callee = function (...args: unknown[]): unknown {
-      spend(args.length);
-      return call(...args);
-    };
-    const named = Object.freeze(Object.assign(callee, { classPath: path }));
-    this.#made.set(path, named);
-    return named;
+    let made = this.#made.get(path);
+    if (made === undefined) this.#made.set(path, made = new PickleClass(module, name));
+    return made;
   }
 
-  #spend(count: number): void {
-    this.#copied += count;
-    if (this.#copied > maxCopied) throw new Error(`it copies more than ${maxCopied} values`);
+  call(callee: PickleClass, args: readonly unknown[]): unknown {
+    const known = this.#known.get(callee.classPath);
+    return known ? known(...args.slice(0, maxArguments)) : new PickleObject(callee.classPath, args);
   }
 
-  #elements(list: unknown): unknown[] {
-    const elements = Array.isArray(list) ? list : list instanceof Set ? [...list] : [];
-    this.#spend(elements.length);
-    return elements;
+  #elements(list: unknown): readonly unknown[] {
+    const isList = Array.isArray(list);
+    if (!isList && !(list instanceof Set)) return [];
+    this.#spend(entryCost * (isList ? list.length : list.size));
+    return isList ? list : [...list];
   }
 
   /** Makes a dict from nothing, from a list of pairs (Python 2) or from a dict. */
   #dict(pairs: unknown): PickleDict {
     const dict = new PickleDict();
     const entries: Iterable<unknown> = pairs instanceof Map ? pairs.entries() : this.#elements(pairs);
-    if (pairs instanceof Map) this.#spend(pairs.size);
+    if (pairs instanceof Map) this.#spend(entryCost * pairs.size);
     for (const pair of entries) {
       if (!Array.isArray(pair) || pair.length !== 2) {
-        throw new Error("a dict is made from something other than pairs");
+        throw new PickleError("a dict is made from something other than pairs");
       }
       dict.set(pair[0], pair[1]);
     }
@@ -166,9 +174,8 @@ export class PickleGlobals {
 /** `numpy.core.multiarray.scalar(dtype, bytes)`. Returns null if the type is not a plain number. */
 function numpyScalar(dtype: unknown, bytes: Uint8Array): number | boolean | null {
   if (!(dtype instanceof PickleObject) || !Array.isArray(dtype.state)) return null;
-  const code = String(dtype.args[0]);
-  const little = dtype.state[1] !== ">";
-  if (bytes.length === 0 || bytes.length !== Number(code.slice(1))) return null;
+  const [code] = dtype.args, little = dtype.state[1] !== ">";
+  if (typeof code !== "string" || bytes.length === 0 || bytes.length !== Number(code.slice(1))) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   switch (code) {
     case "f8":

@@ -1,10 +1,13 @@
 // Reads files of torch.save: the zip layout (torch >= 1.6) and the legacy layout (concatenated pickles, then storages).
 // Only the pickle is read here. Every tensor stays in the file until it is requested.
 import { type PickleContext, PickleError, readPickle } from "./pickle.ts";
-import { isPickleClass, isPlainFunction } from "./pickle_globals.ts";
-import { checkRange, FormatError, type RandomAccess, readRange } from "../source.ts";
+import { isPickleClass, type PickleClass } from "./pickle_globals.ts";
+import { checkRange, FormatError, type RandomAccess, readRange, Window } from "../source.ts";
 import { itemSize, type Storage, type StoredDType, storedTensor } from "../stored_tensor.ts";
 import { locateEntry, readEntry, readZipDirectory, type ZipEntry } from "./zip.ts";
+
+/** How much is read to find the count before a storage; the counts of small storages lie close together. */
+const countsWindow = 2 ** 12;
 
 /** The size limit of a pickle. Both Adam optimizers of a full-size model make 0.2 MB of it; the rest is reserve. */
 const maxPickle = 2 ** 26;
@@ -37,9 +40,9 @@ interface StorageId {
  */
 function parseStorageId(path: string, id: unknown): StorageId | null {
   if (!Array.isArray(id) || id[0] !== "storage" || !isPickleClass(id[1])) return null;
-  const [module, name = ""] = id[1].classPath.split(/\.(?=\w+$)/);
+  const { module, name }: PickleClass = id[1];
   const dtype = Object.hasOwn(storageTypes, name) ? storageTypes[name] : undefined;
-  if (dtype === undefined || !module?.startsWith("torch")) return null;
+  if (dtype === undefined || !module.startsWith("torch")) return null;
   const [, , key, , length, view] = id;
   if (!Number.isSafeInteger(length) || length < 0 || !["string", "number"].includes(typeof key)) {
     const count = typeof length === "number" ? length : `a ${typeof length} of`;
@@ -51,8 +54,7 @@ function parseStorageId(path: string, id: unknown): StorageId | null {
 /** Returns a class: legacy files store the class of a pickled module as a persistent value. */
 function classOf(id: unknown): unknown {
   if (!Array.isArray(id) || id[0] !== "module" || !isPickleClass(id[1])) return null;
-  const [module = "", name = ""] = id[1].classPath.split(/\.(?=\w+$)/);
-  return isPlainFunction(module, name) ? null : id[1];
+  return id[1].isFunction ? null : id[1];
 }
 
 class TorchStorage implements Storage {
@@ -68,7 +70,6 @@ class TorchStorage implements Storage {
     this.dtype = dtype;
     this.length = length;
     this.locate = locate;
-    Object.freeze(this);
   }
 }
 
@@ -144,12 +145,10 @@ function unpickle(
     return readPickle(bytes, start, into);
   } catch (error) {
     if (mayGrow && error instanceof PickleError && error.truncated) return null;
-    if (error instanceof FormatError) throw error;
-    // errors of pickleparser are caused by the file, for example if it calls something that is not a function
-    const reason = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof PickleError)) throw error;
     throw new FormatError(
       source.path,
-      `corrupt: the pickle inside is not as torch.save writes it: ${reason}`,
+      `corrupt: the pickle inside is not as torch.save writes it: ${error.message}`,
     );
   }
 }
@@ -202,7 +201,7 @@ class PickleSequence {
     if (have >= maxPickle) {
       throw new FormatError(path, `corrupt: its header is longer than ${maxPickle} bytes`);
     }
-    const length = Math.min(byteLength, maxPickle, Math.max(2 ** 18, have * 4));
+    const length = Math.min(byteLength, maxPickle, Math.max(2 ** 18, have * 8));
     this.#bytes = await readRange(this.source, 0, length, "the header");
   }
 }
@@ -217,7 +216,8 @@ export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
   await pickles.next(nothing); // the magic number, which has already been checked
   const version = await pickles.next(nothing);
   if (version !== 1001) {
-    throw new FormatError(path, `corrupt: torch file version ${String(version)}, not 1001`);
+    const found = typeof version === "number" ? version : "missing";
+    throw new FormatError(path, `corrupt: its torch file version is ${found}, not 1001`);
   }
   const system = await pickles.next(nothing);
   if (system instanceof Map && system.get("little_endian") === false) throw bigEndian(source);
@@ -240,16 +240,19 @@ export async function readTorchLegacy(source: RandomAccess): Promise<unknown> {
   };
   const root = await pickles.next(context(source, storage));
   const keys = await pickles.next(nothing);
-  if (!Array.isArray(keys)) throw new FormatError(path, "corrupt: the list of storages is missing");
+  const isKey = (key: unknown) => typeof key === "string" || typeof key === "number";
+  if (!Array.isArray(keys) || !keys.every(isKey)) {
+    throw new FormatError(path, "corrupt: the list of storages is missing");
+  }
 
+  const counts = new Window(source, countsWindow);
   let at = pickles.position;
   for (const key of keys.map(String)) {
     const id = declared.get(key);
     if (!id || offsets.has(key)) {
       throw new FormatError(path, `corrupt: storage ${key} is unknown or occurs twice`);
     }
-    const header = await readRange(source, at, 8, `storage ${key}`);
-    const length = Number(new DataView(header.buffer).getBigInt64(0, true));
+    const length = Number((await counts.view(at, 8, `storage ${key}`)).getBigInt64(0, true));
     if (length !== id.length) {
       throw new FormatError(
         path,

@@ -1,6 +1,6 @@
 // Reads the directory of a ZIP archive (APPNOTE 6.3, with zip64), as far as needed to find stored entries. torch.save
 // leaves the sizes in the local headers at zero, so the central directory at the end of the file is used.
-import { inflateSync } from "fflate";
+import { Inflate } from "fflate";
 import { FormatError, type RandomAccess, readRange } from "../source.ts";
 
 export interface ZipEntry {
@@ -210,15 +210,32 @@ export async function readEntry(source: RandomAccess, entry: ZipEntry, limit: nu
       "use torch.save as it is",
     );
   }
-  try {
-    // one byte more than claimed, to notice contents that are longer
-    const unpacked = inflateSync(bytes, { out: new Uint8Array(byteLength + 1) });
-    if (unpacked.length === byteLength) return unpacked;
-  } catch {
-    // reported below
-  }
+  const unpacked = inflated(bytes, byteLength);
+  if (unpacked) return unpacked;
   throw new FormatError(
     source.path,
     `corrupt zip archive: entry ${name} does not unpack to ${byteLength} bytes`,
   );
+}
+
+/** A byte can unpack to a thousand, so that a piece of this length makes at most 66 MB. */
+const pieceLength = 2 ** 16;
+
+/** Unpacks in pieces, and stops when there is more than expected. @returns null if there is not what was expected */
+function inflated(packed: Uint8Array, byteLength: number): Uint8Array | null {
+  const unpacked = new Uint8Array(byteLength);
+  let length = 0, isWhole = false;
+  const inflate = new Inflate((chunk, isLast) => {
+    if (length + chunk.length <= byteLength) unpacked.set(chunk, length);
+    length += chunk.length;
+    isWhole = isLast;
+  });
+  try {
+    for (let at = 0; at < packed.length && length <= byteLength; at += pieceLength) {
+      inflate.push(packed.subarray(at, at + pieceLength), at + pieceLength >= packed.length);
+    }
+  } catch {
+    return null;
+  }
+  return isWhole && length === byteLength ? unpacked : null;
 }

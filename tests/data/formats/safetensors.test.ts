@@ -124,7 +124,7 @@ describe("safetensors", () => {
 
   /** Makes a file with this header and this many bytes of data. */
   const made = (header: unknown, length: number, claimed?: number) => {
-    const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+    const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header), "latin1");
     const prefix = Buffer.alloc(8);
     prefix.writeBigUInt64LE(BigInt(claimed ?? json.length));
     return Buffer.concat([prefix, json, Buffer.alloc(length)]);
@@ -147,14 +147,32 @@ describe("safetensors", () => {
       made({ a: f32([2], 0, 8) }, 9),
       "corrupt safetensors file: its tensors need 8 bytes, but there are 9",
     ],
-    ["size", made({ a: f32([3], 0, 8) }, 8), "of shape [3] does not fit the offsets [0,8]"],
+    ["size", made({ a: f32([3], 0, 8) }, 8), "of shape [3] does not fit the offsets [0, 8]"],
     ["absurd shape", made({ a: f32([2 ** 40, 2 ** 40], 0, 8) }, 8), "does not fit the offsets"],
     ["negative shape", made({ a: f32([-1, -2], 0, 8) }, 8), "no valid shape"],
     ["negative offset", made({ a: f32([2], -8, 0) }, 8), "does not fit the offsets"],
     ["no numbers", made({ a: f32(["2"], 0, 8) }, 8), "no valid shape"],
-    ["no shape", made({ a: { dtype: "F32" } }, 8), "tensor a has no shape or offsets"],
-    ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E8M0" } }, 4), "has the type F8_E8M0"],
-    ["not JSON", made("{]", 4), "its header is not JSON"],
+    ["no shape", made({ a: { dtype: "F32" } }, 8), 'tensor "a" has no shape or offsets'],
+    ["type", made({ a: { ...f32([1], 0, 4), dtype: "F8_E8M0" } }, 4), 'has the type "F8_E8M0"'],
+    ["not JSON", made("{]", 4), "its header cannot be read: it is not JSON"],
+    [
+      "type without text",
+      made({ a: { ...f32([4], 0, 16), dtype: { toString: 1, valueOf: 1 } } }, 16),
+      "has the type { t",
+    ],
+    [
+      "a shape with 100,000 levels",
+      made(`{"a":{"dtype":"F32","shape":${"[".repeat(1e5)}${"]".repeat(1e5)},"data_offsets":[0,4]}}`, 4),
+      "more than 100 levels",
+    ],
+    ["five million values", made(`{"a":[${"[],".repeat(5e6)}0]}`, 4), "more than 4194304 values"],
+    [
+      "metadata that is not text",
+      made({ __metadata__: { a: { toString: 1 } } }, 0),
+      "not an object of texts",
+    ],
+    ["metadata in a list", made({ __metadata__: ["a"] }, 0), "not an object of texts"],
+    ["a name that is not UTF-8", made('{"\xff":1}', 0), "its header is not UTF-8"],
     ["long header", made({ a: f32([1], 0, 4) }, 4, 90_000_000), "the header needs 90000000 bytes"],
     [
       "absurd header",

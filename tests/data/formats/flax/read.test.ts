@@ -116,9 +116,9 @@ describe("files made by hand", () => {
     ["an array of 2^32 items", map({ a: [0xdd, 255, 255, 255, 255] }), "truncated"],
     ["a text of 2^32 bytes", map({ a: [0xdb, 255, 255, 255, 255] }), "a text of 4294967295 bytes"],
     [
-      "2^21 values",
-      map({ a: [0xdd, 0, 32, 0, 0, ...new Array<number>(2 ** 21).fill(0)] }),
-      "more than 1048576",
+      "2^22 values and 256 more",
+      map({ a: [0xdd, 0, 64, 1, 0, ...new Array<number>(2 ** 22 + 256).fill(0)] }),
+      "more than 4194304",
     ],
     ["a hundred levels", deep(100), "more than 32 levels"],
     ["the same key twice", [0x82, ...pack.text("a"), ...sound, ...pack.text("a"), ...sound], "occurs twice"],
@@ -127,6 +127,7 @@ describe("files made by hand", () => {
       map({ a: map({ kernel: sound, scale: sound }) }),
       "two arrays are named a.weight",
     ],
+    ["a name that is not UTF-8", [0x81, 0xa2, 0xff, 0xfe, ...sound], "is not UTF-8"],
     ["code 0xc1", map({ a: [0xc1] }), "has no meaning"],
     ["a list as a key", [0x82, ...pack.text("a"), 0, 0x90, 0], "is not a text"],
     [
