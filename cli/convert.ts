@@ -4,7 +4,6 @@ import { extname } from "node:path";
 import { Command, Option } from "commander";
 import { describeModel } from "../data/formats/find_model.ts";
 import { stated } from "../data/formats/guess.ts";
-import { printable } from "../data/formats/text.ts";
 import {
   type CheckpointFile,
   type ConfigGuess,
@@ -18,14 +17,17 @@ import {
   trainingState,
 } from "../data/index.ts";
 import { fetched, namesHelp } from "./fetch.ts";
-import { bytesProgress } from "./progress.ts";
+import { messageOf } from "./messages.ts";
 import { UsageError } from "./options.ts";
+import { print, printAside } from "./print.ts";
+import { bytesProgress } from "./progress.ts";
 
 interface Flags {
   readonly strip?: boolean;
   readonly discriminator?: boolean;
   readonly lpips?: boolean;
   readonly dtype?: "f32" | "f16" | "bf16";
+  readonly force?: boolean;
   readonly format?: "diffusers";
   readonly inside?: string;
 }
@@ -66,6 +68,7 @@ export function convertCommand(): Command {
         "bf16",
       ]),
     )
+    .option("--force", "write also what is more than 300 times as large as the input")
     .addOption(
       new Option("--format <name>", "write a folder for diffusers' VQModel.from_pretrained").choices([
         "diffusers",
@@ -90,30 +93,41 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
     flags.inside === undefined ? {} : { inside: flags.inside },
   );
   try {
+    const { guess, error } = guessIn(file), config = guess?.config ?? null;
+    const optimizers = config !== null && !strip;
+    // without an autoencoder nothing would be left, and what is inside is nothing that can be chosen
+    if (error !== null && (strip || flags.inside !== undefined)) throw error;
     const keep = strip ? keptBy(file, flags) : undefined;
-    const progress = bytesProgress("convert");
-    const guess = guessOrNull(file), config = guess?.config ?? null, optimizers = config !== null && !strip;
     const note = describeModel(file.model);
-    if (note !== null) console.log(`model: ${note}`);
-    if (!config) {
-      const why = "problem" in file.model ? file.model.problem : "this is not a VQGAN";
-      if (flags.inside !== undefined) throw new Error(`${path}: ${why}`);
-      console.log(`${printable(why)}; only its tensors are converted, nothing else in the file`);
+    if (note !== null) print(`model: ${note}`);
+    if (file.tensors.size === 0) {
+      printAside(`warning: there are no tensors in ${path}, and there will be none in ${out}`);
+    } else if (error !== null) {
+      const why = "problem" in file.model ? file.model.problem : messageOf(error);
+      print(`${why}; only its tensors are converted, nothing else in the file`);
     }
-    const options = { keep, optimizers, dtype, config, assumed: guess?.assumed, onProgress: progress.report };
+    const progress = bytesProgress("convert"), onProgress = progress.report;
+    const notes: string[] = [], onNote = (note: string) => void notes.push(note);
+    const assumed = guess?.assumed;
+    const options = { keep, optimizers, dtype, config, assumed, force: flags.force, onNote, onProgress };
     const format = flags.format ?? formatByName(out);
     const written = await convertCheckpoint(file, out, options, format).finally(() => progress.finish());
-    for (const path of written) console.log(`${path}: ${formatBytes((await stat(path)).size)}`);
+    for (const path of written) print(`${path}: ${formatBytes((await stat(path)).size)}`);
+    printAside(...notes.slice(0, maxNotes).map((note) => `warning: ${note}`));
+    if (notes.length > maxNotes) printAside(`warning: and ${notes.length - maxNotes} more tensors`);
     if (format !== "torch") return;
     if (config && config.quantizer === "normalized") {
-      console.log("warning: taming has no codes of length 1, so this file is for Tessera alone");
+      print("warning: taming has no codes of length 1, so this file is for Tessera alone");
     }
-    if (guess) { for (const note of notesForTaming(guess)) console.log(`note: ${note}`); }
+    if (guess) { for (const note of notesForTaming(guess)) print(`note: ${note}`); }
     if (optimizers && await trainingState(file)) warnOfTaming(file);
   } finally {
     await file.close();
   }
 }
+
+/** At most this many tensors are named whose values do not fit into their new type. */
+const maxNotes = 10;
 
 function keptBy(file: CheckpointFile, flags: Flags): (key: string) => boolean {
   const kept: [string, (key: string) => boolean][] = [["autoencoder", isAutoencoder]];
@@ -164,19 +178,17 @@ function warnOfTaming(file: CheckpointFile): void {
   const found = perceptualNet === "squeeze"
     ? "its perceptual network is SqueezeNet"
     : "it has no perceptual network";
-  console.log(
+  print(
     `warning: ${found}, but taming's is VGG16: taming can start from the weights (ckpt_path) of a file converted with ` +
       "--strip --discriminator, but it cannot resume this one",
   );
 }
 
-/**
- * Returns the model's config, or null if the file holds another kind of model, whose tensors can still be converted.
- */
-function guessOrNull(file: CheckpointFile): ConfigGuess | null {
+/** The model's config, or why there is none: then the file's tensors can still be converted. */
+function guessIn(file: CheckpointFile): { guess: ConfigGuess | null; error: unknown } {
   try {
-    return configOf(file);
-  } catch {
-    return null;
+    return { guess: configOf(file), error: null };
+  } catch (error) {
+    return { guess: null, error };
   }
 }

@@ -1,13 +1,21 @@
 // tessera decode: turns tokens into pictures.
 import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
-import { openTokens, type Picture, savePng, type TokenRecord, toPictures } from "../data/index.ts";
+import {
+  dalleMiniBos,
+  openTokens,
+  type Picture,
+  savePng,
+  type TokenRecord,
+  toPictures,
+} from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { asyncScope } from "../src/index.ts";
 import { type ModelFlags, modelOptions, namer, openModel } from "./model.ts";
 import { count } from "./options.ts";
+import { print, printAside } from "./print.ts";
 import { Progress } from "./progress.ts";
-import { checkTokens, dalleMiniBos, dalleMiniOption, mismatches, modelFacts } from "./tokens.ts";
+import { checkTokens, dalleMiniOption, mismatches, modelFacts } from "./tokens.ts";
 
 interface Flags extends ModelFlags {
   readonly out: string;
@@ -45,7 +53,7 @@ async function decode(path: string, flags: Flags): Promise<void> {
   if (total === 0) throw new Error(`${path}: there are no tokens in this file`);
   if (header) {
     const own = await modelFacts(model, modelPath);
-    for (const problem of mismatches(header, own)) console.warn(`warning: ${path} ${problem}`);
+    for (const problem of mismatches(header, own)) printAside(`warning: ${path} ${problem}`);
   }
   await mkdir(flags.out, { recursive: true });
   const nameOf = namer(flags.out);
@@ -60,7 +68,7 @@ async function decode(path: string, flags: Flags): Promise<void> {
   }
   await saved;
   progress.finish();
-  console.log(`${flags.out}: ${count(total, "picture")}`);
+  print(`${flags.out}: ${count(total, "picture")}`);
 }
 
 async function pictureOf(model: VQGAN, { encoding, grid }: TokenRecord): Promise<Picture> {

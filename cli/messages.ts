@@ -1,6 +1,8 @@
 // Error messages for the command line. The library's messages name the settings of its API. Where such a setting is the
 // way out of an error, the message printed here names the option instead.
 import { SeveralModelsError } from "../data/formats/find_model.ts";
+import { systemMessage } from "../data/files/system_errors.ts";
+import { ExpansionError, StartTokenError } from "../data/index.ts";
 import { OutOfMemoryError } from "../src/index.ts";
 import {
   BatchTooLargeError,
@@ -35,9 +37,11 @@ export function inWordsOfOptions(error: unknown): string {
         precision === "f32" ? ", or --precision f16" : ""
       }`;
   }
+  if (error instanceof StartTokenError) return `${error.problem}; read it with --dalle-mini`;
+  if (error instanceof ExpansionError) return `${error.problem}; add --force if that is what you want`;
   if (error instanceof OutOfMemoryError) return error.problem; // without the advice on scopes
   if (error instanceof DivergedError) return `${error.problem}. A lower --lr may help.`;
-  return messageOf(error);
+  return systemMessage(error) ?? messageOf(error);
 }
 
 /** Returns the message of an error, or of any other thrown value. */

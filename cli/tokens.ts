@@ -10,9 +10,6 @@ export function dalleMiniOption(description: string): Option {
   return new Option("--dalle-mini", description).conflicts("range");
 }
 
-/** The token before each picture in DALL-E mini's sequences: the first one after the 16384 codes of its codebook. */
-export const dalleMiniBos = 16384;
-
 /** The part of a token file's header that depends only on the model. */
 type ModelFacts = Pick<
   TokenHeader,

@@ -10,7 +10,7 @@ export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorc
 export { fetchCheckpoint, type FetchOptions } from "./hub/fetch.ts";
 
 // Checkpoint formats, from any source of bytes
-export type { ConvertOptions, WrittenFormat } from "./formats/convert.ts";
+export { type ConvertOptions, ExpansionError, type WrittenFormat } from "./formats/convert.ts";
 export type { CheckpointFile } from "./formats/file.ts";
 export type { FlaxConfig } from "./formats/flax/write.ts";
 export { type ConfigGuess, configOf, guessConfig, guessLoss } from "./formats/guess.ts";
@@ -69,5 +69,12 @@ export type { Resize } from "./pictures/decoder.ts";
 
 // Token files
 export { openTokens } from "./tokens/open.ts";
-export type { OpenTokensOptions, TokenFile, TokenHeader, TokenRecord } from "./tokens/record.ts";
+export {
+  dalleMiniBos,
+  type OpenTokensOptions,
+  StartTokenError,
+  type TokenFile,
+  type TokenHeader,
+  type TokenRecord,
+} from "./tokens/record.ts";
 export { TokenWriter } from "./tokens/writer.ts";

@@ -128,7 +128,8 @@ export function shown(value: unknown): string {
     if ((value as ArrayLike<unknown>).length > 6) items.push("...");
     return `${Array.isArray(value) ? "" : `${kind} `}[${items.join(", ")}]`;
   }
-  if (value.toString !== Object.prototype.toString) return String(value);
+  const { toString } = value;
+  if (typeof toString === "function" && toString !== Object.prototype.toString) return String(value);
   if (kind !== "Object") return `a ${kind}`;
   return `{ ${Object.keys(value).slice(0, 6).join(", ")} }`;
 }

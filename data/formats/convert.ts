@@ -11,6 +11,7 @@ import {
   type Rules,
   texts,
 } from "../../src/check.ts";
+import { sizeOf } from "../../src/shape.ts";
 import type { VQModelConfig, VQModelOverrides } from "./config.ts";
 import { inDiffusers } from "./families/diffusers.ts";
 import type { CheckpointFile } from "./file.ts";
@@ -21,7 +22,8 @@ import { writeSafetensorsTo } from "./safetensors.ts";
 import { onlyHalf } from "./shapes.ts";
 import type { Sink } from "./sink.ts";
 import { isAutoencoder, isMoment, momentName, tamingOrder } from "./state_dict_keys.ts";
-import type { StoredTensor } from "./stored_tensor.ts";
+import { itemSize, type StoredTensor } from "./stored_tensor.ts";
+import { formatBytes } from "./text.ts";
 import { lightningRoot, vqModelArguments } from "./torch/lightning.ts";
 import { writeTorchTo } from "./torch/write.ts";
 import { describeTraining, type TrainingState, trainingState } from "./training.ts";
@@ -44,6 +46,13 @@ export interface ConvertOptions {
   readonly config: VQModelConfig | null;
   /** The fields of the config that nothing states. They are not written, so that nobody takes them for facts. Default none. */
   readonly assumed?: readonly string[];
+  /**
+   * Writes also what is more than 300 times as large as the file, as a file of tensors that repeat one number can ask for.
+   * Default false.
+   */
+  readonly force?: boolean;
+  /** Called with what rounding does to values, such as numbers too large for f16. One line for each tensor. */
+  readonly onNote?: (note: string) => void;
   /** Called after each tensor with the number of bytes written so far, and the total. */
   readonly onProgress?: (bytes: number, total: number) => void;
   /** Aborting it makes the conversion reject with its reason. A file that it would have replaced stays. */
@@ -56,6 +65,8 @@ const rules: Rules<ConvertOptions> = {
   dtype: oneOf("f32", "f16", "bf16"),
   config: needed(orNull(object)),
   assumed: texts,
+  force: flag,
+  onNote: callback,
   onProgress: callback,
   signal: aSignal,
 };
@@ -64,7 +75,8 @@ const rules: Rules<ConvertOptions> = {
  * Prepares the conversion of a checkpoint to another format. The config.json of Flax and of diffusers is not part of it.
  * @param half the half of the model that becomes an ONNX file; the other formats hold both
  * @returns a function that writes the result
- * @throws if the format has no such model, if the file's optimizers do not fit its weights, or if ONNX is requested in bf16.
+ * @throws if the format has no such model, if the file's optimizers do not fit its weights, or if ONNX is requested in bf16;
+ * an ExpansionError if the result would be hundreds of times as large as the file.
  */
 export async function conversion(
   file: CheckpointFile,
@@ -86,7 +98,8 @@ export async function conversion(
   );
   const found = holdsTraining && options.optimizers !== false ? await trainingState(file) : null;
   const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options);
-  const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), dtype));
+  const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), options));
+  checkGrowth(file, [...tensors, ...momentEntries(found)], options.force ?? false);
   const training = found && watched(found, watch);
   if (format === "flax") return (sink) => writeFlaxTo(sink, tensors);
   if (format === "onnx") {
@@ -189,14 +202,81 @@ function told(name: string, value: object | null): Record<string, string> {
   return value ? { [name]: JSON.stringify(value) } : {};
 }
 
-function asWritten(name: string, tensor: StoredTensor, wanted: ConvertOptions["dtype"]): TensorToWrite {
+/** How many times as large as the file the result may be; files below 100 MB may have any size. */
+const maxGrowth = 300, smallResult = 1e8;
+
+/** A conversion that would write far more than it reads. */
+export class ExpansionError extends Error {
+  /** "ExpansionError" */
+  override readonly name = "ExpansionError";
+  /** The message without the way out. */
+  readonly problem: string;
+
+  constructor(path: string, from: number, to: number) {
+    const problem = `${path}: its ${formatBytes(from)} would become ${
+      formatBytes(to)
+    }, because its tensors repeat their numbers`;
+    super(`${problem}; pass force: true if that is what you want`);
+    this.problem = problem;
+  }
+}
+
+function checkGrowth(
+  { path, byteLength }: CheckpointFile,
+  tensors: readonly TensorToWrite[],
+  force: boolean,
+): void {
+  const size = tensors.reduce((sum, { shape, dtype }) => sum + sizeOf(shape) * itemSize[dtype], 0);
+  if (!force && size > smallResult && size > maxGrowth * byteLength) {
+    throw new ExpansionError(path, byteLength, size);
+  }
+}
+
+/** The smallest number that becomes infinite in a type, by rounding to the nearest. */
+const tooLarge = {
+  f16: (2 - 2 ** -11) * 2 ** 15,
+  bf16: (2 - 2 ** -8) * 2 ** 127,
+  f32: (2 - 2 ** -24) * 2 ** 127,
+};
+
+function asWritten(
+  name: string,
+  tensor: StoredTensor,
+  { dtype: wanted, onNote }: ConvertOptions,
+): TensorToWrite {
   const own = toWrite(name, tensor);
   if (wanted === undefined || !["f32", "f16", "bf16", "f64"].includes(own.dtype)) return own;
+  const dtype = own.shape.length < 2 ? "f32" : wanted;
   const data = async () => {
     const values = await tensor.read();
+    if (values instanceof Float32Array || values instanceof Float64Array) {
+      const lost = overflow(values, tooLarge[dtype]);
+      if (lost) {
+        onNote?.(
+          `${name}: ${lost.count} of ${values.length} values are too large for ${dtype} (up to ${
+            lost.most.toPrecision(4)
+          }) and become infinite`,
+        );
+      }
+    }
     return values instanceof Float64Array ? Float32Array.from(values) : values;
   };
-  return { ...own, dtype: own.shape.length < 2 ? "f32" : wanted, data };
+  return { ...own, dtype, data };
+}
+
+/** Counts the finite values from `limit` on. @returns null if there are none */
+function overflow(
+  values: Float32Array | Float64Array,
+  limit: number,
+): { count: number; most: number } | null {
+  let count = 0, most = 0;
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i]!);
+    if (size < limit || size === Infinity || size !== size) continue;
+    count++;
+    if (size > most) most = size;
+  }
+  return count > 0 ? { count, most } : null;
 }
 
 type Watch = (tensor: StoredTensor) => StoredTensor;

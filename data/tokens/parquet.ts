@@ -2,11 +2,14 @@
 // grid (list<int32>). The header is JSON under the key "tessera" in the file's metadata. One row group is read or
 // written at a time.
 import type { FileHandle } from "node:fs/promises";
-import { type FileMetaData, parquetMetadataAsync, parquetReadObjects, type SchemaElement } from "hyparquet";
+import { type FileMetaData, parquetSchema, type SchemaElement } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import { openFile } from "../files/source.ts";
-import { FormatError, type RandomAccess, readRange } from "../formats/source.ts";
-import { checkPages, checkSchema, chunkRange } from "./parquet_check.ts";
+import { parseJson } from "../formats/json.ts";
+import { FormatError } from "../formats/source.ts";
+import { expect, ParquetProblem, readFooter } from "./parquet_footer.ts";
+import type { Column } from "./parquet_page.ts";
+import { findColumn, rowsOfGroup } from "./parquet_rows.ts";
 import {
   checkHeader,
   type OpenTokensOptions,
@@ -19,8 +22,6 @@ import {
 const metadataKey = "tessera";
 /** The number of tokens in a row group: about 4 MB on disk, so that writer and reader need little memory. */
 const groupTokens = 2 ** 21;
-/** The largest number of rows in a row group that is read, because all of them are in memory at once. */
-const maxRows = 2 ** 22;
 
 function listOf(name: string): SchemaElement[] {
   return [
@@ -83,86 +84,78 @@ export async function writeParquet(
   await flush();
 }
 
+/** The columns that are read, of which the first of the three names is the picture's. */
+const wanted = ["file", "image_file", "key", "caption", "encoding", "grid"] as const;
+
+/**
+ * The most tokens in a file: enough for any, unless it is a bomb. Real tokens take more than a byte, and those of blank
+ * pictures, which repeat, are far more than a million to the megabyte only if there are few.
+ */
+const mostTokens = (byteLength: number) => Math.max(2 ** 25, 16 * byteLength);
+
 /** @throws FormatError if the file is missing, or is not a Parquet file with a column `encoding`. */
 export async function openParquet(path: string, options: OpenTokensOptions = {}): Promise<TokenFile> {
-  // hyparquet's search for geographic columns never ends if an element claims a negative number of children
-  const metadata = await reading(path, async (file) => {
-    const metadata = await parquetMetadataAsync(file, { geoparquet: false });
-    checkSchema(metadata.schema);
-    return metadata;
-  });
-  if (!metadata.schema.some(({ name }) => name === "encoding")) {
-    const names = metadata.schema.slice(1).map(({ name }) => name).join(", ");
-    throw new FormatError(path, `it has no column encoding, only ${names}`, "a token file is expected");
-  }
-  const written = metadata.key_value_metadata?.find(({ key }) => key === metadataKey)?.value;
-  const header = written === undefined ? null : checkHeader(path, parseJson(written));
-  return { header, records: () => rowsOf(path, metadata, header, options) };
-}
-
-async function* rowsOf(
-  path: string,
-  metadata: FileMetaData,
-  header: TokenHeader | null,
-  options: OpenTokensOptions,
-): AsyncGenerator<TokenRecord> {
-  const wanted = ["file", "image_file", "key", "caption", "encoding", "grid"];
-  const top = new Set(metadata.schema.map(({ name }) => name));
-  const columns = wanted.filter((name) => top.has(name));
-  let rowStart = 0;
-  for (const [i, group] of metadata.row_groups.entries()) {
-    const rows = Number(group.num_rows);
-    if (!(rows >= 0 && rows <= maxRows)) {
-      throw new FormatError(path, `group ${i} has ${rows} rows, at most ${maxRows} are read`);
-    }
-    const rowEnd = rowStart + rows;
-    // columns are read one by one: with several at once, hyparquet leaves rejected promises that nothing handles
-    const read = await reading(path, async (file) => {
-      const lists: [name: string, values: unknown[]][] = [];
-      for (const column of columns) {
-        for (const { meta_data: chunk } of group.columns) {
-          if (chunk?.path_in_schema[0] !== column) continue;
-          checkPages(chunk, metadata.schema, await file.slice(...chunkRange(chunk)));
-        }
-        const read = await parquetReadObjects({ file, metadata, columns: [column], rowStart, rowEnd });
-        if (read.length !== rows) throw new Error(`column ${column} has ${read.length} of ${rows} rows`);
-        lists.push([column, read.map((row) => row[column])]);
-      }
-      return lists;
-    });
-    for (let k = 0; k < rows; k++) {
-      const row = Object.fromEntries(read.map(([column, values]) => [column, values[k]]));
-      yield toRecord(path, `row ${rowStart + k + 1}`, row, header, options);
-    }
-    rowStart = rowEnd;
-  }
-}
-
-/** Opens the file for hyparquet, and turns its errors into FormatErrors. */
-async function reading<T>(
-  path: string,
-  use: (file: { byteLength: number; slice(start: number, end?: number): Promise<ArrayBuffer> }) => Promise<T>,
-): Promise<T> {
-  const source: RandomAccess = await openFile(path);
+  const source = await openFile(path);
   try {
-    return await use({
-      byteLength: source.byteLength,
-      async slice(start, end = source.byteLength) {
-        return (await readRange(source, start, end - start, "Parquet data")).buffer;
-      },
-    });
+    const metadata = await readFooter(source), columns = new Map<string, Column>();
+    for (const name of wanted) {
+      const column = findColumn(path, metadata, name);
+      if (column) columns.set(name, column);
+    }
+    if (!columns.has("encoding")) {
+      const names = parquetSchema(metadata).children.map(({ element }) => element.name).join(", ");
+      throw new FormatError(path, `it has no column encoding, only ${names}`, "a token file is expected");
+    }
+    const written = metadata.key_value_metadata?.find(({ key }) => key === metadataKey)?.value;
+    const header = written === undefined ? null : checkHeader(path, parsed(written));
+    return { header, records: () => recordsOf(path, metadata, columns, header, options) };
   } catch (error) {
-    if (error instanceof FormatError) throw error;
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new FormatError(path, `this is not a readable Parquet file: ${reason}`);
+    throw inWords(path, error);
   } finally {
     await source.close();
   }
 }
 
-function parseJson(text: string): unknown {
+async function* recordsOf(
+  path: string,
+  metadata: FileMetaData,
+  columns: ReadonlyMap<string, Column>,
+  header: TokenHeader | null,
+  options: OpenTokensOptions,
+): AsyncGenerator<TokenRecord> {
+  const source = await openFile(path), most = mostTokens(source.byteLength);
+  let number = 0, tokens = 0;
   try {
-    return JSON.parse(text);
+    for (const group of metadata.row_groups) {
+      for await (const row of rowsOfGroup(source, group, columns)) {
+        const record = toRecord(path, `row ${++number}`, row, header, options);
+        tokens += record.encoding.length;
+        expect(tokens <= most, `it claims more than ${most} tokens in ${source.byteLength} bytes`);
+        yield record;
+      }
+    }
+  } catch (error) {
+    throw inWords(path, error);
+  } finally {
+    await source.close();
+  }
+}
+
+/** Turns the errors of hyparquet, and ours, into FormatErrors. What the caller throws into the generator passes through. */
+function inWords(path: string, error: unknown): unknown {
+  if (error instanceof FormatError || !(error instanceof Error)) return error;
+  if (error instanceof ParquetProblem && error.wayOut) {
+    return new FormatError(path, error.message, error.wayOut);
+  }
+  // hyparquet has not expected what it found: undefined where there should be a list, or a place outside the bytes
+  const isSurprise = error instanceof TypeError || error instanceof RangeError;
+  const reason = isSurprise ? "its structure is damaged" : error.message.split("\n")[0];
+  return new FormatError(path, `this is not a readable Parquet file: ${reason}`);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return parseJson(text);
   } catch {
     return null;
   }

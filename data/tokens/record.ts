@@ -2,6 +2,7 @@
 // picture.
 import {
   checkOptions,
+  checkValues,
   isList,
   isWhole,
   needed,
@@ -16,7 +17,9 @@ import {
   whole,
 } from "../../src/check.ts";
 import type { AttentionOrder } from "../formats/config.ts";
+import { parseJson, record } from "../formats/json.ts";
 import { FormatError } from "../formats/source.ts";
+import { printable } from "../formats/text.ts";
 import { aRange, type PixelRange } from "../pictures/picture.ts";
 
 /** How the tokens were made: everything that is needed to make the same tokens again, or to decode them to pictures. */
@@ -124,25 +127,38 @@ export interface OpenTokensOptions {
 
 /** @throws FormatError if `value` is not a header of this version. */
 export function checkHeader(path: string, value: unknown): TokenHeader {
-  const header = value as TokenHeader;
-  if (typeof value !== "object" || value === null || header.format !== "tessera-tokens") {
+  const header = record(value);
+  if (header?.format !== "tessera-tokens") {
     throw new FormatError(path, "its header is not that of a token file", "make it with tessera encode");
   }
-  const grid: unknown = header.grid ?? null;
-  const sides: unknown[] = Array.isArray(grid) && grid.length === 2 ? grid : [];
-  const wholes: unknown[] = [header.factor, header.vocabulary, ...sides];
-  const isGrid = grid === null || sides.length === 2;
-  if (header.version !== 1 || !isGrid || !wholes.every((n) => Number.isSafeInteger(n) && (n as number) > 0)) {
-    const found = `version ${header.version}, f ${header.factor}, vocabulary ${header.vocabulary}`;
-    throw new FormatError(path, `its header cannot be used: ${found}, grid ${JSON.stringify(header.grid)}`);
+  try {
+    checkValues("its header cannot be used", header as object as TokenHeader, headerRules);
+  } catch (error) {
+    throw new FormatError(path, (error as Error).message);
   }
-  return header;
+  return header as object as TokenHeader;
 }
+
+const wayOut = "each row needs encoding, a list of token numbers, and a grid unless the picture is square";
+
+/** A row whose tokens would fill its grid without the first one, which is DALL-E mini's start token. */
+export class StartTokenError extends FormatError {
+  /** The message without the way out. */
+  readonly problem: string;
+
+  constructor(path: string, problem: string, bos: number) {
+    super(path, problem, `leave out the start token: openTokens(path, { bos: ${bos} })`);
+    this.problem = printable(`${path}: ${problem}`);
+  }
+}
+
+/** The token before each picture in DALL-E mini's sequences: the first one after the 16384 codes of its codebook. */
+export const dalleMiniBos = 16384;
 
 /**
  * Makes a record from the unchecked values of a row. The rows of DALL-E mini are understood too: columns image_file or
  * key, and the tokens as text "[1, 2, ...]" or as 64-bit integers. If neither the row nor the header has a grid, the
- * tokens must fill a square.
+ * tokens must fill a square. Nothing is converted: null, true and "5" are no tokens.
  * @param place where the row is, for messages, such as "line 3"
  */
 export function toRecord(
@@ -153,42 +169,81 @@ export function toRecord(
   { bos }: OpenTokensOptions,
 ): TokenRecord {
   const fail = (problem: string): never => {
-    const wayOut =
-      "each row needs encoding, a list of token numbers, and a grid unless the picture is square";
     throw new FormatError(path, `${place}: ${problem}`, wayOut);
   };
-  const sequence = wholeNumbers(row.encoding);
-  if (sequence === null) {
-    return fail(`its encoding is ${row.encoding === undefined ? "missing" : "not a list of whole numbers"}`);
-  }
+  const sequence = wholeNumbers("encoding", row.encoding, fail) ?? fail("its encoding is missing");
   const encoding = bos !== undefined && sequence[0] === bos ? sequence.slice(1) : sequence;
-  const file = row.file ?? row.image_file ?? row.key;
   const side = Math.sqrt(encoding.length);
-  const grid = wholeNumbers(row.grid) ?? header?.grid ?? (Number.isInteger(side) ? [side, side] : [0, 0]);
-  const [rows, columns] = grid;
-  if (grid.length !== 2 || rows * columns !== encoding.length || encoding.length === 0) {
-    const shape = rows === 0 ? "a square" : `a grid of ${rows}x${columns}`;
-    return fail(`it has ${encoding.length} tokens (the first is ${encoding[0]}), which do not fill ${shape}`);
+  const square = Number.isInteger(side) && side > 0 ? [side, side] : null;
+  const grid = wholeNumbers("grid", row.grid, fail) ?? header?.grid ?? square;
+  if (grid !== null && !isGrid(grid)) {
+    return fail(`its grid is ${shown(grid)}, expected [rows, columns], both above 0`);
+  }
+  const [rows, columns] = grid ?? [0, 0];
+  if (rows * columns !== encoding.length || grid === null) {
+    const shape = grid === null ? "a square" : `a grid of ${rows}x${columns}`;
+    const first = encoding.length === 0 ? "" : ` (the first is ${encoding[0]})`;
+    const problem = `it has ${encoding.length} tokens${first}, which do not fill ${shape}`;
+    const others = encoding.length - 1, fits = grid ? rows * columns === others : isSquare(others);
+    if (encoding[0] === dalleMiniBos && fits) {
+      throw new StartTokenError(path, `${place}: ${problem}`, dalleMiniBos);
+    }
+    return fail(problem);
   }
   return {
-    file: typeof file === "string" && file !== "" ? file : place.replaceAll(" ", "-"),
-    caption: typeof row.caption === "string" ? row.caption : null,
+    file: nameIn(row, fail) ?? place.replaceAll(" ", "-"),
+    caption: captionIn(row, fail),
     encoding,
     grid: [rows, columns],
   };
 }
 
-/** Returns the numbers of a list, of a typed array, or of a list written as text; null for anything else. */
-function wholeNumbers(value: unknown): readonly number[] | null {
-  if (typeof value === "string") {
-    try {
-      return wholeNumbers(JSON.parse(value));
-    } catch {
-      return null;
-    }
+const isSquare = (n: number) => n > 0 && Number.isInteger(Math.sqrt(n));
+
+type Fail = (problem: string) => never;
+
+function nameIn(row: Readonly<Record<string, unknown>>, fail: Fail): string | null {
+  const column = ["file", "image_file", "key"].find((name) => row[name] !== undefined && row[name] !== null);
+  const name = column === undefined ? "" : row[column];
+  if (typeof name === "number" || typeof name === "bigint") return String(name);
+  if (typeof name !== "string") return fail(`its ${column} is ${inWords(name)}, expected a text`);
+  return name === "" ? null : name;
+}
+
+function captionIn({ caption = null }: Readonly<Record<string, unknown>>, fail: Fail): string | null {
+  if (caption === null || typeof caption === "string") return caption;
+  return fail(`its caption is ${inWords(caption)}, expected a text`);
+}
+
+/**
+ * Returns the numbers of a list, of a typed array, or of a list written as text; null if there is none. Calls `fail` with
+ * the place and the value of what is not a whole number from 0 on.
+ */
+function wholeNumbers(name: string, value: unknown, fail: Fail): readonly number[] | null {
+  if (value === undefined || value === null) return null;
+  const list = typeof value === "string" ? listIn(value) : value;
+  const isTyped = ArrayBuffer.isView(list) && !(list instanceof DataView);
+  if (!Array.isArray(list) && !isTyped) {
+    return fail(`its ${name} is ${inWords(value)}, expected a list of whole numbers`);
   }
-  const isList = Array.isArray(value) || ArrayBuffer.isView(value) && !(value instanceof DataView);
-  if (!isList) return null;
-  const numbers = Array.from(value as ArrayLike<number | bigint>, Number);
-  return numbers.every(Number.isSafeInteger) ? numbers : null;
+  const items = list as ArrayLike<unknown>, numbers = new Array<number>(items.length);
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i], n = typeof item === "bigint" ? Number(item) : item;
+    if (!isWhole(n)) {
+      return fail(`its ${name} has ${inWords(item)} at place ${i}, expected whole numbers >= 0`);
+    }
+    numbers[i] = n + 0; // turns -0 into 0
+  }
+  return numbers;
+}
+
+const inWords = (value: unknown) =>
+  value instanceof Date ? "a date" : typeof value === "bigint" ? String(value) : shown(value);
+
+function listIn(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return null;
+  }
 }

@@ -1,10 +1,12 @@
 // Writes token files so that a killed process loses no batch. Each batch is appended at once to a journal of JSON lines
 // next to the file (NAME.partial). The file itself appears only when it is complete. A writer that is opened again
 // continues after the last whole line.
-import { type FileHandle, open, rename, truncate, unlink } from "node:fs/promises";
-import { writeAtomic } from "../files/atomic.ts";
-import { FormatError } from "../formats/source.ts";
+import { type FileHandle, lstat, open, rename, truncate, unlink } from "node:fs/promises";
+import { writeAtomic, writeError } from "../files/atomic.ts";
 import { linesOf } from "../files/lines.ts";
+import { checkRegular } from "../files/source.ts";
+import { parseJson, record } from "../formats/json.ts";
+import { FormatError } from "../formats/source.ts";
 import { checkNewHeader, checkRecord, type TokenHeader, type TokenRecord } from "./record.ts";
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 
@@ -64,7 +66,10 @@ export class TokenWriter {
     tokenFormat(path);
     checkNewHeader(header);
     const partial = `${path}.partial`;
-    const file = await open(partial, "a+"); // created if it does not exist
+    if (await lstat(partial).catch(() => null)) await checkRegular(partial); // opening a pipe would wait forever
+    const file = await open(partial, "a+").catch((error: unknown) => { // created if it does not exist
+      throw writeError(partial, error);
+    });
     try {
       const { kept, size } = await recover(partial, header);
       await truncate(partial, size);
@@ -107,7 +112,9 @@ export class TokenWriter {
       throw new Error(`${this.path}.partial: another process writes to it; give each one its own file`);
     }
     const bytes = new TextEncoder().encode(text);
-    await this.#file.writeFile(bytes);
+    await this.#file.writeFile(bytes).catch((error: unknown) => {
+      throw writeError(`${this.path}.partial`, error);
+    });
     this.#size += bytes.length;
   }
 
@@ -150,7 +157,7 @@ async function recover(
   const wanted = JSON.stringify(header);
   let size = 0;
   for await (const { text, number, end, isWhole } of linesOf(partial)) {
-    if (!isWhole || !isJson(text)) break;
+    if (!isWhole || text === null || !isJson(text)) break;
     if (number === 1 && text !== wanted) {
       const wayOut = "begin it with the same settings, delete it, or write to another file";
       throw new FormatError(
@@ -167,7 +174,7 @@ async function recover(
 
 function isJson(text: string): boolean {
   try {
-    return typeof JSON.parse(text) === "object";
+    return record(parseJson(text)) !== null;
   } catch {
     return false;
   }

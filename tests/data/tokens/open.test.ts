@@ -56,11 +56,11 @@ describe("files of other programs", () => {
 describe("one clear error for", () => {
   const cases: [name: string, content: string, message: string][] = [
     ["missing.jsonl", "", "missing.jsonl: there is no such file"],
-    ["image.jsonl", "\x89PNG\r\n", "line 1: this is not a JSON object"],
-    ["array.jsonl", "[1, 2]\n", "line 1: its encoding is missing"],
-    ["half.jsonl", `{"encoding":[1]}\n{"encoding":[1`, "line 2: this is not a JSON object"],
-    ["floats.jsonl", `{"encoding":[1.5]}`, "line 1: its encoding is not a list of whole numbers"],
-    ["text.jsonl", `{"encoding":"one"}`, "line 1: its encoding is not a list of whole numbers"],
+    ["image.jsonl", "\x89PNG\r\n", "line 1: it is not JSON"],
+    ["array.jsonl", "[1, 2]\n", "line 1: this is not a JSON object"],
+    ["half.jsonl", `{"encoding":[1]}\n{"encoding":[1`, "line 2: it is not JSON"],
+    ["floats.jsonl", `{"encoding":[1.5]}`, "line 1: its encoding has 1.5 at place 0, expected whole"],
+    ["text.jsonl", `{"encoding":"one"}`, 'line 1: its encoding is "one", expected a list of whole numbers'],
     ["none.jsonl", `{"encoding":[]}`, "line 1: it has 0 tokens"],
     [
       "grid.jsonl",
@@ -68,11 +68,15 @@ describe("one clear error for", () => {
       "it has 3 tokens (the first is 1), which do not fill a grid of 2x2",
     ],
     ["square.jsonl", `{"encoding":[1,2,3]}`, "do not fill a square"],
-    ["version.jsonl", `{"format":"tessera-tokens","version":9}`, "its header cannot be used: version 9"],
+    [
+      "version.jsonl",
+      `{"format":"tessera-tokens","version":9}`,
+      "its header cannot be used: version is 9, expected 1",
+    ],
     [
       "header.jsonl",
       `{"format":"tessera-tokens","version":1,"factor":16,"vocabulary":9,"grid":5}`,
-      "its header cannot be used: version 1, f 16, vocabulary 9, grid 5",
+      "its header cannot be used: grid is 5, expected [rows, columns], both above 0, or null",
     ],
     ["other.jsonl", `{"format":"else"}`, "its header is not that of a token file"],
     ["column.tsv", "file\tcaption\na\tb\n", "it has no column encoding"],
