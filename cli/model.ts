@@ -91,7 +91,7 @@ export async function openModel(
   }
   if (needed !== "decoder" && flags.size === undefined && model.assumed.includes(resolutionField)) {
     const { resolution } = model.config.ddconfig;
-    console.error(
+    printAside(
       `nothing says at which size this model was trained: --size sets it, else ${resolution} at most`,
     );
   }

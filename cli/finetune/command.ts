@@ -234,7 +234,7 @@ async function withFetched(flags: Flags): Promise<Flags> {
 async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
   const named = await fetched(runOrFile), path = await checkpointOf(named);
   if (path !== named && !basename(path).startsWith("last.")) {
-    console.log((await newestCheckpoint(dirname(path)))?.note ?? "");
+    print((await newestCheckpoint(dirname(path)))?.note ?? "");
   }
   const progress = await readProgress(path);
   if (progress === "own run" && isRemote(runOrFile)) {
