@@ -84,6 +84,28 @@ describe("a run saves and stops", () => {
     expect(step).toBeGreaterThanOrEqual(2);
   });
 
+  test("when something fails in its process that nobody catches", async () => {
+    const script = fileURLToPath(new URL("../../support/thrower.ts", import.meta.url));
+    const start = process.versions.bun ? [script] : ["run", "-A", "--no-check", script];
+    for (const how of ["throw", "reject"]) {
+      const words = ["--steps", "100000", "--save-every", "100000", "--name", how];
+      const { status, stdout, stderr } = spawnSync(process.execPath, [
+        ...start,
+        "4000",
+        how,
+        ...tinyRun,
+        ...words,
+      ], {
+        encoding: "utf8",
+      });
+      expect([status, stderr]).toEqual([1, `tessera: a ${how === "throw" ? "timer" : "promise"} failed\n`]);
+      const [, step, run] = /^step (\d+) is saved; continue with: tessera finetune --resume (.*)$/m.exec(
+        stdout,
+      )!;
+      expect((await readRunState(join(run, "checkpoints", "last.safetensors"))).step).toBe(Number(step));
+    }
+  });
+
   test("when its pictures vanish, with one line and the way to go on", async () => {
     const pictures = join(folder, "gone");
     spawnSync("cp", ["-r", join(folder, "faces"), pictures]);
