@@ -91,7 +91,7 @@ describe("a run saves and stops", () => {
       const words = ["--steps", "100000", "--save-every", "100000", "--name", how];
       const { status, stdout, stderr } = spawnSync(process.execPath, [
         ...start,
-        "4000",
+        join(folder, "runs"),
         how,
         ...tinyRun,
         ...words,
