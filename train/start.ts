@@ -71,7 +71,8 @@ export async function startFrom(
     model,
     notes: [
       `autoencoder: ${describeConfig(model.config)}, from ${path}${loaded.note ? ` (${loaded.note})` : ""}`,
-      ...loaded.beside === null ? [] : [loaded.beside],
+      // a caller that knows the resolution has the settings from elsewhere
+      ...loaded.beside === null || overrides.ddconfig?.resolution ? [] : [loaded.beside],
       ...model.assumed.includes(resolutionField)
         ? [
           `nothing says the model's resolution: without a size, pictures become ${model.config.ddconfig.resolution} pixels wide`,

@@ -51,12 +51,15 @@ export async function withConfigs(
   const isGiven = (key: string) => command.getOptionValueSource(key) === "cli";
   const config = await readTamingConfig(paths, all, { data: isGiven("data"), val: isGiven("val") });
   const notes = [...log ? [`configs: ${paths.join(", ")}`] : [], ...config.notes];
-  const list = async (path: string | null) => path === null ? null : await found(path, log, notes);
-  const data = isGiven("data") ? null : await list(config.data);
+  const list = async (option: "data" | "val") => {
+    const path = config[option];
+    return isGiven(option) || path === null ? null : await found(path, option, log, notes);
+  };
+  const data = await list("data");
   const settings: { [K in keyof Flags]?: Flags[K] | null } = {
     preset: config.preset,
     data: data === null ? null : [data],
-    val: isGiven("val") ? null : await list(config.val),
+    val: await list("val"),
     size: config.size,
     batch: config.batch,
     accumulate: config.accumulate,
@@ -102,17 +105,28 @@ function nameOf({ path }: LogFolder): string {
 /**
  * Finds a list of pictures whose path starts where main.py was run: in the working folder, or else in one of the folders
  * around the log folder, which main.py makes in logs/.
+ * @throws UsageError if it is nowhere
  */
-async function found(path: string, log: LogFolder | null, notes: string[]): Promise<string> {
-  if (log === null || isAbsolute(path) || await exists(path)) return path;
-  const parent = dirname(resolve(log.path));
-  for (const folder of [dirname(parent), parent]) {
+async function found(
+  path: string,
+  option: "data" | "val",
+  log: LogFolder | null,
+  notes: string[],
+): Promise<string> {
+  if (log === null || await exists(path)) return path;
+  const parent = dirname(resolve(log.path)), around = isAbsolute(path) ? [] : [dirname(parent), parent];
+  for (const folder of around) {
     const there = join(folder, path);
     if (!await exists(there)) continue;
     notes.push(`${path} is not in the working folder; found in ${folder}`);
     return there;
   }
-  return path;
+  const places = around.length === 0
+    ? "not there"
+    : `neither in the working folder nor in ${around.join(" or ")}`;
+  throw new UsageError(
+    `${path}, a list of pictures in the configs of ${log.path}, is ${places}: name the pictures with --${option}`,
+  );
 }
 
 async function exists(path: string): Promise<boolean> {

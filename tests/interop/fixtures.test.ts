@@ -22,6 +22,7 @@ import {
   learntIn,
   type LogName,
   type Losses,
+  makeLogFolder,
   reconstruct,
   rms,
   type Summary,
@@ -242,6 +243,20 @@ describe("finetune --resume reads a log folder as main.py does", () => {
     expect([answer.code, answer.out]).toEqual([2, ""]);
     expect(answer.err).toContain(
       "is at step 12, epoch 3, where its configs end the run (max_epochs 3): to go on",
+    );
+  });
+
+  test("whose list of pictures is gone: it names the list, the places and the option", async () => {
+    const log = join(folder, "elsewhere", "more", "logs", "lightning108");
+    await makeLogFolder(log);
+    await copyFile(checkpoint("lightning108"), join(log, "checkpoints", "last.ckpt"));
+    const answer = await tessera("finetune", "--resume", log, "--steps", "13");
+    expect(answer.code).toBe(2);
+    expect(answer.err).toContain(
+      `train.txt, a list of pictures in the configs of ${log}, is neither in the working folder nor in ` +
+        `${join(folder, "elsewhere", "more")} or ${
+          join(folder, "elsewhere", "more", "logs")
+        }: name the pictures with --data`,
     );
   });
 

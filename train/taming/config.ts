@@ -223,7 +223,7 @@ function heldPictures(set: Group, notes: string[], { data, val }: ReplacedLists)
 }
 
 function readPictures(set: Group): PictureList {
-  const target = set.target(targets.pictures);
+  const target = set.target(targets.pictures, ", or pictures that are named elsewhere");
   const params = set.needed("params");
   const key = target.endsWith("Train") ? "training_images_list_file" : "test_images_list_file";
   const list = params.text(key), size = params.needNumber("size");
@@ -335,10 +335,11 @@ class Group {
   }
 
   /** Reads the class of the group. @throws if it is not one of the known ones */
-  target(known: readonly string[]): string {
+  target(known: readonly string[], others = ""): string {
     const target = this.text("target");
     if (target !== null && known.includes(target)) return target;
-    throw new Error(`${this.#at("target")} is ${target ?? "missing"}; Tessera knows ${known.join(", ")}`);
+    const all = known.join(", ") + others;
+    throw new Error(`${this.#at("target")} is ${target ?? "missing"}; Tessera knows ${all}`);
   }
 
   /** Checks a setting for which only one value is supported. */
