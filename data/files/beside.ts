@@ -7,7 +7,7 @@ import type { CheckpointFile, SettingsBeside } from "../formats/file.ts";
 import { guessConfig } from "../formats/guess.ts";
 import { jsonRecord, record } from "../formats/json.ts";
 
-/** The size limit in bytes; configs have one or two thousand. */
+/** The size limit in bytes; configs have one or two thousand. The parser takes quadratic time for some texts. */
 const maxLength = 2 ** 16;
 
 /** Adds the settings beside a checkpoint, unless it says all itself or holds no VQGAN. */

@@ -153,7 +153,8 @@ function withoutReferences(root: Settings): Settings {
     if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, visit(item, entered)]));
     if (typeof value !== "string" || !value.includes("${")) return value;
     const target = (path: string): Setting => {
-      const fail = (why: string) => new Error(`"${value}" refers to ${path}, ${why}`);
+      const fail = (why: string) =>
+        new Error(`"${value.slice(0, 80)}" refers to ${path.slice(0, 80)}, ${why}`);
       if (/[^\w.]/.test(path)) throw fail("which is not the name of a setting; write out its value");
       if (entered.includes(path)) throw fail("which refers back to it");
       if (++count > maxReferences) throw fail(`after more than ${maxReferences} other references`);

@@ -3,7 +3,7 @@ import { readText } from "../../data/files/source.ts";
 import type { YamlFile } from "../../data/formats/yaml.ts";
 import { parseTamingConfig, type ReplacedLists, type TamingConfig } from "./config.ts";
 
-/** The size limit in bytes; taming's configs have one or two thousand. Checking that keys differ takes time by the square. */
+/** The size limit in bytes; taming's configs have one or two thousand. The parser takes quadratic time for some texts. */
 const maxLength = 2 ** 16;
 
 /**
