@@ -234,7 +234,8 @@ async function withFetched(flags: Flags): Promise<Flags> {
 async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
   const named = await fetched(runOrFile), path = await checkpointOf(named);
   if (path !== named && !basename(path).startsWith("last.")) {
-    print((await newestCheckpoint(dirname(path)))?.note ?? "");
+    const newest = await newestCheckpoint(dirname(path));
+    if (newest) print(newest.note);
   }
   const progress = await readProgress(path);
   if (progress === "own run" && isRemote(runOrFile)) {

@@ -106,7 +106,7 @@ function parsed(text: string, where: string): Setting {
       logLevel: "error",
     });
   } catch (error) {
-    throw new Error(`${where}: ${String((error as Error).message).split("\n")[0]}`);
+    throw new Error(`${where}: ${String((error as Error).message).split("\n")[0].slice(0, 200)}`);
   }
   return checked(value, where);
 }
