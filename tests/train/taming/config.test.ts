@@ -185,7 +185,7 @@ describe("a config", () => {
 
   test("that is missing or not a config", async () => {
     await expect(readTamingConfig([join(folder, "none.yaml")])).rejects.toThrow("there is no such file");
-    await expect(readTamingConfig([folder])).rejects.toThrow("this is no file with settings");
+    await expect(readTamingConfig([folder])).rejects.toThrow("this is a folder and not a file");
     await expect(readTamingConfig([await file("a.yaml", "data: {}")])).rejects.toThrow(
       '"model" is missing',
     );
