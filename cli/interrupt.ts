@@ -1,5 +1,5 @@
-// Lets long work end in good order: at Ctrl-C and other signals, when nobody reads the output any more, and after an error that
-// nothing caught. A second Ctrl-C ends the process at once.
+// Lets long work end in good order: at Ctrl-C and other signals, when nobody reads the output any more and, if asked for, after an
+// error that nothing caught. A second Ctrl-C ends the process at once.
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { isGranted } from "../src/environment.ts";
@@ -33,7 +33,7 @@ export interface Interrupt {
   readonly signal: AbortSignal;
   /** The exit code of a process that ended for this reason: 128 and the number of the signal. */
   readonly code: number;
-  /** The error that nothing caught, if this is the reason. */
+  /** The error that nothing caught, if this is the reason; else undefined. */
   readonly error: unknown;
   /** Stops to listen. */
   dispose(): void;
@@ -42,8 +42,9 @@ export interface Interrupt {
 /**
  * Listens until `dispose` is called.
  * @param onFirst called when the work should end, to tell the user what happens next
+ * @param catchErrors whether an error that nothing catches ends the work in good order too. The caller must then throw it.
  */
-export function listenForInterrupt(onFirst: () => void): Interrupt {
+export function listenForInterrupt(onFirst: () => void, catchErrors = false): Interrupt {
   const controller = new AbortController();
   let code = interruptedCode, failure: unknown, since = 0;
   const stop = () => {
@@ -67,7 +68,7 @@ export function listenForInterrupt(onFirst: () => void): Interrupt {
       stop();
     });
   }
-  for (const event of ["uncaughtException", "unhandledRejection"]) {
+  for (const event of catchErrors ? ["uncaughtException", "unhandledRejection"] : []) {
     on(process, event, (error) => {
       failure ??= error;
       stop();

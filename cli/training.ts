@@ -18,8 +18,9 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   const monitor = isFinished
     ? { log: say, update: () => {}, finish: () => {} }
     : new Progress({ total: settings.steps, start: trainer.step, label, unit: "step", stream: output });
-  const interrupt = listenForInterrupt(() =>
-    monitor.log("stopping: this step is finished and saved; press Ctrl-C again to leave at once")
+  const interrupt = listenForInterrupt(
+    () => monitor.log("stopping: this step is finished and saved; press Ctrl-C again to leave at once"),
+    true,
   );
   const goOn = `continue with: tessera finetune --resume ${folder.path}`;
   try {

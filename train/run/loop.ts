@@ -36,7 +36,7 @@ export interface TrainOutcome {
   readonly interrupted: boolean;
   /** The first measurements of the run: on pictures kept back (`val/`) and on training pictures (`seen/`). */
   readonly before: Measurements | null;
-  /** The last measurements. */
+  /** The last measurements, the same object if there was only one; null if there are none. */
   readonly after: Measurements | null;
   /** What the measurements say: the best checkpoint, and whether the run made the model worse or learns its pictures by heart. */
   readonly verdict: Verdict;
@@ -112,14 +112,15 @@ class Loop {
       await batches.return(undefined);
     }
     await this.#saver.finish();
+    const { first, last } = progress;
     return {
       step: trainer.step,
       interrupted: !isFinished(),
-      before: progress.first?.values ?? null,
-      after: progress.last?.values ?? null,
+      before: first?.values ?? null,
+      after: (last?.step === first?.step ? first : last)?.values ?? null,
       verdict: judge(progress, ({ step, file }) => {
         if (file !== null) return folder.checkpoint(file);
-        return step === progress.first?.step ? settings.from : null;
+        return step === first?.step ? settings.from : null;
       }),
       checkpoint: folder.lastCheckpoint,
       ...await this.#draw(isFinished()),

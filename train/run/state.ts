@@ -178,6 +178,13 @@ const bestRules: Rules<Best> = {
   file: nullOr(checkpointName),
 };
 
+/** JSON has null in place of NaN and infinity. */
+function withNumbers(measured: Measured | null): Measured | null {
+  if (measured === null) return null;
+  const values = Object.entries(measured.values).map(([name, value]) => [name, value ?? NaN]);
+  return { ...measured, values: Object.fromEntries(values) };
+}
+
 /**
  * Checks what a file says about its run. Nothing of it is used before, because some fields are names of files.
  * @throws FormatError naming the first field that is wrong
@@ -200,7 +207,7 @@ export function parseState(path: string, json: string, model: RunSettings["model
         `the run's state is at picture ${sampler.position} of ${sampler.length}, and has ${state.pictures.train}`,
       );
     }
-    return { ...state, settings };
+    return { ...state, settings, first: withNumbers(state.first), last: withNumbers(state.last) };
   } catch (error) {
     throw new FormatError(path, (error as Error).message);
   }
