@@ -129,7 +129,8 @@ export async function beginRun(run: NewRun): Promise<Run> {
       const text = `optimizers: both from ${start.from}, at step ${goesOn.step}, epoch ${epoch}`;
       reporter.add({ kind: "resumed", checkpoint: start.from, step: goesOn.step, text });
     }
-    await checkRoom(out, parts.trainer);
+    const savesOften = settings.steps > Math.min(settings.saveEvery, settings.valEvery);
+    await checkRoom(out, parts.trainer, savesOften ? 2 : 1);
     for (const note of await warnOfRoom(out, parts.trainer)) reporter.add(note);
     const folder = await RunFolder.create(out, options.name);
     await folder.removedOnError(async () => {

@@ -11,12 +11,19 @@ const more = 2 ** 20;
 /** A run keeps the last checkpoint and the best one, beside the one that is being written. */
 const checkpoints = 3;
 
-/** Checks the room for the next checkpoint. @throws if it does not fit beside the last one, which it replaces */
-export async function checkRoom(folder: string, trainer: Trainer): Promise<void> {
-  const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
+/**
+ * Checks the room for the next checkpoint.
+ * @param atATime 2 for a new run that will write several: the last one stays until the next one is whole
+ * @throws if it does not fit
+ */
+export async function checkRoom(folder: string, trainer: Trainer, atATime: 1 | 2 = 1): Promise<void> {
+  const bytes = atATime * checkpointBytes(trainer), free = await freeBytes(folder);
   if (free === null || free >= bytes + more) return;
+  const what = atATime === 1
+    ? "a checkpoint takes"
+    : "two checkpoints, one of which replaces the other, take";
   throw new Error(
-    `a checkpoint takes ${formatBytes(bytes)}, but the disk of ${folder} has only ${
+    `${what} ${formatBytes(bytes)}, but the disk of ${folder} has only ${
       formatBytes(free)
     } left: make room there`,
   );
