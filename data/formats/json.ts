@@ -1,10 +1,10 @@
 // Reads plain objects from values of unknown type and from JSON texts, which may be damaged or hostile.
 
 /**
- * Limits for JSON from a file. The header of 200,000 tensors has 2.4 million values; four million of any kind need less than
+ * Limits for JSON from a file. The header of 200,000 tensors has 2.4 million values; three million of any kind need less than
  * 1 GB once they are parsed.
  */
-const maxValues = 2 ** 22, maxDepth = 100;
+const maxValues = 3_000_000, maxDepth = 100;
 
 const [quote, comma, openList, backslash, closeList, openObject, closeObject] = [...'",[\\]{}'].map((c) =>
   c.charCodeAt(0)

@@ -28,17 +28,19 @@ export async function openJsonLines(path: string, options: OpenTokensOptions = {
   return {
     header,
     async *records() {
-      for await (const line of linesOf(path)) {
-        const { number } = line, text = checkText(path, line);
-        if (text.trim() === "" || (number === 1 && header)) continue;
-        yield toRecord(path, `line ${number}`, parseObject(path, number, text), header, options);
+      for await (const lines of linesOf(path)) {
+        for (const line of lines) {
+          const { number } = line, text = checkText(path, line);
+          if (text.trim() === "" || (number === 1 && header)) continue;
+          yield toRecord(path, `line ${number}`, parseObject(path, number, text), header, options);
+        }
       }
     },
   };
 }
 
 async function firstLine(path: string): Promise<string | null> {
-  for await (const line of linesOf(path)) return checkText(path, line);
+  for await (const [line] of linesOf(path)) return checkText(path, line);
   return null;
 }
 

@@ -18,16 +18,18 @@ const maxRow = 2 ** 24;
 /** Yields the rows of a file. @throws FormatError naming the line that is not valid */
 export async function* tsvRows(path: string): AsyncGenerator<TsvRow> {
   let row: Row | null = null;
-  for await (const line of linesOf(path)) {
-    const { number } = line, text = checkText(path, line);
-    if (number === 1 && text.startsWith("# ")) {
-      yield { cells: [], number, comment: text, isBlank: false };
-      continue;
+  for await (const lines of linesOf(path)) {
+    for (const line of lines) {
+      const { number } = line, text = checkText(path, line);
+      if (number === 1 && text.startsWith("# ")) {
+        yield { cells: [], number, comment: text, isBlank: false };
+        continue;
+      }
+      row ??= new Row(path, number);
+      if (!row.add(text)) continue;
+      yield { cells: row.cells, number: row.number, comment: null, isBlank: text.trim() === "" };
+      row = null;
     }
-    row ??= new Row(path, number);
-    if (!row.add(text)) continue;
-    yield { cells: row.cells, number: row.number, comment: null, isBlank: text.trim() === "" };
-    row = null;
   }
   row?.fail("a quoted cell never ends");
 }
@@ -52,7 +54,7 @@ class Row {
 
   /** Adds a line. @returns whether the row ends with it */
   add(text: string): boolean {
-    this.#length += text.length;
+    this.#length += text.length + 1;
     if (this.#length > maxRow) this.fail("a quoted cell never ends");
     this.#quoted?.push("\n");
     for (let at = 0;;) {

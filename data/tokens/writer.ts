@@ -3,7 +3,7 @@
 // continues after the last whole line.
 import { type FileHandle, lstat, open, rename, truncate, unlink } from "node:fs/promises";
 import { writeAtomic, writeError } from "../files/atomic.ts";
-import { linesOf } from "../files/lines.ts";
+import { type Line, linesOf } from "../files/lines.ts";
 import { checkRegular } from "../files/source.ts";
 import { parseJson, record } from "../formats/json.ts";
 import { FormatError } from "../formats/source.ts";
@@ -156,7 +156,7 @@ async function recover(
 ): Promise<{ kept: AsyncIterable<TokenRecord>; size: number }> {
   const wanted = JSON.stringify(header);
   let size = 0;
-  for await (const { text, number, end, isWhole } of linesOf(partial)) {
+  for await (const { text, number, end, isWhole } of eachLine(partial)) {
     if (!isWhole || text === null || !isJson(text)) break;
     if (number === 1 && text !== wanted) {
       const wayOut = "begin it with the same settings, delete it, or write to another file";
@@ -170,6 +170,10 @@ async function recover(
   }
   const none = (async function* (): AsyncGenerator<TokenRecord> {})();
   return { kept: size === 0 ? none : (await openJsonLines(partial)).records(), size };
+}
+
+async function* eachLine(path: string): AsyncGenerator<Line> {
+  for await (const lines of linesOf(path)) yield* lines;
 }
 
 function isJson(text: string): boolean {

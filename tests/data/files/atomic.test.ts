@@ -2,7 +2,7 @@
 // how many processes are killed (default 6).
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -55,6 +55,28 @@ describe("writeAtomic", () => {
     expect(await readFile(path, "utf8")).toBe("two");
     expect((await readdir(folder)).filter((name) => name.includes("tmp"))).toEqual([]);
     await expect(writeAtomic(join(folder, "none", "a"), () => Promise.resolve())).rejects.toThrow("ENOENT");
+  });
+
+  test("follows no link that somebody has put under the name of its temporary file", async () => {
+    const inner = join(folder, "planted"), victim = join(folder, "victim.txt");
+    await mkdir(inner);
+    await writeFile(victim, "precious");
+    // the names that this process will use next end in a counter
+    for (let n = 0; n < 200; n++) {
+      await symlink(victim, join(inner, `.a.txt.${place()}-${process.pid}-${n}.tmp`));
+    }
+    await writeAtomic(join(inner, "a.txt"), (file) => file.writeFile("new"));
+    expect(await readFile(join(inner, "a.txt"), "utf8")).toBe("new");
+    expect(await readFile(victim, "utf8")).toBe("precious");
+  });
+
+  test("writes names of any length that the disk allows", async () => {
+    for (const name of [`${"n".repeat(250)}.txt`, `${"ü".repeat(125)}.txt`]) {
+      await writeAtomic(join(folder, name), (file) => file.writeFile("long"));
+      expect(await readFile(join(folder, name), "utf8")).toBe("long");
+    }
+    const tooLong = writeAtomic(join(folder, "n".repeat(256)), (file) => file.writeFile(""));
+    await expect(tooLong).rejects.toThrow("(ENAMETOOLONG): its name is longer than the disk allows");
   });
 
   test("two writers at the same time do not interfere", async () => {

@@ -165,7 +165,7 @@ describe("safetensors", () => {
       made(`{"a":{"dtype":"F32","shape":${"[".repeat(1e5)}${"]".repeat(1e5)},"data_offsets":[0,4]}}`, 4),
       "more than 100 levels",
     ],
-    ["five million values", made(`{"a":[${"[],".repeat(5e6)}0]}`, 4), "more than 4194304 values"],
+    ["five million values", made(`{"a":[${"[],".repeat(5e6)}0]}`, 4), "more than 3000000 values"],
     [
       "metadata that is not text",
       made({ __metadata__: { a: { toString: 1 } } }, 0),
