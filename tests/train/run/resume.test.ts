@@ -119,7 +119,7 @@ describe("the options of a resumed run", () => {
     free(same);
     const other = await resumeRun(path, { steps: 2, perceptual: [files[1]] });
     expect(other.notes.map(({ text }) => text)).toEqual(expect.arrayContaining([
-      `perceptual network: LPIPS on SqueezeNet, from ${files[1]}`,
+      `perceptual network: LPIPS on SqueezeNet 1.1, from ${files[1]}`,
       "measurements begin again, because the perceptual network has changed",
     ]));
     expect(old).not.toBe(undefined);
