@@ -30,6 +30,7 @@ export {
   type Operand,
   OutOfMemoryError,
   type Owned,
+  type Parts,
   resetPeakBytes,
   scope,
   type Shape,
@@ -103,6 +104,7 @@ export {
   VQGAN,
   type VQGANOptions,
   VQLPIPSWithDiscriminator,
+  type WatchOptions,
 } from "./nn/index.ts";
 
 /** The config of a model, and how it is found in a checkpoint or guessed from it. */

@@ -37,6 +37,7 @@ export * from "./core.ts";
 export {
   convertCheckpoint,
   type ConvertOptions,
+  FileExistsError,
   type FileHash,
   type FlaxConfig,
   hashFile,
@@ -72,6 +73,7 @@ export {
   drawCartoonFace,
   ImageDataset,
   listImages,
+  type ListOptions,
   Sampler,
   type SamplerOptions,
   type SamplerState,
@@ -90,6 +92,7 @@ export {
   type TokenHeader,
   type TokenRecord,
   TokenWriter,
+  type WriterOptions,
 } from "./data/index.ts";
 
 /** Training: beginning, resuming and running a run, and its parts, down to the gradients of one network. */

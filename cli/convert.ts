@@ -16,11 +16,15 @@ import {
   openCheckpoint,
   trainingState,
 } from "../data/index.ts";
-import { fetched, namesHelp } from "./fetch.ts";
+import { convertTargets } from "../data/files/save.ts";
+import { checkpointPath } from "./checkpoint.ts";
+import { namesHelp } from "./fetch.ts";
 import { messageOf } from "./messages.ts";
-import { UsageError } from "./options.ts";
+import { forceOption, UsageError } from "./options.ts";
+import { refuseExisting } from "./outputs.ts";
 import { print, printAside } from "./print.ts";
 import { bytesProgress } from "./progress.ts";
+import { stoppable } from "./stoppable.ts";
 
 interface Flags {
   readonly strip?: boolean;
@@ -56,7 +60,10 @@ export function convertCommand(): Command {
   return new Command("convert").description(
     "write a checkpoint in another format, or only a part of it",
   )
-    .argument("<in>", `a checkpoint, or a folder with a Flax or a diffusers model; ${namesHelp}`)
+    .argument(
+      "<in>",
+      `a checkpoint, a run's folder, or a folder with a Flax or a diffusers model; ${namesHelp}`,
+    )
     .argument("<out>", "the file or folder to write")
     .option("--strip", "keep only the autoencoder")
     .option("--discriminator", "with --strip: also keep the discriminator")
@@ -68,7 +75,11 @@ export function convertCommand(): Command {
         "bf16",
       ]),
     )
-    .option("--force", "write also what is more than 300 times as large as the input")
+    .addOption(
+      forceOption(
+        "replace OUT if it is there, and write also what is more than 300 times as large as the input",
+      ),
+    )
     .addOption(
       new Option("--format <name>", "write a folder for diffusers' VQModel.from_pretrained").choices([
         "diffusers",
@@ -88,8 +99,10 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
   if (flags.format && extname(out) !== "") {
     throw new UsageError(`${out}: a model for diffusers is a folder, so OUT has no ending`);
   }
+  const format = flags.format ?? formatByName(out);
+  if (!flags.force) await refuseExisting(convertTargets(out, format));
   const file = await openCheckpoint(
-    await fetched(path),
+    await checkpointPath(path),
     flags.inside === undefined ? {} : { inside: flags.inside },
   );
   try {
@@ -106,12 +119,17 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
       const why = "problem" in file.model ? file.model.problem : messageOf(error);
       print(`${why}; only its tensors are converted, nothing else in the file`);
     }
-    const progress = bytesProgress("convert"), onProgress = progress.report;
     const notes: string[] = [], onNote = (note: string) => void notes.push(note);
     const assumed = guess?.assumed;
-    const options = { keep, optimizers, dtype, config, assumed, force: flags.force, onNote, onProgress };
-    const format = flags.format ?? formatByName(out);
-    const written = await convertCheckpoint(file, out, options, format).finally(() => progress.finish());
+    const written = await stoppable(() => `stopped; ${out} was not written`, async (signal) => {
+      const progress = bytesProgress("convert");
+      const onProgress = (bytes: number, total: number) => {
+        signal.throwIfAborted();
+        progress.report(bytes, total);
+      };
+      const options = { keep, optimizers, dtype, config, assumed, force: flags.force, onNote, onProgress };
+      return await convertCheckpoint(file, out, options, format).finally(() => progress.finish());
+    });
     for (const path of written) print(`${path}: ${formatBytes((await stat(path)).size)}`);
     printAside(...notes.slice(0, maxNotes).map((note) => `warning: ${note}`));
     if (notes.length > maxNotes) printAside(`warning: and ${notes.length - maxNotes} more tensors`);

@@ -5,6 +5,7 @@ import { Command, Option } from "commander";
 import { readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../data/index.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { beginRun, defaultOptions, type Run } from "../train/index.ts";
+import { checkpointPath } from "./checkpoint.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { print } from "./print.ts";
 import { Progress } from "./progress.ts";
@@ -62,7 +63,7 @@ export function demoCommand(): Command {
 }
 
 async function demo(flags: Flags): Promise<void> {
-  const faces = join(flags.out, `cartoons-${flags.seed}`);
+  const faces = join(flags.out, `cartoons-${flags.seed}-${flags.faces}`); // a folder for each set, which is always the same
   await mkdir(faces, { recursive: true });
   const drawing = new Progress({ total: flags.faces, label: "draw", unit: "face" });
   await writeCartoonFaces(faces, flags.faces, size, flags.seed, (done) => drawing.update(done));
@@ -70,7 +71,7 @@ async function demo(flags: Flags): Promise<void> {
 
   const run = await beginRun({
     start: {
-      from: flags.from ?? await shippedModel(),
+      from: flags.from === undefined ? await shippedModel() : await checkpointPath(flags.from),
       overrides: {
         lossconfig: { discStart: Math.round(ganFrom * flags.steps), discWeight: flags.discWeight },
       },

@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { currentBackend, device, type DeviceName } from "../src/index.ts";
 import { print } from "./print.ts";
+import { typed } from "./typed.ts";
 
 /** Adds the option --device to a command, and opens the device before the command runs. */
 export function withDevice(command: Command): Command {
@@ -16,6 +17,6 @@ export function withDevice(command: Command): Command {
 
 function describeDevice(asked: DeviceName): string {
   const { name, description } = currentBackend();
-  const why = asked === "auto" && name === "cpu" ? " (no GPU; tessera doctor shows why)" : "";
+  const why = asked === "auto" && name === "cpu" ? ` (no GPU; ${typed(["doctor"])} shows why)` : "";
   return `device: ${description}${why}`;
 }

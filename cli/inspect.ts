@@ -2,7 +2,8 @@
 import { Command } from "commander";
 import { formatInspectReport, formatTensors, hashFile, inspect } from "../data/index.ts";
 import { isIndex } from "../data/files/shards.ts";
-import { fetched, namesHelp } from "./fetch.ts";
+import { checkpointPath } from "./checkpoint.ts";
+import { namesHelp } from "./fetch.ts";
 import { print } from "./print.ts";
 import { bytesProgress } from "./progress.ts";
 
@@ -18,7 +19,7 @@ only for the SHA-256.`;
 
 export function inspectCommand(): Command {
   return new Command("inspect").description("report what a checkpoint holds, without loading it")
-    .argument("<file>", `a checkpoint, or a folder with a Flax model; ${namesHelp}`)
+    .argument("<file>", `a checkpoint, a run's folder, or a folder with a Flax model; ${namesHelp}`)
     .option("--tensors", "list every tensor")
     .option("--json", "print JSON, with every tensor")
     .addHelpText("after", examples)
@@ -26,7 +27,7 @@ export function inspectCommand(): Command {
 }
 
 async function run(path: string, { tensors, json }: { tensors?: boolean; json?: boolean }): Promise<void> {
-  const report = await inspect(await fetched(path));
+  const report = await inspect(await checkpointPath(path));
   if (!json) {
     if (tensors) print(...formatTensors(report).split("\n"));
     print(...formatInspectReport(report).split("\n"));

@@ -2,7 +2,7 @@
 // way out of an error, the message printed here names the option instead.
 import { SeveralModelsError } from "../data/formats/find_model.ts";
 import { systemMessage } from "../data/files/system_errors.ts";
-import { ExpansionError, StartTokenError } from "../data/index.ts";
+import { ExpansionError, FileExistsError, StartTokenError } from "../data/index.ts";
 import { OutOfMemoryError } from "../src/index.ts";
 import {
   BatchTooLargeError,
@@ -36,6 +36,9 @@ export function inWordsOfOptions(error: unknown): string {
       : `${problem}, not even one picture fits: use a smaller --size${
         precision === "f32" ? ", or --precision f16" : ""
       }`;
+  }
+  if (error instanceof FileExistsError) {
+    return `${error.problem}; choose another name, or replace it with --force`;
   }
   if (error instanceof StartTokenError) return `${error.problem}; read it with --dalle-mini`;
   if (error instanceof ExpansionError) return `${error.problem}; add --force if that is what you want`;

@@ -72,6 +72,39 @@ export function shard(text: string): Shard {
   throw new InvalidArgumentError("expected part/parts, such as 1/8 to 8/8");
 }
 
+/** Some rows of a file, counted from 0. */
+export interface Rows {
+  has(row: number): boolean;
+  /** The rows as they were given. */
+  readonly text: string;
+  /** The last one. */
+  readonly last: number;
+}
+
+/** Parses rows such as 0,5,10-20. */
+export function rows(text: string): Rows {
+  const ranges = text.split(",").map((part) => {
+    const [, from, to = from] = /^\s*(\d+)\s*(?:-\s*(\d+)\s*)?$/.exec(part)?.map((n) => n && Number(n)) ?? [];
+    if (typeof from === "number" && typeof to === "number" && from <= to) return [from, to] as const;
+    throw new InvalidArgumentError("expected rows counted from 0, such as 0,5,10-20");
+  });
+  return {
+    has: (row) => ranges.some(([from, to]) => row >= from && row <= to),
+    text,
+    last: Math.max(...ranges.map(([, to]) => to)),
+  };
+}
+
+export const rowsOption = (text: string): Option => new Option("--rows <rows>", text).argParser(rows);
+
+/** @throws UsageError if there are not so many rows */
+export function checkRows(rows: Rows | undefined, total: number, what: string): void {
+  if (rows === undefined || rows.last < total) return;
+  throw new UsageError(`--rows ${rows.text}: there are ${total} ${what}, 0 to ${total - 1}`);
+}
+
+export const forceOption = (text: string): Option => new Option("--force", text);
+
 /** Formats a number with its noun: "1 picture", "2 pictures". */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -14,8 +14,11 @@ import { finetuneCommand } from "./finetune/command.ts";
 import { inspectCommand } from "./inspect.ts";
 import { inWordsOfOptions } from "./messages.ts";
 import { UsageError } from "./options.ts";
+import { say } from "./output.ts";
 import { printAside } from "./print.ts";
 import { reconstructCommand } from "./reconstruct.ts";
+import { Interrupted } from "./stoppable.ts";
+import { typed } from "./typed.ts";
 
 const examples = `
 Examples:
@@ -62,7 +65,11 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0; // --help and --version
-      return fail(`${oneLine(error.message)}; see tessera ${helpFor(program, words)}--help`, 2);
+      return fail(`${oneLine(error.message)}; see ${typed([...commandOf(program, words), "--help"])}`, 2);
+    }
+    if (error instanceof Interrupted) {
+      say(error.message);
+      return error.code;
     }
     if (variable("DEBUG") && error instanceof Error) printAside(...(error.stack ?? "").split("\n"));
     return fail(inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
@@ -80,8 +87,8 @@ function oneLine(message: string): string {
   return message.replace(/^error: /, "").replace(/\.?\s*\n\s*/g, " ").replace(/\.$/, "").trim();
 }
 
-/** Returns the command among the words, for "see tessera finetune --help". */
-function helpFor(program: Command, words: readonly string[]): string {
+/** Returns the command among the words, if there is one. */
+function commandOf(program: Command, words: readonly string[]): string[] {
   const name = words.find((word) => program.commands.some((command) => command.name() === word));
-  return name === undefined ? "" : `${name} `;
+  return name === undefined ? [] : [name];
 }

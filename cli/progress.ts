@@ -21,6 +21,10 @@ export interface ProgressOptions {
   readonly label?: string;
   /** The name of a unit, for the rate. Default "it". */
   readonly unit?: string;
+  /** How the rate is shown, from the first line to the last: 2.5 step/s (default), or 0.4 s/step. */
+  readonly rate?: "per second" | "seconds each";
+  /** Milliseconds in which nothing is shown, so that short work leaves no line. Default 0. */
+  readonly patience?: number;
   /** Default: process.stdout. */
   readonly stream?: ProgressStream;
   /** The clock in milliseconds, for tests. */
@@ -33,8 +37,8 @@ const liveInterval = 100;
 const plainInterval = 5000;
 /** The rate is measured over this many milliseconds, so that it recovers from a pause or a slow start. */
 const rateWindow = 30_000;
-/** Milliseconds before `bytesProgress` shows a line. */
-const patience = 1000;
+/** The patience with work that is mostly short, such as listing a folder. */
+export const shortWork = 1000;
 
 /** Formats seconds as 7s, 3:05 or 2:03:05. */
 export function formatDuration(seconds: number): string {
@@ -46,11 +50,15 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
 }
 
-/** Formats fast rates as 12.3 it/s and slow ones as 4.56 s/it. */
-export function formatRate(perSecond: number, unit: string): string {
-  if (!(perSecond > 0)) return `- ${unit}/s`;
-  if (perSecond < 1) return `${(1 / perSecond).toPrecision(3)} s/${unit}`;
-  return `${perSecond >= 100 ? Math.round(perSecond) : perSecond.toPrecision(3)} ${unit}/s`;
+/** Formats a rate as 12.3 it/s, or as 0.0813 s/it. */
+export function formatRate(
+  perSecond: number,
+  unit: string,
+  kind: ProgressOptions["rate"] = "per second",
+): string {
+  const [shown, each] = kind === "per second" ? [perSecond, `${unit}/s`] : [1 / perSecond, `s/${unit}`];
+  if (!(perSecond > 0)) return `- ${each}`;
+  return `${shown >= 100 ? Math.round(shown) : shown.toPrecision(3)} ${each}`;
 }
 
 /**
@@ -66,10 +74,15 @@ export class Progress {
   readonly #now: () => number;
   readonly #isLive: boolean;
   readonly #startTime: number;
-  readonly #marks: { time: number; done: number }[];
+  readonly #marks: { time: number; readonly done: number }[];
   #done: number;
   #text = "";
+  /** How many units were done when the text came. */
+  #textAt = 0;
+  /** Other work that is shown instead of the text, and when it began. */
+  #aside: { text: string; readonly since: number } | null = null;
   #drawn = -Infinity;
+  #isShown = false;
   #isFinished = false;
 
   constructor(options: ProgressOptions = {}) {
@@ -80,18 +93,35 @@ export class Progress {
     this.#startTime = this.#now();
     this.#done = options.start ?? 0;
     this.#marks = [{ time: this.#startTime, done: this.#done }];
-    if (this.#isLive) this.#draw();
+    if (this.#isLive) this.#drawIfDue();
     else this.#drawn = this.#startTime; // the first plain line comes after one interval
   }
 
-  /** Sets how many units are done in total, and the text behind them. */
+  /** Sets how many units are done in total, and the text behind them. An old text is shown with the unit that it is of. */
   update(done: number, text = this.#text): void {
     this.#done = done;
-    this.#text = text;
+    this.#setText(text);
     const time = this.#now();
     this.#marks.push({ time, done });
     while (this.#marks.length > 2 && time - this.#marks[1].time > rateWindow) this.#marks.shift();
-    if (time - this.#drawn >= (this.#isLive ? liveInterval : plainInterval)) this.#draw();
+    this.#drawIfDue();
+  }
+
+  #setText(text: string): void {
+    if (text !== this.#text) this.#textAt = this.#done;
+    this.#text = text;
+  }
+
+  /** Shows other work, such as "validating 3/20". Its time does not count for the rate. null ends it. */
+  aside(text: string | null): void {
+    const time = this.#now();
+    if (text !== null) {
+      this.#aside = { text, since: this.#aside?.since ?? time };
+      this.#drawIfDue();
+    } else if (this.#aside) {
+      for (const mark of this.#marks) mark.time += time - this.#aside.since;
+      this.#aside = null;
+    }
   }
 
   /** Counts one more unit. */
@@ -102,34 +132,39 @@ export class Progress {
   /** Prints a line above the live line. */
   log(line: string): void {
     this.#stream.write(`${this.#isLive ? "\r\x1b[K" : ""}${printable(line)}\n`);
-    if (this.#isLive && !this.#isFinished) this.#draw();
+    if (this.#isLive && !this.#isFinished && this.#isShown) this.#draw();
   }
 
   /** Draws the last state and ends the line. Calling it again does nothing. */
   finish(text = this.#text): void {
     if (this.#isFinished) return;
-    this.#text = text;
-    this.#draw();
+    this.#setText(text);
+    this.aside(null);
     this.#isFinished = true;
+    if (!this.#isShown && this.#now() - this.#startTime < (this.#options.patience ?? 0)) return;
+    this.#draw();
     if (this.#isLive) this.#stream.write("\n");
+  }
+
+  /** Ends the line without a trace, where other lines have said everything. */
+  erase(): void {
+    if (!this.#isFinished && this.#isShown && this.#isLive) this.#stream.write("\r\x1b[K");
+    this.#isFinished = true;
   }
 
   /** Returns the current line, cut to `width` characters. */
   line(width = Infinity): string {
-    const { total, label, unit = "it" } = this.#options;
+    const { total, label, unit = "it", rate: kind } = this.#options;
     const time = this.#now();
     const oldest = this.#marks[0];
-    const rate = (this.#done - oldest.done) / ((time - oldest.time) / 1000);
+    const rate = (this.#done - oldest.done) / (((this.#aside?.since ?? time) - oldest.time) / 1000);
     const elapsed = formatDuration((time - this.#startTime) / 1000);
     const left = total !== undefined && rate > 0 ? formatDuration((total - this.#done) / rate) : "?";
     const clock = total === undefined || this.#done >= total ? elapsed : `${elapsed}, ${left} left`;
     const count = total === undefined ? `${this.#done} ${unit}` : `${this.#done}/${total}`;
-    const parts = [
-      count,
-      formatRate(rate, unit),
-      clock,
-      ...(this.#text === "" ? [] : [printable(this.#text)]),
-    ];
+    const old = this.#textAt < this.#done ? `${this.#text} at ${this.#textAt}` : this.#text;
+    const text = printable(this.#aside?.text ?? (this.#text === "" ? "" : old));
+    const parts = [count, formatRate(rate, unit, kind), clock, ...(text === "" ? [] : [text])];
     const tail = parts.join(" | ");
     const head = label === undefined ? "" : `${label} `;
     if (total === undefined) return clip(head + tail, width);
@@ -141,7 +176,14 @@ export class Progress {
     return clip(head + percent + bar + tail, width);
   }
 
+  #drawIfDue(): void {
+    const time = this.#now();
+    if (time - this.#startTime < (this.#options.patience ?? 0)) return;
+    if (time - this.#drawn >= (this.#isLive ? liveInterval : plainInterval)) this.#draw();
+  }
+
   #draw(): void {
+    this.#isShown = true;
     this.#drawn = this.#now();
     if (!this.#isLive) {
       this.#stream.write(`${this.line()}\n`);
@@ -177,7 +219,7 @@ export function bytesProgress(
   return {
     report(bytes, total) {
       const done = megabytes(bytes);
-      if (!line && performance.now() - startTime < patience) return;
+      if (!line && performance.now() - startTime < shortWork) return;
       line ??= new Progress({
         ...(total === Infinity ? {} : { total: megabytes(total) }),
         start: done,

@@ -5,6 +5,7 @@ import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
 import { output, say } from "./output.ts";
 import { Progress } from "./progress.ts";
+import { typed } from "./typed.ts";
 
 /**
  * Prints what a run says about itself, trains it with a progress line, and prints the results. Ctrl-C saves the run, prints how
@@ -15,14 +16,19 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   const { settings, trainer, folder, pictures, validation } = run;
   const isFinished = trainer.step >= settings.steps;
   if (!isFinished) describePlan(run);
-  const monitor = isFinished
-    ? { log: say, update: () => {}, finish: () => {} }
-    : new Progress({ total: settings.steps, start: trainer.step, label, unit: "step", stream: output });
+  const monitor = isFinished ? { log: say, update: () => {}, finish: () => {} } : new Progress({
+    total: settings.steps,
+    start: trainer.step,
+    label,
+    unit: "step",
+    rate: "seconds each",
+    stream: output,
+  });
   const interrupt = listenForInterrupt(
     () => monitor.log("stopping: this step is finished and saved; press Ctrl-C again to leave at once"),
     true,
   );
-  const goOn = `continue with: tessera finetune --resume ${folder.path}`;
+  const goOn = `continue with: ${typed(["finetune", "--resume", folder.path])}`;
   try {
     const outcome = await train(run, { monitor, signal: interrupt.signal });
     if (interrupt.error !== undefined) throw interrupt.error;
@@ -62,7 +68,9 @@ function describePlan({ settings, trainer, folder, pictures, validation }: Run):
 /** Returns a note with the option that leads on. */
 function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run): string {
   return kind === "finished"
-    ? `${text}; go on with a larger total: tessera finetune --resume ${folder.path} --steps ${2 * steps}`
+    ? `${text}; go on with a larger total: ${
+      typed(["finetune", "--resume", folder.path, "--steps", `${2 * steps}`])
+    }`
     : text;
 }
 

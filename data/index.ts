@@ -2,6 +2,7 @@
 // the single files instead, because some of these modules need a disk.
 
 // Files
+export { FileExistsError } from "./files/exists.ts";
 export { type FileHash, hashFile, hashWeights } from "./files/hash.ts";
 export { openCheckpoint } from "./files/open.ts";
 export { convertCheckpoint, formatByName, writeFlax, writeSafetensors, writeTorch } from "./files/save.ts";
@@ -49,7 +50,7 @@ export {
 export { type Batch, type DatasetOptions, ImageDataset } from "./pictures/dataset.ts";
 export { ImageError } from "./pictures/image_error.ts";
 export { encodePng, savePng } from "./pictures/images.ts";
-export { listImages } from "./pictures/list.ts";
+export { listImages, type ListOptions } from "./pictures/list.ts";
 export {
   cropPicture,
   flipPicture,
@@ -77,4 +78,5 @@ export {
   type TokenHeader,
   type TokenRecord,
 } from "./tokens/record.ts";
-export { TokenWriter } from "./tokens/writer.ts";
+export { tokenFormat } from "./tokens/format.ts";
+export { TokenWriter, type WriterOptions } from "./tokens/writer.ts";

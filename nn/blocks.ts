@@ -1,8 +1,10 @@
 // The four blocks of the encoder and the decoder: the residual block, the attention block, and the two blocks that change
 // the resolution. Names, shapes and padding are those of taming-transformers, so that its weights fit.
 import type { AttentionOrder } from "../data/formats/config.ts";
-import { attention, matmul, softmax, type Tensor } from "../src/index.ts";
+import { matmul, softmax, type Tensor } from "../src/index.ts";
+import { attentionParts } from "../src/ops/attention.ts";
 import { normConvStrips, takesStrips } from "../src/ops/strips.ts";
+import type { Parts } from "../src/parts.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, isObserved, Layer } from "./module.ts";
@@ -25,18 +27,18 @@ export class ResnetBlock extends Layer {
     this.nin_shortcut = inChannels === outChannels ? null : new Conv2d(inChannels, outChannels, 1, init);
   }
 
-  protected override forward(x: Tensor): Tensor {
+  protected override *forward(x: Tensor): Parts<Tensor> {
     const { norm1, conv1, norm2, conv2 } = this;
-    if (takesStrips(x) && !isObserved(norm1, conv1, norm2, conv2)) return this.#inStrips(x);
-    const h = chain(x, [norm1, conv1, norm2]);
-    return conv2.call(h, this.nin_shortcut ? this.nin_shortcut.call(x) : x);
+    if (takesStrips(x) && !isObserved(norm1, conv1, norm2, conv2)) return yield* this.#inStrips(x);
+    const h = yield* chain(x, [norm1, conv1, norm2]);
+    return yield* conv2.parts(h, this.nin_shortcut ? yield* this.nin_shortcut.parts(x) : x);
   }
 
   /** The same numbers in less memory, for large pictures (ops/strips.ts): conv2 writes its output over its own input. */
-  #inStrips(x: Tensor): Tensor {
-    const h = normConvStrips(x, this.norm1, this.conv1);
-    const residual = this.nin_shortcut ? this.nin_shortcut.call(x) : x;
-    return normConvStrips(h, this.norm2, this.conv2, { residual, overwrite: true });
+  *#inStrips(x: Tensor): Parts<Tensor> {
+    const h = yield* normConvStrips(x, this.norm1, this.conv1);
+    const residual = this.nin_shortcut ? yield* this.nin_shortcut.parts(x) : x;
+    return yield* normConvStrips(h, this.norm2, this.conv2, { residual, overwrite: true });
   }
 }
 
@@ -72,14 +74,17 @@ export class AttnBlock extends Layer {
     this.proj_out = new Conv2d(channels, channels, 1, init);
   }
 
-  protected override forward(x: Tensor): Tensor {
+  protected override *forward(x: Tensor): Parts<Tensor> {
     const [batch, height, width, channels] = x.shape;
-    const n = this.norm.call(x);
-    const tokens = (projection: Conv2d) => projection.call(n).reshape(batch, height * width, channels);
-    const [q, k, v] = [tokens(this.q), tokens(this.k), tokens(this.v)];
+    const n = yield* this.norm.parts(x);
+    const made: Tensor[] = [];
+    for (const projection of [this.q, this.k, this.v]) {
+      made.push((yield* projection.parts(n)).reshape(batch, height * width, channels));
+    }
+    const [q, k, v] = made;
     if (isObserved(this.weights)) this.weights.call(q, k);
-    const mixed = attention(q, k, v);
-    return this.proj_out.call(mixed.reshape(batch, height, width, channels), x);
+    const mixed = yield* attentionParts(q, k, v);
+    return yield* this.proj_out.parts(mixed.reshape(batch, height, width, channels), x);
   }
 }
 
@@ -92,8 +97,8 @@ export class Downsample extends Layer {
     this.conv = new Conv2d(channels, channels, 3, init, { stride: 2, padding: [0, 1, 0, 1] });
   }
 
-  protected override forward(x: Tensor): Tensor {
-    return this.conv.call(x);
+  protected override forward(x: Tensor): Parts<Tensor> {
+    return this.conv.parts(x);
   }
 }
 
@@ -106,8 +111,8 @@ export class Upsample extends Layer {
     this.conv = new Conv2d(channels, channels, 3, init, { upsample: 2, padding: 1 });
   }
 
-  protected override forward(x: Tensor): Tensor {
-    return this.conv.call(x);
+  protected override forward(x: Tensor): Parts<Tensor> {
+    return this.conv.parts(x);
   }
 }
 
@@ -124,7 +129,7 @@ export class Middle extends Layer {
     this.block_2 = new ResnetBlock(channels, channels, init);
   }
 
-  protected override forward(x: Tensor): Tensor {
+  protected override forward(x: Tensor): Parts<Tensor> {
     return chain(x, this.attn_1 ? [this.block_1, this.attn_1, this.block_2] : [this.block_1, this.block_2]);
   }
 }
@@ -175,7 +180,7 @@ export abstract class Level extends Layer {
     return this.layers().at(-1)!;
   }
 
-  protected override forward(x: Tensor): Tensor {
+  protected override forward(x: Tensor): Parts<Tensor> {
     return chain(x, this.layers());
   }
 }

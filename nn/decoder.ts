@@ -5,6 +5,7 @@ import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, Layer } from "./module.ts";
+import type { Parts } from "../src/parts.ts";
 
 class UpLevel extends Level {
   readonly upsample: Upsample | null;
@@ -65,7 +66,7 @@ export class Decoder extends Layer {
   }
 
   /** Latents to images. */
-  protected override forward(z: Tensor): Tensor {
+  protected override forward(z: Tensor): Parts<Tensor> {
     return chain(z, [
       this.conv_in,
       this.mid,

@@ -6,6 +6,7 @@ import type { AttentionOrder, DDConfig } from "../data/formats/config.ts";
 import type { Init } from "./init.ts";
 import { Conv2d, GroupNorm } from "./layers.ts";
 import { chain, Layer } from "./module.ts";
+import type { Parts } from "../src/parts.ts";
 
 class DownLevel extends Level {
   readonly downsample: Downsample | null;
@@ -66,7 +67,7 @@ export class Encoder extends Layer {
   }
 
   /** Images to latents. */
-  protected override forward(x: Tensor): Tensor {
+  protected override forward(x: Tensor): Parts<Tensor> {
     return chain(x, [
       this.conv_in,
       ...this.down.flatMap((level) => level.layers()),

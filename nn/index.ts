@@ -1,5 +1,6 @@
 // The public names of the networks, for mod.ts and train/.
 export { type Captured, captureOutputs } from "./capture.ts";
+export { type Cost, costOfDecoding, costOfEncoding } from "./cost.ts";
 export { Decoder } from "./decoder.ts";
 export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";
@@ -26,4 +27,5 @@ export {
   type TokensOptions,
   VQGAN,
   type VQGANOptions,
+  type WatchOptions,
 } from "./vqgan.ts";

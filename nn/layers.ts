@@ -1,7 +1,6 @@
 // The layers that networks are made of: convolution, normalisation, activations and pooling. Images are [B, H, W, C].
 import {
   batchNorm,
-  conv2d,
   groupNorm,
   leakyRelu,
   maxPool2d,
@@ -11,6 +10,8 @@ import {
   type Tensor,
   zeros,
 } from "../src/index.ts";
+import { convStrips } from "../src/ops/strips.ts";
+import type { Parts } from "../src/parts.ts";
 import { buffer, constantParameter, fanIn, type Init, normalParameter, uniformParameter } from "./init.ts";
 import { chain, Layer } from "./module.ts";
 
@@ -60,10 +61,10 @@ export class Conv2d extends Layer {
   }
 
   /** The convolution of x, plus a residual of the output's shape. */
-  protected override forward(x: Tensor, residual?: Tensor): Tensor {
+  protected override forward(x: Tensor, residual?: Tensor): Parts<Tensor> {
     const { stride = 1, padding = 0, upsample = 1 } = this.#options;
     const { dtype } = this;
-    return conv2d(x, this.weight, this.bias, { stride, padding, upsample, residual, dtype });
+    return convStrips(x, this.weight, this.bias, { stride, padding, upsample, residual, dtype });
   }
 }
 
@@ -187,7 +188,7 @@ export class Sequential extends Layer {
     layers.forEach((layer, i) => this[first + i] = layer);
   }
 
-  protected override forward(x: Tensor): Tensor {
+  protected override forward(x: Tensor): Parts<Tensor> {
     return chain(x, Object.values(this).filter((value): value is Layer => value instanceof Layer));
   }
 }

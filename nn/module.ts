@@ -4,6 +4,7 @@
 import { check, flag, shown } from "../src/check.ts";
 import { scope, type Shape, Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
+import { finish, type Parts, scopeParts } from "../src/parts.ts";
 
 /**
  * A tree of parameters, buffers and sub-modules. They are found by walking over an object's own properties in the order of
@@ -113,13 +114,24 @@ export abstract class Module {
 export abstract class Layer extends Module {
   /** Runs the layer in a scope of its own, so that intermediate tensors are freed unless the tape holds them. */
   call(x: Tensor, residual?: Tensor): Tensor {
-    const output = scope(() => this.forward(x, residual));
+    const output = scope(() => finish(this.forward(x, residual)));
     for (const observer of observers) observer.get(this)?.(output);
     return output;
   }
 
-  /** The computation of the layer; `call` runs it. */
-  protected abstract forward(x: Tensor, residual?: Tensor): Tensor;
+  /**
+   * `call` in parts, between which other events may run.
+   * @internal
+   */
+  *parts(x: Tensor, residual?: Tensor): Parts<Tensor> {
+    const output = yield* scopeParts(() => this.forward(x, residual));
+    yield;
+    for (const observer of observers) observer.get(this)?.(output);
+    return output;
+  }
+
+  /** The computation of the layer; `call` runs it. What takes long on large pictures is a generator that yields. */
+  protected abstract forward(x: Tensor, residual?: Tensor): Tensor | Parts<Tensor>;
 
   /** The layer whose output is this one's output: itself, unless the network around it runs its parts one by one. */
   get outputLayer(): Layer {
@@ -149,10 +161,10 @@ export function isObserved(...layers: readonly Layer[]): boolean {
 }
 
 /** Runs layers one after another, and frees each intermediate tensor as soon as the next one exists. */
-export function chain(x: Tensor, layers: Iterable<Layer>): Tensor {
+export function* chain(x: Tensor, layers: Iterable<Layer>): Parts<Tensor> {
   let at = x;
   for (const layer of layers) {
-    const next = layer.call(at);
+    const next = yield* layer.parts(at);
     if (at !== x && next !== at) at.dispose();
     at = next;
   }

@@ -2,6 +2,7 @@
 // end at a tap. Layers keep torchvision's numbers, so `features.N` of its files is `sliceK.N` here.
 import { concat, relu, scope, type Tensor } from "../src/index.ts";
 import { Conv2d, MaxPool2d, ReLU, Sequential } from "./layers.ts";
+import type { Parts } from "../src/parts.ts";
 import { chain, Layer, Module } from "./module.ts";
 
 /** A network that returns its activations at several layers, its taps. */
@@ -66,9 +67,9 @@ class Fire extends Layer {
     this.expand3x3 = new Conv2d(squeezed, expanded, 3, null, { padding: 1 });
   }
 
-  protected override forward(x: Tensor): Tensor {
-    const s = chain(x, [this.squeeze, new ReLU()]);
-    return relu(concat([this.expand1x1.call(s), this.expand3x3.call(s)], 3));
+  protected override *forward(x: Tensor): Parts<Tensor> {
+    const s = yield* chain(x, [this.squeeze, new ReLU()]);
+    return relu(concat([yield* this.expand1x1.parts(s), yield* this.expand3x3.parts(s)], 3));
   }
 }
 

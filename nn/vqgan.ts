@@ -8,12 +8,13 @@ import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
 import type { Resize } from "../data/pictures/decoder.ts";
 import { aResize, type PictureSource, readImage } from "../data/pictures/source.ts";
-import { checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
+import { aSignal, checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
 import { asyncScope, noGrad, scope, type Shape, Tensor, tensor } from "../src/index.ts";
 import { checkFloats } from "../src/operands.ts";
+import { finish, inTurns, type Parts, type TurnOptions } from "../src/parts.ts";
 import { Decoder } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import { checkFit } from "./fill.ts";
@@ -29,7 +30,7 @@ import {
   type LoadOptions,
   otherHalf,
 } from "./loading.ts";
-import { Module } from "./module.ts";
+import { chain, Module } from "./module.ts";
 import { setPrecision } from "./precision.ts";
 import { makeQuantizer } from "./quantizers/make_quantizer.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
@@ -76,8 +77,14 @@ export interface Tokens {
   readonly grid: [rows: number, columns: number];
 }
 
+/** How `tokensOf` and `pictureOf` are watched and stopped. Other events run while they compute on the CPU. */
+export interface WatchOptions {
+  /** Aborting it makes the function reject with its reason, within a fraction of a second. */
+  readonly signal?: AbortSignal;
+}
+
 /** How `tokensOf` resizes and crops a picture. */
-export interface TokensOptions {
+export interface TokensOptions extends WatchOptions {
   /**
    * The smallest side becomes this many pixels; 0 leaves the picture as it is. Default: the model's resolution. If nothing
    * states that (see `VQGAN.assumed`), smaller pictures are not enlarged.
@@ -91,7 +98,11 @@ export interface TokensOptions {
 
 const modelRules = { withLoss: flag, range: aRange, only: oneOf("encoder", "decoder") };
 const buildRules: Rules<VQGANOptions> = { ...modelRules, assumed: texts };
-const tokensRules: Rules<TokensOptions> = { size: whole(0), crop: oneOf("center", "none"), resize: aResize };
+const watchRules: Rules<WatchOptions> = { signal: aSignal };
+const tokensRules: Rules<TokensOptions> = {
+  ...watchRules,
+  ...{ size: whole(0), crop: oneOf("center", "none"), resize: aResize },
+};
 
 /**
  * The autoencoder. Images are [B, H, W, 3]; H and W are multiples of the factor f, and pixels are in `range`.
@@ -248,7 +259,8 @@ export class VQGAN extends Module {
     });
     return await asyncScope(async () => {
       const { width, height, pixels } = picture;
-      const { indices } = this.encode(tensor(toFloats(pixels, this.range), [1, height, width, 3]));
+      const images = tensor(toFloats(pixels, this.range), [1, height, width, 3]);
+      const { indices } = await this.encodeInTurns(images, options);
       const [, rows, columns] = indices.shape;
       return { tokens: await indices.ints(), grid: [rows, columns] };
     });
@@ -268,9 +280,14 @@ export class VQGAN extends Module {
    * await savePng("again.png", await model.pictureOf(tokens, grid));
    * ```
    */
-  async pictureOf(tokens: ArrayLike<number>, grid: Grid = squareOf(tokens)): Promise<Picture> {
+  async pictureOf(
+    tokens: ArrayLike<number>,
+    grid: Grid = squareOf(tokens),
+    options: WatchOptions = {},
+  ): Promise<Picture> {
+    checkOptions("pictureOf", options, watchRules);
     return await asyncScope(async () => {
-      const made = this.decodeTokens(tokens, grid);
+      const made = await this.decodeInTurns(tokens, grid, options);
       const [picture, ...others] = toPictures(await made.floats(), made.shape, this.range);
       if (others.length === 0) return picture;
       throw new Error(
@@ -288,10 +305,18 @@ export class VQGAN extends Module {
    */
   forward(images: Tensor): Forward {
     checkImages(images, this.factor);
-    return scope(() => {
-      const { quantized, loss, indices } = this.quantize.call(this.#latents(images));
-      return { reconstruction: this.#pixels(quantized), codebookLoss: loss, indices };
-    });
+    return scope(() => finish(this.forwardParts(images)));
+  }
+
+  /**
+   * What `forward` computes, in parts.
+   * @internal
+   */
+  *forwardParts(images: Tensor): Parts<Forward> {
+    const latents = yield* this.latentParts(images);
+    const { quantized, loss, indices } = this.quantize.call(latents);
+    yield;
+    return { reconstruction: yield* this.decodeParts(quantized), codebookLoss: loss, indices };
   }
 
   /**
@@ -307,16 +332,31 @@ export class VQGAN extends Module {
    */
   encode(images: Tensor): Encoded {
     checkImages(images, this.factor);
-    return noGrad(() =>
-      scope(() => {
-        const power = images.square().mean();
-        const z = this.#latents(images);
-        const { used } = this.quantize, codes = this.quantize.encode(z);
-        const indices = used ? this.quantize.encode(z, used) : codes;
-        doubt(indices, power.add(z.sum().mul(0)), (value) => problemOf(value, this.range)); // 0 * NaN is NaN
-        return { indices, latents: this.quantize.lookup(codes) };
-      })
-    );
+    return noGrad(() => scope(() => finish(this.encodeParts(images))));
+  }
+
+  /**
+   * `encode` in parts, between which other events run.
+   * @internal
+   */
+  async encodeInTurns(images: Tensor, options: TurnOptions): Promise<Encoded> {
+    checkImages(images, this.factor);
+    const parts = () => inTurns(images.backend, this.encodeParts(images), options);
+    return await noGrad(() => asyncScope(parts));
+  }
+
+  /**
+   * What `encode` computes, in parts.
+   * @internal
+   */
+  *encodeParts(images: Tensor): Parts<Encoded> {
+    const power = images.square().mean();
+    yield;
+    const z = yield* this.latentParts(images);
+    const { used } = this.quantize, codes = yield* this.quantize.encodeInParts(z);
+    const indices = used ? yield* this.quantize.encodeInParts(z, used) : codes;
+    doubt(indices, power.add(z.sum().mul(0)), (value) => problemOf(value, this.range)); // 0 * NaN is NaN
+    return { indices, latents: this.quantize.lookup(codes) };
   }
 
   /**
@@ -342,6 +382,32 @@ export class VQGAN extends Module {
       );
     }
     return options.grad ? this.#pixels(latents) : noGrad(() => this.#pixels(latents));
+  }
+
+  /**
+   * `decodeTokens` in parts, between which other events run.
+   * @internal
+   */
+  async decodeInTurns(
+    tokens: Tensor | ArrayLike<number>,
+    grid: Grid | undefined,
+    options: TurnOptions,
+  ): Promise<Tensor> {
+    return await noGrad(() =>
+      asyncScope(async () => {
+        const latents = this.#codesOf(tokens, grid);
+        const parts = this.decodeParts(latents);
+        return await inTurns(latents.backend, parts, options);
+      })
+    );
+  }
+
+  /**
+   * What `decode` computes, in parts.
+   * @internal
+   */
+  decodeParts(latents: Tensor): Parts<Tensor> {
+    return chain(latents, [this.post_quant_conv, this.decoder]);
   }
 
   /**
@@ -378,12 +444,28 @@ export class VQGAN extends Module {
     return this.quantize.lookup(tokensOnGrid(tokens, grid, this.vocabulary), this.quantize.used);
   }
 
-  #latents(images: Tensor): Tensor {
-    return scope(() => this.quant_conv.call(this.encoder.call(images)));
+  /**
+   * `reconstruct` in parts, between which other events run.
+   * @internal
+   */
+  async reconstructInTurns(images: Tensor, options: TurnOptions): Promise<Tensor> {
+    return await asyncScope(async () => {
+      const { latents } = await this.encodeInTurns(images, options);
+      const pictures = await noGrad(() => inTurns(latents.backend, this.decodeParts(latents), options));
+      return pictures.clamp(this.range === "signed" ? -1 : 0, 1);
+    });
+  }
+
+  /**
+   * From pictures to vectors that are not quantized yet, in parts.
+   * @internal
+   */
+  latentParts(images: Tensor): Parts<Tensor> {
+    return chain(images, [this.encoder, this.quant_conv]);
   }
 
   #pixels(latents: Tensor): Tensor {
-    return scope(() => this.decoder.call(this.post_quant_conv.call(latents)));
+    return finish(this.decodeParts(latents));
   }
 }
 

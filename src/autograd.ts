@@ -16,6 +16,7 @@ import {
   text,
 } from "./check.ts";
 import { checkTensor } from "./operands.ts";
+import { finish, type Parts, scopeParts } from "./parts.ts";
 import { isGradEnabled, scope, withGrad } from "./scope.ts";
 import type { Storage } from "./storage.ts";
 
@@ -218,14 +219,14 @@ let accumulating = false;
 
 /**
  * What `backward` and `grad` share: walks the tape and returns the gradients of `targets`, or of every leaf if `targets` is
- * null. Nodes that do not lead to a target are skipped, which keeps `grad` cheap.
+ * null. Nodes that do not lead to a target are skipped, which keeps `grad` cheap. Each node is a part of the computation.
  */
-function walk(
+function* walk(
   outputs: readonly Tensor[],
   gradOutputs: readonly (Tensor | null)[],
   targets: Set<Node | Tensor> | null,
   retainGraph: boolean,
-): Sink {
+): Parts<Sink> {
   const nodes = reachable(outputs).map((node) => node.retain()); // freeing one must not free the next too early
   const relevant = new Set<Node | Tensor>(targets ?? []);
   if (targets) {
@@ -236,6 +237,7 @@ function walk(
   const wanted = (input: Node | Tensor | null): input is Node | Tensor =>
     input !== null && (targets === null || relevant.has(input));
   const sink: Sink = new Map();
+  let isWhole = false;
   try {
     for (const [i, t] of outputs.entries()) {
       const at = sinkOf(t);
@@ -259,12 +261,12 @@ function walk(
         g.dispose();
       }
       if (!retainGraph) node.free();
+      yield;
     }
+    isWhole = true;
     return sink;
-  } catch (error) {
-    for (const g of sink.values()) g.dispose();
-    throw error;
   } finally {
+    if (!isWhole) { for (const g of sink.values()) g.dispose(); }
     for (const node of nodes) node.release();
   }
 }
@@ -365,17 +367,37 @@ export function backward(
   outputs: Tensor | readonly Tensor[],
   gradOutputs: readonly (Tensor | null)[] = [],
 ): void {
+  finish(backwardParts(outputs, gradOutputs));
+}
+
+/** `backward` in parts. */
+export function* backwardParts(
+  outputs: Tensor | readonly Tensor[],
+  gradOutputs: readonly (Tensor | null)[] = [],
+): Parts<void> {
   const list = outputs instanceof Tensor ? [outputs] : outputs;
   checkLists("backward", list, gradOutputs);
   if (!list.some(tracked)) throw new Error("backward: no output depends on a tensor with requiresGrad");
-  const before = accumulating;
-  accumulating = true;
+  const sink = yield* scopeParts(() => accumulatingIn(walk(list, gradOutputs, null, false)), false);
+  for (const [at, g] of sink) settle(at, g);
+}
+
+/** Sets `accumulating` while each part runs. What runs in between may be something else. */
+function* accumulatingIn<T>(parts: Parts<T>): Parts<T> {
   try {
-    for (const [at, g] of scope(() => withGrad(false, () => walk(list, gradOutputs, null, false)))) {
-      settle(at, g);
+    while (true) {
+      const before = accumulating;
+      accumulating = true;
+      try {
+        const step = parts.next();
+        if (step.done) return step.value;
+      } finally {
+        accumulating = before; // also after an error, such as a gradient of the wrong shape
+      }
+      yield;
     }
   } finally {
-    accumulating = before; // also after an error, such as a gradient of the wrong shape
+    parts.return(undefined as T);
   }
 }
 
@@ -431,6 +453,15 @@ export function grad(
   inputs: readonly Tensor[],
   options: GradOptions = {},
 ): Tensor[] {
+  return finish(gradParts(outputs, inputs, options));
+}
+
+/** `grad` in parts. */
+export function* gradParts(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  options: GradOptions = {},
+): Parts<Tensor[]> {
   checkOptions("grad", options, gradRules);
   checkLists("grad", outputs, options.gradOutputs ?? []);
   if (!isList(inputs)) {
@@ -438,9 +469,8 @@ export function grad(
   }
   for (const input of inputs) checkTensor("grad", input);
   const targets = new Set(inputs.map(sinkOf));
-  const sink = scope(() =>
-    withGrad(false, () => walk(outputs, options.gradOutputs ?? [], targets, options.retainGraph ?? false))
-  );
+  const { gradOutputs = [], retainGraph = false } = options;
+  const sink = yield* scopeParts(() => walk(outputs, gradOutputs, targets, retainGraph), false);
   const found = inputs.map((t, i) => {
     const g = sink.get(sinkOf(t));
     if (!g) throw new Error(`grad: the outputs do not depend on input ${i} (shape [${t.shape}])`);
@@ -479,7 +509,7 @@ export function checkpoint(fn: (...xs: Tensor[]) => Tensor, ...xs: Tensor[]): Te
     saved.forEach((t, i) => t.requiresGrad = needs[i]);
     const again = withGrad(true, () => fn(...saved));
     const targets = accumulating ? null : new Set<Node | Tensor>(saved);
-    const sink = walk([again], [g], targets, false);
+    const sink = finish(walk([again], [g], targets, false));
     const gradients = saved.map((t) => {
       const g = sink.get(t);
       sink.delete(t);

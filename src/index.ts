@@ -14,6 +14,7 @@ export type { DType, Shape, TypedArray, Values } from "./backends/buffer.ts";
 export type { AdamSpec } from "./backends/kernels.ts";
 export { currentBackend, device, type DeviceName, type DeviceOptions } from "./device.ts";
 export * from "./ops/index.ts";
+export type { Parts } from "./parts.ts";
 export { Random, type RandomState } from "./random.ts";
 export { asyncScope, isGradEnabled, keep, noGrad, type Owned, scope } from "./scope.ts";
 export {

@@ -134,7 +134,7 @@ export function openScope(): Scope | null {
   return open(flow());
 }
 
-function open({ scope }: Flow): Scope | null {
+export function open({ scope }: Flow): Scope | null {
   if (!scope?.closed) return scope;
   throw new Error(
     "asyncScope: a tensor was made after the scope around it had ended: await everything that runs inside the scope",
@@ -263,7 +263,7 @@ export function withGrad<T>(on: boolean, fn: () => T): T {
 }
 
 /** Ends a scope: what is in `result` passes to the nearest open scope around it, everything else is freed. */
-function close(inner: Scope, result: unknown): void {
+export function close(inner: Scope, result: unknown): void {
   inner.closed = true;
   let heir = inner.parent;
   while (heir?.closed) heir = heir.parent;

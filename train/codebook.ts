@@ -5,8 +5,9 @@
 import type { Batch } from "../data/pictures/dataset.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
-import { check, rule } from "../src/check.ts";
+import { aSignal, callback, check, checkOptions, rule, type Rules, whole } from "../src/check.ts";
 import { asyncScope, nearestCode, noGrad, type Random, Tensor, tensor } from "../src/index.ts";
+import { inTurns } from "../src/parts.ts";
 import type { Adam } from "./adam.ts";
 import { aRandom, checkAdam, checkModel } from "./step.ts";
 
@@ -16,11 +17,23 @@ const tensors = rule(
 );
 
 /** Returns the encoder's vectors for some pictures, before quantization: [B * h * w, embedDim], row-major. */
-async function encodedVectors(model: VQGAN, images: Tensor): Promise<Float32Array> {
-  return await asyncScope(async () => {
-    return await noGrad(() => model.quant_conv.call(model.encoder.call(images))).floats();
-  });
+async function encodedVectors(model: VQGAN, images: Tensor, signal?: AbortSignal): Promise<Float32Array> {
+  return await noGrad(() =>
+    asyncScope(async () => (await inTurns(images.backend, model.latentParts(images), { signal })).floats())
+  );
 }
+
+/** How the start of a codebook is watched and stopped. */
+export interface CodebookStart {
+  /** Called with what is done at the moment, and how much of it. */
+  readonly onProgress?: (what: "reading pictures" | "k-means", done: number, total: number) => void;
+  /** Aborting it makes the function reject with its reason. The codebook then stays as it is. */
+  readonly signal?: AbortSignal;
+  /** The most batches that are read. Default 256. */
+  readonly maxBatches?: number;
+}
+
+const startRules: Rules<CodebookStart> = { onProgress: callback, signal: aSignal, maxBatches: whole(1) };
 
 /**
  * Sets the codes to the k-means centres of the encoder's vectors for the first pictures. It reads batches until there
@@ -31,16 +44,19 @@ export async function initializeCodebook(
   model: VQGAN,
   batches: AsyncIterable<Batch>,
   random: Random,
-  maxBatches = 256,
+  options: CodebookStart = {},
 ): Promise<number> {
-  const { nEmbed, embedDim } = model.config;
+  checkOptions("initializeCodebook", options, startRules);
+  const { onProgress, signal, maxBatches = 256 } = options;
+  const { nEmbed, embedDim } = model.config, wanted = 4 * nEmbed;
   const chunks: Float32Array[] = [];
   let count = 0;
   for await (const batch of batches) {
-    const vectors = await asyncScope(() => encodedVectors(model, tensor(batch.pixels, batch.shape)));
+    const vectors = await asyncScope(() => encodedVectors(model, tensor(batch.pixels, batch.shape), signal));
     chunks.push(vectors);
     count += vectors.length / embedDim;
-    if (count >= 4 * nEmbed || chunks.length === maxBatches) break;
+    onProgress?.("reading pictures", Math.min(count, wanted), wanted);
+    if (count >= wanted || chunks.length === maxBatches) break;
   }
   const vectors = new Float32Array(count * embedDim);
   let at = 0;
@@ -48,9 +64,15 @@ export async function initializeCodebook(
     vectors.set(chunk, at);
     at += chunk.length;
   }
-  model.quantize.codebook.write(await kMeans(vectors, embedDim, nEmbed, random));
+  const onRound = (done: number) => onProgress?.("k-means", done, rounds);
+  model.quantize.codebook.write(await kMeans(vectors, embedDim, nEmbed, random, { onRound, signal }));
   return count;
 }
+
+/** The rounds of k-means. */
+const rounds = 10;
+/** How many vectors are compared with the centres at a time, in operations: on two cores a fraction of a second. */
+const work = 2 ** 32;
 
 /** Runs ten rounds of Lloyd's algorithm from random vectors. A centre without vectors becomes a random vector. */
 async function kMeans(
@@ -58,16 +80,15 @@ async function kMeans(
   channels: number,
   count: number,
   random: Random,
+  options: { readonly onRound: (done: number) => void; readonly signal?: AbortSignal },
 ): Promise<Float32Array> {
   const total = vectors.length / channels;
   const row = (n: number) => vectors.subarray(n * channels, (n + 1) * channels);
   const centres = new Float32Array(count * channels);
   const order = random.shuffle(total);
   for (let k = 0; k < count; k++) centres.set(row(order[k % total]), k * channels);
-  for (let round = 0; round < 10; round++) {
-    const nearest = await asyncScope(async () => {
-      return await nearestCode(tensor(vectors, [total, channels]), tensor(centres, [count, channels])).ints();
-    });
+  for (let round = 0; round < rounds; round++) {
+    const nearest = await nearestCentres(vectors, centres, channels, options.signal);
     const sums = new Float64Array(count * channels), members = new Int32Array(count);
     nearest.forEach((k, n) => {
       members[k]++;
@@ -77,8 +98,33 @@ async function kMeans(
       if (members[k] === 0) centres.set(row(random.integer(total)), k * channels);
       else for (let c = 0; c < channels; c++) centres[k * channels + c] = sums[k * channels + c] / members[k];
     }
+    options.onRound(round + 1);
   }
   return centres;
+}
+
+/** The index of the nearest centre for each vector, computed for some vectors at a time. */
+async function nearestCentres(
+  vectors: Float32Array,
+  centres: Float32Array,
+  channels: number,
+  signal: AbortSignal | undefined,
+): Promise<Int32Array> {
+  const step = Math.max(1, Math.floor(work / (2 * centres.length))) * channels;
+  const nearest = new Int32Array(vectors.length / channels);
+  await asyncScope(async () => {
+    const codes = tensor(centres, [centres.length / channels, channels]);
+    for (let from = 0; from < vectors.length; from += step) {
+      signal?.throwIfAborted();
+      const some = vectors.subarray(from, from + step);
+      const found = await asyncScope(async () => {
+        return await nearestCode(tensor(some, [some.length / channels, channels]), codes).ints();
+      });
+      nearest.set(found, from / channels);
+      await codes.backend.pause();
+    }
+  });
+  return nearest;
 }
 
 /** Counts which codes training chooses, and moves codes that are never chosen to vectors of the current pictures. */

@@ -1,6 +1,6 @@
 // Exports everything for training. A run is begun (run/begin.ts) or resumed (run/resume.ts) and then trained (run/loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
-export { DeadCodeRestart, initializeCodebook } from "./codebook.ts";
+export { type CodebookStart, DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export {
   DivergedError,
   MissingPerceptualError,
@@ -56,4 +56,4 @@ export {
 export type { ReplacedLists, TamingConfig } from "./taming/config.ts";
 export { readTamingConfig } from "./taming/read.ts";
 export { Trainer, type TrainerOptions } from "./trainer.ts";
-export { type Measurements, validate } from "./validate.ts";
+export { type Measurements, validate, type WatchedWork } from "./validate.ts";

@@ -29,9 +29,12 @@ import {
   shown,
   whole,
 } from "../src/check.ts";
-import { asyncScope, backward, full, grad, noGrad, Random, scope, type Tensor } from "../src/index.ts";
+import { backwardParts, gradParts } from "../src/autograd.ts";
+import { asyncScope, backward, grad, noGrad, Random, scope, type Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
+import { finish, inTurns, type Parts, scopeParts } from "../src/parts.ts";
 import { Adam } from "./adam.ts";
+import { average, constant, discriminatorLogs, generatorLogs, type Logs } from "./logs.ts";
 
 /** The two networks that are trained. The generator is the autoencoder. */
 export type Network = "generator" | "discriminator";
@@ -91,8 +94,7 @@ export function checkBatches(who: string, batches: readonly Tensor[]): void {
   for (const images of batches) checkTensor(who, images);
 }
 
-/** One-element tensors under taming's names. The caller decides when to read them. */
-export type Logs = Record<string, Tensor>;
+export type { Logs };
 
 /** The result of a training step. */
 export interface StepResult {
@@ -137,7 +139,8 @@ export async function trainingStep(
   const learnFrom = (images: Tensor, isLast: boolean) =>
     asyncScope(async () => {
       const scaled = { ...options, gradScale: 1 / batches.length };
-      const { logs, reconstruction, indices } = generatorStep(model, images, scaled);
+      const parts = generatorParts(model, images, scaled);
+      const { logs, reconstruction, indices } = await inTurns(images.backend, parts);
       if (isLast) await apply("generator");
       await images.backend.pause(); // otherwise signals and finished reads would wait for many steps
 
@@ -190,49 +193,61 @@ export interface GeneratorStep {
  * @throws if everything is frozen
  */
 export function generatorStep(model: VQGAN, images: Tensor, options: StepOptions): GeneratorStep {
+  return finish(generatorParts(model, images, options));
+}
+
+/** `generatorStep` in parts, between which other events may run. */
+function generatorParts(model: VQGAN, images: Tensor, options: StepOptions): Parts<GeneratorStep> {
   checkModel("generatorStep", model);
   checkTensor("generatorStep", images);
   checkStep("generatorStep", options);
+  lossOf(model);
+  checkLearns(model);
+  const { weight } = model.decoder.conv_out;
+  return scopeParts(() => withGradient(weight, learnGenerator(model, images, options)));
+}
+
+function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Parts<GeneratorStep> {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  checkLearns(model);
   const { globalStep, gradScale = 1, lossScale = 1 } = options;
   const last = model.decoder.conv_out.weight;
-  return scope(() =>
-    withGradient(last, () => {
-      const { reconstruction, codebookLoss, indices } = model.forward(images);
-      const image = reconstruction.detach();
-      image.requiresGrad = true;
+  const { reconstruction, codebookLoss, indices } = yield* model.forwardParts(images);
+  const image = reconstruction.detach();
+  image.requiresGrad = true;
+  /** The gradient of a loss at the image. */
+  const atImageOf = function* (loss: Tensor): Parts<Tensor> {
+    return (yield* gradParts([loss], [image], { gradOutputs: [constant(lossScale, images)] }))[0];
+  };
 
-      const { nll, p, u } = scope(() => {
-        const p = perceptualLoss(lpips, images, image, options.lpipsDropout ?? null);
-        const nll = reconstructionLoss(images, image, p, lossconfig.perceptualWeight);
-        return { nll, p, u: grad([nll], [image], { gradOutputs: [constant(lossScale, images)] })[0] };
-      });
-      const { g, v } = withoutGradients(discriminator, () => {
-        const g = generatorLoss(discriminator.call(image));
-        return { g, v: grad([g], [image], { gradOutputs: [constant(lossScale, images)] })[0] };
-      });
+  const { nll, p, u } = yield* scopeParts(function* () {
+    const p = yield* perceptualLoss(lpips, images, image, options.lpipsDropout ?? null);
+    const nll = reconstructionLoss(images, image, p, lossconfig.perceptualWeight);
+    return { nll, p, u: yield* atImageOf(nll) };
+  });
+  const { g, v } = yield* withoutGradients(discriminator, function* () {
+    const g = generatorLoss(discriminator.call(image));
+    return { g, v: yield* atImageOf(g) };
+  });
 
-      const weight = scope(() => {
-        const lengthAtLast = (gradient: Tensor) =>
-          grad([reconstruction], [last], { gradOutputs: [gradient], retainGraph: true })[0].square().sum()
-            .sqrt().mul(1 / lossScale);
-        return adaptiveWeight(lengthAtLast(u), lengthAtLast(v), lossconfig.discWeight);
-      });
-      const factor = discriminatorFactor(lossconfig, globalStep);
-      const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
-      const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
-      const learnsCodes = codebookLoss.node !== null; // false if encoder and codebook are frozen
-      if (learnsCodes) backward([reconstruction, codebookLoss], [atImage, atCodebookLoss]);
-      else backward(reconstruction, [atImage]);
+  const weight = scope(() => {
+    const lengthAtLast = (gradient: Tensor) =>
+      grad([reconstruction], [last], { gradOutputs: [gradient], retainGraph: true })[0].square().sum()
+        .sqrt().mul(1 / lossScale);
+    return adaptiveWeight(lengthAtLast(u), lengthAtLast(v), lossconfig.discWeight);
+  });
+  yield;
+  const factor = discriminatorFactor(lossconfig, globalStep);
+  const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
+  const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
+  const learnsCodes = codebookLoss.node !== null; // false if encoder and codebook are frozen
+  if (learnsCodes) yield* backwardParts([reconstruction, codebookLoss], [atImage, atCodebookLoss]);
+  else yield* backwardParts(reconstruction, [atImage]);
 
-      const quant = codebookLoss.detach();
-      const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();
-      const logs = generatorLogs("train", { total, quant, nll, p, weight, factor, g });
-      return { logs, reconstruction: reconstruction.detach(), indices };
-    })
-  );
+  const quant = codebookLoss.detach();
+  const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();
+  const logs = generatorLogs("train", { total, quant, nll, p, weight, factor, g });
+  return { logs, reconstruction: reconstruction.detach(), indices };
 }
 
 /**
@@ -287,33 +302,44 @@ export function applyGradients(optimizer: Adam): void {
  * val/total_loss: without gradients there is no adaptive weight, and val/d_weight is 0.
  */
 export function validationStep(model: VQGAN, images: Tensor, globalStep: number): GeneratorStep {
+  return finish(validationParts(model, images, globalStep));
+}
+
+/** `validationStep` in parts, between which other events may run. */
+export function validationParts(model: VQGAN, images: Tensor, globalStep: number): Parts<GeneratorStep> {
   checkModel("validationStep", model);
   checkTensor("validationStep", images);
   check("validationStep", "globalStep", globalStep, whole(0));
+  lossOf(model);
+  return scopeParts(() => inEvaluation(model, measure(model, images, globalStep)), false);
+}
+
+function* measure(model: VQGAN, images: Tensor, globalStep: number): Parts<GeneratorStep> {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  // each module has a mode of its own: a frozen discriminator may be in eval() in a model that trains
+  const { reconstruction, codebookLoss: quant, indices } = yield* model.forwardParts(images);
+  const p = yield* perceptualLoss(lpips, images, reconstruction, null);
+  const nll = reconstructionLoss(images, reconstruction, p, lossconfig.perceptualWeight);
+  const real = discriminator.call(images), fake = discriminator.call(reconstruction);
+  yield;
+  const factor = discriminatorFactor(lossconfig, globalStep);
+  const total = nll.add(quant.mul(lossconfig.codebookWeight));
+  const g = generatorLoss(fake);
+  const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
+  const weight = constant(0, images);
+  const logs = {
+    ...generatorLogs("val", { total, quant, nll, p, weight, factor, g }),
+    ...discriminatorLogs("val", loss, real, fake),
+  };
+  return { logs, reconstruction, indices };
+}
+
+/** Runs a computation with all modules in evaluation mode. Each has a mode of its own: a frozen one may be in it already. */
+function* inEvaluation<T>(model: VQGAN, parts: Parts<T>): Parts<T> {
   const modes = [...model.namedModules().values()].map((module) => [module, module.training] as const);
   model.eval();
   try {
-    return scope(() =>
-      noGrad(() => {
-        const { reconstruction, codebookLoss: quant, indices } = model.forward(images);
-        const p = perceptualLoss(lpips, images, reconstruction, null);
-        const nll = reconstructionLoss(images, reconstruction, p, lossconfig.perceptualWeight);
-        const real = discriminator.call(images), fake = discriminator.call(reconstruction);
-        const factor = discriminatorFactor(lossconfig, globalStep);
-        const total = nll.add(quant.mul(lossconfig.codebookWeight));
-        const g = generatorLoss(fake);
-        const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
-        const weight = constant(0, images);
-        const logs = {
-          ...generatorLogs("val", { total, quant, nll, p, weight, factor, g }),
-          ...discriminatorLogs("val", loss, real, fake),
-        };
-        return { logs, reconstruction, indices };
-      })
-    );
+    return yield* parts;
   } finally {
     for (const [module, training] of modes) module.training = training;
   }
@@ -325,70 +351,35 @@ function perceptualLoss(
   images: Tensor,
   reconstruction: Tensor,
   dropout: Random | null,
-): Tensor {
-  if (!lpips) return constant(0, images);
-  return scope(() => {
+): Parts<Tensor> {
+  return scopeParts(function* () {
+    if (!lpips) return constant(0, images);
     const real = noGrad(() => lpips.features(images));
-    return lpips.distance(lpips.features(reconstruction), real, { dropout }).mean();
+    yield;
+    const made = lpips.features(reconstruction);
+    yield;
+    return lpips.distance(made, real, { dropout }).mean();
   });
 }
 
-function generatorLogs(
-  split: "train" | "val",
-  values: { total: Tensor; quant: Tensor; nll: Tensor; p: Tensor; weight: Tensor; factor: number; g: Tensor },
-): Logs {
-  return {
-    [`${split}/total_loss`]: values.total,
-    [`${split}/quant_loss`]: values.quant,
-    [`${split}/nll_loss`]: values.nll.detach(),
-    [`${split}/rec_loss`]: values.nll.detach(),
-    [`${split}/p_loss`]: values.p.detach(),
-    [`${split}/d_weight`]: values.weight,
-    [`${split}/disc_factor`]: constant(values.factor, values.total),
-    [`${split}/g_loss`]: values.g.detach(),
-  };
-}
-
-function discriminatorLogs(split: "train" | "val", loss: Tensor, real: Tensor, fake: Tensor): Logs {
-  return {
-    [`${split}/disc_loss`]: loss,
-    [`${split}/logits_real`]: real.mean(),
-    [`${split}/logits_fake`]: fake.mean(),
-  };
-}
-
-function average(all: readonly Logs[]): Logs {
-  return Object.fromEntries(
-    Object.keys(all[0]).map((name) => {
-      const sum = all.slice(1).reduce((sum, logs) => sum.add(logs[name]), all[0][name]);
-      return [name, sum.mul(1 / all.length)];
-    }),
-  );
-}
-
-/** A tensor of one number, on the device of another tensor. */
-function constant(value: number, beside: Tensor): Tensor {
-  return full([], value, beside.backend);
-}
-
-/** Runs `fn` in a scope in which no parameter of the module requires a gradient. */
-function withoutGradients<T>(module: Module, fn: () => T): T {
+/** Runs a computation in a scope in which no parameter of the module requires a gradient. */
+function* withoutGradients<T>(module: Module, start: () => Parts<T>): Parts<T> {
   const learning = [...module.namedParameters().values()].filter((p) => p.requiresGrad);
   for (const p of learning) p.requiresGrad = false;
   try {
-    return scope(fn);
+    return yield* scopeParts(start);
   } finally {
     for (const p of learning) p.requiresGrad = true;
   }
 }
 
-/** Runs `fn` so that `parameter` can receive gradients. If it is frozen, it and its `.grad` are restored afterwards. */
-function withGradient<T>(parameter: Tensor, fn: () => T): T {
+/** Runs a computation in which `parameter` can receive gradients. If it is frozen, it and its `.grad` are restored afterwards. */
+function* withGradient<T>(parameter: Tensor, parts: Parts<T>): Parts<T> {
   const { requiresGrad, grad } = parameter;
-  if (requiresGrad) return fn();
+  if (requiresGrad) return yield* parts;
   Object.assign(parameter, { requiresGrad: true, grad: null });
   try {
-    return fn();
+    return yield* parts;
   } finally {
     parameter.grad?.dispose();
     Object.assign(parameter, { requiresGrad, grad });

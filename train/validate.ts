@@ -3,12 +3,24 @@
 import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
+import { aSignal, callback, checkOptions, type Rules } from "../src/check.ts";
 import { asyncScope, tensor } from "../src/index.ts";
+import { inTurns } from "../src/parts.ts";
 import { psnr, ssim } from "./metrics.ts";
-import { type Logs, validationStep } from "./step.ts";
+import { type Logs, validationParts } from "./step.ts";
 
 /** Averages over all pictures, under names that begin with `val/`. */
 export type Measurements = Record<string, number>;
+
+/** How long work on pictures is watched and stopped. */
+export interface WatchedWork {
+  /** Called with the number of pictures done, and of all of them. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Aborting it makes the function reject with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+export const workRules: Rules<WatchedWork> = { onProgress: callback, signal: aSignal };
 
 /**
  * Goes through a dataset once; it must not shuffle.
@@ -21,16 +33,20 @@ export async function validate(
   pictures: ImageDataset,
   batchSize: number,
   globalStep: number,
+  options: WatchedWork = {},
 ): Promise<Measurements> {
+  checkOptions("validate", options, workRules);
+  const { onProgress, signal } = options;
   const sums: Measurements = {};
   const usage = new CodebookUsage(model.config.nEmbed);
   let count = 0;
   for await (const batch of pictures.once(batchSize)) {
-    const values = await measureBatch(model, batch, globalStep, usage);
+    const values = await measureBatch(model, batch, globalStep, usage, signal);
     for (const [name, value] of Object.entries(values)) {
       sums[name] = (sums[name] ?? 0) + value * batch.pictures.length;
     }
     count += batch.pictures.length;
+    onProgress?.(count, pictures.length);
   }
   if (count === 0) throw new Error(`none of the ${pictures.length} validation pictures can be read`);
   const means = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count]));
@@ -48,13 +64,12 @@ function measureBatch(
   batch: Batch,
   globalStep: number,
   usage: CodebookUsage,
+  signal: AbortSignal | undefined,
 ): Promise<Measurements> {
   return asyncScope(async () => {
-    const { logs, reconstruction, indices } = validationStep(
-      model,
-      tensor(batch.pixels, batch.shape),
-      globalStep,
-    );
+    const images = tensor(batch.pixels, batch.shape);
+    const parts = validationParts(model, images, globalStep);
+    const { logs, reconstruction, indices } = await inTurns(images.backend, parts, { signal });
     const made = toPictures(await reconstruction.floats(), reconstruction.shape, model.range);
     usage.add(await indices.ints());
     const mean = (measure: typeof psnr) =>

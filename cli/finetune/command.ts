@@ -13,6 +13,7 @@ import {
   type Run,
 } from "../../train/index.ts";
 import { newestCheckpoint } from "../../train/taming/log_folder.ts";
+import { checkpointPath } from "../checkpoint.ts";
 import { fetched, namesHelp } from "../fetch.ts";
 import {
   fractionOrPath,
@@ -74,7 +75,7 @@ export function finetuneCommand(): Command {
     "Where to start (one of):",
     new Option(
       "--from <file>",
-      `weights to start from: .ckpt, .pt, .safetensors or a Flax folder; ${namesHelp}`,
+      `weights to start from: .ckpt, .pt, .safetensors, a Flax folder, or the folder of a run; ${namesHelp}`,
     ),
     new Option("--scratch", "a new model (see Model)"),
     new Option(
@@ -218,14 +219,14 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   await trainWithProgress(started, "fine-tune");
 }
 
-/** Downloads the checkpoints that are named and not given by their paths. */
+/** Downloads the checkpoints that are named and not given by their paths, and finds that of a run. */
 async function withFetched(flags: Flags): Promise<Flags> {
   const { from, lpips } = flags;
   const files: string[] = [];
   for (const file of Array.isArray(lpips) ? lpips : []) files.push(await fetched(file));
   return {
     ...flags,
-    ...(from === undefined ? {} : { from: await fetched(from) }),
+    ...(from === undefined ? {} : { from: await checkpointPath(from) }),
     ...(files.length > 0 ? { lpips: files } : {}),
   };
 }

@@ -1,7 +1,7 @@
 // Writes files so that they appear whole or not at all: under a temporary name in the same folder, synced, then
 // renamed.
 import { createHash } from "node:crypto";
-import { open, readdir, rename, unlink } from "node:fs/promises";
+import { mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -98,4 +98,13 @@ export async function syncFolder(folder: string): Promise<void> {
   if (handle === null) return;
   await handle.sync().catch(() => {});
   await handle.close();
+}
+
+/** Makes a folder and those around it, if they do not exist. @throws a one-line error if the system refuses */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    throw writeError(path, error);
+  }
 }

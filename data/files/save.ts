@@ -8,7 +8,7 @@ import { diffusersConfigJson, diffusersWeights } from "../formats/families/diffu
 import { flaxWeights, parseFlaxConfig } from "../formats/flax/read.ts";
 import { type FlaxConfig, flaxConfigJson, writeFlaxTo } from "../formats/flax/write.ts";
 import { writeSafetensorsTo } from "../formats/safetensors.ts";
-import { onlyHalf } from "../formats/shapes.ts";
+import { type Half, onlyHalf } from "../formats/shapes.ts";
 import type { Sink } from "../formats/sink.ts";
 import type { Pickleable } from "../formats/torch/pickle_write.ts";
 import { writeTorchTo } from "../formats/torch/write.ts";
@@ -132,6 +132,16 @@ export function formatByName(path: string): WrittenFormat {
   }
 }
 
+/** Returns the paths of the files that `convertCheckpoint` may write. */
+export function convertTargets(out: string, format: WrittenFormat): string[] {
+  if (format === "onnx") return (["encoder", "decoder"] as const).map((half) => onnxPath(out, half));
+  if (format === "diffusers") return [join(out, diffusersWeights)];
+  return [format === "flax" && extname(out) === "" ? join(out, flaxWeights) : out];
+}
+
+/** last.onnx stands for last.encoder.onnx and last.decoder.onnx. */
+const onnxPath = (out: string, half: Half) => `${out.slice(0, -extname(out).length)}.${half}.onnx`;
+
 /**
  * Writes a checkpoint in the format that `out`'s ending names, whole or not at all.
  *
@@ -159,8 +169,7 @@ export async function convertCheckpoint(
     await save(out, write);
     return [out];
   }
-  const isFolder = format === "diffusers" || extname(out) === "";
-  const path = isFolder ? join(out, format === "flax" ? flaxWeights : diffusersWeights) : out;
+  const [path] = convertTargets(out, format);
   await mkdir(dirname(path), { recursive: true });
   const { config, assumed } = options;
   if (format === "flax") await saveWithConfig(path, flaxConfigJson(config!, assumed), isFlax, write);
@@ -175,7 +184,7 @@ async function saveOnnx(file: CheckpointFile, out: string, options: ConvertOptio
   const written: string[] = [];
   const held = onlyHalf(file.tensors);
   for (const half of held ? [held] : ["encoder", "decoder"] as const) {
-    const path = `${out.slice(0, -extname(out).length)}.${half}.onnx`;
+    const path = onnxPath(out, half);
     await save(path, await conversion(file, "onnx", options, half));
     written.push(path);
   }

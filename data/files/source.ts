@@ -61,7 +61,7 @@ export function notReadable(path: string, error: unknown): FormatError {
 }
 
 /** What something is that is not a regular file. */
-function kindOf(found: Stats): string {
+export function kindOf(found: Stats): string {
   if (found.isDirectory()) return "a folder";
   if (found.isFIFO()) return "a pipe";
   if (found.isSocket()) return "a socket";

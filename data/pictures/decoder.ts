@@ -2,8 +2,15 @@
 // page.ts one that uses the browser.
 import { type Picture, resizedDimensions } from "./picture.ts";
 
+/** A picture's file of which the bytes are read when its turn to be decoded comes. */
+export interface PictureFile {
+  /** The number of bytes. */
+  readonly byteLength: number;
+  read(): Promise<Uint8Array<ArrayBuffer>>;
+}
+
 /** What a decoder takes. */
-export type Encoded = string | Uint8Array<ArrayBuffer> | Picture;
+export type Encoded = string | PictureFile | Uint8Array<ArrayBuffer> | Picture;
 
 /**
  * How pictures are decoded and resized. `lanczos`: turned as their EXIF data says, in sRGB, on white, and shrunk by a Lanczos

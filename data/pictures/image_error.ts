@@ -1,4 +1,5 @@
 // The error that everything that reads pictures throws.
+import { printable } from "../formats/text.ts";
 
 /** A picture that cannot be read: which one, and why. */
 export class ImageError extends Error {
@@ -11,7 +12,7 @@ export class ImageError extends Error {
 
   /** The message names both. @param reason what is wrong with it, as the second half of a sentence */
   constructor(path: string, reason: string) {
-    super(`cannot read the picture ${path}: ${reason}`);
+    super(`cannot read the picture ${printable(path)}: ${printable(reason)}`);
     this.path = path;
     this.reason = reason;
   }

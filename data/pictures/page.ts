@@ -50,7 +50,9 @@ export async function decodeInPage(
     );
   }
   const { createImageBitmap, OffscreenCanvas, ImageData } = globalThis as unknown as Page;
-  if (typeof source === "string" || !createImageBitmap || !OffscreenCanvas || !ImageData) {
+  if (
+    typeof source === "string" || "read" in source || !createImageBitmap || !OffscreenCanvas || !ImageData
+  ) {
     const [what, instead] = typeof source === "string"
       ? [`a path (${JSON.stringify(source)})`, "bytes or a Blob"]
       : [

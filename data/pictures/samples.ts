@@ -1,15 +1,15 @@
 // Reads pictures with their captions: files with a .txt file next to them, or the members of tar archives in
 // WebDataset's layout (0001.jpg, 0001.txt, ...).
 import { readFile, stat } from "node:fs/promises";
-import { check, texts } from "../../src/check.ts";
-import { openFile } from "../files/source.ts";
-import { type TarMember, tarMembers } from "../files/tar.ts";
-import { type RandomAccess, readRange } from "../formats/source.ts";
-import { ImageError } from "./image_error.ts";
+import { check, checkOptions, texts } from "../../src/check.ts";
+import type { TarMember } from "../files/tar.ts";
+import { decodeText } from "../files/text.ts";
+import { type Archive, captionMember, findMember, isArchive, listArchive, readMember } from "./archive.ts";
 import "./images.ts"; // reads paths
-import { isImageName, listImages } from "./list.ts";
+import { listFiles, type ListOptions, listRules, reportLeftOut } from "./list.ts";
+import { captionStems } from "./names.ts";
 import type { Picture } from "./picture.ts";
-import { readImage, type ReadOptions } from "./source.ts";
+import { readEncoded, readImage, type ReadOptions } from "./source.ts";
 
 /** A picture with its caption. Both are read on request. */
 export interface Sample {
@@ -17,14 +17,15 @@ export interface Sample {
   readonly name: string;
   /** Reads the picture. @throws ImageError naming the sample */
   picture(options?: ReadOptions): Promise<Picture>;
-  /** Reads the .txt file of the same name and trims it. Returns null if there is none. */
+  /**
+   * Reads the .txt file of the same name and trims it. Returns null if there is none.
+   * @throws an Error naming the file if it is too long, or neither UTF-8 nor UTF-16 with a byte order mark
+   */
   caption(): Promise<string | null>;
 }
 
-/**
- * The size limits of a picture in an archive and of a caption in bytes, because both are read into memory as a whole.
- */
-const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
+/** The largest caption in bytes, because it is read into memory as a whole. */
+const maxCaption = 2 ** 16;
 
 /**
  * Yields all pictures of folders, globs, .txt lists, files and .tar archives, in a fixed order: a folder by name, a
@@ -42,89 +43,61 @@ const maxPicture = 2 ** 29, maxCaption = 2 ** 16;
  * }
  * ```
  */
-export async function* eachSample(sources: readonly string[]): AsyncGenerator<Sample> {
+export async function* eachSample(
+  sources: readonly string[],
+  options: ListOptions = {},
+): AsyncGenerator<Sample> {
   check("eachSample", "the list of sources", sources, texts);
+  checkOptions("eachSample", options, listRules);
   for (const source of sources) {
-    for (const path of await listImages(source)) {
-      if (/\.(tgz|tar\.\w+)$/i.test(path)) {
-        throw new Error(
-          `${path}: a compressed archive cannot be read by range; unpack it to a plain .tar first`,
-        );
-      }
-      if (/\.tar$/i.test(path)) yield* archiveSamples(path);
-      else yield fileSample(path);
+    for (const path of await listFiles(source, options)) {
+      if (isArchive(path)) {
+        const archive = await listArchive(path);
+        reportLeftOut(path, archive.leftOut, options);
+        for (const member of archive.pictures.values()) yield memberSample(archive, member);
+      } else yield fileSample(path);
     }
   }
 }
 
-const stemOf = (name: string) => name.replace(/\.[^./\\]*$/, "");
-
-function checkCaption(name: string, size: number): void {
-  if (size > maxCaption) {
-    throw new ImageError(name, `its caption has ${size} bytes, at most ${maxCaption} are read`);
-  }
-}
-
+/** A picture of its own, or one in an archive that was named by its path. */
 function fileSample(path: string): Sample {
   return {
     name: path,
     picture: (options) => readImage(path, options),
     async caption() {
-      const beside = `${stemOf(path)}.txt`;
-      const found = await stat(beside).catch(() => null);
-      if (found?.isFile() !== true) return null;
-      checkCaption(path, found.size);
-      return (await readFile(beside, "utf8")).trim();
+      for (const stem of captionStems(path)) {
+        for (const beside of [`${stem}.txt`, `${stem}.TXT`]) {
+          const found = await stat(beside).catch(() => null);
+          if (found?.isFile() === true) return captionOf(beside, found.size, () => readFile(beside));
+        }
+      }
+      const inside = await findMember(path).catch(() => null);
+      return inside && await memberSample(inside.archive, inside.member).caption();
     },
   };
 }
 
-/** Lists the members of an archive before it yields any, because a caption may come after its picture. */
-async function* archiveSamples(path: string): AsyncGenerator<Sample> {
-  const pictures: TarMember[] = [], texts = new Map<string, TarMember>();
-  await within(path, async (source) => {
-    for await (const member of tarMembers(source)) {
-      if (isImageName(member.name)) pictures.push(member);
-      else if (member.name.endsWith(".txt")) texts.set(stemOf(member.name), member);
-    }
-  });
-  if (pictures.length === 0) throw new Error(`no pictures in the archive ${path}`);
-  const read = ({ name, offset, size }: TarMember) =>
-    within(path, (source) => readRange(source, offset, size, name));
-  for (const member of pictures) {
-    const name = `${path}/${member.name}`;
-    yield {
-      name,
-      async picture(options) {
-        if (member.size > maxPicture) {
-          throw new ImageError(name, `it has ${member.size} bytes, at most ${maxPicture} are read`);
-        }
-        try {
-          return await readImage(await read(member), options);
-        } catch (error) {
-          throw error instanceof ImageError ? new ImageError(name, error.reason) : error;
-        }
-      },
-      async caption() {
-        const beside = texts.get(stemOf(member.name));
-        if (beside === undefined) return null;
-        checkCaption(name, beside.size);
-        return new TextDecoder().decode(await read(beside)).trim();
-      },
-    };
-  }
+function memberSample(archive: Archive, member: TarMember): Sample {
+  const { path } = archive, name = `${path}/${member.name}`;
+  return {
+    name,
+    picture: (options) =>
+      readEncoded({ byteLength: member.size, read: () => readMember(path, member) }, name, options),
+    async caption() {
+      const beside = captionMember(archive, member.name);
+      if (beside === undefined) return null;
+      return await captionOf(`${path}/${beside.name}`, beside.size, () => readMember(path, beside));
+    },
+  };
 }
 
-/**
- * Opens the archive anew for each use: a picture that is read ahead may still need it when the next archive has begun.
- */
-async function within<T>(path: string, use: (source: RandomAccess) => Promise<T>): Promise<T> {
-  const source = await openFile(path);
-  try {
-    return await use(source);
-  } finally {
-    await source.close();
+/** @throws an Error naming the file if it is too long or not text */
+async function captionOf(path: string, bytes: number, read: () => Promise<Uint8Array>): Promise<string> {
+  if (bytes > maxCaption) {
+    throw new Error(`${path}: a caption of ${bytes} bytes is too long, at most ${maxCaption} are read`);
   }
+  return decodeText(path, await read()).trim();
 }
 
 /**

@@ -72,10 +72,15 @@ export function registerDecoder(decoder: Decoder): void {
  */
 export async function readImage(source: PictureSource, options: ReadOptions = {}): Promise<Picture> {
   checkOptions("readImage", options, rules);
+  const { from, name } = await opened(source);
+  return await readEncoded(from, name, options);
+}
+
+/** `readImage` for what a decoder takes. @param name the picture's name in errors */
+export async function readEncoded(from: Encoded, name: string, options: ReadOptions = {}): Promise<Picture> {
   const { size, resize = "lanczos", enlarge = true, multipleOf } = options;
   const crop = options.crop ?? (size === undefined ? "none" : "center");
   if (crop !== "none" && size === undefined) throw new Error(`readImage: crop "${crop}" needs a size`);
-  const { from, name } = await opened(source);
   const scaling = { size, resize, enlarge };
   let picture = isPicture(from) &&
       `${scaledDimensions(from.width, from.height, scaling)}` === `${[from.width, from.height]}`

@@ -2,7 +2,7 @@
 import { checkOptions, whole } from "../../src/check.ts";
 import type { OpenTokensOptions, TokenFile } from "./record.ts";
 import { openJsonLines, openTsv } from "./text.ts";
-import { tokenFormat } from "./writer.ts";
+import { tokenFormat } from "./format.ts";
 
 /**
  * Opens a token file that was written by Tessera or by another program, such as DALL-E mini. The ending of the path

@@ -1,14 +1,26 @@
 // Writes token files so that a killed process loses no batch. Each batch is appended at once to a journal of JSON lines
-// next to the file (NAME.partial). The file itself appears only when it is complete. A writer that is opened again
-// continues after the last whole line.
-import { type FileHandle, lstat, open, rename, truncate, unlink } from "node:fs/promises";
+// next to the file (FILE.partial). The file itself appears only when it is complete. A writer that is opened again
+// continues after the last whole line, or adds to the complete file.
+import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
+import { callback, checkOptions, flag, type Rules } from "../../src/check.ts";
 import { writeAtomic, writeError } from "../files/atomic.ts";
-import { type Line, linesOf } from "../files/lines.ts";
-import { checkRegular } from "../files/source.ts";
-import { parseJson, record } from "../formats/json.ts";
-import { FormatError } from "../formats/source.ts";
-import { checkNewHeader, checkRecord, type TokenHeader, type TokenRecord } from "./record.ts";
+import { journalOf, tokenFormat } from "./format.ts";
+import { openFinished, recover } from "./kept.ts";
+import { checkNewHeader, checkRecord, type TokenFile, type TokenHeader, type TokenRecord } from "./record.ts";
 import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
+
+/** How a `TokenWriter` deals with what is there already. */
+export interface WriterOptions {
+  /** Called with every record that an earlier call has written. A promise that it returns is awaited. */
+  readonly onKept?: (record: TokenRecord) => void | Promise<void>;
+  /**
+   * Replaces a finished file, and begins anew where one was begun with another header. Default false. Even so the finished file
+   * stays until the new one is complete.
+   */
+  readonly replace?: boolean;
+}
+
+const writerRules: Rules<WriterOptions> = { onKept: callback, replace: flag };
 
 /**
  * Writes a token file: .parquet, .jsonl or .tsv.
@@ -34,61 +46,55 @@ import { openJsonLines, toJsonLine, writeTsv } from "./text.ts";
 export class TokenWriter {
   /** Where the complete file will appear. */
   readonly path: string;
-  /** The header that was given to `open`. */
+  /** The header of the file: the one that was given to `open`, or that of the file that is continued. */
   readonly header: TokenHeader;
 
   readonly #names = new Set<string>();
-  readonly #file: FileHandle;
+  /** The file that was finished before. Its records are the first ones of the journal. */
+  readonly #finished: TokenFile | null;
+  /** The journal; null until there is a record to write. */
+  #file: FileHandle | null = null;
   #size: number;
 
-  private constructor(
-    path: string,
-    header: TokenHeader,
-    file: FileHandle,
-    size: number,
-  ) {
+  private constructor(path: string, header: TokenHeader, finished: TokenFile | null, size: number) {
     this.path = path;
     this.header = header;
-    this.#file = file;
+    this.#finished = finished;
     this.#size = size;
   }
 
   /**
-   * Begins a file, or continues one that was begun with the same header.
-   * @param onKept called with every record that the journal already holds
-   * @throws if the ending is unknown, or a file was begun under this name with another header.
+   * Begins a file, or continues one that was begun or finished with the same header. The name of the model does not matter,
+   * only its weights. Nothing is written before the first record is added.
+   * @throws FileExistsError if there is a file of this name that was made with another header, or is none of Tessera's;
+   * FormatError if the ending is unknown, or a file was begun under this name with another header.
    */
-  static async open(
-    path: string,
-    header: TokenHeader,
-    onKept: (record: TokenRecord) => void = () => {},
-  ): Promise<TokenWriter> {
+  static async open(path: string, header: TokenHeader, options: WriterOptions = {}): Promise<TokenWriter> {
     tokenFormat(path);
     checkNewHeader(header);
-    const partial = `${path}.partial`;
-    if (await lstat(partial).catch(() => null)) await checkRegular(partial); // opening a pipe would wait forever
-    const file = await open(partial, "a+").catch((error: unknown) => { // created if it does not exist
-      throw writeError(partial, error);
-    });
-    try {
-      const { kept, size } = await recover(partial, header);
-      await truncate(partial, size);
-      const writer = new TokenWriter(path, header, file, size);
-      for await (const record of kept) {
+    checkOptions("TokenWriter.open", options, writerRules);
+    const { onKept = () => {}, replace = false } = options;
+    const begun = await recover(journalOf(path), header, replace);
+    const finished = replace ? null : await openFinished(path, header);
+    const kept = begun ?? finished;
+    const writer = new TokenWriter(path, kept?.header ?? header, begun ? null : finished, begun?.size ?? 0);
+    if (kept) {
+      for await (const record of kept.records()) {
         writer.#names.add(record.file);
-        onKept(record);
+        await onKept(record);
       }
-      if (size === 0) await writer.#append(JSON.stringify(header) + "\n");
-      return writer;
-    } catch (error) {
-      await file.close();
-      throw error;
     }
+    return writer;
   }
 
   /** The number of pictures in the file so far. */
   get length(): number {
     return this.#names.size;
+  }
+
+  /** Whether the file was finished before, and nothing has been added to it since. */
+  get isFinished(): boolean {
+    return this.#finished !== null && this.#size === 0;
   }
 
   /** Whether the file has a picture of this name. */
@@ -102,26 +108,60 @@ export class TokenWriter {
    */
   async add(records: readonly TokenRecord[]): Promise<void> {
     for (const record of records) checkRecord(record, this.header);
-    await this.#append(records.map((record) => toJsonLine(record, this.header) + "\n").join(""));
+    const file = this.#file ??= await this.#begin();
+    await this.#append(file, records.map((record) => toJsonLine(record, this.header) + "\n").join(""));
     for (const { file } of records) this.#names.add(file);
   }
 
-  async #append(text: string): Promise<void> {
-    const { size } = await this.#file.stat();
+  /** Opens the journal. A new one begins with the header, and with the records of a file that was finished before. */
+  async #begin(): Promise<FileHandle> {
+    const partial = journalOf(this.path);
+    if (this.#size === 0 && this.#finished) {
+      await this.#copy(this.#finished, partial);
+      this.#size = (await stat(partial)).size;
+    }
+    const file = await open(partial, "a+").catch((error: unknown) => { // created if it does not exist
+      throw writeError(partial, error);
+    });
+    try {
+      if (this.#size === 0) await this.#append(file, JSON.stringify(this.header) + "\n");
+      return file;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async #copy({ records }: TokenFile, partial: string): Promise<void> {
+    await writeAtomic(partial, async (file) => {
+      let lines = JSON.stringify(this.header) + "\n";
+      for await (const record of records()) {
+        lines += toJsonLine(record, this.header) + "\n";
+        if (lines.length < 2 ** 20) continue;
+        await file.writeFile(lines);
+        lines = "";
+      }
+      await file.writeFile(lines);
+    });
+  }
+
+  async #append(file: FileHandle, text: string): Promise<void> {
+    const { size } = await file.stat();
     if (size !== this.#size) {
-      throw new Error(`${this.path}.partial: another process writes to it; give each one its own file`);
+      throw new Error(`${journalOf(this.path)}: another process writes to it; give each one its own file`);
     }
     const bytes = new TextEncoder().encode(text);
-    await this.#file.writeFile(bytes).catch((error: unknown) => {
-      throw writeError(`${this.path}.partial`, error);
+    await file.writeFile(bytes).catch((error: unknown) => {
+      throw writeError(journalOf(this.path), error);
     });
     this.#size += bytes.length;
   }
 
-  /** Writes the complete file and removes the journal. */
+  /** Writes the complete file and removes the journal. A file that was finished before stays if nothing was added. */
   async finish(): Promise<void> {
-    const partial = `${this.path}.partial`;
-    await this.#file.sync();
+    if (this.isFinished) return;
+    const partial = journalOf(this.path), file = this.#file ??= await this.#begin();
+    await file.sync();
     await this.close();
     const format = tokenFormat(this.path);
     if (format === "jsonl") return await rename(partial, this.path);
@@ -133,61 +173,8 @@ export class TokenWriter {
 
   /** Closes the writer. The journal stays, so that another writer can continue it. */
   async close(): Promise<void> {
-    await this.#file.close();
+    const file = this.#file;
+    this.#file = null;
+    await file?.close();
   }
-}
-
-export type TokenFormat = "parquet" | "jsonl" | "tsv";
-
-/** @throws FormatError if the name has none of the three endings. */
-export function tokenFormat(path: string): TokenFormat {
-  const ending = path.toLowerCase().split(".").at(-1);
-  if (ending === "parquet" || ending === "jsonl" || ending === "tsv") return ending;
-  throw new FormatError(path, "token files end in .parquet, .jsonl or .tsv", "give it one of these endings");
-}
-
-/**
- * Finds the valid part of a journal: everything before the first line that is cut off or broken, for example by a power
- * cut.
- */
-async function recover(
-  partial: string,
-  header: TokenHeader,
-): Promise<{ kept: AsyncIterable<TokenRecord>; size: number }> {
-  const wanted = JSON.stringify(header);
-  let size = 0;
-  for await (const { text, number, end, isWhole } of eachLine(partial)) {
-    if (!isWhole || text === null || !isJson(text)) break;
-    if (number === 1 && text !== wanted) {
-      const wayOut = "begin it with the same settings, delete it, or write to another file";
-      throw new FormatError(
-        partial,
-        `it was begun with other settings (${difference(text, wanted)})`,
-        wayOut,
-      );
-    }
-    size = end;
-  }
-  const none = (async function* (): AsyncGenerator<TokenRecord> {})();
-  return { kept: size === 0 ? none : (await openJsonLines(partial)).records(), size };
-}
-
-async function* eachLine(path: string): AsyncGenerator<Line> {
-  for await (const lines of linesOf(path)) yield* lines;
-}
-
-function isJson(text: string): boolean {
-  try {
-    return record(parseJson(text)) !== null;
-  } catch {
-    return false;
-  }
-}
-
-/** Describes the first field in which two headers differ, such as "range unit, now signed". */
-function difference(before: string, now: string): string {
-  const [old, wanted] = [before, now].map((text) => JSON.parse(text) as Record<string, unknown>);
-  const show = (value: unknown) => JSON.stringify(value)?.replaceAll('"', "") ?? "nothing";
-  const key = Object.keys({ ...wanted, ...old }).find((key) => show(old[key]) !== show(wanted[key]));
-  return key === undefined ? "another layout" : `${key} ${show(old[key])}, now ${show(wanted[key])}`;
 }

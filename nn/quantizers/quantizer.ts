@@ -1,7 +1,11 @@
 // The interface of a quantizer: it takes vectors, and returns the indices of codes and the codes themselves.
-import { type Tensor, tensor } from "../../src/index.ts";
+import { concat, slice, type Tensor, tensor } from "../../src/index.ts";
+import type { Parts } from "../../src/parts.ts";
 import { buffer } from "../init.ts";
 import { Module } from "../module.ts";
+
+/** The most work of a part in operations: on two cores a fraction of a second. */
+const WORK = 2 ** 32;
 
 /** What a quantizer returns in training. */
 export interface Quantized {
@@ -37,6 +41,23 @@ export abstract class Quantizer extends Module {
    * @param among chooses among these codes only, i32 [n]; the indices are then places in this list
    */
   abstract encode(z: Tensor, among?: Tensor | null): Tensor;
+
+  /**
+   * `encode` for z [B, H, W, C], some rows of the map at a time.
+   * @internal
+   */
+  *encodeInParts(z: Tensor, among: Tensor | null = null): Parts<Tensor> {
+    const [batch, height, width] = z.shape, [codes, channels] = this.codebook.shape;
+    const step = Math.max(1, Math.floor(WORK / (2 * batch * width * codes * channels)));
+    if (step >= height) return this.encode(z, among);
+    const strips: Tensor[] = [];
+    for (let from = 0; from < height; from += step) {
+      const rows = slice(z, [0, from], [batch, Math.min(height, from + step)]);
+      strips.push(this.encode(rows, among));
+      yield;
+    }
+    return concat(strips, 1);
+  }
 
   /**
    * The codes of indices [...], as [..., C].

@@ -10,6 +10,8 @@ export interface Backend {
   readonly name: string;
   /** For people: the number of threads and the width of their vectors, or the name of the GPU. */
   readonly description: string;
+  /** The most bytes that all tensors may take together, where that is known. */
+  readonly maxBytes?: number;
   /** Whether buffers can hold f16. */
   readonly hasF16: boolean;
   /** Whether convolutions are computed by their definition, without Winograd's algorithm. */

@@ -1,9 +1,10 @@
-// Every operation, one file for each family. strips.ts is not among them: only nn/blocks.ts uses it, for large pictures.
+// Every operation, one file for each family. strips.ts is not among them: only nn/ uses it, for large pictures.
 export * from "./adam.ts";
+export { attention } from "./attention.ts";
 export * from "./codebook.ts";
 export * from "./conv.ts";
 export * from "./elementwise.ts";
-export * from "./linalg.ts";
+export { matmul, type MatmulOptions } from "./linalg.ts";
 export * from "./lpips.ts";
 export * from "./norm.ts";
 export * from "./pool.ts";

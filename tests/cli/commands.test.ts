@@ -151,7 +151,7 @@ describe("commands", () => {
     expect(code).toBe(0);
     expect((await stat(half)).size).toBeLessThan(0.6 * (await stat(whole)).size);
     expect((await tessera("encode", "-m", half, "-o", join(folder, "t.jsonl"), faces)).code).toBe(0);
-    expect((await tessera("convert", half, whole, "--strip", "--discriminator")).err).toContain(
+    expect((await tessera("convert", half, whole, "--strip", "--discriminator", "--force")).err).toContain(
       "has no discriminator",
     );
   });

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { inWordsOfOptions } from "../../cli/messages.ts";
+import { FileExistsError } from "../../data/index.ts";
 import { OutOfMemoryError } from "../../src/index.ts";
 import {
   BatchTooLargeError,
@@ -16,6 +17,11 @@ const noMemory = new OutOfMemoryError("no memory", {});
 const shape = { batch: 8, height: 64, width: 48, precision: "f32" } as const;
 
 const errors: readonly [error: Error, api: string, prompt: string][] = [
+  [
+    new FileExistsError("a.jsonl", "it exists already"),
+    "a.jsonl: it exists already; choose another name, or replace it (replace: true)",
+    "a.jsonl: it exists already; choose another name, or replace it with --force",
+  ],
   [
     new MissingPerceptualError("a.ckpt has none"),
     'a.ckpt has none: pass the files with its weights (perceptual: [files]), or train without it, which is blurrier (perceptual: "none")',

@@ -1,7 +1,8 @@
 // The command line in its own processes: exit codes, closed pipes, kills and Ctrl-C.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import sharp from "sharp";
 import { writeCartoonFaces } from "../../data/index.ts";
 import { commandFixture, ended, start, tessera } from "../support/commands.ts";
 
@@ -9,6 +10,8 @@ setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy m
 
 const { folder, faces, model, run: tinyRun } = await commandFixture();
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 describe("as a process", () => {
   test("exit codes", async () => {
@@ -58,6 +61,35 @@ describe("as a process", () => {
     const stopped = await end;
     expect(stopped.code).toBe(130);
     expect(stopped.out).toMatch(/the same command continues after \d+ pictures?/);
+  });
+
+  test("Ctrl-C stops within one large picture, and leaves nothing half-written", async () => {
+    const large = join(folder, "large.png"), tokens = join(folder, "large.jsonl");
+    await sharp({ create: { width: 1024, height: 1024, channels: 3, background: "#345" } }).png().toFile(
+      large,
+    );
+    const row = { file: "large.png", grid: [512, 512], encoding: Array(512 * 512).fill(1) };
+    await writeFile(tokens, JSON.stringify(row));
+    const at = (name: string) => join(folder, "stopped", name);
+    const commands: [string[], string][] = [
+      [["encode", "--size", "0", "-o", at("t.parquet"), large], "stopped before the first picture"],
+      [["reconstruct", "--size", "0", "-o", at("sheets"), large], "stopped after 0 pictures in "],
+      [["decode", "-o", at("decoded"), tokens], "stopped after 0 of 1 picture in "],
+    ];
+    for (const [words, message] of commands) {
+      const child = start(...words, "-m", model), end = ended(child);
+      let seen = "";
+      child.stdout?.on("data", (text) => seen += text);
+      while (!seen.includes("take about") && child.exitCode === null) await sleep(20);
+      await sleep(300);
+      child.kill("SIGINT");
+      const { code, out } = await end;
+      expect([words[0], code]).toEqual([words[0], 130]);
+      expect(out).toMatch(/large\.png: 1024x1024 pixels take about .*\d [GM]B; Ctrl-C stops at any time/);
+      expect(out).toContain(message);
+    }
+    const left = await readdir(join(folder, "stopped"), { recursive: true }).catch(() => []);
+    expect(left).toEqual([]);
   });
 
   test("Ctrl-C saves and stops, and the run can be continued; a second one stops at once", async () => {

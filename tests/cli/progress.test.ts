@@ -54,6 +54,45 @@ describe("Progress", () => {
     expect(narrow.written[0].replaceAll(`${escape}[K`, "").trim().length < 20).toBe(true);
   });
 
+  test("shows an old text with its step, and other work without counting its time", () => {
+    const { written, clock, progress } = capture({ total: 100, unit: "step", rate: "seconds each" });
+    const after = (seconds: number) => clock.time += seconds * 1000;
+    after(5);
+    progress.update(10, "rec 0.5");
+    after(5);
+    progress.update(20, "rec 0.5");
+    after(1);
+    for (const n of [1, 2]) {
+      progress.aside(`validating ${n}/2`);
+      after(10);
+    }
+    progress.aside(null);
+    after(4);
+    progress.update(30, "rec 0.4");
+    expect(written).toEqual([
+      " 10% 10/100 | 0.500 s/step | 5s, 45s left | rec 0.5\n",
+      " 20% 20/100 | 0.500 s/step | 10s, 40s left | rec 0.5 at 10\n",
+      " 20% 20/100 | 0.550 s/step | 21s, 44s left | validating 2/2\n",
+      " 30% 30/100 | 0.500 s/step | 35s, 35s left | rec 0.4\n",
+    ]);
+  });
+
+  test("shows nothing of short work", () => {
+    for (const isTTY of [false, true]) {
+      const { written, clock, progress } = capture({ label: "list", patience: 1000, isTTY });
+      progress.update(5);
+      clock.time = 900;
+      progress.update(9);
+      progress.finish();
+      expect(written).toEqual([]);
+      const long = capture({ label: "list", patience: 1000, isTTY });
+      long.clock.time = 1500;
+      long.progress.update(9);
+      long.progress.finish();
+      expect(long.written.join("")).toContain("list 9 it | 6.00 it/s | 2s");
+    }
+  });
+
   test("measures the rate of a resumed run by its own steps, and allows an unknown total", () => {
     const { clock, progress } = capture({ total: 200, start: 100 });
     clock.time = 10_000;
@@ -62,12 +101,17 @@ describe("Progress", () => {
     const open = capture({ unit: "img" });
     open.clock.time = 8000;
     open.progress.update(2);
-    expect(open.progress.line()).toBe("2 img | 4.00 s/img | 8s");
+    expect(open.progress.line()).toBe("2 img | 0.250 img/s | 8s");
     expect([5, 185, 7385].map(formatDuration)).toEqual(["5s", "3:05", "2:03:05"]);
     expect([0, 250.4, 0.5].map((rate) => formatRate(rate, "it"))).toEqual([
       "- it/s",
       "250 it/s",
-      "2.00 s/it",
+      "0.500 it/s",
+    ]);
+    expect([0, 250.4, 0.5].map((rate) => formatRate(rate, "step", "seconds each"))).toEqual([
+      "- s/step",
+      "0.00399 s/step",
+      "2.00 s/step",
     ]);
   });
 });

@@ -8,6 +8,7 @@ of Tessera's files.
     python packages.py lightning FOLDER        Lightning goes on from Tessera's checkpoint by one step, and saves
     python packages.py tokens FOLDER           the tokens in tokens.parquet and tokens.tsv
     python packages.py onnx FILE               checks an ONNX model, prints the type and shape of its outputs
+    python packages.py page FOLDER PAGE        runs the Python on a page of the documentation, and prints its tokens
 
 Each job prints JSON as its last line.
 """
@@ -231,7 +232,7 @@ def tokens(folder):
     warnings.simplefilter("error")
     table = pq.read_table(folder / "tokens.parquet")
     frame = pd.read_parquet(folder / "tokens.parquet")
-    text = pd.read_csv(folder / "tokens.tsv", sep="\t", skiprows=1, keep_default_na=False)
+    text = pd.read_csv(folder / "tokens.tsv", sep="\t", skiprows=1, keep_default_na=False, dtype={"file": str})
     return {
         "type": str(table.schema.field("encoding").type.value_type),
         "header": json.loads(table.schema.metadata[b"tessera"]),
@@ -253,7 +254,20 @@ def onnx(path):
     return described
 
 
+def page(folder, text):
+    import os
+
+    os.chdir(folder)
+    found = []
+    for code in re.findall(r"```python\n(.*?)```", Path(text).read_text(encoding="utf8"), re.S):
+        names = {}
+        exec(code, names)
+        header = names.get("header")
+        found.append({"tokens": names["tokens"].tolist(), "weights": header and header["weights"]})
+    return found
+
+
 if __name__ == "__main__":
     job, *words = sys.argv[1:]
-    jobs = {"read": read, "write": write, "step": step, "lightning": lightning, "tokens": tokens, "onnx": onnx}
+    jobs = {"read": read, "write": write, "step": step, "lightning": lightning, "tokens": tokens, "onnx": onnx, "page": page}
     print(json.dumps(versions(*words) if job == "versions" else jobs[job](*map(Path, words))))

@@ -7,6 +7,7 @@ import { chain } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { asyncScope, backward, matmul, noGrad, Random, scope, type Tensor } from "../../src/index.ts";
 import { takesStrips } from "../../src/ops/strips.ts";
+import { finish } from "../../src/parts.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 import { tinyConfig } from "../support/goldens.ts";
 import { drawn, maxError } from "../support/numbers.ts";
@@ -30,8 +31,8 @@ test("feature maps equal the layers run by hand", () =>
       const wanted: Record<string, Tensor> = noGrad(() => {
         const first = encoder.conv_in.call(images);
         const block = encoder.down[0].block[0].call(first);
-        const down0 = chain(first, level0);
-        const down2 = chain(chain(down0, level1), level2);
+        const down0 = finish(chain(first, level0));
+        const down2 = finish(chain(finish(chain(down0, level1)), level2));
         const mid = encoder.mid.call(down2);
         const out = encoder.conv_out.call(encoder.norm_out.call(mid));
         return {
@@ -65,7 +66,7 @@ test("feature maps equal the layers run by hand", () =>
         };
       });
       await expectSame(decoded.get("mid.attn_1"), made.attn);
-      await expectSame(decoded.get("up.2"), noGrad(() => chain(made.mid, decoder.up[2].layers())));
+      await expectSame(decoded.get("up.2"), noGrad(() => finish(chain(made.mid, decoder.up[2].layers()))));
       await expectSame(decoded.get("conv_out"), model.decode(latents));
     })
   ));
@@ -128,7 +129,9 @@ test("with gradients on, a loss can be computed from what was captured", () =>
       return outputs.get("encoder.mid")!.square().mean();
     });
     const byHand = await gradient((images) => {
-      const down = chain(encoder.conv_in.call(images), encoder.down.flatMap((level) => level.layers()));
+      const down = finish(
+        chain(encoder.conv_in.call(images), encoder.down.flatMap((level) => level.layers())),
+      );
       return encoder.mid.call(down).square().mean();
     });
     expect(captured).toEqual(byHand);

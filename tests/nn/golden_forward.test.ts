@@ -1,11 +1,11 @@
 // The forward half of the model against float64 numbers from the reference implementation (tiny_forward.json).
 // Tolerances are about ten times the largest error seen in f32 on the WebAssembly backend, in either runtime.
 import { beforeAll, expect, test } from "bun:test";
-import { backward, grad, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
+import { backward, grad, keep, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
 import { NLayerDiscriminator } from "../../nn/discriminator.ts";
 import { LPIPS } from "../../nn/lpips.ts";
 import { VectorQuantizer } from "../../nn/quantizers/vector_quantizer.ts";
-import { Layer } from "../../nn/module.ts";
+import { Layer, type Observer, withObserver } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { describeDevices } from "../support/devices.ts";
 import { filled, fillState, golden, picture, tinyConfig } from "../support/goldens.ts";
@@ -98,9 +98,8 @@ describeDevices("forward", () => {
   test("every module's output: mean, deviation, first and last value", async () => {
     const model = tinyModel();
     const outputs = new Map<string, Tensor>();
-    watch(model.encoder, "", outputs);
-    watch(model.decoder, "D.", outputs);
-    noGrad(() => model.forward(images("x0")));
+    const observer = new Map([...watch(model.encoder, "", outputs), ...watch(model.decoder, "D.", outputs)]);
+    noGrad(() => withObserver(observer, () => model.forward(images("x0"))));
     let seen = 0;
     for (const [name, t] of outputs) {
       const expected = tiny.module_stats_shape_mean_std_first_last[name.replace(/norm2$/, "dropout")];
@@ -131,19 +130,15 @@ describeDevices("forward", () => {
   });
 });
 
-/** Keeps what each layer below `root` returns, by replacing its `call`. */
-function watch(root: Layer, prefix: string, outputs: Map<string, Tensor>): void {
-  for (const [path, module] of root.namedModules()) {
-    if (!(module instanceof Layer)) continue;
-    const call = module.call;
-    module.call = (x, residual) => {
-      const out = call.bind(module)(x, residual);
-      const copy = out.mul(1);
-      copy.owner = null;
-      outputs.set(prefix + path, copy);
-      return out;
-    };
-  }
+/** Keeps copies of the outputs of all layers below `root`. */
+function watch(root: Layer, prefix: string, outputs: Map<string, Tensor>): Observer {
+  const keepCopy = (path: string) => (output: Tensor) => {
+    outputs.set(prefix + path, keep(output.mul(1)));
+  };
+  const modules = [...root.namedModules()];
+  return new Map(
+    modules.flatMap(([path, module]) => module instanceof Layer ? [[module, keepCopy(path)] as const] : []),
+  );
 }
 
 /** Whether a module computes more than the reference's: norm1 and norm_out also the swish, conv2 and proj_out the residual. */

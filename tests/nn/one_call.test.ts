@@ -55,6 +55,24 @@ describe("tokensOf and pictureOf", () => {
     await expect(model.tokensOf(small, { size: 0 })).rejects.toThrow("(pixels): it has 1x1 pixels: at least");
   });
 
+  test("other events run meanwhile, and a signal stops it", () =>
+    expectNoLeak(async () => {
+      const side = 30 * factor,
+        large = { width: side, height: side, pixels: new Uint8Array(side * side * 3) };
+      const { tokens, grid } = await model.tokensOf(large, { size: 0 });
+      for (
+        const job of [
+          (signal: AbortSignal) => model.tokensOf(large, { size: 0, signal }),
+          (signal: AbortSignal) => model.pictureOf(tokens, grid, { signal }),
+        ]
+      ) {
+        const controller = new AbortController(), reason = new Error("enough");
+        setTimeout(() => controller.abort(reason), 1);
+        await expect(Array.fromAsync({ length: 100 }, () => job(controller.signal))).rejects.toThrow(reason);
+      }
+      await expect(model.tokensOf(large, { signal: 7 as never })).rejects.toThrow("tokensOf: signal is 7");
+    }));
+
   test("tokens become a picture, on a square by default", () =>
     expectNoLeak(async () => {
       const { tokens, grid } = await model.tokensOf(picture);

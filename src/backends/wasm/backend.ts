@@ -70,6 +70,10 @@ export class WasmBackend implements Backend {
     return this.machine.start();
   }
 
+  get maxBytes(): number {
+    return this.machine.allocator.limit;
+  }
+
   get description(): string {
     const threads = this.threads === 1 ? "1 thread" : `${this.threads} threads`;
     return `CPU, ${threads}, vectors of ${this.wide ? 256 : 128} bits`;

@@ -1,6 +1,6 @@
 // Reading pictures of all formats, cropping them, and writing PNG files. The pictures are made here with sharp.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -115,6 +115,58 @@ describe("readImage", () => {
     for (const name of Object.keys(files)) {
       expect((await messageOf(join(folder, name))).includes("\n")).toBe(false);
     }
+  });
+
+  test("pictures that are read at the same time keep their own reasons", async () => {
+    const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * i) % 251);
+    const whole = sharp(noise, { raw: { width: 64, height: 64, channels: 3 } });
+    const cut = (bytes: Uint8Array) => bytes.subarray(0, Math.floor(bytes.length / 2));
+    const jpeg = cut(await whole.clone().jpeg().toBuffer()), png = cut(await whole.clone().png().toBuffer());
+    const sources = Array.from({ length: 24 }, (_, i) => i % 2 === 0 ? jpeg : png);
+    const reasons = await Promise.all(sources.map((bytes) => readImage(bytes).catch(({ reason }) => reason)));
+    expect([...new Set(reasons.filter((_, i) => i % 2 === 0))]).toEqual(["premature end of JPEG image"]);
+    expect([...new Set(reasons.filter((_, i) => i % 2 === 1))]).toEqual([
+      "the file is cut short or damaged (libpng read error)",
+    ]);
+  });
+
+  test("the same pixels give the same picture, whatever the format of the file", async () => {
+    const width = 600, height = 400; // large enough for the formats' own ways of shrinking
+    const wave = (i: number) => 128 + 60 * Math.sin(i / 7) + 60 * Math.cos(i / width / 5);
+    const picture = {
+      width,
+      height,
+      pixels: Uint8Array.from({ length: width * height * 3 }, (_, i) => wave(i)),
+    };
+    const lossless = {
+      png: image(picture).png(),
+      webp: image(picture).webp({ lossless: true }),
+      tiff: image(picture).tiff({ compression: "lzw" }),
+    };
+    const expected = await readImage(picture, { size: 64 });
+    for (const [name, file] of Object.entries(lossless)) {
+      expect([name, await readImage(await file.toBuffer(), { size: 64 })]).toEqual([name, expected]);
+    }
+    for (const orientation of [1, 3, 6]) {
+      const jpeg = await image(picture).withMetadata({ orientation }).jpeg().toBuffer();
+      expect(await readImage(jpeg, { size: 64 })).toEqual(
+        await readImage(await readImage(jpeg), { size: 64 }),
+      );
+    }
+  });
+
+  test("looks at the size before it decodes, and at the length before it reads", async () => {
+    const webp = Uint8Array.fromHex(
+      // 16383x16383 pixels of one colour
+      "524946461e000000574542505650384c110000002ffebfff0f07d0b126f4b8ff8188e87f0000",
+    );
+    await expect(readImage(webp, { size: 16 })).rejects.toThrow(
+      "16383x16383 pixels take 2.1 GB while they are decoded, at most 1.1 GB are used",
+    );
+    const long = join(folder, "long.jpg");
+    await writeFile(long, "");
+    await truncate(long, 2 ** 29 + 1); // a file of zeros that takes no room
+    await expect(readImage(long)).rejects.toThrow("the file has 536870913 bytes, at most 536870912 are read");
   });
 
   test("resizes the shorter side, then crops at the reference's offsets", async () => {

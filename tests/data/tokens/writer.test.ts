@@ -3,7 +3,13 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openTokens, type TokenHeader, type TokenRecord, TokenWriter } from "../../../data/index.ts";
+import {
+  FileExistsError,
+  openTokens,
+  type TokenHeader,
+  type TokenRecord,
+  TokenWriter,
+} from "../../../data/index.ts";
 import { header, readAll, records, write } from "../../support/token_files.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -37,6 +43,67 @@ for (const format of ["parquet", "jsonl", "tsv"]) {
       expect(await readAll(path)).toEqual([]);
     });
 
+    test("a finished file says so, and takes further records, but only of the same making", async () => {
+      const path = join(folder, `again.${format}`), all = await readFile(join(folder, `all.${format}`));
+      await write(path, header, records);
+      const again = await TokenWriter.open(path, { ...header, model: "renamed.ckpt" });
+      expect([again.isFinished, again.length, again.header.model]).toEqual([
+        true,
+        records.length,
+        "last.ckpt",
+      ]);
+      await again.finish();
+      expect(await readFile(path)).toEqual(all);
+
+      const other = { ...header, weights: "cd34", model: "other.ckpt" };
+      const refused = TokenWriter.open(path, other);
+      await expect(refused).rejects.toThrow(FileExistsError);
+      await expect(refused).rejects.toThrow(
+        "made with other settings (the weights of last.ckpt, now of other.ckpt)",
+      );
+      expect(await names()).toEqual([`again.${format}`]);
+
+      const more = { ...records[0], file: "more.jpg" }, kept: string[] = [];
+      const onKept = ({ file }: TokenRecord) => void kept.push(file);
+      const adding = await TokenWriter.open(path, header, { onKept });
+      await adding.add([more]);
+      expect([kept.length, adding.isFinished]).toEqual([records.length, false]);
+      await adding.close(); // as if it had been killed
+      expect(await readFile(path)).toEqual(all);
+      const going = await TokenWriter.open(path, header);
+      expect([going.isFinished, going.length]).toEqual([false, records.length + 1]);
+      await going.finish();
+      expect(await readAll(path)).toEqual([...records, more]);
+
+      const replacing = await TokenWriter.open(path, other, { replace: true });
+      await replacing.add(records.slice(0, 1));
+      expect((await readAll(path)).length).toBe(records.length + 1); // until the new one is complete
+      await replacing.close();
+      await expect(TokenWriter.open(path, header)).rejects.toThrow(
+        "begun with other settings (the weights of",
+      );
+      const forced = await TokenWriter.open(path, other, { replace: true });
+      expect(forced.length).toBe(1); // the journal of the new file continues
+      await forced.finish();
+      expect([(await openTokens(path)).header, await readAll(path)]).toEqual([other, records.slice(0, 1)]);
+      expect(await names()).toEqual([`again.${format}`]);
+      async function names() {
+        return (await readdir(folder)).filter((name) => name.startsWith("again"));
+      }
+      await rm(path);
+    });
+
+    test("refuses a file that is none of its own, and leaves no journal behind", async () => {
+      const path = join(folder, `foreign.${format}`);
+      await writeFile(path, "name,age\n");
+      await expect(TokenWriter.open(path, header)).rejects.toThrow("it exists already and is no token file");
+      const names = (await readdir(folder)).filter((name) => name.startsWith(`foreign.${format}`));
+      expect(names).toEqual([`foreign.${format}`]);
+      await writeFile(path, ""); // an empty file, as mktemp makes, is no loss
+      await write(path, header, records);
+      expect(await readAll(path)).toEqual(records);
+    });
+
     test("continues after a kill at any byte, with nothing repeated and nothing missing", async () => {
       const whole = join(folder, `whole.${format}`);
       await write(whole, header, records);
@@ -48,7 +115,8 @@ for (const format of ["parquet", "jsonl", "tsv"]) {
         await writeFile(`${path}.partial`, journal);
         await truncate(`${path}.partial`, cut);
         const kept: string[] = [];
-        const writer = await TokenWriter.open(path, header, ({ file }) => kept.push(file));
+        const onKept = ({ file }: TokenRecord) => void kept.push(file);
+        const writer = await TokenWriter.open(path, header, { onKept });
         expect(kept).toEqual(records.slice(0, writer.length).map(({ file }) => file));
         await writer.add(records.filter(({ file }) => !writer.has(file)));
         await writer.finish();
@@ -73,7 +141,9 @@ describe("TokenWriter", () => {
 
   test("refuses a file that was begun with other settings, and keeps it", async () => {
     const path = join(folder, "settings.parquet");
-    await (await TokenWriter.open(path, header)).close();
+    const writer = await TokenWriter.open(path, header);
+    await writer.add(records.slice(0, 1));
+    await writer.close();
     await expect(TokenWriter.open(path, { ...header, range: "unit" })).rejects.toThrow(
       "begun with other settings (range signed, now unit); begin it with the same settings, delete it",
     );
@@ -87,6 +157,17 @@ describe("TokenWriter", () => {
     await expect(two.add(records.slice(0, 1))).rejects.toThrow("another process writes to it");
     await one.close();
     await two.close();
+  });
+
+  test("a name that fills the disk's limit works too", async () => {
+    const path = join(folder, `${"n".repeat(249)}.jsonl`);
+    const writer = await TokenWriter.open(path, header);
+    await writer.add(records.slice(0, 1));
+    await writer.close();
+    const going = await TokenWriter.open(path, header);
+    expect(going.length).toBe(1);
+    await going.finish();
+    expect((await readAll(path)).length).toBe(1);
   });
 
   test("accepts three endings", async () => {

@@ -11,7 +11,8 @@ import {
   scope,
   zeros,
 } from "../../../src/index.ts";
-import { normConvStrips, takesStrips } from "../../../src/ops/strips.ts";
+import { convStrips, normConvStrips, takesStrips } from "../../../src/ops/strips.ts";
+import { finish } from "../../../src/parts.ts";
 import { VQGAN } from "../../../nn/vqgan.ts";
 import { expectNoLeak } from "../../support/expectations.ts";
 import { tinyConfig } from "../../support/goldens.ts";
@@ -30,15 +31,46 @@ for (const [height, width, inChannels, channels] of [[80, 48, 32, 32], [75, 53, 
         const n = groupNorm(x, norm.weight, norm.bias, { swish: true });
         const whole = conv2d(n, conv.weight, conv.bias, { padding: 1, residual });
         const stripBytes = x.size * 4 / 5;
-        const strips = normConvStrips(x, norm, conv, { residual, stripBytes });
+        const strips = finish(normConvStrips(x, norm, conv, { residual, stripBytes }));
         const same = inChannels === channels;
-        const over = same ? normConvStrips(x, norm, conv, { residual, stripBytes, overwrite: true }) : strips;
+        const over = same
+          ? finish(normConvStrips(x, norm, conv, { residual, stripBytes, overwrite: true }))
+          : strips;
         return { whole, strips, over };
       });
       const whole = await made.whole.data();
       expect(maxError(await made.strips.data(), whole)).toBe(0);
       expect(maxError(await made.over.data(), whole)).toBe(0);
       for (const t of new Set(Object.values(made))) t.dispose();
+    });
+  });
+}
+
+for (
+  const [name, filter, options] of [
+    ["3x3", 3, { padding: 1 }],
+    ["1x1", 1, {}],
+    ["3x3 of stride 2, as in Downsample", 3, { stride: 2, padding: [0, 1, 0, 1] }],
+    ["3x3 of an enlarged map", 3, { padding: 1, upsample: 2 }],
+  ] as const
+) {
+  test(`a ${name} convolution in strips equals the whole one`, async () => {
+    await expectNoLeak(async () => {
+      let parts = 0;
+      const made = noGrad(() =>
+        scope(() => {
+          const x = drawn("x", [2, 75, 53, 24]), weight = drawn("w", [32, 24, filter, filter]);
+          const bias = drawn("b", [32]), whole = conv2d(x, weight, bias, options);
+          const work = 2 * whole.size * 24 * filter ** 2 / 5;
+          const strips = convStrips(x, weight, bias, options, work);
+          let step = strips.next();
+          for (; !step.done; step = strips.next()) parts++;
+          return { whole, strips: step.value };
+        })
+      );
+      expect(parts).toBeGreaterThan(1);
+      expect(maxError(await made.strips.data(), await made.whole.data())).toBe(0);
+      for (const t of Object.values(made)) t.dispose();
     });
   });
 }
@@ -63,8 +95,10 @@ test("strips refuse filters and shapes that do not fit", () => {
   scope(() => {
     const x = zeros([1, 8, 8, 32]), norm = { weight: zeros([32]), bias: zeros([32]) };
     const conv = (shape: number[]) => ({ weight: zeros(shape), bias: null });
-    expect(() => normConvStrips(x, norm, conv([32, 32, 1, 1]))).toThrow("3x3 filter, got 1x1");
-    expect(() => normConvStrips(x, norm, conv([64, 32, 3, 3]), { overwrite: true })).toThrow("64 channels");
+    expect(() => finish(normConvStrips(x, norm, conv([32, 32, 1, 1])))).toThrow("3x3 filter, got 1x1");
+    expect(() => finish(normConvStrips(x, norm, conv([64, 32, 3, 3]), { overwrite: true }))).toThrow(
+      "64 channels",
+    );
   });
 });
 
