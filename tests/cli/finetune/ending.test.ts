@@ -119,7 +119,7 @@ describe("a run saves and stops", () => {
     await rm(pictures, { recursive: true });
     const { code, err, out } = await answer;
     expect(code).toBe(1);
-    expect(err).toMatch(/^tessera: none of the 5 pictures can be read; the last was .*\n$/);
+    expect(err).toMatch(/^tessera: none of the 4 pictures can be read; the last was .*\n$/);
     const path = join(runs, (await run())!);
     const { step } = await readRunState(join(path, "checkpoints", "last.safetensors"));
     expect(out).toContain(`step ${step} is saved; continue with: tessera finetune --resume ${path}`);
@@ -138,7 +138,7 @@ describe("a run saves and stops", () => {
       String(step + 1),
     );
     expect([moved.code, moved.err]).toEqual([0, ""]);
-    expect(moved.out).toContain("pictures: 5 to train on; at step");
+    expect(moved.out).toContain("pictures: 4 to train on, 1 for validation; at step");
   });
 });
 
