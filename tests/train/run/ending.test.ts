@@ -282,7 +282,9 @@ if (!mounted("4m")) {
       try {
         const out = join(disk, "runs");
         await expect(beginRun({ ...newRun(), out })).rejects.toThrow(
-          new RegExp(`^two checkpoints, one of which replaces the other, take .* MB, but the disk of ${out} has only .* left: make room there$`),
+          new RegExp(
+            `^two checkpoints, one of which replaces the other, take .* MB, but the disk of ${out} has only .* left: make room there$`,
+          ),
         );
         await expect(beginRun({ ...newRun({ steps: 4, saveEvery: 1 }), out })).rejects.toThrow(
           /^two checkpoints, one of which replaces the other, take .* MB, but the disk of .* left: make room there$/,
