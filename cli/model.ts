@@ -8,6 +8,7 @@ import { checkpointPath } from "./checkpoint.ts";
 import { namesHelp } from "./fetch.ts";
 import { precisionOption } from "./options.ts";
 import { printAside } from "./print.ts";
+import { bytesProgress } from "./progress.ts";
 import { shippedModel } from "./shipped.ts";
 
 export interface ModelFlags {
@@ -54,7 +55,9 @@ export async function openModel(
   }
   const config = attentionOrder === undefined ? {} : { attentionOrder };
   const only = needed === "both" ? undefined : needed;
-  const { model, note, beside } = await loadVQGAN(path, { range, precision, only, config });
+  const progress = bytesProgress("load");
+  const options = { range, precision, only, config, onProgress: progress.report };
+  const { model, note, beside } = await loadVQGAN(path, options).finally(progress.finish);
   if (note !== null) printAside(`model: ${note}`);
   if (beside !== null) printAside(beside);
   const lacking = (["encoder", "decoder"] as const).find((half) => model.isWithout(half));

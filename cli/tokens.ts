@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { Option } from "commander";
 import { hashWeights, type TokenHeader, type TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
+import { bytesProgress } from "./progress.ts";
 
 /** The option for DALL-E mini, which gave its VQGAN pixels in [0, 1] and put one token before those of each picture. */
 export function dalleMiniOption(description: string): Option {
@@ -18,6 +19,8 @@ type ModelFacts = Pick<
 
 /** Returns what the header of a token file states about the model that made the tokens. */
 export async function modelFacts(model: VQGAN, path: string): Promise<ModelFacts> {
+  const progress = bytesProgress("hash");
+  const weights = await hashWeights(path, { onProgress: progress.report }).finally(progress.finish);
   return {
     format: "tessera-tokens",
     version: 1,
@@ -26,7 +29,7 @@ export async function modelFacts(model: VQGAN, path: string): Promise<ModelFacts
     range: model.range,
     attentionOrder: model.config.attentionOrder,
     model: basename(path),
-    weights: await hashWeights(path),
+    weights,
   };
 }
 

@@ -7,6 +7,7 @@ import {
   beginRun,
   checkpointOf,
   defaultOptions,
+  type Loading,
   readProgress,
   type ResumeChanges,
   resumeRun,
@@ -15,6 +16,7 @@ import {
 import { newestCheckpoint } from "../../train/taming/log_folder.ts";
 import { checkpointPath } from "../checkpoint.ts";
 import { fetched, namesHelp } from "../fetch.ts";
+import { withLoading } from "../loading.ts";
 import {
   fractionOrPath,
   nonNegativeNumber,
@@ -213,9 +215,11 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   }
   const flags = await withFetched(named);
   print(...notes);
-  const started = flags.resume === undefined
-    ? await beginRun(newRun(flags))
-    : await continueRun(flags.resume, flags, command);
+  const started = await withLoading((loading) =>
+    flags.resume === undefined
+      ? beginRun({ ...newRun(flags), loading })
+      : continueRun(flags.resume, flags, command, loading)
+  );
   await trainWithProgress(started, "fine-tune");
 }
 
@@ -232,7 +236,12 @@ async function withFetched(flags: Flags): Promise<Flags> {
 }
 
 /** Continues a run by Tessera exactly, or begins a run with the weights and optimizers of a checkpoint by Lightning. */
-async function continueRun(runOrFile: string, flags: Flags, command: Command): Promise<Run> {
+async function continueRun(
+  runOrFile: string,
+  flags: Flags,
+  command: Command,
+  loading: Loading,
+): Promise<Run> {
   const named = await fetched(runOrFile), path = await checkpointOf(named);
   if (path !== named && !basename(path).startsWith("last.")) {
     const newest = await newestCheckpoint(dirname(path));
@@ -244,7 +253,7 @@ async function continueRun(runOrFile: string, flags: Flags, command: Command): P
       `a run of Tessera is resumed in its folder: copy ${path} to yours first, or begin a new run with --from`,
     );
   }
-  if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command));
+  if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command), loading);
   const steps = flags.steps ?? progress.step + defaultOptions.steps;
   if (steps <= progress.step) {
     throw new UsageError(`${path} is at step ${progress.step}: --steps is the total and must be larger`);
@@ -252,7 +261,7 @@ async function continueRun(runOrFile: string, flags: Flags, command: Command): P
   // As in Lightning, the optimizers' own rate overrides that of a config, but not an option.
   const hasBaseLr = command.getOptionValueSource("baseLr") === "cli";
   const lr = flags.lr ?? (hasBaseLr ? undefined : progress.lr);
-  return await beginRun(continuedRun(path, flags, steps, lr));
+  return await beginRun({ ...continuedRun(path, flags, steps, lr), loading });
 }
 
 /** The options that can be changed when a run is resumed. */

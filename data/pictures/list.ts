@@ -8,6 +8,7 @@ import process from "node:process";
 import { aSignal, callback, check, checkOptions, rule, type Rules, texts } from "../../src/check.ts";
 import { checkRegular, notReadable } from "../files/source.ts";
 import { decodeText } from "../files/text.ts";
+import { printable } from "../formats/text.ts";
 import { findMember, isArchive, listArchive, refuseCompressed } from "./archive.ts";
 import { expandPattern, isPattern } from "./glob.ts";
 import { imageExtensions, isCaptionName, isImageName, LeftOut } from "./names.ts";
@@ -27,7 +28,8 @@ export const listRules: Rules<ListOptions> = { onFound: callback, onLeftOut: cal
 /** Reports what a folder or an archive has that is not read. */
 export function reportLeftOut(source: string, what: string | null, options: ListOptions): void {
   if (what === null) return;
-  const report = options.onLeftOut ?? ((source, what) => console.warn(`left out in ${source}: ${what}`));
+  const report = options.onLeftOut ??
+    ((source, what) => console.warn(`left out in ${printable(source)}: ${what}`));
   report(source, what);
 }
 

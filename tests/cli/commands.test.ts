@@ -43,7 +43,9 @@ describe("commands", () => {
       ...{ source: [faces], shard: null },
     });
     expect(header.weights).toMatch(/^[0-9a-f]{64}$/);
-    expect(header.preprocessing).toContain("smallest side to 16 by Lanczos, middle square");
+    expect(header.preprocessing).toContain(
+      "smallest side to 16 by Lanczos, or enlarged bicubically, middle square",
+    );
     expect([first.caption, first.encoding.length]).toEqual([null, 64]);
     expect([second.caption, second.file]).toEqual(["a cartoon", join(faces, "face_00001.png")]);
     await stat(join(folder, "face_00000.tokens.png"));

@@ -109,7 +109,7 @@ describe("as a process", () => {
     const { code, out: text } = await answer;
     expect(code).toBe(130);
     expect(text).toContain("press Ctrl-C again to leave at once");
-    const [, step, run] = /saved step (\d+); continue with: tessera finetune --resume (.*)/.exec(text)!;
+    const [, step, run] = /saved step (\d+); continue with: .*cli\.ts finetune --resume (.*)/.exec(text)!;
     await mkdir(faces, { recursive: true });
     const resumed = await tessera("finetune", "--resume", run, "--steps", String(Number(step) + 1));
     expect(resumed.code).toBe(0);

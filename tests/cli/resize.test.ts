@@ -37,7 +37,7 @@ describe("--resize", () => {
       expect(header.grid).toEqual([8, 8]);
       expect(header.preprocessing).toBe(
         resize === "lanczos"
-          ? "turned by EXIF, laid on white, sRGB, smallest side to 16 by Lanczos, middle square, edges cut evenly to multiples of 2"
+          ? "turned by EXIF, laid on white, sRGB, smallest side to 16 by Lanczos, or enlarged bicubically, middle square, edges cut evenly to multiples of 2"
           : "as taming's loader: EXIF and profiles ignored, opacity dropped, smallest side to 16 by OpenCV's bilinear filter, " +
             "middle square, edges cut evenly to multiples of 2",
       );

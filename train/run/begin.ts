@@ -96,7 +96,8 @@ export async function beginRun(run: NewRun): Promise<Run> {
   const { size = 1, lr = 1, valEvery = 1 } = run.options;
   checkNewOptions({ ...run.options, size, lr, valEvery });
   const options = absolute(run.options);
-  const list = await listPictures(options);
+  const { signal, onListed } = loading;
+  const list = await listPictures(options, null, false, { signal, onFound: onListed });
   return await freedOnError(async (own) => {
     const reporter = new Notes();
     const from = "from" in start ? await localPath(start.from, loading) : null;

@@ -1,7 +1,7 @@
 // The loop around the training step: it prepares a new model, trains, measures, saves, and stops cleanly.
 import type { Batch } from "../../data/index.ts";
 import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
-import { asyncScope, keep, tensor } from "../../src/index.ts";
+import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
 import { initializeCodebook } from "../codebook.ts";
 import type { Measurements } from "../validate.ts";
 import { Measuring } from "./measuring.ts";
@@ -20,8 +20,8 @@ export interface TrainOptions {
 }
 
 const isMonitor = (monitor: unknown) => {
-  const { update, log, note } = (monitor ?? {}) as Partial<TrainMonitor>;
-  return [update, log, note ?? log].every(callback.accepts);
+  const { update, log, note = log, aside = log } = (monitor ?? {}) as Partial<TrainMonitor>;
+  return [update, log, note, aside].every(callback.accepts);
 };
 const rules: Rules<TrainOptions> = {
   monitor: rule("an object with the functions update and log", isMonitor),
@@ -72,6 +72,7 @@ class Loop {
   readonly #signal: AbortSignal | undefined;
   readonly #saver: Saver;
   readonly #measuring: Measuring;
+  #hasStepped = false;
 
   constructor(run: Run, { monitor, signal }: TrainOptions) {
     this.#run = run;
@@ -135,7 +136,12 @@ class Loop {
   async #prepare(isFinished: boolean): Promise<void> {
     const { settings, trainer: { model, step }, pictures, random, progress, reporter } = this.#run;
     if (!progress.hasCodebook) {
-      const vectors = await initializeCodebook(model, pictures.batches(settings.batch), random.restart);
+      const batches = pictures.batches(settings.batch);
+      const vectors = await reporter.aside("codebook: reading pictures", ({ signal }) => {
+        const onProgress = (what: string, done: number, total: number) =>
+          this.#monitor.aside?.(`codebook: ${what} ${done}/${total}`);
+        return initializeCodebook(model, batches, random.restart, { signal, onProgress });
+      });
       pictures.restore(progress.sampler);
       progress.hasCodebook = true;
       progress.random = { ...progress.random, restart: random.restart.state() };
@@ -166,6 +172,10 @@ class Loop {
       const next = await batches.next();
       if (!next.done) read.push(next.value);
     }
+    if (!this.#hasStepped && currentBackend().name === "webgpu") {
+      this.#monitor.update(trainer.step, "compiling the kernels of the first step");
+    }
+    this.#hasStepped = true;
     await asyncScope(async () => {
       const lr = trainer.lr;
       const images = read.map(({ pixels, shape }) => tensor(pixels, shape));

@@ -24,6 +24,7 @@ const seenNames: readonly string[] = ["val/psnr", "val/ssim", "val/rec_loss", "v
 export class Measuring {
   readonly #run: Run;
   readonly #saver: Saver;
+  /** When losses were logged last, not counting the time of other work than steps. */
   #clock: { time: number; step: number };
   #hasOverfitted = false;
   /** The losses that were logged last, for the progress line. */
@@ -32,19 +33,23 @@ export class Measuring {
   constructor(run: Run, saver: Saver) {
     this.#run = run;
     this.#saver = saver;
-    this.#clock = { time: performance.now(), step: run.trainer.step };
+    this.#clock = { time: this.#now(), step: run.trainer.step };
   }
 
   /** Writes the losses of a step. @throws DivergedError if one of them is not a finite number */
   async log(logs: Logs, lr: number): Promise<void> {
-    const { settings: { batch, accumulate }, trainer: { step }, progress: { epoch } } = this.#run;
+    const { trainer: { step }, progress: { epoch } } = this.#run;
     const values = await this.read(logs);
-    const time = performance.now(), seconds = (time - this.#clock.time) / 1000;
-    const rate = (step - this.#clock.step) * batch * accumulate / seconds;
+    const time = this.#now(), seconds = (time - this.#clock.time) / 1000;
+    const each = seconds / (step - this.#clock.step);
     this.#clock = { time, step };
-    await this.#write({ step, epoch, lr, images_per_second: rate, ...values });
+    await this.#write({ step, epoch, lr, seconds_per_step: each, ...values });
     this.text = shown.filter(([, name]) => values[name] !== 0)
       .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).join(" ");
+  }
+
+  #now(): number {
+    return performance.now() - this.#run.reporter.asideTime;
   }
 
   /** Reads the losses of a step. @throws DivergedError if one of them is not a finite number */
@@ -88,11 +93,14 @@ export class Measuring {
   }
 
   async #values(): Promise<Measurements> {
-    const { validation, seen, settings: { batch }, trainer: { model, step } } = this.#run;
-    const measured = (pictures: ImageDataset) => validate(model, pictures, batch, step);
-    const known = Object.entries(await measured(seen)).filter(([name]) => seenNames.includes(name))
+    const { validation, seen, settings: { batch }, trainer: { model, step }, reporter } = this.#run;
+    const measured = (what: string, pictures: ImageDataset) =>
+      reporter.aside(what, (watch) => validate(model, pictures, batch, step, watch));
+    const known = Object.entries(await measured("measuring training pictures", seen))
+      .filter(([name]) => seenNames.includes(name))
       .map(([name, value]) => [name.replace("val/", "seen/"), value]);
-    return { ...validation ? await measured(validation) : {}, ...Object.fromEntries(known) };
+    const held = validation ? await measured("validating", validation) : {};
+    return { ...held, ...Object.fromEntries(known) };
   }
 
   async #write(metrics: Metrics): Promise<void> {

@@ -50,6 +50,8 @@ export interface TrainMonitor {
   log(line: string): void;
   /** Called with the same events, for programs that look at more than the line. */
   note?(note: RunNote): void;
+  /** Called while something other than a step is done, with what it is and how far; null when it ends. */
+  aside?(text: string | null): void;
 }
 
 /** How often something failed beside the training. */
@@ -82,6 +84,7 @@ export class Notes {
   #monitor: TrainMonitor | null = null;
   #signal: AbortSignal | undefined;
   readonly #skipped = new Set<string>();
+  #asideTime = 0;
 
   /** From now on notes also go to the monitor. */
   attach(monitor: TrainMonitor | null, signal?: AbortSignal): void {
@@ -126,6 +129,30 @@ export class Notes {
         this.add({ kind: "failed", what, step, text });
       }
       return null;
+    }
+  }
+
+  /** Milliseconds so far in which something other than steps was done. */
+  get asideTime(): number {
+    return this.#asideTime;
+  }
+
+  /**
+   * Does something other than a step, shows how far it is, and measures its time.
+   * @param work gets a function to call with what is done and how much there is, and a signal that stops it
+   */
+  async aside<T>(
+    what: string,
+    work: (watch: { onProgress: (done: number, total: number) => void; signal?: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const start = performance.now(), show = (text: string | null) => this.#monitor?.aside?.(text);
+    show(what);
+    try {
+      const onProgress = (done: number, total: number) => show(`${what} ${done}/${total}`);
+      return await work({ onProgress, signal: this.#signal });
+    } finally {
+      show(null);
+      this.#asideTime += performance.now() - start;
     }
   }
 

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { dirname, resolve, sep } from "node:path";
-import { listImages } from "../../data/index.ts";
+import { listImages, type ListOptions } from "../../data/index.ts";
 import { jsonRecord } from "../../data/formats/json.ts";
 import { printable } from "../../data/formats/text.ts";
 import { Random } from "../../src/index.ts";
@@ -63,11 +63,12 @@ export async function listPictures(
   sources: Sources,
   before: PictureList | null = null,
   isSameVal = false,
+  watch: ListOptions = {},
 ): Promise<PictureList> {
   const { data, val, seed } = sources;
-  const paths = await listImages(data);
+  const paths = await listImages(data, watch);
   if (typeof val === "string") {
-    const held = await listImages(val);
+    const held = await listImages(val, watch);
     return await listOf(paths, held, before ? learntFrom(held, before) : 0);
   }
   const share = val ?? defaultShare(paths.length);

@@ -157,7 +157,8 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     reporter.add({ kind: "warning", text });
   }
 
-  const { list, progress } = await picturesOf(saved, settings, source, options.val === undefined, reporter);
+  const isSameVal = options.val === undefined;
+  const { list, progress } = await picturesOf(saved, settings, source, isSameVal, reporter, loading);
   if (perceptual !== undefined) forgetMeasurements(progress, reporter, "the perceptual network has changed");
   const pictures = openPictures(list, settings, reporter, progress.samples?.paths);
   pictures.pictures.restore(progress.sampler);
@@ -217,10 +218,12 @@ async function picturesOf(
   folder: RunFolder,
   isSameVal: boolean,
   reporter: Notes,
+  { signal, onListed }: Loading,
 ): Promise<{ list: PictureList; progress: Progress }> {
   const { hash, train, held } = saved.pictures;
   const before = parsePictures(await folder.readPictures(hash), hash);
-  const list = await listPictures(settings, before, isSameVal).catch((error) => {
+  const watch = { signal, onFound: onListed };
+  const list = await listPictures(settings, before, isSameVal, watch).catch((error) => {
     throw new MissingPicturesError((error as Error).message);
   });
   const { epoch, sampler, random, hasCodebook, first, last, best, samples } = saved;

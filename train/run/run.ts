@@ -48,9 +48,12 @@ export interface Run {
 }
 
 /** How a checkpoint's loading is watched and stopped. */
-export type Loading = Pick<LoadOptions, "onProgress" | "signal">;
+export interface Loading extends Pick<LoadOptions, "onProgress" | "signal"> {
+  /** Called with the number of pictures found so far. */
+  readonly onListed?: (pictures: number) => void;
+}
 
-export const loadingRules: Rules<Loading> = { onProgress: callback, signal: aSignal };
+export const loadingRules: Rules<Loading> = { onProgress: callback, onListed: callback, signal: aSignal };
 
 /** The number of pictures whose reconstructions are saved during training. */
 const sampleCount = 8;

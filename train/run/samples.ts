@@ -1,6 +1,7 @@
 // The few pictures whose reconstructions show how a run comes along: the sheets in images/, and before-after.png at its end.
 import { cutGrid, type Picture, savePng, sideBySide, toPictures } from "../../data/index.ts";
 import { asyncScope, tensor } from "../../src/index.ts";
+import type { WatchedWork } from "../validate.ts";
 import type { Run } from "./run.ts";
 
 /** A sample and what the model makes of it. */
@@ -12,8 +13,8 @@ interface Sample {
 
 /** Saves the samples above their reconstructions in images/. */
 export async function saveSamples(run: Run): Promise<void> {
-  const { trainer: { step }, folder, progress } = run;
-  const samples = await reconstructed(run);
+  const { trainer: { step }, folder, progress, reporter } = run;
+  const samples = await reporter.aside("drawing pictures", (watch) => reconstructed(run, watch));
   await folder.saveImages(step, samples.map(({ input }) => input), samples.map(({ output }) => output));
   progress.samples ??= { step, paths: samples.map(({ path }) => path) };
 }
@@ -28,7 +29,7 @@ export async function drawComparison(run: Run): Promise<string | null> {
   if (first === null) return null;
   const count = first.paths.length, cells = cutGrid(await folder.readImages(first.step), 2, count);
   const firstOf = new Map(first.paths.map((path, i) => [path, cells[count + i]]));
-  const shown = (await reconstructed(run)).filter(({ path }) => firstOf.has(path));
+  const shown = (await reconstructed(run, {})).filter(({ path }) => firstOf.has(path));
   if (shown.length === 0) return null;
   const across = shown.length % 2 === 0 ? 2 : 1;
   const rows: Picture[][] = Array.from({ length: shown.length / across }, () => []);
@@ -42,12 +43,19 @@ export async function drawComparison(run: Run): Promise<string | null> {
 }
 
 /** Reconstructs the samples that can be read. */
-async function reconstructed({ samples, trainer: { model } }: Run): Promise<Sample[]> {
+async function reconstructed(
+  { samples, trainer: { model } }: Run,
+  { onProgress, signal }: WatchedWork,
+): Promise<Sample[]> {
   const made: Sample[] = [];
   for await (const { pixels, shape, pictures, paths } of samples.once(1)) {
-    const floats = await asyncScope(() => model.reconstruct(tensor(pixels, shape)).floats());
+    const floats = await asyncScope(async () => {
+      const images = tensor(pixels, shape);
+      return await (await model.reconstructInTurns(images, { signal })).floats();
+    });
     const outputs = toPictures(floats, shape, model.range);
     paths.forEach((path, i) => made.push({ path, input: pictures[i], output: outputs[i] }));
+    onProgress?.(made.length, samples.length);
   }
   return made;
 }

@@ -93,7 +93,11 @@ export class Saver {
     }
   }
 
-  async #write(): Promise<boolean> {
+  #write(): Promise<boolean> {
+    return this.#run.reporter.aside("saving", () => this.#writeNow());
+  }
+
+  async #writeNow(): Promise<boolean> {
     await this.#checkWeights();
     const { trainer, folder, restarts, settings, progress, list: { hash, train, held }, reporter } =
       this.#run;
