@@ -1,10 +1,12 @@
 // Reading Flax: the small fixtures written by flax, arrays in chunks, and files with false claims.
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { fileURLToPath } from "node:url";
 import { pack } from "../../../../data/formats/flax/msgpack.ts";
 import { readFlax } from "../../../../data/formats/flax/read.ts";
 import { memorySource, openCheckpoint, readCheckpoint } from "../../../../data/index.ts";
 import { golden } from "../../../support/goldens.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../../fixtures/${name}`, import.meta.url));
 
