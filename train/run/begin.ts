@@ -96,13 +96,13 @@ export async function beginRun(run: NewRun): Promise<Run> {
   const { size = 1, lr = 1, valEvery = 1 } = run.options;
   checkNewOptions({ ...run.options, size, lr, valEvery });
   const options = absolute(run.options);
-  const { signal, onListed } = loading;
-  const list = await listPictures(options, null, false, { signal, onFound: onListed });
+  const { onListed, ...reading } = loading;
+  const list = await listPictures(options, null, false, { signal: loading.signal, onFound: onListed });
   return await freedOnError(async (own) => {
     const reporter = new Notes();
-    const from = "from" in start ? await localPath(start.from, loading) : null;
+    const from = "from" in start ? await localPath(start.from, reading) : null;
     const { model, notes } = "from" in start
-      ? await startFrom(from!, perceptual, start.overrides ?? {}, options.seed, loading)
+      ? await startFrom(from!, perceptual, start.overrides ?? {}, options.seed, reading)
       : await startNew(start.scratch, perceptual, options.seed);
     own(model);
     for (const text of notes) {

@@ -167,7 +167,8 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   checkSize(settings, net);
   const random = { dropout: Random.from(saved.random.dropout), restart: Random.from(saved.random.restart) };
   const parts = makeTrainer(net, settings, random, own);
-  await restoreTrainer(path, parts.trainer, { ...loading, withoutPerceptual: perceptual !== undefined });
+  const { onListed: _onListed, ...reading } = loading;
+  await restoreTrainer(path, parts.trainer, { ...reading, withoutPerceptual: perceptual !== undefined });
   if (lpips && net.loss?.perceptual_loss) await fillPerceptual(net.loss.perceptual_loss, lpips);
   if (saved.codeCounts) parts.restarts?.counts.set(saved.codeCounts);
   const frozen = frozenParameters(parts.trainer);
