@@ -1,5 +1,5 @@
 // Batches of pictures: reading ahead, skipping unreadable pictures, and resuming exactly.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -38,6 +38,8 @@ async function copied(name: string): Promise<string> {
 function open(name: string, options: Partial<DatasetOptions> = {}): Promise<ImageDataset> {
   return ImageDataset.open(join(folder, name), { size: 16, seed: 5, onSkip: () => {}, ...options });
 }
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, and pictures that cannot be read are waited for
 
 describe("ImageDataset", () => {
   test("full batches across the ends of epochs, or all pictures once with a smaller last batch", async () => {
