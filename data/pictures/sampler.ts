@@ -1,7 +1,7 @@
 // The order in which pictures are visited. Every epoch has a new shuffle that is computed from the seed and the epoch
 // alone. Seed, epoch and position are therefore the whole state, and a resumed run visits exactly the pictures that are
 // left.
-import { checkValues, flag, whole } from "../../src/check.ts";
+import { checkValues, flag, isWhole, whole } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
 
 /** The state of a sampler: it has visited `position` pictures of `epoch`. */
@@ -14,6 +14,11 @@ export interface SamplerState {
   readonly epoch: number;
   /** How many pictures of this epoch were visited. */
   readonly position: number;
+  /**
+   * The epoch whose shuffle is the first one. A run that goes on from another program's counts its epochs, but begins an order of
+   * its own. Default 0.
+   */
+  readonly firstEpoch?: number;
 }
 
 /** One visit: the picture `index` is the `position`-th of its epoch. */
@@ -52,6 +57,7 @@ export class Sampler {
   readonly #shuffle: boolean;
   #epoch = 0;
   #position = 0;
+  #firstEpoch = 0;
   #order: Int32Array | null = null;
 
   /** Begins at the first picture of epoch 0. @throws if there are no pictures, or the seed is not a whole number */
@@ -73,7 +79,9 @@ export class Sampler {
   /** Returns the next visit. */
   next(): Visit {
     if (this.#shuffle) {
-      this.#order ??= new Random(this.seed).fork(`epoch ${this.#epoch}`).shuffle(this.length);
+      this.#order ??= new Random(this.seed).fork(`epoch ${this.#epoch - this.#firstEpoch}`).shuffle(
+        this.length,
+      );
     }
     const epoch = this.#epoch, position = this.#position;
     const index = this.#order?.[position] ?? position;
@@ -87,12 +95,13 @@ export class Sampler {
 
   /** Returns the current state, for `restore`. */
   state(): SamplerState {
-    return { length: this.length, seed: this.seed, epoch: this.#epoch, position: this.#position };
+    const state = { length: this.length, seed: this.seed, epoch: this.#epoch, position: this.#position };
+    return this.#firstEpoch === 0 ? state : { ...state, firstEpoch: this.#firstEpoch };
   }
 
   /** Continues from a saved state. @throws if the number of pictures or the seed differs from the saved run */
   restore(state: SamplerState): void {
-    const { length, seed, epoch, position } = state;
+    const { length, seed, epoch, position, firstEpoch = 0 } = state;
     if (length !== this.length) {
       throw new Error(
         `the run was saved with ${length} pictures and there are ${this.length} now: restore the folder`,
@@ -100,13 +109,14 @@ export class Sampler {
     }
     if (seed !== this.seed) throw new Error(`the run was saved with seed ${seed}, not ${this.seed}`);
     if (
-      !Number.isInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 ||
-      position >= length
+      !isWhole(epoch) || !isWhole(position) || position >= length || !isWhole(firstEpoch) ||
+      firstEpoch > epoch
     ) {
       throw new Error(`this is not a valid sampler state: epoch ${epoch}, position ${position} of ${length}`);
     }
     this.#epoch = epoch;
     this.#position = position;
+    this.#firstEpoch = firstEpoch;
     this.#order = null;
   }
 }

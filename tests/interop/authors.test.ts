@@ -89,7 +89,7 @@ describePython("authors.py", needed, (job) => {
 
   /** Begins a run of Tessera's that goes on from a log folder. @returns its folder */
   const finetune = async (name: string, steps: number, ...words: string[]) => {
-    const same = ["--taming-exact", "--log-every", "1", "--out", at("runs", name)];
+    const same = ["--taming-exact", "--log-every", "1", "--val-every", "100", "--out", at("runs", name)];
     await command("finetune", "--resume", at(name), "--steps", String(steps), ...same, ...words);
     return await onlyIn(at("runs", name));
   };
@@ -103,7 +103,8 @@ describePython("authors.py", needed, (job) => {
     const train = await list("visited.txt", pictures);
     const test = await list("held.txt", [fixture("pictures/8.png"), fixture("pictures/9.png")]);
     return job<Losses[]>(
-      ...["train", at(logs), "--max_steps", String(steps)] as const,
+      // the folder's own max_epochs has been reached
+      ...["train", at(logs), "--max_steps", String(steps), "--max_epochs", "99"] as const,
       `data.params.train.params.training_images_list_file=${train}`,
       `data.params.validation.params.test_images_list_file=${test}`,
     );

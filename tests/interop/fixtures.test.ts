@@ -216,7 +216,7 @@ describe("training goes on as Lightning's does", () => {
     test(name, async () => {
       const theirs = expected<Record<string, Continued>>("lightning108")[name], out = join(folder, name);
       const answer = await tessera(
-        ...["finetune", ...words, "--taming-exact", "--log-every", "1", "--out", out],
+        ...["finetune", ...words, "--taming-exact", "--log-every", "1", "--val-every", "100", "--out", out],
       );
       expect([answer.code, answer.err]).toEqual([0, ""]);
       const run = join(out, (await readdir(out))[0]), saved = join(run, "checkpoints", "last.safetensors");

@@ -126,7 +126,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     if ("from" in start && start.goOn) {
       const goesOn = await continueTrainer(from!, parts.trainer);
       epoch = goesOn.epoch;
-      pictures.pictures.restore({ ...pictures.pictures.state(), epoch });
+      pictures.pictures.restore({ ...pictures.pictures.state(), epoch, firstEpoch: epoch });
       const text = `optimizers: both from ${start.from}, at step ${goesOn.step}, epoch ${epoch}`;
       reporter.add({ kind: "resumed", checkpoint: start.from, step: goesOn.step, text });
     }

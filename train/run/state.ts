@@ -142,6 +142,7 @@ const rules: Rules<StoredState> = {
     seed: whole(0),
     epoch: whole(0),
     position: whole(0),
+    firstEpoch: rule("a whole number", (epoch) => epoch === undefined || isWhole(epoch)),
   }),
   random: record("{ dropout, restart }", { dropout: random, restart: random }),
   hasCodebook: needed(flag),

@@ -27,6 +27,20 @@ describe("Sampler", () => {
     }
   });
 
+  test("an order that begins at a later epoch is that of epoch 0, also after it was saved", () => {
+    const straight = new Sampler(5, { seed: 3 }), later = new Sampler(5, { seed: 3 });
+    later.restore({ ...later.state(), epoch: 3, firstEpoch: 3 });
+    const visits = Array.from({ length: 12 }, (_, i) => {
+      if (i === 7) later.restore(JSON.parse(JSON.stringify(later.state())));
+      return later.next();
+    });
+    const expected = Array.from({ length: 12 }, () => straight.next());
+    expect(visits).toEqual(expected.map((visit) => ({ ...visit, epoch: visit.epoch + 3 })));
+    expect(() => later.restore({ ...later.state(), epoch: 2, position: 0 })).toThrow(
+      "not a valid sampler state",
+    );
+  });
+
   test("keeps the order without shuffling, and refuses a state of another set or seed", () => {
     const sampler = new Sampler(3, { shuffle: false });
     expect([0, 1, 2, 3].map(() => sampler.next().index)).toEqual([0, 1, 2, 0]);
