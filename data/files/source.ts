@@ -121,7 +121,12 @@ export async function readWhole(path: string, most: number): Promise<Uint8Array<
   }
 }
 
-/** Like `readWhole`, as text in UTF-8, without a byte order mark. */
+/** Like `readWhole`, as text without a byte order mark. @throws FormatError also if it is not UTF-8 */
 export async function readText(path: string, most: number): Promise<string> {
-  return new TextDecoder().decode(await readWhole(path, most));
+  const bytes = await readWhole(path, most);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new FormatError(path, "it is not UTF-8", "save it as UTF-8");
+  }
 }

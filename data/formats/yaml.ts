@@ -36,7 +36,12 @@ function settingsOf({ path, text }: YamlFile): Settings {
       `${path}: this is a web page (HTML), not YAML: the download returned a login or error page`,
     );
   }
-  const value = parsed(text, path);
+  const [odd] = /[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u.exec(text) ?? [];
+  if (odd !== undefined) {
+    const code = odd.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
+    throw new Error(`${path}: it contains the character U+${code}, which YAML does not allow`);
+  }
+  const value = parsed(text.replace(/\r\n?/g, "\n"), path);
   if (value === null) return new Map();
   if (!(value instanceof Map)) throw new Error(`${path}: expected settings such as "model: ..."`);
   return value;
@@ -111,15 +116,28 @@ function parsed(text: string, where: string): Setting {
   return checked(value, where);
 }
 
+/** More than any config has. An alias can make a list or a group a part of itself. */
+const maxDepth = 100;
+
 /** Accepts plain values, lists, and groups whose keys are texts. */
-function checked(value: unknown, where: string): Setting {
+function checked(value: unknown, where: string, depth = 0): Setting {
+  if (depth > maxDepth) throw new Error(`${where.slice(0, 200)}: it has more than ${maxDepth} levels`);
   if (value === undefined || value === null) return null;
   if (typeof value === "string" || typeof value === "boolean" || typeof value === "number") return value;
-  if (Array.isArray(value)) return value.map((item) => checked(item, where));
+  if (Array.isArray(value)) return value.map((item) => checked(item, where, depth + 1));
   if (value instanceof Map) {
-    return new Map([...value].map(([key, item]) => [String(key), checked(item, `${where}: ${String(key)}`)]));
+    return new Map(
+      [...value].map((
+        [key, item],
+      ) => [keyOf(key, where), checked(item, `${where}: ${keyOf(key, where)}`, depth + 1)]),
+    );
   }
   throw new Error(`${where}: a value that is not a text, number, list or group`);
+}
+
+function keyOf(key: unknown, where: string): string {
+  if (["string", "number", "boolean"].includes(typeof key) || key === null) return String(key);
+  throw new Error(`${where}: a key that is a list or a group`);
 }
 
 function assignment(text: string): Settings {

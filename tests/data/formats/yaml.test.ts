@@ -46,6 +46,9 @@ test("hostile texts: endless aliases and references, deep nesting, odd keys", ()
     "10000 other references",
   );
   expect(() => join("[".repeat(100_000))).toThrow("a.yaml: ");
+  expect(() => join("a: &a [*a]")).toThrow("a.yaml: a: it has more than 100 levels");
+  expect(() => join("a: &a {b: *a}")).toThrow("it has more than 100 levels");
+  expect(() => join("? [x]\n: 1")).toThrow("a.yaml: a key that is a list or a group");
   const odd = join("__proto__: {polluted: 1}\nconstructor: 2", ["__proto__.x=1"]);
   expect([...odd.keys()]).toEqual(["__proto__", "constructor"]);
   expect("polluted" in {}).toBe(false);
