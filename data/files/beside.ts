@@ -1,11 +1,12 @@
 // Finds the configuration that lies beside a checkpoint, for what the file itself does not say: the configs of a log folder,
 // model.yaml, config.json, or a YAML file of the same name.
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { VQModelConfig } from "../formats/config.ts";
 import type { CheckpointFile, SettingsBeside } from "../formats/file.ts";
 import { guessConfig } from "../formats/guess.ts";
 import { jsonRecord, record } from "../formats/json.ts";
+import { readText } from "./source.ts";
 
 /** The size limit in bytes; configs have one or two thousand. The parser takes quadratic time for some texts. */
 const maxLength = 2 ** 16;
@@ -36,10 +37,15 @@ function misfitOf(settings: SettingsBeside["settings"], config: VQModelConfig): 
   };
   const theirs: Record<string, unknown> = { ...settings, ...record(settings.ddconfig) };
   const differs = (name: string, value: unknown) =>
-    theirs[name] !== undefined && `${theirs[name]}` !== `${value}`;
+    theirs[name] !== undefined && inWords(theirs[name]) !== inWords(value);
   const [name, value] = Object.entries(ours).find(([name, value]) => differs(name, value)) ?? [];
-  return name === undefined ? null : `${name} is ${theirs[name]} there and ${value} in the file`;
+  return name === undefined
+    ? null
+    : `${name} is ${inWords(theirs[name])} there and ${inWords(value)} in the file`;
 }
+
+const inWords = (value: unknown) =>
+  typeof value === "object" ? JSON.stringify(value).slice(0, 80) : String(value);
 
 /**
  * Looks for settings that describe this model. Files that cannot be read, or that describe no autoencoder, are passed over.
@@ -93,9 +99,7 @@ async function filesIn(folder: string, pattern: RegExp): Promise<string[]> {
 async function settingsIn(files: readonly string[]): Promise<Record<string, unknown> | null> {
   const texts: { path: string; text: string }[] = [];
   for (const path of files) {
-    const info = await stat(path).catch(() => null);
-    if (!info?.isFile() || info.size > maxLength) return null;
-    texts.push({ path, text: await readFile(path, "utf8") });
+    texts.push({ path, text: await readText(path, maxLength) });
   }
   if (files[0]!.endsWith(".json")) return modelSettings(jsonRecord(texts[0]!.text));
   const { joinSettings, plainSettings } = await import("../formats/yaml.ts"); // few checkpoints need it

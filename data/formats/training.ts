@@ -1,7 +1,7 @@
 // Reads the state of training in a checkpoint: step, epoch, and the moments of both Adam optimizers by parameter.
 // Checkpoints by Lightning, whose optimizers identify parameters only by a number, give the same result as those by
 // Tessera.
-import { isWhole } from "../../src/check.ts";
+import { isWhole, shown } from "../../src/check.ts";
 import { taming } from "./families/taming.ts";
 import type { CheckpointFile } from "./file.ts";
 import { jsonRecord, record } from "./json.ts";
@@ -129,7 +129,7 @@ async function adamState(
     throw corrupt(`has ${group.params.length} parameters, but the file has ${keys.length} weights for it`);
   }
   const other = ["weight_decay", "amsgrad", "maximize"].find((name) => Boolean(group[name]));
-  if (other) throw corrupt(`has ${other} ${group[other]}, which taming's Adam does not have`);
+  if (other) throw corrupt(`has ${other} ${shown(group[other])}, which taming's Adam does not have`);
   const moments = new Map<string, StoredMoments>();
   for (const [place, number] of group.params.entries()) {
     const entry = state.get(number), key = keys[place]!;

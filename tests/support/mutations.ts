@@ -77,3 +77,31 @@ export function mutate(sound: Uint8Array, other: Uint8Array, next: () => number)
   }
   return next() % 20 === 0 ? bytes.slice(0, next() % (bytes.length + 1)) : bytes;
 }
+
+/** Values of which readers that expect another type often fail, or show something that a terminal obeys. */
+const oddValues: readonly unknown[] = [
+  ...[null, true, -1, 0, 0.5, 1e308, 2 ** 53, "", "\x1b[31m", "x".repeat(1000), [], [[]], [null], {}],
+  ...[{ toString: 1, valueOf: 1 }, { length: 1e9 }, { constructor: { prototype: 1 } }, Array(300).fill(0)],
+  ...[[{ toString: 1 }], "NaN", "__proto__", JSON.parse('{"__proto__": {"polluted": 1}}')],
+];
+
+/** A copy of a JSON value in which one to three values are replaced by odd ones, or left out. */
+export function withOddValues(value: unknown, next: () => number): unknown {
+  let root = { root: structuredClone(value) } as unknown;
+  for (let k = next() % 3; k >= 0; k--) {
+    const places: [owner: Record<string, unknown>, key: string][] = [];
+    const visit = (owner: unknown): void => {
+      if (typeof owner !== "object" || owner === null) return;
+      for (const [key, item] of Object.entries(owner)) {
+        places.push([owner as Record<string, unknown>, key]);
+        visit(item);
+      }
+    };
+    visit(root);
+    const [owner, key] = places[next() % places.length];
+    if (next() % 8 === 0 && !Array.isArray(owner) && owner !== root) delete owner[key];
+    else owner[key] = structuredClone(oddValues[next() % oddValues.length]);
+    root = { ...(root as object) };
+  }
+  return (root as { root: unknown }).root;
+}

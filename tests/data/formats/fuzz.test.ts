@@ -11,7 +11,9 @@ import {
   type CheckpointFile,
   flattenTensors,
   FormatError,
+  formatInspectReport,
   guessConfig,
+  inspect,
   memorySource,
   readCheckpoint,
   type StoredTensor,
@@ -129,6 +131,9 @@ async function judge(bytes: Uint8Array): Promise<string[] | "unjudged" | null> {
   await trainingState(file).catch((error) => {
     if (!(error instanceof FormatError)) throw error;
   });
+  if (/[^\P{Cc}\n]/u.test(formatInspectReport(await inspect(file)))) {
+    throw new Error("a report with control characters");
+  }
   let expected: ReturnType<Oracle>;
   try {
     expected = oracles[file.format](bytes);

@@ -12,7 +12,14 @@ import { parseFlaxConfig } from "../../../data/formats/flax/read.ts";
 import { flaxConfigJson } from "../../../data/formats/flax/write.ts";
 import { jsonRecord } from "../../../data/formats/json.ts";
 import { joinSettings } from "../../../data/formats/yaml.ts";
-import { configOf, FormatError, memorySource, readCheckpoint } from "../../../data/index.ts";
+import {
+  configOf,
+  FormatError,
+  formatInspectReport,
+  inspect,
+  memorySource,
+  readCheckpoint,
+} from "../../../data/index.ts";
 import { VQGAN } from "../../../nn/index.ts";
 import { saveWeights } from "../../../train/index.ts";
 import { parseTamingConfig } from "../../../train/taming/config.ts";
@@ -103,6 +110,7 @@ async function judgeMetadata(bytes: Uint8Array): Promise<Verdict> {
   file.set(header, 8);
   file.set(data, 8 + header.length);
   const opened = await readCheckpoint(memorySource("x.safetensors", file));
+  formatInspectReport(await inspect(opened));
   let found: object;
   try {
     found = configOf(opened).config;
