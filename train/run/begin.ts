@@ -28,9 +28,6 @@ import {
   suitedLearningRate,
 } from "./settings.ts";
 
-/** The options that follow from the model and the other options. */
-type Derived = "size" | "lr" | "valEvery";
-
 /** The parts of a new run. */
 export interface NewRun {
   /**
@@ -46,7 +43,9 @@ export interface NewRun {
    * The options. `size` defaults to the model's resolution, `lr` to the rate that suits the model times the pictures in a step,
    * and `valEvery` to an eighth of the steps, but at most 500.
    */
-  readonly options: Omit<RunOptions, Derived> & Partial<Pick<RunOptions, Derived>>;
+  readonly options:
+    & Omit<RunOptions, "size" | "lr" | "valEvery">
+    & Partial<Pick<RunOptions, "size" | "lr" | "valEvery">>;
   /** The folder in which the run's folder is created. */
   readonly out: string;
   /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
