@@ -1,6 +1,6 @@
 // Lets long work end in good order: at Ctrl-C and other signals, when nobody reads the output any more and, if asked for, after an
 // error that nothing caught. A second Ctrl-C ends the process at once.
-import { readFileSync } from "node:fs";
+import { fstatSync, readFileSync, readSync } from "node:fs";
 import process from "node:process";
 import { isGranted } from "../src/environment.ts";
 
@@ -15,10 +15,10 @@ const SIGPIPE = 13;
 const sameKey = 300;
 
 /**
- * Whether SIGHUP is to be ignored. This is found out on import, because in Deno nothing ignores it any more after the first
- * listener to any of these signals, of which sharp has one.
+ * Whether SIGHUP is to be ignored. This is found out on import, because Deno takes the signal for itself a few tenths of a
+ * second after its start, whether it was ignored or not.
  */
-const ignoresHangup = isIgnored(signals.SIGHUP);
+const ignoresHangup = isBelowNohup() || isIgnored(signals.SIGHUP);
 
 /** How many listeners there are. */
 let listening = 0;
@@ -107,8 +107,23 @@ export function isClosed(error: unknown): boolean {
 }
 
 /**
- * Whether the process was started so that it ignores a signal, as `nohup` does with SIGHUP. Listening to it would undo that.
- * Systems other than Linux do not say; there `nohup` is what leaves a process without a terminal.
+ * Whether `nohup` of Linux has started the process at a terminal: it replaces the terminal as the input by a /dev/null that
+ * cannot be read. This is there to see at any time and with any permissions.
+ */
+function isBelowNohup(): boolean {
+  const devNull = 0x103; // its device number
+  try {
+    if (process.platform !== "linux" || fstatSync(0).rdev !== devNull) return false;
+    readSync(0, new Uint8Array(1), 0, 1, null);
+    return false;
+  } catch (error) {
+    return (error as { code?: string }).code === "EBADF";
+  }
+}
+
+/**
+ * Whether the process was started so that it ignores a signal. Listening to it would undo that. Systems other than Linux do not
+ * say; there `nohup` is what leaves a process without a terminal.
  */
 function isIgnored(signal: number): boolean {
   const { stdin, stdout, stderr } = process, path = "/proc/self/status";
