@@ -213,7 +213,7 @@ export class PictureReader {
     const all = this.#read + this.#skipped;
     if (this.#captions > 0) printAside(`${count(this.#captions, "caption")} left out`);
     if (this.#skipped > 0 && this.#read + before === 0) {
-      throw new Error(`none of the ${count(all, "picture")} could be read`);
+      throw new Error(`none of the ${count(all, "picture")} could be used`);
     }
     if (this.#skipped > 0) printAside(`${count(this.#skipped, "picture")} of ${all} skipped`);
   }

@@ -5,8 +5,10 @@ import { Command } from "commander";
 import { makeFolder } from "../data/files/atomic.ts";
 import { eachSample, savePng, sideBySide, toPictures } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
-import { asyncScope } from "../src/index.ts";
-import { psnr, ssim } from "../train/index.ts";
+import { asyncScope, currentBackend } from "../src/index.ts";
+import { inTurns } from "../src/parts.ts";
+import { psnr } from "../train/index.ts";
+import { ssimParts } from "../train/metrics.ts";
 import { Costs } from "./cost.ts";
 import { type ModelFlags, modelOptions, openModel } from "./model.ts";
 import { checkRows, count, forceOption, type Rows, rowsOption } from "./options.ts";
@@ -81,7 +83,8 @@ async function compare(
         await (await model.reconstructInTurns(images, { signal, onPart })).floats()
       );
       const [made] = toPictures(floats, images.shape, model.range);
-      const noise = psnr(picture, made), likeness = ssim(picture, made);
+      const noise = psnr(picture, made);
+      const likeness = await inTurns(currentBackend(), ssimParts(picture, made), { signal });
       done++;
       psnrs += noise;
       ssims += likeness;

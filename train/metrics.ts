@@ -1,5 +1,6 @@
 // Measures how close a reconstruction is to its original, on the 8-bit pixels that a file would hold.
 import { checkPicture, type Picture } from "../data/pictures/picture.ts";
+import { finish, type Parts } from "../src/parts.ts";
 
 /**
  * Peak signal-to-noise ratio in decibels: 10 log10(255^2 / mean squared difference); Infinity for equal pictures.
@@ -26,15 +27,23 @@ const window = (() => {
  * @throws if the pictures differ in size or are smaller than the window.
  */
 export function ssim(a: Picture, b: Picture): number {
+  return finish(ssimParts(a, b));
+}
+
+/** `ssim` in parts, between which other events may run: on large pictures it takes seconds. */
+export function* ssimParts(a: Picture, b: Picture): Parts<number> {
   checkSizes("ssim", a, b);
   if (Math.min(a.width, a.height) < 11) {
     throw new Error(`ssim: the picture has ${a.width}x${a.height} pixels, but its window needs 11x11`);
   }
   const x = luma(a), y = luma(b);
-  const mean = (values: Float64Array) => blur(values, a.width, a.height);
   const product = (p: Float64Array, q: Float64Array) => p.map((value, i) => value * q[i]);
-  const mx = mean(x), my = mean(y);
-  const xx = mean(product(x, x)), yy = mean(product(y, y)), xy = mean(product(x, y));
+  const means: Float64Array[] = [];
+  for (const values of [() => x, () => y, () => product(x, x), () => product(y, y), () => product(x, y)]) {
+    means.push(blur(values(), a.width, a.height));
+    yield;
+  }
+  const [mx, my, xx, yy, xy] = means;
   const c1 = (0.01 * 255) ** 2, c2 = (0.03 * 255) ** 2;
   let sum = 0;
   for (let i = 0; i < mx.length; i++) {

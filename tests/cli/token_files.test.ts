@@ -72,7 +72,7 @@ describe("a finished token file", () => {
     const none = await tessera("encode", "-m", model, "-o", empty, bad);
     expect([none.code, none.err]).toEqual([
       1,
-      expect.stringContaining("none of the 1 picture could be read"),
+      expect.stringContaining("none of the 1 picture could be used"),
     ]);
     expect((await tessera("encode", "-m", "no.ckpt", "-o", to("x.csv"), faces)).err).toContain(
       "token files end in .parquet, .jsonl or .tsv",
