@@ -282,11 +282,17 @@ function warningsFor(file: CheckpointFile, config: VQModelConfig | null): string
 function averagesIn({ stored, root, model }: CheckpointFile): string[] {
   const used = "prefix" in model ? model.prefix : "";
   const beside = root instanceof Map
-    ? [...root].filter(([, value]) => value instanceof Map).map(([key]) => `${key}.`)
+    ? [...root].flatMap(([key, value]) => typeof key === "string" && value instanceof Map ? [`${key}.`] : [])
     : [];
   const paths = [...[...stored.keys()].filter((key) => used === "" || !key.startsWith(used)), ...beside];
-  const names = paths.map((path) => /^((?:[^.]*\.)*?(?:[^.]*_)?ema(?:_[^.]*)?)\./i.exec(path)?.[1]);
-  return [...new Set(names.filter((name) => name !== undefined))].slice(0, 6);
+  return [...new Set(paths.flatMap(averageIn))].slice(0, 6);
+}
+
+/** The part of a path up to a name such as ema, params_ema or ema_model, which has something below it. */
+function averageIn(path: string): string[] {
+  const names = path.slice(0, 1000).split(".");
+  const at = names.slice(0, -1).findIndex((name) => name.toLowerCase().split("_").includes("ema"));
+  return at < 0 ? [] : [names.slice(0, at + 1).join(".")];
 }
 
 /**

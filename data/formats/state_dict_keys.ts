@@ -26,9 +26,12 @@ export function tamingOrder(keys: Iterable<string>): string[] {
   const rank = (name: string): [place: number, number: number] => {
     const known = places.get(name);
     if (known !== undefined) return [known, 0];
-    const digits = /\d*$/.exec(name)![0], stem = name.slice(0, name.length - digits.length);
+    // not by a regular expression, which would begin again at each of the digits of a long name
+    let from = name.length;
+    while (from > 0 && name[from - 1]! >= "0" && name[from - 1]! <= "9") from--;
+    const stem = name.slice(0, from);
     if (!stems.has(stem)) stems.set(stem, stems.size);
-    return [stems.get(stem)!, Number(digits)];
+    return [stems.get(stem)!, Number(name.slice(from))];
   };
   const ranked = [...keys].map((key) => ({ key, ranks: key.split(".").flatMap(rank) }));
   return ranked.sort((a, b) => {

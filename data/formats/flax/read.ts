@@ -58,7 +58,7 @@ export async function readFlax(source: RandomAccess): Promise<Map<string, Stored
   const params = root instanceof Map ? root.get("params") : undefined;
   const tensors = new Map<string, StoredTensor>();
   const visit = async (value: Packed, path: readonly string[]): Promise<void> => {
-    if (value instanceof Map && value.get(chunkedMark) !== true) {
+    if (value instanceof Map && !value.has(chunkedMark)) {
       for (const [name, item] of value) await visit(item, [...path, name]);
       return;
     }

@@ -70,6 +70,7 @@ export async function readZipDirectory(source: RandomAccess): Promise<Map<string
     const method = view.getUint16(at + 10, true);
     const [byteLength, packedLength, headerOffset] = wide;
     if (method === 0 && byteLength !== packedLength) throw corrupt(`entry ${name} has two different sizes`);
+    if (entries.has(name)) throw corrupt(`two entries are named ${name}`);
     entries.set(name, { name, byteLength, packedLength, method, headerOffset });
     at = next;
   }

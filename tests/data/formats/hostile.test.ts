@@ -133,6 +133,11 @@ describe("zip archives with false claims", () => {
     }
   });
 
+  test("two entries with one name, of which readers would choose different ones", async () => {
+    const other = { ...data, bytes: pickle(new Map([["v", 1]])) };
+    expect(await attempt(zip([data, storage, other]))).toContain("two entries are named a/data.pkl");
+  });
+
   test("sizes that disagree", async () => {
     expect(await attempt(zip([data, { ...storage, claim: { length: 80 } }]))).toContain(
       "two different sizes",

@@ -118,7 +118,7 @@ export class Tuner {
     try {
       const temporary = `${this.#file}.${crypto.randomUUID()}.tmp`; // random, because containers may share the folder
       await disk.mkdir(this.#file.replace(/[^/\\]*$/, ""), { recursive: true });
-      await disk.writeFile(temporary, JSON.stringify(all));
+      await disk.writeFile(temporary, JSON.stringify(all), { flag: "wx" });
       await disk.rename(temporary, this.#file);
     } catch {
       // the folder cannot be written, so the next process will measure again

@@ -22,6 +22,7 @@ import {
   floatBytes,
   Global,
   pickle,
+  type Pickled,
   Raw,
   tensorCall,
   torchZip,
@@ -245,11 +246,73 @@ describe("files made by hand", () => {
     const net = new Call(
       new Global("mine", "Net"),
       [],
-      new Map([["_buffers", new Map([["b", w]])], ["_modules", new Map([["fc", leaf]])]]),
+      new Map([
+        ["_buffers", new Map([["b", w], ["not_saved", w]])],
+        ["_non_persistent_buffers_set", new Call(new Global("builtins", "set"), [["not_saved"]])],
+        ["_modules", new Map([["fc", leaf]])],
+      ] as [string, Pickled][]),
     );
     const file = await open(torchZip(net, { 0: floatBytes(1, 2) }));
     expect([...file.tensors.keys()]).toEqual(["b", "fc.weight"]);
     expect(file.root instanceof PickleObject && file.root.classPath).toBe("mine.Net");
+  });
+
+  test("tensors under one name are both kept, and keys of any kind have a short name", async () => {
+    const w = () => tensorCall("0", 2, [2], [1]);
+    const root = new Map<string, Pickled>([["a", new Map([["b", w()]])], ["a.b", w()]]);
+    const twice = await open(torchZip(root, { 0: floatBytes(1, 2) }));
+    expect([...twice.tensors.keys()]).toEqual(["a.b", "a.b (2)"]);
+    // {(1, "x"): w, ((1,),): w}
+    const [pair, nested] = [[0x4b, 1, 0x8c, 1, 0x78, 0x86], [0x4b, 1, 0x85, 0x85]];
+    const call = [...pickle(w())].slice(2, -1);
+    const keys = new Raw([0x7d, 0x28, ...pair, ...call, ...nested, ...call, 0x75]);
+    const odd = await open(torchZip(keys, { 0: floatBytes(1, 2) }));
+    expect([...odd.tensors.keys()]).toEqual(["1,x", "(a structure)"]);
+  });
+
+  test("texts as Python reads them: byte order marks and halves of surrogate pairs stay", async () => {
+    const text = (...bytes: number[]) => [0x58, bytes.length, 0, 0, 0, ...bytes];
+    const values = [text(0xef, 0xbb, 0xbf, 0x61), text(0x61, 0xed, 0xa0, 0x80, 0xc3, 0xa9), [0x55, 1, 0xe9]];
+    const { root } = await open(torchZip(new Raw([0x28, ...values.flat(), 0x74])));
+    expect(root).toEqual(["\uFEFFa", "a\ud800é", "é"]);
+    for (const bad of [text(0xff), text(0xed, 0xa0), [0x63, 0xff, 10, 0x61, 10]]) {
+      await expect(open(torchZip(new Raw(bad)))).rejects.toThrow("a text is not UTF-8");
+    }
+  });
+
+  test("numbers of every opcode", async () => {
+    const line = (code: string, text: string) => [...code, ...text, "\n"].map((c) => c.charCodeAt(0));
+    const values = [
+      ...[line("I", "42"), line("I", "01"), line("I", "00"), line("L", "-12345678901L"), line("F", "1.5e3")],
+      ...[line("F", "inf"), [0x4b, 200], [0x4d, 1, 2], [0x4a, 255, 255, 255, 255]],
+      ...[
+        [0x8a, 0],
+        [0x8a, 1, 0xff],
+        [0x8b, 2, 0, 0, 0, 0, 1],
+        line("S", "'a\\x41\\n'"),
+        line("V", "\\u00e9\\U0001f600"),
+      ],
+    ];
+    const { root } = await open(torchZip(new Raw([0x28, ...values.flat(), 0x74])));
+    expect(root).toEqual([
+      42,
+      true,
+      false,
+      -12345678901,
+      1500,
+      Infinity,
+      200,
+      513,
+      -1,
+      0,
+      -1,
+      256,
+      "aA\n",
+      "é😀",
+    ]);
+    for (const bad of [line("I", "4x"), line("F", "one"), line("L", ""), line("S", "a")]) {
+      await expect(open(torchZip(new Raw(bad)))).rejects.toThrow(/is not a number|has no quotes/);
+    }
   });
 });
 
