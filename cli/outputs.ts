@@ -17,17 +17,19 @@ const longestName = 255;
 export function outputPaths(folder: string, pictures: readonly string[], suffix: string): string[] {
   const split = pictures.map((picture) => partsOf(picture));
   const shared = split.reduce((count, parts) => Math.min(count, sharedFolders(split[0], parts)), Infinity);
-  const taken = new Set<string>();
+  const taken = new Set<string>(), numbers = new Map<string, number>(); // where to go on counting
   let shortened = 0;
   const paths = split.map((parts) => {
     const names = parts.slice(shared), last = names.pop()!;
     const stem = isImageName(last) ? stemOf(last) : last;
     const fitted = names.map((name) => fit(name, ""));
-    for (let n = 1;; n++) {
+    const same = join(...fitted, stem).toLowerCase();
+    for (let n = numbers.get(same) ?? 1;; n++) {
       const name = fit(stem, n === 1 ? suffix : `-${n}${suffix}`);
       const path = join(folder, ...fitted, name), key = path.toLowerCase(); // some disks do not tell a from A
       if (taken.has(key)) continue;
       taken.add(key);
+      numbers.set(same, n + 1);
       if (!name.startsWith(stem) || fitted.some((name, i) => name !== names[i])) shortened++;
       return path;
     }
@@ -58,7 +60,7 @@ function fit(name: string, suffix: string): string {
   const room = longestName - encoder.encode(suffix).length;
   if (encoder.encode(name).length <= room) return name + suffix;
   const hash = createHash("sha256").update(name).digest("hex").slice(0, 8);
-  let length = name.length;
+  let length = Math.min(name.length, room); // a character has at least one byte
   while (encoder.encode(name.slice(0, length)).length > room - 9) length--;
   const start = name.slice(0, length).replace(/[\ud800-\udbff]$/, ""); // not half a character
   return `${start}-${hash}${suffix}`;

@@ -35,5 +35,7 @@ test("names that are too long for a disk are shortened, to different ones", () =
     expect(new TextEncoder().encode(part).length).toBeLessThanOrEqual(255);
   }
   expect(made[0]).toMatch(/^ü+-[0-9a-f]{8}\.png$/);
+  expect(paths(["n".repeat(1e6)])[0]).toMatch(/^n{242}-[0-9a-f]{8}\.png$/); // took gigabytes once
+  expect(paths(Array(50_000).fill("a")).at(-1)).toBe("a-50000.png"); // counts on, and does not begin again
   expect(outputPaths("out", ["n".repeat(251)], ".png")).toEqual([join("out", `${"n".repeat(251)}.png`)]);
 });
