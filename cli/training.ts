@@ -46,7 +46,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     interrupt.dispose();
     for (const [what, set] of [["", pictures], ["validation: ", validation]] as const) {
       const skipped = set?.skippedSummary();
-      if (skipped) say(what + skipped);
+      if (skipped) say(...(what + skipped).split("\n"));
     }
   }
 }

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -181,6 +181,19 @@ describe("a run goes on", () => {
       }
     });
   }
+});
+
+test("pictures that could not be read are counted and named at the end, a line each", async () => {
+  const pictures = join(folder, "partly"), bad = join(pictures, "z.png");
+  await cp(join(folder, "faces"), pictures, { recursive: true });
+  await writeFile(bad, "");
+  const words = tinyRun.map((word) => word === join(folder, "faces") ? pictures : word);
+  const { code, out, err } = await tessera(...words, "--steps", "4", "--val", "0");
+  expect([code, err]).toEqual([0, ""]);
+  expect(out).toContain(`skipped ${bad}: the file is empty (0 bytes)\n`);
+  expect(out).toContain(
+    `\n1 of 6 pictures could not be read and were skipped:\n  ${bad}: the file is empty (0 bytes)\n`,
+  );
 });
 
 test("a finished run says so, and how it goes on; options that cannot change are refused by their name", async () => {
