@@ -116,7 +116,7 @@ const files: [
   [
     "model.safetensors.index.json",
     (next) => toBytes(JSON.stringify(withOddValues(index, next))),
-    openCheckpoint,
+    async (path) => await (await openCheckpoint(path)).close(),
   ],
 ];
 await writeFile(at("a.safetensors"), weights);
