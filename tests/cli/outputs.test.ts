@@ -12,6 +12,7 @@ test("results keep their subfolders, below those that all of them share", () => 
   ]);
   expect(paths(["/data/one/a.jpg", "/data/two/a.jpg"])).toEqual(["one/a.png", "two/a.png"]);
   expect(paths(["shards/0.tar/1.jpg", "shards/1.tar/1.jpg"])).toEqual(["0.tar/1.png", "1.tar/1.png"]);
+  expect(paths(["C:\\photos\\a\\1.jpg", "C:\\photos\\b\\2.jpg"])).toEqual(["a/1.png", "b/2.png"]);
   expect(paths(["only/one.jpg"])).toEqual(["one.png"]);
 });
 
