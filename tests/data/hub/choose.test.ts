@@ -51,7 +51,7 @@ describe("the file that a name means", () => {
       "hf:o/n/b/y.ckpt: the repository has no checkpoint b/y.ckpt; it has b/x.ckpt, b/z.ckpt",
     );
     expect(() => choose("hf:o/n", ["a.txt", "\x1b[2J.md"])).toThrow(
-      "in this repository, only a.txt, ?[2J.md",
+      "in this repository, only a.txt, \\u001b[2J.md",
     );
     expect(() => choose("hf:o/n", [])).toThrow("hf:o/n: this repository is empty");
   });

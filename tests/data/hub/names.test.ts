@@ -65,7 +65,7 @@ describe("names", () => {
         ["hf:o/n/C:/x", '"C:/x" cannot be a path'],
         ["hf:o/n/a\\b", "cannot be a path"],
         ["hf:datasets/o/n", "only repositories of models"],
-        ["hf:o/n/\x1b[31m", '"?[31m" cannot be a path'],
+        ["hf:o/n/\x1b[31m", '"\\u001b[31m" cannot be a path'],
         ["https://", "not a web address"],
       ] as const
     ) {
