@@ -1,6 +1,5 @@
 // A backend that computes nothing. It counts how much memory and work a program would take.
 import type { Backend } from "./backend.ts";
-import { checkCall } from "./bounds.ts";
 import { type Buffer, type DType, retire, type Slot, type Values } from "./buffer.ts";
 import { type KernelFacts, kernels, type OperandName } from "./facts.ts";
 import type { Calls, KernelName } from "./kernels.ts";
@@ -72,8 +71,8 @@ export class CountingBackend implements Backend {
     return Promise.resolve();
   }
 
+  /** Counts a call. It is not checked, because nothing runs: tensors here may be larger than any memory. */
   run<K extends KernelName>(name: K, call: Calls[K]): void {
-    checkCall(this, name, call);
     const before = this.totals.get(name), work = { calls: 1, ...workOf(name, call) };
     this.totals.set(name, before ? add(before, work) : work);
   }
