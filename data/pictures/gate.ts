@@ -36,7 +36,7 @@ export class Gate {
   }
 
   #fits(weight: number): boolean {
-    const held = this.#running.values().reduce((sum, weight) => sum + weight, 0);
+    const held = [...this.#running.values()].reduce((sum, weight) => sum + weight, 0);
     return this.#running.size === 0 || held + weight <= this.capacity;
   }
 

@@ -47,7 +47,10 @@ test("of several models one is taken out by --inside, which the error says", asy
   const wrong = await tessera("convert", at("two.pth"), at("one.safetensors"), "--inside", "ema");
   expect([wrong.code, wrong.err]).toEqual([
     1,
-    `tessera: ${at("two.pth")}: there is no VQGAN under ema.; there is one under params and params_ema\n`,
+    `tessera: ${
+      at("two.pth")
+    }: there is no VQGAN under ema.; there is one under params and params_ema; take one out: ` +
+    `tessera convert ${at("two.pth")} one.safetensors --inside params\n`,
   ]);
   const chosen = await tessera("convert", at("two.pth"), at("one.safetensors"), "--inside", "params_ema");
   expect(chosen.out).toContain("model: taming's VQModel, under params_ema\n");
