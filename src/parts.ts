@@ -29,22 +29,28 @@ export interface TurnOptions {
 /** Milliseconds between two pauses. A pause takes a millisecond or more, so more of them would cost more than 1 %. */
 const turn = 100;
 
+/** When other events could run last. It counts over all computations, because many short ones in a row must pause too. */
+let paused = performance.now();
+
+/** Lets other events run, and waits for a device that is far behind. */
+export async function pause(backend: Backend): Promise<void> {
+  await backend.pause();
+  paused = performance.now();
+}
+
 /** Runs the parts one after the other on a device, and lets other events run in between. */
 export async function inTurns<T>(
   backend: Backend,
   parts: Parts<T>,
   { signal, onPart }: TurnOptions = {},
 ): Promise<T> {
-  let last = performance.now();
   try {
     while (true) {
       signal?.throwIfAborted();
       const step = parts.next();
       if (step.done) return step.value;
       onPart?.();
-      if (performance.now() - last < turn) continue;
-      await backend.pause();
-      last = performance.now();
+      if (performance.now() - paused >= turn) await pause(backend);
     }
   } finally {
     parts.return(undefined as T); // frees what an unfinished computation holds

@@ -7,7 +7,7 @@ import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
 import { aSignal, callback, check, checkOptions, rule, type Rules, whole } from "../src/check.ts";
 import { asyncScope, nearestCode, noGrad, type Random, Tensor, tensor } from "../src/index.ts";
-import { inTurns } from "../src/parts.ts";
+import { inTurns, pause } from "../src/parts.ts";
 import type { Adam } from "./adam.ts";
 import { aRandom, checkAdam, checkModel } from "./step.ts";
 
@@ -121,7 +121,7 @@ async function nearestCentres(
         return await nearestCode(tensor(some, [some.length / channels, channels]), codes).ints();
       });
       nearest.set(found, from / channels);
-      await codes.backend.pause();
+      await pause(codes.backend);
     }
   });
   return nearest;

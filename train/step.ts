@@ -32,7 +32,7 @@ import {
 import { backwardParts, gradParts } from "../src/autograd.ts";
 import { asyncScope, backward, grad, noGrad, Random, scope, type Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
-import { finish, inTurns, type Parts, scopeParts } from "../src/parts.ts";
+import { finish, inTurns, type Parts, pause, scopeParts } from "../src/parts.ts";
 import { Adam } from "./adam.ts";
 import { average, constant, discriminatorLogs, generatorLogs, type Logs } from "./logs.ts";
 
@@ -142,12 +142,12 @@ export async function trainingStep(
       const parts = generatorParts(model, images, scaled);
       const { logs, reconstruction, indices } = await inTurns(images.backend, parts);
       if (isLast) await apply("generator");
-      await images.backend.pause(); // otherwise signals and finished reads would wait for many steps
+      await pause(images.backend); // otherwise signals and finished reads would wait for many steps
 
       const shown = options.tamingExact ? noGrad(() => model.forward(images).reconstruction) : reconstruction;
       const discriminatorLogs = discriminatorStep(model, images, shown, scaled);
       if (isLast) await apply("discriminator");
-      await images.backend.pause();
+      await pause(images.backend);
       return { logs: { ...logs, ...discriminatorLogs }, indices };
     });
   return await asyncScope(async () => {

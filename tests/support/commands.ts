@@ -12,6 +12,9 @@ import { Random } from "../../src/index.ts";
 import { saveWeights } from "../../train/index.ts";
 import { smallConfig } from "./small_model.ts";
 
+// hints repeat how the program was started, and the tests themselves may have been started by npx
+delete process.env.npm_command;
+
 /** Makes a folder, which the caller removes. `run` is a command line that trains the model on the faces. */
 export async function commandFixture(): Promise<{
   readonly folder: string;
