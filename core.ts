@@ -138,20 +138,17 @@ export {
 
 /** One training step, as a whole and in its parts: computing the gradients of a network, and applying them. */
 export {
-  applyGradients,
   discriminatorStep,
   type GeneratorStep,
   generatorStep,
-  type Logs,
-  makeOptimizers,
-  type Network,
-  type Optimizers,
   type StepOptions,
   type StepResult,
   trainingStep,
   type TrainingStepOptions,
-  validationStep,
 } from "./train/step.ts";
+export type { Logs } from "./train/logs.ts";
+export { applyGradients, makeOptimizers, type Network, type Optimizers } from "./train/optimizers.ts";
+export { validationStep } from "./train/validation_step.ts";
 
 /** Training without a run folder: both networks with their optimizers, and measurements. */
 export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";

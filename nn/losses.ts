@@ -4,7 +4,9 @@
 // taming's code and not of the paper: |x - x̂| plus LPIPS, the hinge loss, -mean D(x̂) for the generator, 1e-4 in the
 // adaptive weight, its upper limit, and discWeight.
 import type { LossConfig } from "../data/formats/config.ts";
-import { relu, scope, type Tensor } from "../src/index.ts";
+import { full, noGrad, type Random, relu, scope, type Tensor } from "../src/index.ts";
+import { type Parts, scopeParts } from "../src/parts.ts";
+import type { LPIPS } from "./lpips.ts";
 
 /**
  * mean |x - x̂| + perceptualWeight * p, where p is the mean LPIPS distance of x and x̂ (lpips.ts), which is small for pictures
@@ -17,6 +19,23 @@ export function reconstructionLoss(
   perceptualWeight: number,
 ): Tensor {
   return scope(() => images.sub(reconstruction).abs().mean().add(p.mul(perceptualWeight)));
+}
+
+/** Returns the mean LPIPS over the batch, or zero if there is no network. */
+export function perceptualLoss(
+  lpips: LPIPS | null,
+  images: Tensor,
+  reconstruction: Tensor,
+  dropout: Random | null,
+): Parts<Tensor> {
+  return scopeParts(function* () {
+    if (!lpips) return full([], 0, images.backend);
+    const real = noGrad(() => lpips.features(images));
+    yield;
+    const made = lpips.features(reconstruction);
+    yield;
+    return lpips.distance(made, real, { dropout }).mean();
+  });
 }
 
 /** -mean D(x̂): low if the discriminator takes the reconstructions for real pictures. */

@@ -9,7 +9,8 @@ import { aSignal, callback, check, checkOptions, rule, type Rules, whole } from 
 import { asyncScope, nearestCode, noGrad, type Random, Tensor, tensor } from "../src/index.ts";
 import { inTurns, pause } from "../src/parts.ts";
 import type { Adam } from "./adam.ts";
-import { aRandom, checkAdam, checkModel } from "./step.ts";
+import { checkAdam } from "./optimizers.ts";
+import { aRandom, checkModel } from "./step_checks.ts";
 
 const tensors = rule(
   "a list of tensors",

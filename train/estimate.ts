@@ -7,7 +7,8 @@ import { VQGAN } from "../nn/vqgan.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
 import { asyncScope, OutOfMemoryError, zeros } from "../src/index.ts";
-import { applyGradients, makeOptimizers, trainingStep } from "./step.ts";
+import { applyGradients, makeOptimizers } from "./optimizers.ts";
+import { trainingStep } from "./step.ts";
 
 /** What the memory of a step depends on. */
 export interface StepShape {

@@ -10,6 +10,7 @@ export {
   RunInUseError,
   RunTakenError,
 } from "./errors.ts";
+export type { Logs } from "./logs.ts";
 export { psnr, ssim } from "./metrics.ts";
 export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { beginRun, type NewRun } from "./run/begin.ts";
@@ -35,24 +36,20 @@ export type { Loading, Run } from "./run/run.ts";
 export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./run/settings.ts";
 export type { Best, FirstSamples, Measured, Progress, RunPictures, RunState } from "./run/state.ts";
 export type { BestCheckpoint, Verdict } from "./run/verdict.ts";
+export { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
 export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export type { PerceptualChoice } from "./start.ts";
 export {
-  applyGradients,
   discriminatorStep,
   type GeneratorStep,
   generatorStep,
-  type Logs,
-  makeOptimizers,
-  type Network,
-  type Optimizers,
   type StepOptions,
   type StepResult,
   trainingStep,
   type TrainingStepOptions,
-  validationStep,
 } from "./step.ts";
+export { validationStep } from "./validation_step.ts";
 export type { ReplacedLists, TamingConfig } from "./taming/config.ts";
 export { readTamingConfig } from "./taming/read.ts";
 export { Trainer, type TrainerOptions } from "./trainer.ts";

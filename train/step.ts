@@ -6,41 +6,32 @@ import {
   discriminatorFactor,
   discriminatorLoss,
   generatorLoss,
+  perceptualLoss,
   reconstructionLoss,
 } from "../nn/losses.ts";
-import type { LPIPS } from "../nn/lpips.ts";
-import type { Module } from "../nn/module.ts";
-import type { VQLPIPSWithDiscriminator } from "../nn/vq_lpips_with_discriminator.ts";
-import { VQGAN } from "../nn/vqgan.ts";
+import type { VQGAN } from "../nn/vqgan.ts";
 import {
   callback,
   check,
   checkOptions,
   checkValues,
   flag,
-  isList,
   needed,
   object,
   orNull,
   positive,
   type Rule,
-  rule,
   type Rules,
-  shown,
   whole,
 } from "../src/check.ts";
 import { backwardParts, gradParts } from "../src/autograd.ts";
-import { asyncScope, backward, grad, noGrad, Random, scope, type Tensor } from "../src/index.ts";
+import { asyncScope, backward, grad, noGrad, type Random, scope, type Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
 import { finish, inTurns, type Parts, pause, scopeParts } from "../src/parts.ts";
-import { Adam } from "./adam.ts";
+import { checkLearns, withGradient, withoutGradients } from "./frozen.ts";
 import { average, constant, discriminatorLogs, generatorLogs, type Logs } from "./logs.ts";
-
-/** The two networks that are trained. The generator is the autoencoder. */
-export type Network = "generator" | "discriminator";
-
-/** An optimizer for each network: the generator's first, as in taming's checkpoints. */
-export type Optimizers = Readonly<Record<Network, Adam>>;
+import type { Network } from "./optimizers.ts";
+import { aRandom, checkBatches, checkModel, lossOf } from "./step_checks.ts";
 
 /** The options of a step of one network. */
 export interface StepOptions {
@@ -63,38 +54,10 @@ export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
   readonly tamingExact?: boolean;
 }
 
-/** The rule for an option that is a random number generator. */
-export const aRandom: Rule = rule("a Random", (value) => value instanceof Random);
-
 const common = { globalStep: needed(whole(0)), lossScale: positive, lpipsDropout: orNull(aRandom) };
 const stepOptions: Rule = { ...object, what: "an object such as { globalStep: 0 }" };
 const rules: Rules<StepOptions> = { ...common, gradScale: positive };
 const trainingRules: Rules<TrainingStepOptions> = { ...common, tamingExact: flag };
-
-const aModel: Rule = rule("a VQGAN", (value) => value instanceof VQGAN);
-const anAdam: Rule = rule("an Adam, such as optimizers.generator", (value) => value instanceof Adam);
-
-/** @throws TypeError if this is not a model */
-export function checkModel(who: string, model: VQGAN): void {
-  check(who, "the model", model, aModel);
-}
-
-/** @throws TypeError if this is not an optimizer */
-export function checkAdam(who: string, optimizer: Adam): void {
-  check(who, "the optimizer", optimizer, anAdam);
-}
-
-/** @throws TypeError if this is not a list of at least one batch */
-export function checkBatches(who: string, batches: readonly Tensor[]): void {
-  if (!isList(batches) || batches.length === 0) {
-    throw new TypeError(
-      `${who}: the batches are ${shown(batches)}, expected a list of tensors, such as [images]`,
-    );
-  }
-  for (const images of batches) checkTensor(who, images);
-}
-
-export type { Logs };
 
 /** The result of a training step. */
 export interface StepResult {
@@ -281,131 +244,8 @@ export function discriminatorStep(
   });
 }
 
-/** Makes an optimizer for each network with the same learning rate. Parameters without a gradient are not updated. */
-export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
-  checkModel("makeOptimizers", model);
-  return {
-    generator: new Adam(model.generatorParameters(), { lr }),
-    discriminator: new Adam(model.discriminatorParameters(), { lr }),
-  };
-}
-
-/** Updates the parameters of a network by their gradients, then frees the gradients. */
-export function applyGradients(optimizer: Adam): void {
-  checkAdam("applyGradients", optimizer);
-  optimizer.step();
-  optimizer.zeroGrad();
-}
-
-/**
- * Computes all losses of a batch without gradients, in evaluation mode. As in taming, the GAN's loss is not part of
- * val/total_loss: without gradients there is no adaptive weight, and val/d_weight is 0.
- */
-export function validationStep(model: VQGAN, images: Tensor, globalStep: number): GeneratorStep {
-  return finish(validationParts(model, images, globalStep));
-}
-
-/** `validationStep` in parts, between which other events may run. */
-export function validationParts(model: VQGAN, images: Tensor, globalStep: number): Parts<GeneratorStep> {
-  checkModel("validationStep", model);
-  checkTensor("validationStep", images);
-  check("validationStep", "globalStep", globalStep, whole(0));
-  lossOf(model);
-  return scopeParts(() => inEvaluation(model, measure(model, images, globalStep)), false);
-}
-
-function* measure(model: VQGAN, images: Tensor, globalStep: number): Parts<GeneratorStep> {
-  const { lossconfig } = model.config;
-  const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const { reconstruction, codebookLoss: quant, indices } = yield* model.forwardParts(images);
-  const p = yield* perceptualLoss(lpips, images, reconstruction, null);
-  const nll = reconstructionLoss(images, reconstruction, p, lossconfig.perceptualWeight);
-  const real = discriminator.call(images), fake = discriminator.call(reconstruction);
-  yield;
-  const factor = discriminatorFactor(lossconfig, globalStep);
-  const total = nll.add(quant.mul(lossconfig.codebookWeight));
-  const g = generatorLoss(fake);
-  const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
-  const weight = constant(0, images);
-  const logs = {
-    ...generatorLogs("val", { total, quant, nll, p, weight, factor, g }),
-    ...discriminatorLogs("val", loss, real, fake),
-  };
-  return { logs, reconstruction, indices };
-}
-
-/** Runs a computation with all modules in evaluation mode. Each has a mode of its own: a frozen one may be in it already. */
-function* inEvaluation<T>(model: VQGAN, parts: Parts<T>): Parts<T> {
-  const modes = [...model.namedModules().values()].map((module) => [module, module.training] as const);
-  model.eval();
-  try {
-    return yield* parts;
-  } finally {
-    for (const [module, training] of modes) module.training = training;
-  }
-}
-
-/** Returns the mean LPIPS over the batch, or zero if there is no network. */
-function perceptualLoss(
-  lpips: LPIPS | null,
-  images: Tensor,
-  reconstruction: Tensor,
-  dropout: Random | null,
-): Parts<Tensor> {
-  return scopeParts(function* () {
-    if (!lpips) return constant(0, images);
-    const real = noGrad(() => lpips.features(images));
-    yield;
-    const made = lpips.features(reconstruction);
-    yield;
-    return lpips.distance(made, real, { dropout }).mean();
-  });
-}
-
-/** Runs a computation in a scope in which no parameter of the module requires a gradient. */
-function* withoutGradients<T>(module: Module, start: () => Parts<T>): Parts<T> {
-  const learning = [...module.namedParameters().values()].filter((p) => p.requiresGrad);
-  for (const p of learning) p.requiresGrad = false;
-  try {
-    return yield* scopeParts(start);
-  } finally {
-    for (const p of learning) p.requiresGrad = true;
-  }
-}
-
-/** Runs a computation in which `parameter` can receive gradients. If it is frozen, it and its `.grad` are restored afterwards. */
-function* withGradient<T>(parameter: Tensor, parts: Parts<T>): Parts<T> {
-  const { requiresGrad, grad } = parameter;
-  if (requiresGrad) return yield* parts;
-  Object.assign(parameter, { requiresGrad: true, grad: null });
-  try {
-    return yield* parts;
-  } finally {
-    parameter.grad?.dispose();
-    Object.assign(parameter, { requiresGrad, grad });
-  }
-}
-
 /** Checks the options of a step of one network, which may have those of `trainingStep` too. */
 function checkStep(who: string, options: StepOptions): void {
   check(who, "options", options, stepOptions);
   checkValues(who, options, rules);
-}
-
-/** @throws if everything that can be trained is frozen */
-function checkLearns(model: VQGAN): void {
-  for (const parameters of [model.generatorParameters(), model.discriminatorParameters()]) {
-    for (const p of parameters.values()) if (p.requiresGrad) return;
-  }
-  throw new Error(
-    "every part of the model is frozen, so nothing can be trained: call setRequiresGrad(true) on the parts to train " +
-      "(model.encoder, decoder, quantize, quant_conv, post_quant_conv or loss.discriminator)",
-  );
-}
-
-function lossOf(model: VQGAN): VQLPIPSWithDiscriminator {
-  if (model.loss) return model.loss;
-  throw new Error(
-    "the model has no discriminator: build or load it with { withLoss: true } to train or validate",
-  );
 }

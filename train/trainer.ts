@@ -16,17 +16,9 @@ import {
 import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
 import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
-import {
-  applyGradients,
-  aRandom,
-  checkBatches,
-  checkModel,
-  makeOptimizers,
-  type Network,
-  type Optimizers,
-  type StepResult,
-  trainingStep,
-} from "./step.ts";
+import { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
+import { type StepResult, trainingStep } from "./step.ts";
+import { aRandom, checkBatches, checkModel } from "./step_checks.ts";
 
 /** How a `Trainer` trains. */
 export interface TrainerOptions {

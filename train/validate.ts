@@ -7,7 +7,8 @@ import { aSignal, callback, checkOptions, type Rules } from "../src/check.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { inTurns } from "../src/parts.ts";
 import { psnr, ssim } from "./metrics.ts";
-import { type Logs, validationParts } from "./step.ts";
+import type { Logs } from "./logs.ts";
+import { validationParts } from "./validation_step.ts";
 
 /** Averages over all pictures, under names that begin with `val/`. */
 export type Measurements = Record<string, number>;

@@ -14,7 +14,9 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { backward, device, memory, noGrad, Random, scope, Tensor, tensor } from "../../src/index.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { discriminatorStep, generatorStep, type Logs, validationStep } from "../../train/step.ts";
+import type { Logs } from "../../train/logs.ts";
+import { discriminatorStep, generatorStep } from "../../train/step.ts";
+import { validationStep } from "../../train/validation_step.ts";
 import { describeDevices } from "../support/devices.ts";
 import { fillState, golden, picture, tinyConfig } from "../support/goldens.ts";
 import { maxError } from "../support/numbers.ts";

@@ -5,16 +5,10 @@ import type { Module } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { asyncScope, keep, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
 import { DeadCodeRestart } from "../../train/codebook.ts";
-import {
-  applyGradients,
-  discriminatorStep,
-  generatorStep,
-  makeOptimizers,
-  type Network,
-  trainingStep,
-  validationStep,
-} from "../../train/step.ts";
+import { applyGradients, makeOptimizers, type Network } from "../../train/optimizers.ts";
+import { discriminatorStep, generatorStep, trainingStep } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
+import { validationStep } from "../../train/validation_step.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 
 const config = preset("faces", {

@@ -2,7 +2,7 @@
 // for the user.
 import type { Tensor } from "../../src/index.ts";
 import type { ImageDataset } from "../../data/index.ts";
-import type { Logs } from "../step.ts";
+import type { Logs } from "../logs.ts";
 import { type Measurements, readItems, validate } from "../validate.ts";
 import type { Metrics } from "./curves.ts";
 import type { Run } from "./run.ts";
