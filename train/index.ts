@@ -52,5 +52,6 @@ export {
 export { validationStep } from "./validation_step.ts";
 export type { ReplacedLists, TamingConfig } from "./taming/config.ts";
 export { readTamingConfig } from "./taming/read.ts";
+export type { Json, TrainState } from "./train_state.ts";
 export { Trainer, type TrainerOptions } from "./trainer.ts";
 export { type Measurements, validate, type WatchedWork } from "./validate.ts";

@@ -18,6 +18,7 @@ import { withAdvice } from "./estimate.ts";
 import { LossScale } from "./loss_scale.ts";
 import { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
 import { type StepResult, trainingStep } from "./step.ts";
+import type { TrainState } from "./train_state.ts";
 import { aRandom, checkBatches, checkModel } from "./step_checks.ts";
 
 /** How a `Trainer` trains. */
@@ -66,6 +67,8 @@ export class Trainer {
    * @internal
    */
   lossScale: LossScale | null = null;
+  /** What else is kept from step to step; checkpoints hold it, and `dispose` frees it. */
+  readonly states: TrainState[] = [];
   #isBusy = false;
   #isBroken = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
@@ -181,5 +184,6 @@ export class Trainer {
   dispose(): void {
     for (const optimizer of Object.values(this.optimizers)) optimizer.dispose();
     this.lossScale?.dispose();
+    for (const state of this.states) state.dispose();
   }
 }

@@ -21,7 +21,7 @@ import type { OnnxHalf } from "./onnx/write.ts";
 import { writeSafetensorsTo } from "./safetensors.ts";
 import { onlyHalf } from "./shapes.ts";
 import type { Sink } from "./sink.ts";
-import { isAutoencoder, isMoment, momentName, tamingOrder } from "./state_dict_keys.ts";
+import { isAutoencoder, isTrainingState, momentName, tamingOrder } from "./state_dict_keys.ts";
 import { itemSize, type StoredTensor } from "./stored_tensor.ts";
 import { formatBytes } from "./text.ts";
 import { lightningRoot, vqModelArguments } from "./torch/lightning.ts";
@@ -92,7 +92,7 @@ export async function conversion(
     throw new Error("convertCheckpoint: ONNX runtimes compute with bf16 only in part: use f16 or f32");
   }
   const hasPlace = placeIn(format, half);
-  const isKept = (key: string) => !isMoment(key) && keep(key) && hasPlace(key);
+  const isKept = (key: string) => !isTrainingState(key) && keep(key) && hasPlace(key);
   const chosen = tamingOrder(file.tensors.keys()).filter(isKept).map((key) =>
     [key, file.tensors.get(key)!] as const
   );

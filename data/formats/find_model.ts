@@ -4,7 +4,7 @@ import type { Family, Keys, Stranger } from "./families/family.ts";
 import { families } from "./families/registry.ts";
 import { taming } from "./families/taming.ts";
 import { FormatError } from "./source.ts";
-import { isMoment } from "./state_dict_keys.ts";
+import { isTrainingState } from "./state_dict_keys.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 import { printable } from "./text.ts";
 
@@ -103,7 +103,7 @@ function prefixesIn(stored: ReadonlyMap<string, StoredTensor>): string[] {
   const landmarks = [...new Set(families.flatMap((family) => family.landmarks))];
   const prefixes = new Set<string>();
   for (const key of stored.keys()) {
-    if (isMoment(key)) continue;
+    if (isTrainingState(key)) continue;
     for (const landmark of landmarks) {
       if (key === landmark) prefixes.add("");
       else if (key.endsWith(landmark) && key[key.length - landmark.length - 1] === ".") {

@@ -163,7 +163,7 @@ function groupParts(file: CheckpointFile): PartReport[] {
   for (const [key, { shape, byteLength }] of file.stored) {
     const within = prefix !== "" && key.startsWith(prefix) ? prefix : "";
     const [first = "", second = ""] = key.slice(within.length).split(".");
-    const name = within + (first === "loss" || first === "optimizer" ? `${first}.${second}` : first);
+    const name = within + (["loss", "optimizer", "training"].includes(first) ? `${first}.${second}` : first);
     const part = parts.get(name) ?? { name, tensors: 0, values: 0, bytes: 0 };
     part.tensors++;
     part.values += sizeOf(shape);

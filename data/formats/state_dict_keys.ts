@@ -63,7 +63,7 @@ export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", 
   return `optimizer.${optimizer}.${moment}.${key}`;
 }
 
-/** Whether this is the name of a moment. */
-export function isMoment(name: string): boolean {
-  return name.startsWith("optimizer.");
+/** Whether this is the name of something that only a training goes on with: a moment of Adam, or an average (train_state.ts). */
+export function isTrainingState(name: string): boolean {
+  return name.startsWith("optimizer.") || name.startsWith("training.");
 }

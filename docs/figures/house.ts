@@ -76,6 +76,7 @@ const layers: readonly Layer[] = [
         "optimizers",
         "logs",
         "trainer",
+        "train_state",
         "adam",
         "loss_scale",
         "estimate",

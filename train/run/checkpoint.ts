@@ -1,6 +1,6 @@
 // One safetensors file holds a whole run: all weights under taming's keys (including discriminator and perceptual
-// network), the moments of both Adam optimizers as optimizer.<0|1>.<exp_avg|exp_avg_sq>.<key>, and everything else in
-// its metadata. The file has about 12 bytes per trained parameter plus 4 per frozen one: 921 MB for f16-16384, 980 MB
+// network), the moments of both Adam optimizers as optimizer.<0|1>.<exp_avg|exp_avg_sq>.<key>, the tensors of what else a
+// training keeps as training.<name>.<key>, and everything else in its metadata. The file has about 12 bytes per trained parameter plus 4 per frozen one: 921 MB for f16-16384, 980 MB
 // with VGG.
 import {
   type CheckpointFile,
@@ -22,10 +22,11 @@ import type { Tensor } from "../../src/index.ts";
 import { NotResumableError } from "../errors.ts";
 import { LossScale } from "../loss_scale.ts";
 import { parseState, type RunState, type StoredState } from "./state.ts";
+import { restoreStates, stateTensors, stateValues } from "../train_state.ts";
 import type { Trainer } from "../trainer.ts";
 
 /** The version of the state, and of everything else that checkpoints of runs hold. */
-const stateVersion = 2;
+const stateVersion = 3;
 
 /** The prefix of the perceptual network's keys. */
 const perceptual = "loss.perceptual_loss.";
@@ -40,6 +41,7 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
       tensors.set(momentName(i, "exp_avg_sq", key), expAvgSq);
     }
   });
+  for (const [name, tensor] of stateTensors(trainer.states)) tensors.set(name, tensor);
   const stored: StoredState = {
     ...state,
     settings,
@@ -48,6 +50,7 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
     ),
     frozen: frozenParameters(trainer),
     lossScale: await trainer.lossScale?.state() ?? null,
+    training: await stateValues(trainer.states),
   };
   await writeSafetensors(path, entries(tensors), {
     format: "tessera",
@@ -60,12 +63,13 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
 /**
  * Returns the bytes that `saveCheckpoint` will write, except for the header. Moments that do not exist yet count too.
  */
-export function checkpointBytes({ model, optimizers }: Trainer): number {
+export function checkpointBytes({ model, optimizers, states }: Trainer): number {
   const sizes = (tensors: Iterable<Tensor>) => [...tensors].reduce((sum, { size }) => sum + size, 0);
   const learnt = Object.values(optimizers).map(({ parameters }) =>
     sizes([...parameters.values()].filter(({ requiresGrad }) => requiresGrad))
   );
-  return 4 * (sizes(model.stateDict().values()) + 2 * learnt[0] + 2 * learnt[1]);
+  const kept = sizes(model.stateDict().values()) + sizes(stateTensors(states).values());
+  return 4 * (kept + 2 * learnt[0] + 2 * learnt[1]);
 }
 
 /** How `saveWeights` writes weights. */
@@ -174,6 +178,8 @@ export async function restoreTrainer(
     const isNeeded = (key: string) => !(withoutPerceptual && key.startsWith(perceptual));
     await fillModule(trainer.model, file, { whose: "the run's", isNeeded, ...loading });
     await fillMoments(file, await trainingState(file), trainer);
+    await fillTensors(stateTensors(trainer.states), file.tensors, path, { whose: "the training's" });
+    restoreStates(trainer.states, state.training);
     const lpips = trainer.model.loss?.perceptual_loss;
     if (lpips && !withoutPerceptual) lpips.ready = true;
     if (trainer.lossScale && state.lossScale) trainer.lossScale = new LossScale(state.lossScale);

@@ -20,6 +20,7 @@ import {
 } from "../../src/check.ts";
 import type { RandomState } from "../../src/index.ts";
 import type { LossScaleState } from "../loss_scale.ts";
+import type { Json } from "../train_state.ts";
 import type { Measurements } from "../validate.ts";
 import { checkSettings, type RunSettings } from "./settings.ts";
 
@@ -105,6 +106,8 @@ export interface StoredState extends Omit<RunState, "settings"> {
   readonly frozen: readonly string[];
   /** The state of the loss scale; null with f32. */
   readonly lossScale: LossScaleState | null;
+  /** The values of `Trainer.states`, by their names. */
+  readonly training: Readonly<Record<string, Json>>;
 }
 
 /** A record whose fields are those of the rules. */
@@ -164,6 +167,7 @@ const rules: Rules<StoredState> = {
     ),
   ),
   frozen: needed(texts),
+  training: needed(object),
   lossScale: nullOr(
     record<LossScaleState>("{ value, steps, isOver }", {
       value: rule("a number above 0", (value) => finite.accepts(value) && Number(value) > 0),

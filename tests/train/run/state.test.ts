@@ -137,7 +137,7 @@ test("a state that is no JSON, or of another version, is refused in one line", a
   await expect(resumeRun(list)).rejects.toThrow("the run's state: it is [1], expected an object");
   const older = await changed("older", (_, metadata) => metadata.version = "1");
   await expect(resumeRun(older)).rejects.toThrow(
-    'holds a run in version "1" of the format, but this Tessera reads version 2: begin a new run with start: { from:',
+    'holds a run in version "1" of the format, but this Tessera reads version 3: begin a new run with start: { from:',
   );
 });
 
