@@ -47,6 +47,7 @@ export {
   tokenGrid,
   type TokenGridOptions,
 } from "./figures/sheets.ts";
+export { type Augment, augmented, augmentedSide, augmentStrengths } from "./pictures/augment.ts";
 export { type Batch, type DatasetOptions, ImageDataset } from "./pictures/dataset.ts";
 export { ImageError } from "./pictures/image_error.ts";
 export { encodePng, savePng } from "./pictures/images.ts";

@@ -31,6 +31,7 @@ import { print } from "../print.ts";
 import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
+import { augmentOption } from "./options/augment.ts";
 import { withConfigs } from "./taming.ts";
 
 const examples = `
@@ -104,6 +105,7 @@ export function finetuneCommand(): Command {
     ),
     new Option("--random-crop", "crop at random instead of at the centre"),
     new Option("--flip", "mirror half of the pictures"),
+    augmentOption(),
     resizeOption(),
     new Option(
       "--val <source>",

@@ -7,7 +7,7 @@ import {
   type VQModelOverrides,
   withOverrides,
 } from "../../data/formats/config.ts";
-import type { Resize } from "../../data/index.ts";
+import type { Augment, Resize } from "../../data/index.ts";
 import type { Precision } from "../../nn/index.ts";
 import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/index.ts";
 import { UsageError } from "../options.ts";
@@ -35,6 +35,7 @@ export interface Flags {
   val: string | number | null;
   randomCrop?: boolean;
   flip?: boolean;
+  augment?: Augment;
   resize: Resize;
   discStart?: number;
   discWeight?: number;
@@ -110,6 +111,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     val: flags.val,
     crop: flags.randomCrop ? "random" : "center",
     flip: flags.flip ?? false,
+    augment: flags.augment ?? null,
     resize: flags.resize,
     lr: flags.lr ?? (flags.baseLr === undefined ? undefined : batch * accumulate * flags.baseLr),
     warmup: flags.warmup,

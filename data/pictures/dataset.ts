@@ -9,11 +9,13 @@ import {
   isNumber,
   needed,
   oneOf,
+  orNull,
   rule,
   type Rules,
   texts,
   whole,
 } from "../../src/check.ts";
+import { anAugment, type Augment, augmented, augmentedSide } from "./augment.ts";
 import { Random } from "../../src/random.ts";
 import type { Resize } from "./decoder.ts";
 import { printable } from "../formats/text.ts";
@@ -38,7 +40,9 @@ export interface DatasetOptions {
   readonly crop?: "center" | "random";
   /** Mirrors each picture with probability 1/2, drawn anew every epoch. Default false. */
   readonly flip?: boolean;
-  /** The seed of the order, the crops and the flips. Default 0. */
+  /** Random changes of colours, background and size, drawn anew every epoch. Default null: none. */
+  readonly augment?: Augment | null;
+  /** The seed of the order, the crops, the flips and the changes. Default 0. */
   readonly seed?: number;
   /**
    * Visits the pictures in a new random order every epoch. Default true; false keeps the list order, for validation.
@@ -78,6 +82,7 @@ const rules: Rules<DatasetOptions> = {
   size: needed(whole(1)),
   crop: oneOf("center", "random"),
   flip: flag,
+  augment: orNull(anAugment),
   seed: whole(0),
   shuffle: flag,
   resize: aResize,
@@ -158,10 +163,17 @@ export class ImageDataset {
 
   /** One picture as it appears in an epoch: always the same for the same seed, epoch and index. */
   async read(index: number, epoch = 0): Promise<Picture> {
-    const { size, crop, flip, resize, seed = 0 } = this.options;
+    const { size, crop, flip, augment, resize, seed = 0 } = this.options;
     const random = new Random(seed).fork(`epoch ${epoch} picture ${index}`);
     const isFlipped = random.next() < 0.5; // always drawn, and first, so that turning flips on changes no crop
-    const picture = await readImage(this.paths[index], { size, crop, resize, random: () => random.next() });
+    const side = augment ? augmentedSide(size, augment, random) : size;
+    const read = await readImage(this.paths[index], {
+      size: side,
+      crop,
+      resize,
+      random: () => random.next(),
+    });
+    const picture = augment ? augmented(read, size, augment, random) : read;
     return flip && isFlipped ? flipPicture(picture) : picture;
   }
 

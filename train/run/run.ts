@@ -108,7 +108,7 @@ export function makeTrainer(
  */
 export function openPictures(
   list: PictureList,
-  { size, crop, flip, resize, seed, batch, accumulate }: RunSettings,
+  { size, crop, flip, augment, resize, seed, batch, accumulate }: RunSettings,
   reporter: Notes,
   preferred: readonly string[] = [],
 ): Pick<Run, "pictures" | "validation" | "seen" | "samples"> {
@@ -123,7 +123,7 @@ export function openPictures(
   // enough that the next step's pictures are read while this step is computed
   const prefetch = Math.max(1, Math.min(2 * batch * accumulate, Math.floor(aheadBytes / (3 * size * size))));
   return {
-    pictures: new ImageDataset(paths, { size, crop, flip, resize, seed, prefetch, onSkip }),
+    pictures: new ImageDataset(paths, { size, crop, flip, augment, resize, seed, prefetch, onSkip }),
     validation: held.length > 0 ? new ImageDataset(held, still) : null,
     seen: new ImageDataset(seen, still),
     samples: new ImageDataset(samples, still),

@@ -2,6 +2,7 @@
 // enough to resume.
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import type { Resize } from "../../data/index.ts";
+import { anAugment, type Augment } from "../../data/pictures/augment.ts";
 import { aResize } from "../../data/pictures/source.ts";
 import type { Precision } from "../../nn/index.ts";
 import {
@@ -11,6 +12,7 @@ import {
   fraction,
   needed,
   oneOf,
+  orNull,
   positive,
   type Rule,
   rule,
@@ -42,6 +44,8 @@ export interface RunOptions {
   readonly crop: "center" | "random";
   /** Whether to mirror each picture with probability 1/2. */
   readonly flip: boolean;
+  /** Random changes of colours, backgrounds and sizes; null for none. Measurements are made without them. */
+  readonly augment: Augment | null;
   /** How pictures are decoded and shrunk; see `ReadOptions`. */
   readonly resize: Resize;
   /** The learning rate of both optimizers. */
@@ -92,6 +96,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   val: null,
   crop: "center",
   flip: false,
+  augment: null,
   resize: "lanczos",
   warmup: 0,
   decay: "constant",
@@ -136,6 +141,7 @@ const rules: Rules<RunOptions> = {
   ),
   crop: oneOf("center", "random"),
   flip: flag,
+  augment: needed(orNull(anAugment)),
   resize: aResize,
   lr: needed(positive),
   warmup: needed(whole(0)),

@@ -61,7 +61,11 @@ describe("ImageDataset", () => {
   });
 
   test("crops and flips do not depend on reading ahead or on resuming", async () => {
-    const options: Partial<DatasetOptions> = { crop: "random", flip: true };
+    const options: Partial<DatasetOptions> = {
+      crop: "random",
+      flip: true,
+      augment: { hue: 60, background: 0.5, scale: 1.5 },
+    };
     const straight = await take((await open("good", options)).batches(3), 9);
     for (const prefetch of [1, 2, 40]) {
       const first = await open("good", { ...options, prefetch });
