@@ -205,6 +205,8 @@ export {
   toPixels,
   toRgba,
 } from "./data/pictures/picture.ts";
+/** Random changes of pictures, for training. */
+export { type Augment, augmented, augmentedSide, augmentStrengths } from "./data/pictures/augment.ts";
 export type { Resize } from "./data/pictures/decoder.ts";
 export { type PictureSource, readImage, type ReadOptions } from "./data/pictures/source.ts";
 export { ImageError } from "./data/pictures/image_error.ts";

@@ -79,7 +79,7 @@ export function augmentedSide(size: number, augment: Augment, random: Random): n
  * @param random the picture's own numbers; equal ones make equal pictures
  * @example
  * ```ts
- * import { augmented, Random } from "@tessera/vqgan";
+ * import { augmented, Random } from "@tessera/vqgan/core";
  *
  * const grey = { width: 8, height: 8, pixels: new Uint8Array(3 * 64).fill(99) };
  * const changed = augmented(grey, 8, { light: 0.5, whiteBalance: 0.3 }, new Random(7)); // { width: 8, height: 8, ... }
