@@ -1,6 +1,18 @@
 // Adam (Kingma & Ba 2015) over named parameters, with the same arithmetic as torch:
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
-import { check, checkOptions, fraction, needed, notNegative, rule, type Rules, shown } from "../src/check.ts";
+// With weight decay it is AdamW (Loshchilov & Hutter 2019): p *= 1 - lr * decay comes first.
+import {
+  callback,
+  check,
+  checkOptions,
+  fraction,
+  needed,
+  notNegative,
+  type Rule,
+  rule,
+  type Rules,
+  shown,
+} from "../src/check.ts";
 import { adamStep, keep, type Tensor, zeros } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
 
@@ -12,14 +24,26 @@ export interface AdamOptions {
   readonly betas?: readonly [number, number];
   /** Added to the divisor, so that the quotient stays finite. Default 1e-8. */
   readonly eps?: number;
+  /** The share of a weight that each step takes away, per unit of the learning rate. Default 0. Above 0 it is AdamW. */
+  readonly weightDecay?: number;
+  /** Which parameters decay. Default all. */
+  readonly decays?: (key: string, parameter: Tensor) => boolean;
+  /** The factor of the learning rate for a parameter. Default 1 for all. */
+  readonly rateFactor?: (key: string) => number;
 }
 
-const isPair = (value: unknown) =>
-  Array.isArray(value) && value.length === 2 && value.every(fraction.accepts);
+/** The rule of Adam's decay rates. */
+export const aPairOfBetas: Rule = rule(
+  "two numbers from 0 to below 1",
+  (value) => Array.isArray(value) && value.length === 2 && value.every(fraction.accepts),
+);
 const rules: Rules<AdamOptions> = {
   lr: needed(notNegative),
-  betas: rule("two numbers from 0 to below 1", isPair),
+  betas: aPairOfBetas,
   eps: notNegative,
+  weightDecay: notNegative,
+  decays: callback,
+  rateFactor: callback,
 };
 
 /** The running averages of a parameter's gradient and of its square, and the number of gradients in them. */
@@ -60,6 +84,7 @@ export class Adam {
   readonly betas: readonly [number, number];
   /** Added to the divisor, so that the quotient stays finite. */
   readonly eps: number;
+  readonly #options: AdamOptions;
   readonly #moments = new Map<string, Moments>();
 
   /**
@@ -81,17 +106,21 @@ export class Adam {
     this.lr = options.lr;
     this.betas = options.betas ?? [0.5, 0.9];
     this.eps = options.eps ?? 1e-8;
+    this.#options = options;
   }
 
   /** Updates every parameter that has a gradient. @throws TypeError if `lr` is not a number; then nothing is counted */
   step(): void {
-    const { lr, betas: [beta1, beta2], eps, lossScale } = this;
-    check("Adam", "lr", lr, notNegative);
+    const { betas: [beta1, beta2], eps, lossScale } = this;
+    const { weightDecay = 0, decays = () => true, rateFactor = () => 1 } = this.#options;
+    check("Adam", "lr", this.lr, notNegative);
     for (const [key, parameter] of this.parameters) {
       if (!parameter.grad) continue;
       const moments = this.moments(key);
       const step = ++moments.step;
-      const spec = { lr, beta1, beta2, eps, step, lossScale };
+      const lr = this.lr * rateFactor(key);
+      const decay = decays(key, parameter) ? 1 - lr * weightDecay : 1;
+      const spec = { lr, beta1, beta2, eps, step, lossScale, decay };
       adamStep(parameter, parameter.grad, moments.expAvg, moments.expAvgSq, spec);
     }
   }

@@ -1,4 +1,4 @@
-// The learning rate over a run. It rises linearly, then either stays or falls to zero along half a cosine (Loshchilov &
+// The learning rate over a run. It rises linearly, then stays, or falls to a floor in a line or along half a cosine (Loshchilov &
 // Hutter 2017).
 import { check, checkValues, needed, notNegative, oneOf, type Rules, whole } from "../src/check.ts";
 
@@ -9,16 +9,19 @@ export interface Schedule {
   /** The number of steps over which it rises from 0; 0 starts at the full rate. */
   readonly warmup: number;
   /** How it changes after the rise. */
-  readonly decay: "constant" | "cosine";
-  /** The number of steps of the whole run. The cosine reaches zero at the end. */
+  readonly decay: "constant" | "cosine" | "linear";
+  /** The number of steps of the whole run, at whose end it reaches the floor. */
   readonly steps: number;
+  /** Where the fall ends, at most `lr`. Default 0. */
+  readonly lrFloor?: number;
 }
 
 const rules: Rules<Schedule> = {
   lr: needed(notNegative),
   warmup: needed(whole(0)),
-  decay: needed(oneOf("constant", "cosine")),
+  decay: needed(oneOf("constant", "cosine", "linear")),
   steps: needed(whole(1)),
+  lrFloor: notNegative,
 };
 
 /**
@@ -34,9 +37,11 @@ const rules: Rules<Schedule> = {
 export function learningRate(schedule: Schedule, step: number): number {
   checkValues("learningRate", schedule, rules);
   check("learningRate", "the step", step, whole(0));
-  const { lr, warmup, decay, steps } = schedule;
-  const rise = step < warmup ? (step + 1) / warmup : 1;
-  if (decay === "constant") return lr * rise;
-  const past = Math.min(1, Math.max(0, step - warmup) / Math.max(1, steps - warmup));
-  return lr * rise * 0.5 * (1 + Math.cos(Math.PI * past));
+  const { lr, warmup, decay, steps, lrFloor = 0 } = schedule;
+  if (lrFloor > lr) throw new TypeError(`learningRate: lrFloor is ${lrFloor}, expected at most lr, ${lr}`);
+  if (step < warmup) return lr * ((step + 1) / warmup);
+  if (decay === "constant") return lr;
+  const past = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
+  if (decay === "linear") return lrFloor + (lr - lrFloor) * (1 - past);
+  return lrFloor + (lr - lrFloor) * 0.5 * (1 + Math.cos(Math.PI * past));
 }

@@ -19,7 +19,7 @@ export type UnaryOp =
   | "clamp" // p0 = low, p1 = high
   | "affine"; // p0 * x + p1
 
-/** The last three are derivatives: the gradient `g` (first operand) times a function of the second operand. */
+/** Those that end in Grad are derivatives: the gradient `g` (first operand) times a function of the second operand. */
 export type BinaryOp =
   | "add"
   | "sub"
@@ -31,7 +31,8 @@ export type BinaryOp =
   | "equal" // 1 where a = b, else 0
   | "swishGrad" // g * d swish(x) / dx
   | "reluGrad" // g where y > 0, else 0
-  | "leakyReluGrad"; // g where y > 0, else p0 * g
+  | "leakyReluGrad" // g where y > 0, else p0 * g
+  | "lerp"; // a + p0 * (b - a)
 
 /** How a binary operand is read: element (o, i) is at o * outer + i * inner. A stride of 0 repeats a number (broadcasting). */
 export interface Walk {
@@ -106,6 +107,8 @@ export interface AdamSpec {
   readonly eps: number;
   /** 1 on the first step. */
   readonly step: number;
+  /** The factor of the parameter before the update: 1 - lr * weight decay for AdamW. Default 1. */
+  readonly decay?: number;
   /**
    * The factor that the gradient was multiplied by, for f16; it is divided out. Elements whose gradient is not finite do
    * not change. Default: 1, without this check.

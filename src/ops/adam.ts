@@ -1,4 +1,5 @@
-// One Adam update (Kingma & Ba 2015) of one parameter, fused into a single pass over memory.
+// One update of Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) of one parameter, fused into a single pass over
+// memory.
 import { requireF16, type Tensor } from "../array.ts";
 import type { AdamSpec } from "../backends/kernels.ts";
 import {
@@ -19,6 +20,7 @@ const rules: Rules<AdamSpec> = {
   beta2: needed(fraction),
   eps: needed(notNegative),
   step: needed(whole(1)),
+  decay: finite,
   lossScale: positive,
 };
 

@@ -45,7 +45,7 @@ const unaryOps: readonly UnaryOp[] = [
 ];
 const binaryOps: readonly BinaryOp[] = [
   ...["add", "sub", "mul", "div", "maximum", "minimum", "greater", "equal"] as const,
-  ...["swishGrad", "reluGrad", "leakyReluGrad"] as const,
+  ...["swishGrad", "reluGrad", "leakyReluGrad", "lerp"] as const,
 ];
 
 /** The geometry of a convolution whose work is bounded. Its padding may be larger than filter and picture. */

@@ -226,12 +226,12 @@ const runs: KernelTable<Compiler> = {
 
   // Training
 
-  adam: (compiler, { param, grad, expAvg, expAvgSq, spec: { lr, beta1, beta2, eps, step } }) => {
+  adam: (compiler, { param, grad, expAvg, expAvgSq, spec: { lr, beta1, beta2, eps, step, decay = 1 } }) => {
     const [p, g, m, v] = [param, grad, expAvg, expAvgSq].map(floats), extent = [param.length];
     const rate = lr / (1 - beta1 ** step), correction = 1 / Math.sqrt(1 - beta2 ** step);
     compiler.run(adamFirst, m, extent, {}, [m, g, beta1]);
     compiler.run(adamSecond, v, extent, {}, [v, g, beta2]);
-    compiler.run(adamParam, p, extent, {}, [p, m, v, rate, correction, eps]);
+    compiler.run(adamParam, p, extent, {}, [p, m, v, rate, correction, eps, decay]);
   },
 };
 

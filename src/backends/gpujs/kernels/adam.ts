@@ -11,7 +11,7 @@ export function adamSecond(this: Place<object>, v: Float32Array, g: Float32Array
   return beta2 * v[this.thread.x] + (1 - beta2) * g[this.thread.x] * g[this.thread.x];
 }
 
-/** p = p - rate m / (sqrt(v) correction + eps), with rate = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t) */
+/** p = decay p - rate m / (sqrt(v) correction + eps), with rate = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t) */
 export function adamParam(
   this: Place<object>,
   p: Float32Array,
@@ -20,6 +20,8 @@ export function adamParam(
   rate: number,
   correction: number,
   eps: number,
+  decay: number,
 ): number {
-  return p[this.thread.x] - rate * m[this.thread.x] / (Math.sqrt(v[this.thread.x]) * correction + eps);
+  return decay * p[this.thread.x] -
+    rate * m[this.thread.x] / (Math.sqrt(v[this.thread.x]) * correction + eps);
 }

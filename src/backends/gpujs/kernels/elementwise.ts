@@ -43,6 +43,7 @@ export const binaryOps: Record<BinaryOp, Scalar> = {
   swishGrad: (g, x) => g * swishDerivative(x),
   reluGrad: (g, y) => y > 0 ? g : 0,
   leakyReluGrad: (g, y, slope) => y > 0 ? g : slope * g,
+  lerp: (a, b, amount) => a + amount * (b - a),
 };
 
 /** out[i] = op(x[i]) */

@@ -6,16 +6,16 @@ import { CHUNK } from "./elementwise.ts";
 import { atMost, eachVector, kernel, storeLanes } from "./kernel.ts";
 
 /**
- * m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p -= step m / (sqrt(v) / correction + eps), in torch's order of operations.
- * arguments: param, grad, expAvg, expAvgSq, length, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1^t),
- * 1 / sqrt(1 - beta2^t), eps
+ * m += (1 - b1)(g - m); v = b2 v + (1 - b2) g^2; p = decay p - step m / (sqrt(v) / correction + eps), in torch's order of
+ * operations. arguments: param, grad, expAvg, expAvgSq, length, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1^t),
+ * 1 / sqrt(1 - beta2^t), eps, decay
  */
 export function addAdam(m: ModuleBuilder): void {
   kernel(m, "adam", (f, tile) => {
     const start = f.let(i32.mul(tile, CHUNK));
     const n = atMost(f, CHUNK, i32.sub(argument(4), start));
     const [p, g, m1, m2] = [0, 1, 2, 3].map((place) => f.let(i32.add(argument(place), i32.shl(start, 2))));
-    const [c1, b2, c2, rate, correction, eps] = [5, 6, 7, 8, 9, 10].map((place) =>
+    const [c1, b2, c2, rate, correction, eps, decay] = [5, 6, 7, 8, 9, 10, 11].map((place) =>
       f.let(v.splat(argumentF32(place)))
     );
     eachVector(f, n, (at, o, left) => {
@@ -27,7 +27,7 @@ export function addAdam(m: ModuleBuilder): void {
       const to = i32.add(p, at);
       storeLanes(f, i32.add(m1, at), first, o, left);
       storeLanes(f, i32.add(m2, at), second, o, left);
-      storeLanes(f, to, v.sub(f.load(to, o), v.div(v.mul(rate, first), root)), o, left);
+      storeLanes(f, to, v.sub(v.mul(f.load(to, o), decay), v.div(v.mul(rate, first), root)), o, left);
     });
   });
 }

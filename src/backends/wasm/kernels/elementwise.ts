@@ -41,6 +41,7 @@ const binaryOps: Record<BinaryOp, Binary> = {
   swishGrad: (f, g, x) => v.mul(g, swishDerivative(f, x)),
   reluGrad: (f, g, y) => v.and(g, v.gt(y, f.splat(0))),
   leakyReluGrad: (f, g, y, slope) => v.select(g, v.mul(g, slope), v.gt(y, f.splat(0))),
+  lerp: (_, a, b, amount) => v.add(a, v.mul(amount, v.sub(b, a))),
 };
 
 export function addElementwise(m: ModuleBuilder): void {

@@ -83,13 +83,13 @@ function collapse(shape: Shape, a: readonly number[], b: readonly number[]): [nu
 }
 
 export function adam(machine: Machine, { param, grad, expAvg, expAvgSq, spec }: Calls["adam"]): void {
-  const { lr, beta1, beta2, eps, step } = spec;
+  const { lr, beta1, beta2, eps, step, decay = 1 } = spec;
   const rate = lr / (1 - beta1 ** step), correction = 1 / Math.sqrt(1 - beta2 ** step);
   const [p, g, m, v] = [at(param), at(grad), at(expAvg), at(expAvgSq)];
   machine.launch(
     "adam",
     ceil(param.length, CHUNK),
-    [p, g, m, v, param.length, 1 - beta1, beta2, 1 - beta2, rate, correction, eps],
-    [5, 6, 7, 8, 9, 10],
+    [p, g, m, v, param.length, 1 - beta1, beta2, 1 - beta2, rate, correction, eps, decay],
+    [5, 6, 7, 8, 9, 10, 11],
   );
 }

@@ -71,6 +71,7 @@ const binaryOps: Readonly<Record<BinaryOp, string>> = {
   swishGrad: "u * swishGrad4(v)",
   reluGrad: "select(vec4f(), u, v > vec4f())",
   leakyReluGrad: "select(u * p.p0, u, v > vec4f())",
+  lerp: "u + p.p0 * (v - u)",
 };
 
 /** `out` may share its memory with `a` or `b`. */
