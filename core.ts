@@ -151,6 +151,9 @@ export { applyGradients, makeOptimizers, type Network, type Optimizers } from ".
 export { validationStep } from "./train/validation_step.ts";
 
 /** Training without a run folder: both networks with their optimizers, and measurements. */
+export type { UpdateOptions } from "./train/optimizer_options.ts";
+export { clipGradients } from "./train/clip.ts";
+export { type PartName, trainOnly } from "./train/parts.ts";
 export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";
 export { DeadCodeRestart } from "./train/codebook.ts";
 export { psnr, ssim } from "./train/metrics.ts";

@@ -1,5 +1,6 @@
 // Exports everything for training. A run is begun (run/begin.ts) or resumed (run/resume.ts) and then trained (run/loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
+export { clipGradients } from "./clip.ts";
 export { type CodebookStart, DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export {
   DivergedError,
@@ -36,7 +37,14 @@ export type { Loading, Run } from "./run/run.ts";
 export { baseLearningRate, defaultOptions, type RunOptions, type RunSettings } from "./run/settings.ts";
 export type { Best, FirstSamples, Measured, Progress, RunPictures, RunState } from "./run/state.ts";
 export type { BestCheckpoint, Verdict } from "./run/verdict.ts";
+export {
+  defaultOptimizer,
+  type OptimizerChanges,
+  type OptimizerOptions,
+  type UpdateOptions,
+} from "./optimizer_options.ts";
 export { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
+export { type PartName, type PartRates, trainOnly } from "./parts.ts";
 export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export type { PerceptualChoice } from "./start.ts";

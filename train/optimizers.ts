@@ -2,6 +2,7 @@
 import type { VQGAN } from "../nn/vqgan.ts";
 import { check, type Rule, rule } from "../src/check.ts";
 import { Adam } from "./adam.ts";
+import type { UpdateOptions } from "./optimizer_options.ts";
 import { checkModel } from "./step_checks.ts";
 
 /** The two networks that are trained. The generator is the autoencoder. */
@@ -17,12 +18,21 @@ export function checkAdam(who: string, optimizer: Adam): void {
   check(who, "the optimizer", optimizer, anAdam);
 }
 
-/** Makes an optimizer for each network with the same learning rate. Parameters without a gradient are not updated. */
-export function makeOptimizers(model: VQGAN, lr: number): Optimizers {
+/**
+ * Makes an optimizer for each network with the same learning rate. Parameters without a gradient are not updated. With weight
+ * decay only the weights of convolutions decay: biases and norms have few numbers, and codes should lie where vectors are.
+ */
+export function makeOptimizers(
+  model: VQGAN,
+  lr: number,
+  { betas, weightDecay, rateFactor }: Omit<UpdateOptions, "clip"> = {},
+): Optimizers {
   checkModel("makeOptimizers", model);
+  const decays: (key: string, parameter: { readonly ndim: number }) => boolean = (_, { ndim }) => ndim === 4;
+  const options = { lr, betas, weightDecay, rateFactor, decays };
   return {
-    generator: new Adam(model.generatorParameters(), { lr }),
-    discriminator: new Adam(model.discriminatorParameters(), { lr }),
+    generator: new Adam(model.generatorParameters(), options),
+    discriminator: new Adam(model.discriminatorParameters(), options),
   };
 }
 

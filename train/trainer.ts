@@ -9,13 +9,17 @@ import {
   flag,
   needed,
   notNegative,
+  object,
   oneOf,
   orNull,
   type Rules,
 } from "../src/check.ts";
 import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
+import { clipGradients } from "./clip.ts";
 import { withAdvice } from "./estimate.ts";
+import type { Logs } from "./logs.ts";
 import { LossScale } from "./loss_scale.ts";
+import { type UpdateOptions, updateRules } from "./optimizer_options.ts";
 import { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
 import { type StepResult, trainingStep } from "./step.ts";
 import type { TrainState } from "./train_state.ts";
@@ -31,6 +35,8 @@ export interface TrainerOptions {
   readonly precision?: Precision;
   /** Dropout inside LPIPS, which taming used by accident. Default: none. */
   readonly lpipsDropout?: Random | null;
+  /** AdamW, clipping, and rates of parts. Default: Adam as in taming. */
+  readonly update?: UpdateOptions;
 }
 
 const rules: Rules<TrainerOptions> = {
@@ -38,6 +44,7 @@ const rules: Rules<TrainerOptions> = {
   tamingExact: flag,
   precision: oneOf("f32", "f16"),
   lpipsDropout: orNull(aRandom),
+  update: object,
 };
 
 /**
@@ -83,8 +90,9 @@ export class Trainer {
     checkOptions("Trainer", options, rules);
     this.model = model;
     this.options = options;
-    const { precision = "f32" } = options;
-    this.optimizers = makeOptimizers(model, this.lr); // first, so that an invalid rate leaves the model's precision as it was
+    const { precision = "f32", update = {} } = options;
+    checkOptions("Trainer: update", update, updateRules);
+    this.optimizers = makeOptimizers(model, this.lr, update); // first, so that an invalid rate leaves the model's precision as it was
     setPrecision(model, precision);
     if (precision === "f16") this.lossScale = new LossScale();
   }
@@ -131,17 +139,18 @@ export class Trainer {
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
     optimizers.generator.lossScale = lossScale;
     const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact };
-    const averages = this.#copyAverages();
+    const averages = this.#copyAverages(), norms = new Map<string, Tensor>();
     let hasChanged = false;
     const apply = (network: Network) => {
       hasChanged = true;
-      return this.#apply(network);
+      return this.#apply(network, norms);
     };
     try {
       const { logs, indices } = await trainingStep(model, batches, options, apply);
       this.step++;
-      if (lossScale === undefined) return { logs, indices };
-      return { logs: { ...logs, "train/loss_scale": full([], lossScale, batches[0].backend) }, indices };
+      const more: Logs = Object.fromEntries([...norms].map(([name, norm]) => [name, norm.detach()]));
+      if (lossScale !== undefined) more["train/loss_scale"] = full([], lossScale, batches[0].backend);
+      return { logs: { ...logs, ...more }, indices };
     } catch (error) {
       if (hasChanged) this.#isBroken = true;
       else for (const [average, copy] of averages) average.assign(copy);
@@ -149,7 +158,7 @@ export class Trainer {
       const [batch, height, width] = largest.shape, { precision = "f32" } = this.options;
       throw await withAdvice(error, model.config, { batch, height, width, precision }, batches.length);
     } finally {
-      for (const copy of averages.values()) copy.dispose();
+      for (const kept of [...averages.values(), ...norms.values()]) kept.dispose();
     }
   }
 
@@ -164,9 +173,13 @@ export class Trainer {
     return copies;
   }
 
-  async #apply(network: Network): Promise<void> {
+  /** Updates a network, and adds the norm of its gradients to `norms` if they are clipped. */
+  async #apply(network: Network, norms: Map<string, Tensor>): Promise<void> {
+    const optimizer = this.optimizers[network], { clip = 0 } = this.options.update ?? {};
     if (network === "generator") await this.lossScale?.update(this.step + 1, this.#watchedGradient());
-    applyGradients(this.optimizers[network]);
+    const norm = clip > 0 ? clipGradients(optimizer.parameters.values(), clip, optimizer.lossScale) : null;
+    if (norm) norms.set(`train/${network === "generator" ? "" : "disc_"}grad_norm`, keep(norm));
+    applyGradients(optimizer);
   }
 
   /**

@@ -29,6 +29,9 @@ export function checkOptionsApply(flags: Flags, command: Command): void {
       `${ofNew} only works with --scratch: the model of a checkpoint stays as it is built`,
     );
   }
+  if (given("lrFloor") && flags.decay === "constant") {
+    throw new UsageError("--lr-floor has no effect with --decay constant: use --decay cosine or linear");
+  }
   if (given("lpipsDropout") && flags.lpips === false) {
     throw new UsageError("--lpips-dropout has no effect with --no-lpips");
   }

@@ -32,6 +32,7 @@ import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
 import { augmentOption } from "./options/augment.ts";
+import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
 import { withConfigs } from "./taming.ts";
 
 const examples = `
@@ -55,8 +56,8 @@ checkpoints/last.safetensors (and the best one) and, at the end, loss.png and be
 and stops, and so do SIGTERM and a closed terminal (but not below nohup); a second Ctrl-C stops at once. The exit
 code is then 128 and the signal's number: 130 for Ctrl-C.
 
---resume goes on with the same bits. These options may change: --steps, --data, --val, --lr, --batch,
---accumulate, --precision, --lpips, --no-lpips and the four --...-every. It says what has changed, and which
+--resume goes on with the same bits. These options may change: --steps, --data, --val, --lr, --lr-of, --lr-floor,
+--batch, --accumulate, --clip, --weight-decay, --precision, --lpips, --no-lpips and the four --...-every. It says what has changed, and which
 pictures are not as they were. A checkpoint that is not the run's last one goes on in a new folder.
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
@@ -134,10 +135,15 @@ export function finetuneCommand(): Command {
       "baseLr",
     ),
     number("--warmup <n>", "steps over which the learning rate rises", 0, 0),
-    new Option("--decay <kind>", "course of the learning rate over the run").choices(["constant", "cosine"])
-      .default(
-        "constant",
-      ),
+    new Option("--decay <kind>", "course of the learning rate over the run").choices([
+      "constant",
+      "cosine",
+      "linear",
+    ]).default("constant"),
+    new Option("--lr-floor <rate>", "where the fall of the learning rate ends (default: 0)").argParser(
+      nonNegativeNumber,
+    ),
+    ...optimizerOptions,
     precisionOption(),
     number("--seed <n>", "seed of the order, the crops and new weights", 0, defaultOptions.seed),
     new Option("--restart-dead-codes <n>", "steps after which unused codes move (default: 0; --scratch: 100)")
@@ -263,7 +269,8 @@ async function continueRun(
   // As in Lightning, the optimizers' own rate overrides that of a config, but not an option.
   const hasBaseLr = command.getOptionValueSource("baseLr") === "cli";
   const lr = flags.lr ?? (hasBaseLr ? undefined : progress.lr);
-  return await beginRun({ ...continuedRun(path, flags, steps, lr), loading });
+  const betas: [number, number] = flags.betas ?? [...progress.betas];
+  return await beginRun({ ...continuedRun(path, { ...flags, betas }, steps, lr), loading });
 }
 
 /** The options that can be changed when a run is resumed. */
@@ -277,6 +284,10 @@ const resumable: readonly string[] = [
   "batch",
   "accumulate",
   "lr",
+  "lrFloor",
+  "lrOf",
+  "weightDecay",
+  "clip",
   "lpips",
   "logEvery",
   "imageEvery",
@@ -294,7 +305,10 @@ function resumeChanges(command: Command): ResumeChanges {
       `${option?.long} cannot be changed when a run is resumed: its value is in the checkpoint`,
     );
   }
-  const { resume: _resume, device: _device, lpips, ...changes } = Object.fromEntries(given);
+  const { resume: _resume, device: _device, lpips, lrOf, weightDecay, clip, ...rest } = Object.fromEntries(
+    given,
+  );
+  const changes = { ...rest, optimizer: optimizerChanges({ lrOf, weightDecay, clip }) };
   if (lpips === undefined) return changes;
   return { ...changes, perceptual: lpips === false ? "none" : lpips };
 }

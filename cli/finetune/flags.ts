@@ -11,9 +11,10 @@ import type { Augment, Resize } from "../../data/index.ts";
 import type { Precision } from "../../nn/index.ts";
 import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/index.ts";
 import { UsageError } from "../options.ts";
+import { type OptimizerFlags, optimizerOf } from "./options/optimizer.ts";
 
 /** The values of the options. */
-export interface Flags {
+export interface Flags extends OptimizerFlags {
   base?: string[];
   /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
@@ -29,7 +30,8 @@ export interface Flags {
   baseLr?: number;
   lr?: number;
   warmup: number;
-  decay: "constant" | "cosine";
+  decay: "constant" | "cosine" | "linear";
+  lrFloor?: number;
   size?: number;
   seed: number;
   val: string | number | null;
@@ -116,6 +118,8 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     lr: flags.lr ?? (flags.baseLr === undefined ? undefined : batch * accumulate * flags.baseLr),
     warmup: flags.warmup,
     decay: flags.decay,
+    lrFloor: flags.lrFloor ?? 0,
+    optimizer: optimizerOf(flags),
     precision: flags.precision,
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,

@@ -181,6 +181,12 @@ function wholeNumber(value: unknown): number {
   return isWhole(value) ? value : 0;
 }
 
+/** The settings of an optimizer in those of a run by Tessera. One rate stands for all parts of the autoencoder. */
+function ofRun(settings: unknown, i: number): Record<string, unknown> {
+  const { lr, optimizer } = record(settings) ?? {}, { betas, rates } = record(optimizer) ?? {};
+  return { lr: i === 1 ? record(rates)?.discriminator ?? lr : lr, betas };
+}
+
 /** Reads Tessera's metadata: `state` describes its own run, `training` a converted run by Lightning. */
 function fromNames(file: CheckpointFile): TrainingState | null {
   const told = jsonRecord(file.metadata.training ?? file.metadata.state);
@@ -197,8 +203,7 @@ function fromNames(file: CheckpointFile): TrainingState | null {
       const found = { step: wholeNumber(step), expAvg: expAvg!, expAvgSq: expAvgSq! };
       moments.set(key, fitting(file, key, found));
     }
-    // a run by Tessera has one learning rate for both
-    return { ...adamSettings(record(Array.isArray(adam) ? adam[i] : settings) ?? {}), moments };
+    return { ...adamSettings(record(Array.isArray(adam) ? adam[i] : ofRun(settings, i)) ?? {}), moments };
   });
   if (optimizers.every(({ moments }) => moments.size === 0)) return null;
   return { step: wholeNumber(step), epoch: wholeNumber(epoch), optimizers };

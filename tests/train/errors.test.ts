@@ -45,7 +45,7 @@ const synchronous: [string, () => unknown, string][] = [
   [
     "a misspelt learning rate",
     () => adam({ learningRate: 1 }),
-    'Adam: there is no option "learningRate", use lr, betas or eps',
+    'Adam: there is no option "learningRate", use lr, betas, eps, weightDecay, decays or rateFactor',
   ],
   [
     "a learning rate that is not a number",
@@ -101,8 +101,8 @@ const synchronous: [string, () => unknown, string][] = [
   ],
   [
     "an unknown decay",
-    () => learningRate({ ...schedule, decay: wrong("linear") }, 0),
-    'decay is "linear", expected "constant" or "cosine"',
+    () => learningRate({ ...schedule, decay: wrong("step") }, 0),
+    'decay is "step", expected "constant", "cosine" or "linear"',
   ],
   [
     "a negative step",
@@ -308,8 +308,8 @@ const asynchronous: [string, () => Promise<unknown>, string][] = [
   ],
   [
     "an unknown decay",
-    () => run({}, { decay: "linear" }),
-    'beginRun: decay is "linear", expected "constant" or "cosine"',
+    () => run({}, { decay: "step" }),
+    'beginRun: decay is "step", expected "constant", "cosine" or "linear"',
   ],
   [
     "all pictures for validation",

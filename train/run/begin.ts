@@ -8,7 +8,7 @@ import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
 import { continueTrainer } from "./checkpoint.ts";
 import { RunFolder } from "./folder.ts";
 import { Notes } from "./notes.ts";
-import { describePlan } from "./plan.ts";
+import { describeParts, describePlan } from "./plan.ts";
 import { absolute, describeList, listPictures } from "./pictures.ts";
 import { checkRoom, warnOfRoom } from "./room.ts";
 import {
@@ -22,6 +22,7 @@ import {
 } from "./run.ts";
 import {
   checkNewOptions,
+  checkSettings,
   type RunOptions,
   type RunSettings,
   suitedInterval,
@@ -115,8 +116,15 @@ export async function beginRun(run: NewRun): Promise<Run> {
       from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
       model: model.config,
     };
+    checkSettings("beginRun", settings); // again, because some values are known only now
     checkSize(settings, model);
-    for (const note of [...describePlan(settings), ...describeList(list, options.val)]) reporter.add(note);
+    for (
+      const note of [
+        ...describeParts(settings),
+        ...describePlan(settings),
+        ...describeList(list, options.val),
+      ]
+    ) reporter.add(note);
     const pictures = openPictures(list, settings, reporter);
     const seed = new Random(options.seed);
     const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };

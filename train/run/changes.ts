@@ -1,4 +1,6 @@
 // Says which options of a resumed run have other values, and what that does to the learning rate.
+import { optimizerChangeRules, type OptimizerChanges } from "../optimizer_options.ts";
+import type { PartRates } from "../parts.ts";
 import { learningRate } from "../schedule.ts";
 import type { RunNote } from "./notes.ts";
 import type { RunOptions, RunSettings } from "./settings.ts";
@@ -15,14 +17,34 @@ const words: Readonly<Partial<Record<keyof RunOptions, string>>> = {
   imageEvery: "steps between sheets of pictures",
   valEvery: "steps between measurements",
   saveEvery: "steps between checkpoints",
+  lrFloor: "lowest learning rate",
 };
+
+const optimizerWords: Readonly<Record<keyof OptimizerChanges, string>> = {
+  rates: "learning rates of parts",
+  weightDecay: "weight decay",
+  clip: "largest norm of the gradients",
+};
+
+/** A value in words: rates by part, or a number. */
+function shownOption(value: PartRates | number | undefined): string {
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value).map(([part, rate]) => `${part} ${rate}`).join(", ") || "none";
+}
 
 /** Returns a note for every change that takes effect at `step`. */
 export function describeChanges(before: RunSettings, now: RunSettings, step: number): RunNote[] {
-  const notes = Object.entries(words).flatMap(([option, what]): RunNote[] => {
+  const notes: RunNote[] = Object.entries(words).flatMap(([option, what]): RunNote[] => {
     const [old, fresh] = [before, now].map((settings) => String(settings[option as keyof RunOptions]));
     return old === fresh ? [] : [{ kind: "changed", option, text: `${what}: ${fresh} (before: ${old})` }];
   });
+  const own = Object.keys(optimizerChangeRules) as (keyof OptimizerChanges)[];
+  for (const option of own) {
+    const [old, fresh] = [before, now].map(({ optimizer }) => shownOption(optimizer[option]));
+    if (old !== fresh) {
+      notes.push({ kind: "changed", option, text: `${optimizerWords[option]}: ${fresh} (before: ${old})` });
+    }
+  }
   const rates = [before, now].map((settings) => learningRate(settings, step));
   const perStep = [before, now].map(({ batch, accumulate }) => batch * accumulate);
   const [old, fresh] = rates.map((rate) => rate.toPrecision(3));

@@ -202,48 +202,57 @@ export interface TrainingProgress {
   readonly epoch: number;
   /** The learning rate of the autoencoder's optimizer. */
   readonly lr: number;
+  /** The decay rates of its two averages. */
+  readonly betas: readonly [number, number];
 }
 
 /**
  * Reads the state of the training in a file. For a run by Tessera it returns "own run"; `readRunState` reads those.
- * @throws NotResumableError if the file has no optimizers, or their settings are not those that Tessera trains with.
+ * @throws NotResumableError if the file has no optimizers, or ones that Tessera does not train with
  */
 export async function readProgress(path: string): Promise<TrainingProgress | "own run"> {
   const file = await openCheckpoint(path);
   try {
     if (file.metadata.state !== undefined) return "own run";
     const { step, epoch, optimizers } = checkAdams(path, await trainingState(file));
-    return { step, epoch, lr: optimizers[0].lr };
+    return { step, epoch, lr: optimizers[0].lr, betas: optimizers[0].betas };
   } finally {
     await file.close();
   }
 }
 
-/** Gives a trainer the optimizers and the step of such a file. The trainer's model must already have the weights. */
+/**
+ * Gives a trainer the optimizers and the step of such a file. The trainer's model must already have the weights.
+ * @throws NotResumableError as `readProgress` does, and if the trainer's Adam has other decay rates
+ */
 export async function continueTrainer(path: string, trainer: Trainer): Promise<TrainingProgress> {
   const file = await openCheckpoint(path);
   try {
-    const training = checkAdams(path, await trainingState(file));
+    const training = checkAdams(path, await trainingState(file), trainer.optimizers.generator.betas);
     await fillMoments(file, training, trainer);
-    trainer.step = training.step;
-    return { step: training.step, epoch: training.epoch, lr: training.optimizers[0].lr };
+    const { step, epoch, optimizers: [{ lr, betas }] } = training;
+    trainer.step = step;
+    return { step, epoch, lr, betas };
   } finally {
     await file.close();
   }
 }
 
-function checkAdams(path: string, training: TrainingState | null): TrainingState {
-  if (!training) throw weightsAlone(path);
+/** Checks that the optimizers of a file are those of the trainer that goes on, with its betas if they are given. */
+function checkAdams(
+  path: string,
+  training: TrainingState | null,
+  wanted = training?.optimizers[0].betas,
+): TrainingState {
+  if (!training || !wanted) throw weightsAlone(path);
   for (const { betas, eps } of training.optimizers) {
-    if (`${betas}` !== `${tamingAdam.betas}` || eps !== tamingAdam.eps) {
-      throw new NotResumableError(
-        path,
-        `cannot be resumed: its Adam has betas ${
-          betas.join(", ")
-        } and eps ${eps}, but Tessera trains with taming's, ` +
-          `${tamingAdam.betas.join(", ")} and ${tamingAdam.eps}`,
-      );
-    }
+    if (`${betas}` === `${wanted}` && eps === tamingAdam.eps) continue;
+    throw new NotResumableError(
+      path,
+      `cannot be resumed: its Adam has betas ${betas.join(", ")} and eps ${eps}, but this run's has ${
+        wanted.join(", ")
+      } and ${tamingAdam.eps}`,
+    );
   }
   return training;
 }

@@ -2,9 +2,10 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { withOverrides } from "../../data/formats/config.ts";
 import { VQGAN } from "../../nn/index.ts";
-import { checkOptions, rule, texts } from "../../src/check.ts";
+import { checkOptions, object, rule, texts } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
 import { MissingPicturesError } from "../errors.ts";
+import { optimizerChangeRules, type OptimizerChanges } from "../optimizer_options.ts";
 import { fillPerceptual } from "../perceptual.ts";
 import { describePerceptual, perceptualOverrides, sourceOf } from "../start.ts";
 import { describeChanges } from "./changes.ts";
@@ -52,6 +53,7 @@ export interface ResumeChanges extends
       | "data"
       | "val"
       | "lr"
+      | "lrFloor"
       | "batch"
       | "accumulate"
       | "precision"
@@ -61,15 +63,18 @@ export interface ResumeChanges extends
       | "saveEvery"
     >
   > {
+  /** Other rates of parts (all of them anew), weight decay or clipping. */
+  readonly optimizer?: OptimizerChanges;
   /** Other weights for LPIPS: their files, or none. Default: the network in the checkpoint. */
   readonly perceptual?: "none" | readonly string[];
 }
 
 const changeRules = {
   ...rulesOf(
-    ...["steps", "data", "val", "lr", "batch", "accumulate", "precision"] as const,
+    ...["steps", "data", "val", "lr", "lrFloor", "batch", "accumulate", "precision"] as const,
     ...["logEvery", "imageEvery", "valEvery", "saveEvery"] as const,
   ),
+  optimizer: object,
   perceptual: rule('a list of files, or "none"', (choice) => choice === "none" || texts.accepts(choice)),
 };
 
@@ -94,6 +99,7 @@ export async function resumeRun(
   loading: Loading = {},
 ): Promise<Run> {
   checkOptions<object>("resumeRun", changes, changeRules);
+  checkOptions("resumeRun: optimizer", changes.optimizer ?? {}, optimizerChangeRules);
   checkOptions("resumeRun: loading", loading, loadingRules);
   const path = await checkpointOf(runOrFile);
   const source = new RunFolder(join(dirname(path), ".."));
@@ -125,7 +131,7 @@ interface Place {
 }
 
 async function resume(place: Place, changes: ResumeChanges, loading: Loading, own: Own): Promise<Run> {
-  const { path, source, isLast, left } = place, { perceptual, ...options } = changes;
+  const { path, source, isLast, left } = place, { perceptual, optimizer, ...options } = changes;
   const reporter = new Notes(), saved = await readRunState(path), { step } = saved;
   const lpips = perceptual === undefined ? null : await sourceOf(perceptual);
   const old = saved.settings.model;
@@ -134,6 +140,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     : withOverrides(old, perceptualOverrides(lpips, old.lossconfig.perceptualWeight));
   const settings: RunSettings = {
     ...absolute({ ...saved.settings, ...intervalFor(saved.settings, options.steps), ...given(options) }),
+    optimizer: { ...saved.settings.optimizer, ...given(optimizer ?? {}) },
     model,
   };
   checkSettings("resumeRun", settings);

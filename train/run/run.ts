@@ -4,6 +4,7 @@ import type { LoadOptions, VQGAN } from "../../nn/index.ts";
 import { aSignal, callback, type Rules } from "../../src/check.ts";
 import type { Random } from "../../src/index.ts";
 import { DeadCodeRestart } from "../codebook.ts";
+import { rateFactors, trainOnly } from "../parts.ts";
 import { learningRate } from "../schedule.ts";
 import { Trainer } from "../trainer.ts";
 import type { RunFolder } from "./folder.ts";
@@ -88,9 +89,12 @@ export function makeTrainer(
   random: Run["random"],
   own: Own,
 ): Pick<Run, "trainer" | "restarts"> {
+  const { train, rates, ...update } = settings.optimizer;
+  if (!train.includes("all")) trainOnly(model, train);
   const trainer = own(
     new Trainer(model, {
       learningRate: (step) => learningRate(settings, step),
+      update: { ...update, rateFactor: rateFactors(rates, settings.lr) },
       tamingExact: settings.tamingExact,
       precision: settings.precision,
       lpipsDropout: settings.lpipsDropout ? random.dropout : null,

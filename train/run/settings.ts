@@ -11,6 +11,8 @@ import {
   flag,
   fraction,
   needed,
+  notNegative,
+  object,
   oneOf,
   orNull,
   positive,
@@ -20,6 +22,7 @@ import {
   texts,
   whole,
 } from "../../src/check.ts";
+import { checkOptimizer, defaultOptimizer, type OptimizerOptions } from "../optimizer_options.ts";
 
 /** The options of a new run. */
 export interface RunOptions {
@@ -52,8 +55,12 @@ export interface RunOptions {
   readonly lr: number;
   /** The number of steps over which the learning rate rises from 0. */
   readonly warmup: number;
-  /** How the learning rate changes after that: it stays, or falls to 0 along half a cosine. */
-  readonly decay: "constant" | "cosine";
+  /** How the learning rate changes after that: it stays, or falls to `lrFloor` along half a cosine or in a line. */
+  readonly decay: "constant" | "cosine" | "linear";
+  /** Where the fall ends. */
+  readonly lrFloor: number;
+  /** Which parts learn and at which rate, AdamW, and clipping. */
+  readonly optimizer: OptimizerOptions;
   /** The type of the activations. f16 needs a GPU that supports it; see `setPrecision`. */
   readonly precision: Precision;
   /**
@@ -100,6 +107,8 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   resize: "lanczos",
   warmup: 0,
   decay: "constant",
+  lrFloor: 0,
+  optimizer: defaultOptimizer,
   precision: "f32",
   tamingExact: false,
   lpipsDropout: false,
@@ -145,7 +154,9 @@ const rules: Rules<RunOptions> = {
   resize: aResize,
   lr: needed(positive),
   warmup: needed(whole(0)),
-  decay: needed(oneOf("constant", "cosine")),
+  decay: needed(oneOf("constant", "cosine", "linear")),
+  lrFloor: needed(notNegative),
+  optimizer: needed(object),
   precision: oneOf("f32", "f16"),
   tamingExact: flag,
   lpipsDropout: flag,
@@ -168,18 +179,22 @@ export function rulesOf(...names: readonly (keyof RunOptions)[]): Record<string,
  */
 export function checkNewOptions(options: RunOptions): void {
   checkOptions("beginRun", options, rules);
-  checkData("beginRun", options);
+  checkTogether("beginRun", options);
 }
 
 /** Checks settings from a checkpoint, which have additional fields. @throws like `checkNewOptions` */
 export function checkSettings(who: string, settings: RunSettings): void {
   checkValues<RunOptions>(who, settings, rules);
-  checkData(who, settings);
+  checkTogether(who, settings);
 }
 
-function checkData(who: string, { data }: RunOptions): void {
-  if (data.length > 0) return;
-  throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
+/** Checks what the rules of single fields do not see. */
+function checkTogether(who: string, { data, lr, lrFloor, optimizer }: RunOptions): void {
+  if (data.length === 0) throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
+  if (lrFloor > lr) {
+    throw new Error(`${who}: lrFloor is ${lrFloor}, expected at most the learning rate, ${lr}`);
+  }
+  checkOptimizer(who, optimizer);
 }
 
 /** The values that are not undefined. */

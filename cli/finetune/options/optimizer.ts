@@ -1,0 +1,83 @@
+// The options of finetune that concern its optimizers: which parts learn and at which rate, AdamW, and clipping.
+import { InvalidArgumentError, Option } from "commander";
+import {
+  defaultOptimizer,
+  type OptimizerOptions,
+  type PartName,
+  type PartRates,
+} from "../../../train/index.ts";
+import { partNames } from "../../../train/parts.ts";
+import { nonNegativeNumber, positiveNumber } from "../../options.ts";
+
+/** The values of these options. */
+export interface OptimizerFlags {
+  train?: (PartName | "all")[];
+  lrOf?: PartRates;
+  betas?: [number, number];
+  weightDecay?: number;
+  clip?: number;
+}
+
+/** These options, for the command. */
+export const optimizerOptions: readonly Option[] = [
+  new Option(
+    "--train <parts>",
+    `the parts that learn: all, or a list of ${
+      partNames.join(", ")
+    }; all others are frozen, which saves time and memory ` +
+      "(default: all)",
+  ).argParser(parts),
+  new Option(
+    "--lr-of <rates>",
+    "learning rates of parts that have their own, such as decoder=1e-5,codebook=1e-4",
+  )
+    .argParser(rates),
+  new Option("--betas <pair>", "Adam's decay rates (default: 0.5,0.9 as in taming)").argParser(pair),
+  new Option("--weight-decay <rate>", "AdamW's decay of the weights of convolutions (default: 0)").argParser(
+    nonNegativeNumber,
+  ),
+  new Option("--clip <norm>", "largest norm of all gradients of a network together (default: 0, no limit)")
+    .argParser(nonNegativeNumber),
+];
+
+/** What these options change. */
+export function optimizerChanges({ train, lrOf, ...rest }: OptimizerFlags): Partial<OptimizerOptions> {
+  const { betas, weightDecay, clip } = rest;
+  const changes = { train, rates: lrOf, betas, weightDecay, clip };
+  return Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+}
+
+/** The optimizers that these options describe. */
+export function optimizerOf(flags: OptimizerFlags): OptimizerOptions {
+  return { ...defaultOptimizer, ...optimizerChanges(flags) };
+}
+
+/** Parses a list of parts, such as decoder,discriminator. */
+function parts(text: string): (PartName | "all")[] {
+  const names = text.split(",").map((name) => name.trim());
+  const wrong = names.find((name) => name !== "all" && !partNames.includes(name as PartName));
+  if (wrong === undefined) return names as (PartName | "all")[];
+  throw new InvalidArgumentError(`there is no part ${wrong}; use all, or some of ${partNames.join(", ")}`);
+}
+
+/** Parses rates of parts, such as decoder=1e-5,codebook=1e-4. */
+function rates(text: string): PartRates {
+  return Object.fromEntries(
+    text.split(",").map((one) => {
+      const [, name, rate] = /^\s*(\w+)\s*=(.*)$/.exec(one) ?? [];
+      if (!partNames.includes(name as PartName)) {
+        throw new InvalidArgumentError(
+          `expected rates of ${partNames.join(", ")}, such as decoder=1e-5,codebook=1e-4`,
+        );
+      }
+      return [name, positiveNumber(rate)];
+    }),
+  );
+}
+
+/** Parses two numbers from 0 to below 1, such as 0.9,0.95. */
+function pair(text: string): [number, number] {
+  const numbers = text.split(",").map((part) => part.trim() === "" ? NaN : Number(part));
+  if (numbers.length === 2 && numbers.every((n) => n >= 0 && n < 1)) return numbers as [number, number];
+  throw new InvalidArgumentError("expected two numbers from 0 to below 1, such as 0.9,0.95");
+}
