@@ -107,6 +107,21 @@ export {
   type WatchOptions,
 } from "./nn/index.ts";
 
+/** The face network: finding a face, aligning it, and comparing two. */
+export {
+  type Box,
+  type Detection,
+  type Face,
+  faceDistance,
+  type FaceFile,
+  type FaceFiles,
+  faceFiles,
+  FaceNetwork,
+  type Identity,
+  type Point,
+  samePerson,
+} from "./nn/index.ts";
+
 /** The config of a model, and how it is found in a checkpoint or guessed from it. */
 export {
   type AttentionOrder,

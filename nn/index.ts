@@ -4,6 +4,17 @@ export { type Cost, costOfDecoding, costOfEncoding } from "./cost.ts";
 export { Decoder } from "./decoder.ts";
 export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";
+export type { Box, Detection, Point } from "./face/boxes.ts";
+export {
+  type Face,
+  faceDistance,
+  type FaceFile,
+  type FaceFiles,
+  faceFiles,
+  FaceNetwork,
+  type Identity,
+  samePerson,
+} from "./face/face_network.ts";
 export type { Grid } from "./images_and_tokens.ts";
 export type { Init } from "./init.ts";
 export type { Filled, LoadOptions } from "./loading.ts";

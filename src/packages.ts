@@ -3,6 +3,7 @@
 /** The versions that Tessera is tested with; package.json has the same. */
 export const versions = {
   "@huggingface/hub": "2.17.5",
+  "@vladmandic/face-api": "1.7.15",
   "gpu.js": "2.24.1",
   "sharp": "0.35.5",
   "webgpu": "0.6.2",

@@ -12,6 +12,7 @@ export {
   RunTakenError,
 } from "./errors.ts";
 export type { Logs } from "./logs.ts";
+export { loadFaceNetwork } from "./evaluate/face_package.ts";
 export { psnr, ssim } from "./metrics.ts";
 export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { beginRun, type NewRun } from "./run/begin.ts";
