@@ -4,20 +4,27 @@ import { detectorSize } from "./detector.ts";
 
 /** A rectangle in pixels from the top left corner. */
 export interface Box {
+  /** Its left edge. */
   readonly x: number;
+  /** Its upper edge. */
   readonly y: number;
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
 }
 
 /** A place in pixels. */
 export interface Point {
+  /** From the left. */
   readonly x: number;
+  /** From above. */
   readonly y: number;
 }
 
-/** A face that was found: how certain it is, from 0 to 1, and where it is. */
+/** A face that was found. */
 export interface Detection {
+  /** How certain it is, from 0 to 1. */
   readonly score: number;
   /** It may extend beyond the picture. */
   readonly box: Box;

@@ -28,9 +28,11 @@ export const faceFiles = [
   "face_recognition_model",
 ] as const;
 
-/** The weights of one network: its manifest (JSON) and its numbers. */
+/** The weights of one network. */
 export interface FaceFile {
+  /** The text of `NAME-weights_manifest.json`. */
   readonly manifest: string;
+  /** The content of `NAME.bin`. */
   readonly bytes: Uint8Array;
 }
 
@@ -81,7 +83,7 @@ export class FaceNetwork extends Module {
   /** @internal */
   readonly recognition: FaceRecognition;
 
-  /** @throws FormatError or Error if a file is damaged or holds another network */
+  /** The networks on the current device. @throws if a file is damaged or holds another network */
   constructor(files: FaceFiles) {
     super();
     const weights = (name: typeof faceFiles[number]) => {
