@@ -19,6 +19,7 @@ import { printAside } from "./print.ts";
 import { reconstructCommand } from "./reconstruct.ts";
 import { Interrupted } from "./stoppable.ts";
 import { typed } from "./typed.ts";
+import { watchCommand } from "./watch/command.ts";
 
 const examples = `
 Examples:
@@ -44,6 +45,7 @@ function buildProgram(): Command {
     withDevice(encodeCommand()),
     withDevice(decodeCommand()),
     withDevice(finetuneCommand()),
+    watchCommand(),
     convertCommand(),
     benchCommand(),
   ];

@@ -75,7 +75,9 @@ function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run):
 }
 
 /** Describes the measurements before and after the training, and lists the files that were written. */
-function describeOutcome({ before, after, verdict, checkpoint, curves, comparison }: TrainOutcome): string[] {
+function describeOutcome(
+  { before, after, verdict, checkpoint, curves, comparison, report }: TrainOutcome,
+): string[] {
   const lines: string[] = [];
   if (before && after && before !== after) {
     for (const [kind, which] of [["val", "for validation"], ["seen", "of the training"]]) {
@@ -96,5 +98,6 @@ function describeOutcome({ before, after, verdict, checkpoint, curves, compariso
   lines.push(...verdict.lines, `checkpoint: ${checkpoint}`);
   if (curves) lines.push(`curves: ${curves}`);
   if (comparison) lines.push(`before and after: ${comparison}`);
+  if (report) lines.push(`report: ${report}`);
   return lines;
 }

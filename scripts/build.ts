@@ -32,6 +32,6 @@ for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
   rewrite(join(dist, name), (text) => text.replace(/(from |import\()("\.[^"]*)\.ts"/g, '$1$2.js"'));
 }
 rewrite(join(dist, "cli.js"), (text) => text.replace(/^#!.*/, "#!/usr/bin/env node"));
-for (const asset of ["models/faces.safetensors", "data/figures/fonts"]) {
+for (const asset of ["models/faces.safetensors", "data/figures/fonts", "train/report/page"]) {
   cpSync(join(root, asset), join(dist, asset), { recursive: true });
 }

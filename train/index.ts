@@ -28,7 +28,11 @@ export {
   type WeightsOptions,
 } from "./run/checkpoint.ts";
 export { checkpointOf } from "./run/find.ts";
-export type { Metrics } from "./run/curves.ts";
+export { type Metrics, type MetricSeries } from "./report/metrics_file.ts";
+export { renderPage } from "./report/page.ts";
+export { ReportReader, type RunActivity, type RunReport, type ShownSheet } from "./report/report.ts";
+export type { Sheet, SheetEntry, SheetKind } from "./report/sheets.ts";
+export { type Reconstructed, WorstPictures } from "./report/worst.ts";
 export { RunFolder } from "./run/folder.ts";
 export { train, type TrainOptions, type TrainOutcome } from "./run/loop.ts";
 export type { Failure, RunNote, SideWork, TrainMonitor } from "./run/notes.ts";
@@ -63,4 +67,4 @@ export type { ReplacedLists, TamingConfig } from "./taming/config.ts";
 export { readTamingConfig } from "./taming/read.ts";
 export type { Json, TrainState } from "./train_state.ts";
 export { Trainer, type TrainerOptions } from "./trainer.ts";
-export { type Measurements, validate, type WatchedWork } from "./validate.ts";
+export { type Measurements, validate, type ValidateOptions, type WatchedWork } from "./validate.ts";

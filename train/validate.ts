@@ -7,6 +7,7 @@ import { aSignal, callback, checkOptions, type Rules } from "../src/check.ts";
 import { asyncScope, tensor } from "../src/index.ts";
 import { inTurns } from "../src/parts.ts";
 import { psnr, ssim } from "./metrics.ts";
+import type { Reconstructed } from "./report/worst.ts";
 import type { Logs } from "./logs.ts";
 import { validationParts } from "./validation_step.ts";
 
@@ -23,6 +24,12 @@ export interface WatchedWork {
 
 export const workRules: Rules<WatchedWork> = { onProgress: callback, signal: aSignal };
 
+/** How a validation is watched. */
+export interface ValidateOptions extends WatchedWork {
+  /** Called with each picture and what the model made of it, for example to find the worst ones. */
+  readonly onPicture?: (picture: Reconstructed) => void;
+}
+
 /**
  * Goes through a dataset once; it must not shuffle.
  * @returns taming's val/ losses; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
@@ -34,15 +41,15 @@ export async function validate(
   pictures: ImageDataset,
   batchSize: number,
   globalStep: number,
-  options: WatchedWork = {},
+  options: ValidateOptions = {},
 ): Promise<Measurements> {
-  checkOptions("validate", options, workRules);
-  const { onProgress, signal } = options;
+  checkOptions("validate", options, { ...workRules, onPicture: callback });
+  const { onProgress } = options;
   const sums: Measurements = {};
   const usage = new CodebookUsage(model.config.nEmbed);
   let count = 0;
   for await (const batch of pictures.once(batchSize)) {
-    const values = await measureBatch(model, batch, globalStep, usage, signal);
+    const values = await measureBatch(model, batch, globalStep, usage, options);
     for (const [name, value] of Object.entries(values)) {
       sums[name] = (sums[name] ?? 0) + value * batch.pictures.length;
     }
@@ -65,7 +72,7 @@ function measureBatch(
   batch: Batch,
   globalStep: number,
   usage: CodebookUsage,
-  signal: AbortSignal | undefined,
+  { signal, onPicture }: ValidateOptions,
 ): Promise<Measurements> {
   return asyncScope(async () => {
     const images = tensor(batch.pixels, batch.shape);
@@ -73,10 +80,13 @@ function measureBatch(
     const { logs, reconstruction, indices } = await inTurns(images.backend, parts, { signal });
     const made = toPictures(await reconstruction.floats(), reconstruction.shape, model.range);
     usage.add(await indices.ints());
-    const mean = (measure: typeof psnr) =>
-      made.reduce((sum, picture, i) => sum + measure(batch.pictures[i], picture), 0) / made.length;
-    const values: Measurements = { "val/psnr": mean(psnr) };
-    if (batch.shape[1] >= 11) values["val/ssim"] = mean(ssim);
+    const each = (measure: typeof psnr) => made.map((picture, i) => measure(batch.pictures[i], picture));
+    const mean = (all: readonly number[]) => all.reduce((sum, one) => sum + one, 0) / all.length;
+    const noise = each(psnr), values: Measurements = { "val/psnr": mean(noise) };
+    if (batch.shape[1] >= 11) values["val/ssim"] = mean(each(ssim));
+    made.forEach((output, i) =>
+      onPicture?.({ path: batch.paths[i], psnr: noise[i], input: batch.pictures[i], output })
+    );
     return { ...values, ...await readItems(logs) };
   });
 }

@@ -50,6 +50,7 @@ const layers: readonly Layer[] = [
       folder("cli/finetune", 0, "training from the prompt"),
       folder("cli/doctor", 0, "what this machine offers"),
       folder("cli/bench", 0, "how fast it is"),
+      folder("cli/watch", 0, "a run in the browser"),
     ],
   },
   {
@@ -90,6 +91,7 @@ const layers: readonly Layer[] = [
       ),
       folder("train/evaluate", 1, "measuring models"),
       folder("train/taming", 1, "taming's YAML configs"),
+      folder("train/report", 1, "the page of a run"),
     ],
   },
   {

@@ -1,8 +1,6 @@
 // The metrics of a run, drawn as curves: loss.png.
 import { type Panel, plotCurves, savePng } from "../../data/index.ts";
-
-/** One line of metrics.jsonl. */
-export type Metrics = { readonly step: number } & Record<string, number | string>;
+import type { Metrics } from "../report/metrics_file.ts";
 
 /** The panels with their metrics. Metrics that a run does not have are left out. */
 const panels: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] = [

@@ -6,7 +6,10 @@ import { join } from "node:path";
 import { type Picture, readImage, savePng, sideBySide } from "../../data/index.ts";
 import { removeLeftovers, writeAtomic } from "../../data/files/atomic.ts";
 import { LineFile } from "../../data/files/line_file.ts";
-import { drawCurves, type Metrics } from "./curves.ts";
+import { type Metrics, MetricsFile } from "../report/metrics_file.ts";
+import { parseSheetName, type SheetKind, sheetName, sheetPadding } from "../report/sheets.ts";
+import type { Reconstructed } from "../report/worst.ts";
+import { drawCurves } from "./curves.ts";
 import { RunLock } from "./lock.ts";
 
 /**
@@ -158,19 +161,7 @@ export class RunFolder {
 
   /** Reads all lines so far. A line that was cut short by a crash is skipped. */
   async readMetrics(): Promise<Metrics[]> {
-    let text: string;
-    try {
-      text = await readFile(this.#metrics.path, "utf8");
-    } catch {
-      return [];
-    }
-    return text.split("\n").flatMap((line) => {
-      try {
-        return [JSON.parse(line) as Metrics];
-      } catch {
-        return [];
-      }
-    });
+    return [...await new MetricsFile(this.#metrics.path).read()];
   }
 
   /** Removes the metrics and pictures after `step`, because a run that is resumed from there makes them again. */
@@ -213,12 +204,12 @@ export class RunFolder {
     await this.#write("metrics.jsonl", metrics.map((one) => JSON.stringify(one) + "\n").join(""));
   }
 
-  /** The sheets in images/ with their steps. */
+  /** The sheets in images/, and what is written beside them, with their steps. */
   async #images(): Promise<[name: string, step: number][]> {
     const names = await readdir(join(this.path, "images")).catch(() => []);
     return names.flatMap((name) => {
-      const [, step] = /^step-(\d+)\.png$/.exec(name) ?? [];
-      return step === undefined ? [] : [[name, Number(step)]];
+      const sheet = parseSheetName(name);
+      return sheet ? [[name, sheet.step]] : [];
     });
   }
 
@@ -226,19 +217,22 @@ export class RunFolder {
     return join(this.path, "images", name);
   }
 
-  /** Saves inputs above their reconstructions as images/step-000250.png. */
-  async saveImages(
-    step: number,
-    inputs: readonly Picture[],
-    reconstructions: readonly Picture[],
-  ): Promise<void> {
+  /**
+   * Saves pictures above their reconstructions as images/step-000250.png, or worst-000250.png, and beside it as .json which pictures
+   * they are.
+   */
+  async saveSheet(kind: SheetKind, step: number, pictures: readonly Reconstructed[]): Promise<void> {
     await this.#within("images");
-    await savePng(this.#image(`${stepName(step)}.png`), await sideBySide([inputs, reconstructions]));
+    const name = sheetName(kind, step),
+      rows = [pictures.map(({ input }) => input), pictures.map(({ output }) => output)];
+    await savePng(this.#image(`${name}.png`), await sideBySide(rows, { padding: sheetPadding }));
+    const entries = pictures.map(({ path, psnr }) => ({ path, psnr }));
+    await this.#write(join("images", `${name}.json`), JSON.stringify({ step, pictures: entries }) + "\n");
   }
 
   /** Reads the sheet of a step. @throws ImageError if there is none */
   async readImages(step: number): Promise<Picture> {
-    return await readImage(this.#image(`${stepName(step)}.png`));
+    return await readImage(this.#image(`${sheetName("step", step)}.png`));
   }
 
   /** Gives the last checkpoint a second name in checkpoints/, and removes the file that it replaces. */

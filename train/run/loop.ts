@@ -49,6 +49,8 @@ export interface TrainOutcome {
    * was interrupted, or the sheet could not be drawn.
    */
   readonly comparison: string | null;
+  /** The path of report.html, a page with curves and pictures; null if it could not be written. */
+  readonly report: string | null;
   /** What failed beside the training, and how often. */
   readonly failures: readonly Failure[];
 }
@@ -205,13 +207,14 @@ class Loop {
     });
   }
 
-  async #draw(isFinished: boolean): Promise<Pick<TrainOutcome, "curves" | "comparison">> {
+  async #draw(isFinished: boolean): Promise<Pick<TrainOutcome, "curves" | "comparison" | "report">> {
     const { trainer: { step }, folder, reporter } = this.#run;
     return {
       comparison: isFinished
         ? await reporter.attempt("comparison", step, () => drawComparison(this.#run))
         : null,
       curves: await reporter.attempt("curves", step, () => folder.drawCurves()),
+      report: await this.#saver.show(),
     };
   }
 

@@ -3,8 +3,9 @@
 import type { Tensor } from "../../src/index.ts";
 import type { ImageDataset } from "../../data/index.ts";
 import type { Logs } from "../logs.ts";
+import { type Reconstructed, WorstPictures } from "../report/worst.ts";
 import { type Measurements, readItems, validate } from "../validate.ts";
-import type { Metrics } from "./curves.ts";
+import type { Metrics } from "../report/metrics_file.ts";
 import type { Run } from "./run.ts";
 import type { Saver } from "./saver.ts";
 import { lossOf, overfitting } from "./verdict.ts";
@@ -93,13 +94,19 @@ export class Measuring {
   }
 
   async #values(): Promise<Measurements> {
-    const { validation, seen, settings: { batch }, trainer: { model, step }, reporter } = this.#run;
-    const measured = (what: string, pictures: ImageDataset) =>
-      reporter.aside(what, (watch) => validate(model, pictures, batch, step, watch));
+    const { validation, seen, settings: { batch }, trainer: { model, step }, folder, reporter } = this.#run;
+    const worst = new WorstPictures();
+    const measured = (what: string, pictures: ImageDataset) => {
+      const onPicture = pictures === (validation ?? seen)
+        ? (one: Reconstructed) => worst.add(one)
+        : undefined;
+      return reporter.aside(what, (watch) => validate(model, pictures, batch, step, { ...watch, onPicture }));
+    };
     const known = Object.entries(await measured("measuring training pictures", seen))
       .filter(([name]) => seenNames.includes(name))
       .map(([name, value]) => [name.replace("val/", "seen/"), value]);
     const held = validation ? await measured("validating", validation) : {};
+    await reporter.attempt("pictures", step, () => folder.saveSheet("worst", step, worst.list));
     return { ...held, ...Object.fromEntries(known) };
   }
 

@@ -3,7 +3,15 @@ import type { Measurements } from "../validate.ts";
 import { RunTakenError } from "../errors.ts";
 
 /** Work beside the training: without it a run goes on. */
-export type SideWork = "metrics" | "pictures" | "validation" | "best" | "curves" | "comparison";
+export type SideWork =
+  | "metrics"
+  | "pictures"
+  | "validation"
+  | "best"
+  | "curves"
+  | "comparison"
+  | "report"
+  | "table";
 
 /** Something that a run tells its user. `text` says it in one line; `kind` and the other fields are for programs. */
 export type RunNote =
@@ -74,6 +82,8 @@ const words: Readonly<Record<SideWork, string>> = {
   best: "the best checkpoint could not be kept",
   curves: "loss.png could not be drawn",
   comparison: "before-after.png could not be drawn",
+  report: "report.html could not be written",
+  table: "metrics.csv could not be written",
 };
 
 /** Collects the notes of a run, and passes them on while it trains. */

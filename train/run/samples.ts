@@ -1,21 +1,16 @@
 // The few pictures whose reconstructions show how a run comes along: the sheets in images/, and before-after.png at its end.
 import { cutGrid, type Picture, savePng, sideBySide, toPictures } from "../../data/index.ts";
 import { asyncScope, tensor } from "../../src/index.ts";
+import { psnr } from "../metrics.ts";
+import type { Reconstructed } from "../report/worst.ts";
 import type { WatchedWork } from "../validate.ts";
 import type { Run } from "./run.ts";
-
-/** A sample and what the model makes of it. */
-interface Sample {
-  readonly path: string;
-  readonly input: Picture;
-  readonly output: Picture;
-}
 
 /** Saves the samples above their reconstructions in images/. */
 export async function saveSamples(run: Run): Promise<void> {
   const { trainer: { step }, folder, progress, reporter } = run;
   const samples = await reporter.aside("drawing pictures", (watch) => reconstructed(run, watch));
-  await folder.saveImages(step, samples.map(({ input }) => input), samples.map(({ output }) => output));
+  await folder.saveSheet("step", step, samples);
   progress.samples ??= { step, paths: samples.map(({ path }) => path) };
 }
 
@@ -46,15 +41,18 @@ export async function drawComparison(run: Run): Promise<string | null> {
 async function reconstructed(
   { samples, trainer: { model } }: Run,
   { onProgress, signal }: WatchedWork,
-): Promise<Sample[]> {
-  const made: Sample[] = [];
+): Promise<Reconstructed[]> {
+  const made: Reconstructed[] = [];
   for await (const { pixels, shape, pictures, paths } of samples.once(1)) {
     const floats = await asyncScope(async () => {
       const images = tensor(pixels, shape);
       return await (await model.reconstructInTurns(images, { signal })).floats();
     });
     const outputs = toPictures(floats, shape, model.range);
-    paths.forEach((path, i) => made.push({ path, input: pictures[i], output: outputs[i] }));
+    paths.forEach((path, i) => {
+      const input = pictures[i], output = outputs[i];
+      made.push({ path, psnr: psnr(input, output), input, output });
+    });
     onProgress?.(made.length, samples.length);
   }
   return made;

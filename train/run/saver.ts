@@ -2,6 +2,7 @@
 // the reason, its last step is saved, as long as the weights are healthy.
 import { asyncScope, full, noGrad, scope } from "../../src/index.ts";
 import { DivergedError, NotSavedError, RunTakenError } from "../errors.ts";
+import { ReportFiles } from "../report/files.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { stepName } from "./folder.ts";
 import { reasonOf } from "./notes.ts";
@@ -15,6 +16,7 @@ const retryAfter = 60_000;
 /** The checkpoints of one training. */
 export class Saver {
   readonly #run: Run;
+  readonly #files: ReportFiles;
   /** The step at which the training began. */
   readonly #begin: number;
   /** Since when checkpoints cannot be written, and why. */
@@ -22,6 +24,7 @@ export class Saver {
 
   constructor(run: Run) {
     this.#run = run;
+    this.#files = new ReportFiles(run.folder.path);
     this.#begin = run.trainer.step;
   }
 
@@ -94,7 +97,18 @@ export class Saver {
   }
 
   #write(): Promise<boolean> {
-    return this.#run.reporter.aside("saving", () => this.#writeNow());
+    return this.#run.reporter.aside("saving", async () => {
+      const isSaved = await this.#writeNow();
+      if (isSaved) await this.show();
+      return isSaved;
+    });
+  }
+
+  /** Writes report.html and metrics.csv. @returns the path of report.html; null if it failed, which is told and counted */
+  async show(): Promise<string | null> {
+    const { reporter, trainer: { step } } = this.#run;
+    await reporter.attempt("table", step, () => this.#files.writeTable());
+    return await reporter.attempt("report", step, () => this.#files.writePage());
   }
 
   async #writeNow(): Promise<boolean> {

@@ -39,8 +39,8 @@ describe("an older checkpoint", () => {
     expect(run.folder.path).not.toBe(path);
     expect((await metricsOf(run.folder.path)).map(({ step }) => step)).toEqual([0, 1, 2]);
     expect((await readdir(join(run.folder.path, "images"))).sort()).toEqual([
-      "step-000000.png",
-      "step-000002.png",
+      ...["step-000000.json", "step-000000.png", "step-000002.json", "step-000002.png"],
+      ...["worst-000000.json", "worst-000000.png"],
     ]);
     expect((await readRunState(run.folder.lastCheckpoint)).step).toBe(2); // there is something to resume at once
     const outcome = await train(run);

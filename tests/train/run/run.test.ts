@@ -57,7 +57,9 @@ describe("a run", () => {
       "data",
       "images",
       "loss.png",
+      "metrics.csv",
       "metrics.jsonl",
+      "report.html",
     ]);
     expect(await readdir(join(straight, "images"))).toContain("step-000000.png");
     const checkpoints = (await readdir(join(straight, "checkpoints"))).sort();
