@@ -168,6 +168,7 @@ export { validationStep } from "./train/validation_step.ts";
 /** Training without a run folder: both networks with their optimizers, and measurements. */
 export type { UpdateOptions } from "./train/optimizer_options.ts";
 export { clipGradients } from "./train/clip.ts";
+export { WeightAverages } from "./train/ema.ts";
 export { type PartName, trainOnly } from "./train/parts.ts";
 export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";
 export { DeadCodeRestart } from "./train/codebook.ts";

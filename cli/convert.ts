@@ -113,6 +113,16 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
     const keep = strip ? keptBy(file, flags) : undefined;
     const note = describeModel(file.model);
     if (note !== null) print(`model: ${note}`);
+    if (file.isAverage) {
+      const goesOn = optimizers && (format === "torch" || format === "safetensors");
+      print(
+        `weights: ${
+          goesOn
+            ? "those of the last step, with their average (EMA) beside them"
+            : "their average over the training (EMA)"
+        }`,
+      );
+    }
     if (file.tensors.size === 0) {
       printAside(`warning: there are no tensors in ${path}, and there will be none in ${out}`);
     } else if (error !== null) {

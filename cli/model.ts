@@ -57,8 +57,9 @@ export async function openModel(
   const only = needed === "both" ? undefined : needed;
   const progress = bytesProgress("load");
   const options = { range, precision, only, config, onProgress: progress.report };
-  const { model, note, beside } = await loadVQGAN(path, options).finally(progress.finish);
+  const { model, note, isAverage, beside } = await loadVQGAN(path, options).finally(progress.finish);
   if (note !== null) printAside(`model: ${note}`);
+  if (isAverage) printAside("weights: their average over the training (EMA)");
   if (beside !== null) printAside(beside);
   const lacking = (["encoder", "decoder"] as const).find((half) => model.isWithout(half));
   if (needed === "both" && lacking) {

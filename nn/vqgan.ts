@@ -485,6 +485,8 @@ export interface LoadedVQGAN extends Filled {
   readonly assumed: readonly string[];
   /** What model of another library it is, and where in the file it lies; null for an ordinary checkpoint. */
   readonly note: string | null;
+  /** Whether the weights are averages over a training (EMA), and not those of its last step. */
+  readonly isAverage: boolean;
   /** What lies beside the file and whether its settings are used; null if the file says all, or nothing was found. */
   readonly beside: string | null;
 }
@@ -507,7 +509,14 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
     try {
       setPrecision(model, options.precision ?? "f32");
       const note = describeModel(file.model), beside = describeBeside(file.beside);
-      return { model, assumed, note, beside, ...await fillModel(model, file, held, options) };
+      return {
+        model,
+        assumed,
+        note,
+        isAverage: file.isAverage,
+        beside,
+        ...await fillModel(model, file, held, options),
+      };
     } catch (error) {
       model.dispose();
       throw error;

@@ -54,7 +54,7 @@ export abstract class Tensor implements Owned {
    * The memory, which a tensor shares with its views.
    * @internal
    */
-  readonly storage: Storage;
+  storage: Storage;
   /** Sizes along each axis. */
   readonly shape: Shape;
   /** How elements are stored. */
@@ -289,6 +289,25 @@ export abstract class Tensor implements Owned {
       shape: from.shape,
     });
     if (from !== other) from.dispose();
+  }
+
+  /**
+   * Exchanges the memory with another tensor of the same shape and type on the same device. Views of either keep what they had.
+   * @throws if they differ, or one is a view
+   * @internal
+   */
+  exchange(other: Tensor): void {
+    if (
+      `${this.shape}` !== `${other.shape}` || this.dtype !== other.dtype || this.backend !== other.backend
+    ) {
+      throw new Error(`exchange: ${other} does not fit ${this}`);
+    }
+    for (const t of [this, other]) {
+      t.#mustBePlain("exchange");
+      t.checkAlive();
+      t.storage.version++;
+    }
+    [this.storage, other.storage] = [other.storage, this.storage];
   }
 
   /** Frees the memory, unless a view or the tape still holds it. Harmless when repeated. */

@@ -1,6 +1,7 @@
 // Exports everything for training. A run is begun (run/begin.ts) or resumed (run/resume.ts) and then trained (run/loop.ts).
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export { clipGradients } from "./clip.ts";
+export { WeightAverages } from "./ema.ts";
 export { type CodebookStart, DeadCodeRestart, initializeCodebook } from "./codebook.ts";
 export {
   DivergedError,

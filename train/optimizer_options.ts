@@ -1,6 +1,6 @@
 // How a run updates weights: which parts learn at which rate, AdamW, clipping, and the average of the weights. All is off by
 // default, as in taming.
-import { callback, checkOptions, needed, notNegative, type Rules } from "../src/check.ts";
+import { callback, checkOptions, fraction, needed, notNegative, type Rules } from "../src/check.ts";
 import { type AdamOptions, aPairOfBetas } from "./adam.ts";
 import { aListOfParts, frozenParts, type PartName, type PartRates, ratesOfParts } from "./parts.ts";
 
@@ -10,6 +10,8 @@ export interface UpdateOptions extends Pick<AdamOptions, "betas" | "rateFactor">
   readonly weightDecay?: number;
   /** The largest norm of all gradients of a network together (`clipGradients`). Default 0: no limit. */
   readonly clip?: number;
+  /** The decay of an average of the weights (`WeightAverages`), between 0 and 1. Default 0: no average. */
+  readonly ema?: number;
 }
 
 /** The rules of `UpdateOptions`. */
@@ -18,6 +20,7 @@ export const updateRules: Rules<UpdateOptions> = {
   rateFactor: callback,
   weightDecay: notNegative,
   clip: notNegative,
+  ema: fraction,
 };
 
 /** The options of a run that concern its optimizers. */
@@ -32,6 +35,8 @@ export interface OptimizerOptions {
   readonly weightDecay: number;
   /** The largest norm of all gradients of a network together; 0 for no limit. */
   readonly clip: number;
+  /** The decay of the average of the weights, which is measured, drawn and saved beside them; 0 for none. */
+  readonly ema: number;
 }
 
 /** taming's optimizers: two of Adam, for all parts. */
@@ -41,6 +46,7 @@ export const defaultOptimizer: OptimizerOptions = {
   betas: [0.5, 0.9],
   weightDecay: 0,
   clip: 0,
+  ema: 0,
 };
 
 const rules: Rules<OptimizerOptions> = {
@@ -49,6 +55,7 @@ const rules: Rules<OptimizerOptions> = {
   betas: needed(aPairOfBetas),
   weightDecay: needed(notNegative),
   clip: needed(notNegative),
+  ema: needed(fraction),
 };
 
 /** The options that may change when a run is resumed. */

@@ -25,7 +25,7 @@ export function checkAdam(who: string, optimizer: Adam): void {
 export function makeOptimizers(
   model: VQGAN,
   lr: number,
-  { betas, weightDecay, rateFactor }: Omit<UpdateOptions, "clip"> = {},
+  { betas, weightDecay, rateFactor }: Pick<UpdateOptions, "betas" | "weightDecay" | "rateFactor"> = {},
 ): Optimizers {
   checkModel("makeOptimizers", model);
   const decays: (key: string, parameter: { readonly ndim: number }) => boolean = (_, { ndim }) => ndim === 4;

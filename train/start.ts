@@ -71,6 +71,7 @@ export async function startFrom(
     model,
     notes: [
       `autoencoder: ${describeConfig(model.config)}, from ${path}${loaded.note ? ` (${loaded.note})` : ""}`,
+      ...loaded.isAverage ? ["weights: their average over the training (EMA)"] : [],
       // a caller that knows the resolution has the settings from elsewhere
       ...loaded.beside === null || overrides.ddconfig?.resolution ? [] : [loaded.beside],
       ...model.assumed.includes(resolutionField)

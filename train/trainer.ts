@@ -17,6 +17,7 @@ import {
 import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
 import { clipGradients } from "./clip.ts";
 import { withAdvice } from "./estimate.ts";
+import { WeightAverages } from "./ema.ts";
 import type { Logs } from "./logs.ts";
 import { LossScale } from "./loss_scale.ts";
 import { type UpdateOptions, updateRules } from "./optimizer_options.ts";
@@ -35,7 +36,7 @@ export interface TrainerOptions {
   readonly precision?: Precision;
   /** Dropout inside LPIPS, which taming used by accident. Default: none. */
   readonly lpipsDropout?: Random | null;
-  /** AdamW, clipping, and rates of parts. Default: Adam as in taming. */
+  /** AdamW, clipping, rates of parts, and an average of the weights. Default: Adam as in taming. */
   readonly update?: UpdateOptions;
 }
 
@@ -76,6 +77,8 @@ export class Trainer {
   lossScale: LossScale | null = null;
   /** What else is kept from step to step; checkpoints hold it, and `dispose` frees it. */
   readonly states: TrainState[] = [];
+  /** The average of the weights; null without one. */
+  readonly averages: WeightAverages | null;
   #isBusy = false;
   #isBroken = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
@@ -94,6 +97,8 @@ export class Trainer {
     checkOptions("Trainer: update", update, updateRules);
     this.optimizers = makeOptimizers(model, this.lr, update); // first, so that an invalid rate leaves the model's precision as it was
     setPrecision(model, precision);
+    this.averages = update.ema ? new WeightAverages(model, update.ema) : null;
+    if (this.averages) this.states.push(this.averages);
     if (precision === "f16") this.lossScale = new LossScale();
   }
 
@@ -180,6 +185,22 @@ export class Trainer {
     const norm = clip > 0 ? clipGradients(optimizer.parameters.values(), clip, optimizer.lossScale) : null;
     if (norm) norms.set(`train/${network === "generator" ? "" : "disc_"}grad_norm`, keep(norm));
     applyGradients(optimizer);
+    if (network === "generator") this.averages?.update();
+  }
+
+  /**
+   * Runs a function that evaluates the model, with the average of the weights in place of the weights if there is one.
+   * @throws Error if a step is running
+   */
+  async evaluate<T>(fn: () => Promise<T>): Promise<T> {
+    if (this.#isBusy) throw new Error("evaluate: a step is still running: await it first");
+    if (!this.averages) return await fn();
+    this.#isBusy = true;
+    try {
+      return await this.averages.during(fn);
+    } finally {
+      this.#isBusy = false;
+    }
   }
 
   /**

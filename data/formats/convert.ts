@@ -93,13 +93,16 @@ export async function conversion(
   }
   const hasPlace = placeIn(format, half);
   const isKept = (key: string) => !isTrainingState(key) && keep(key) && hasPlace(key);
-  const chosen = tamingOrder(file.tensors.keys()).filter(isKept).map((key) =>
-    [key, file.tensors.get(key)!] as const
-  );
   const found = holdsTraining && options.optimizers !== false ? await trainingState(file) : null;
-  const watch = watcher([...chosen.map(([, tensor]) => tensor), ...momentsOf(found)], options);
+  // a run goes on from the weights of its last step; everything else gets their average, if there is one
+  const goesOn = found !== null && file.metadata.state !== undefined;
+  const source = goesOn ? new Map([...file.tensors, ...file.stored]) : file.tensors;
+  const chosen = tamingOrder(source.keys()).filter(isKept).map((key) => [key, source.get(key)!] as const);
+  const beside = goesOn ? [...source].filter(([key]) => key.startsWith("training.")) : [];
+  const watch = watcher([...chosen, ...beside].map(([, tensor]) => tensor).concat(momentsOf(found)), options);
   const tensors = chosen.map(([key, tensor]) => asWritten(key, watch(tensor), options));
-  checkGrowth(file, [...tensors, ...momentEntries(found)], options.force ?? false);
+  const more = beside.map(([key, tensor]) => toWrite(key, watch(tensor)));
+  checkGrowth(file, [...tensors, ...more, ...momentEntries(found)], options.force ?? false);
   const training = found && watched(found, watch);
   if (format === "flax") return (sink) => writeFlaxTo(sink, tensors);
   if (format === "onnx") {
@@ -118,7 +121,7 @@ export async function conversion(
   const metadata = kept(file, options, training !== null);
   if (format === "safetensors") {
     return (sink) =>
-      writeSafetensorsTo(sink, [...tensors, ...momentEntries(training)], {
+      writeSafetensorsTo(sink, [...tensors, ...momentEntries(training), ...more], {
         format: "tessera",
         version: "1",
         ...metadata,
@@ -128,7 +131,8 @@ export async function conversion(
   }
   const known = statedIn(options);
   const hyperParameters = { ...(known ? vqModelArguments(known) : {}), ...builtWith(file) };
-  return (sink) => writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata }));
+  return (sink) =>
+    writeTorchTo(sink, lightningRoot({ tensors, training, hyperParameters, metadata, kept: more }));
 }
 
 /** Returns which keys a format has a place for. */

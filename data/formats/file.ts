@@ -34,6 +34,8 @@ export interface CheckpointFile extends FileContents {
   readonly tensors: Map<string, StoredTensor>;
   /** Which VQGAN the file holds and where, or why none can be used. */
   readonly model: FoundModel | NoModel;
+  /** Whether `tensors` has averages over the training in place of the weights of its last step. */
+  readonly isAverage: boolean;
   /** What lies beside the file, if the file itself does not say all; null if nothing was found, or the file has no path. */
   readonly beside?: SettingsBeside | null;
 }
@@ -55,4 +57,9 @@ export interface ModelChoice {
    * and none whose keys stand as they are.
    */
   readonly inside?: string;
+  /**
+   * Whether to use the average of the weights (EMA) that a run of Tessera may keep beside them. Default true; false takes the
+   * weights of its last step.
+   */
+  readonly average?: boolean;
 }

@@ -16,6 +16,7 @@ import {
 import { jsonRecord, record } from "./json.ts";
 import { type CheckpointSource, type OpenOptions, openRules, withCheckpoint } from "./opener.ts";
 import { onlyHalf } from "./shapes.ts";
+import { isTrainingState } from "./state_dict_keys.ts";
 import type { StoredDType } from "./stored_tensor.ts";
 import { formatBytes, formatCount, formatTable, printable, shortened } from "./text.ts";
 import { flattenTensors, isStoredTensor, unwrapOmegaconf } from "./torch/unwrap.ts";
@@ -87,6 +88,8 @@ export interface InspectReport {
   readonly metadata: Readonly<Record<string, string>>;
   /** The optimizers in the file. */
   readonly optimizers: readonly OptimizerReport[];
+  /** Whether it holds averages of the weights (EMA), which are used in place of those of the last step. */
+  readonly isAverage: boolean;
   /** What model of another library it is, and where in the file it lies; null for an ordinary VQGAN, or none. */
   readonly kind: string | null;
   /** The config and the number of pixels per token along each side; null if this is not a VQGAN. */
@@ -147,6 +150,7 @@ async function report(file: CheckpointFile): Promise<InspectReport> {
     hyperParameters: hyperParametersOf(file),
     metadata: file.metadata,
     optimizers,
+    isAverage: file.isAverage,
     kind: describeModel(file.model),
     architecture: guess && { ...guess.config, factor: factorOf(guess.config) },
     assumed: guess?.assumed ?? [],
@@ -284,7 +288,10 @@ function averagesIn({ stored, root, model }: CheckpointFile): string[] {
   const beside = root instanceof Map
     ? [...root].flatMap(([key, value]) => typeof key === "string" && value instanceof Map ? [`${key}.`] : [])
     : [];
-  const paths = [...[...stored.keys()].filter((key) => used === "" || !key.startsWith(used)), ...beside];
+  const paths = [
+    ...[...stored.keys()].filter((key) => !isTrainingState(key) && (used === "" || !key.startsWith(used))),
+    ...beside,
+  ];
   return [...new Set(paths.flatMap(averageIn))].slice(0, 6);
 }
 
@@ -349,6 +356,11 @@ export function formatInspectReport(r: InspectReport): string {
       ...(step === null ? [] : [`step ${step}`]),
     ];
     lines.push(`optimizer ${i}: ${details.join(", ")}`);
+  }
+  if (r.isAverage) {
+    lines.push(
+      "weights: their average over the training (EMA, training.ema) is used in place of those of the last step",
+    );
   }
   if (r.kind !== null) lines.push(`model: ${r.kind}`);
   if (r.architecture) lines.push(...formatArchitecture(r.architecture, r));

@@ -1,6 +1,6 @@
 // Opens a checkpoint from bytes, a Blob, a path, a name, or one that is open already. Opening paths needs a disk, and names need
 // the network and a disk, so the full package registers both (data/files/open.ts, data/hub/fetch.ts).
-import { aSignal, callback, type Rules, shown, text } from "../../src/check.ts";
+import { aSignal, callback, flag, type Rules, shown, text } from "../../src/check.ts";
 import type { CheckpointFile, ModelChoice } from "./file.ts";
 import { readCheckpoint } from "./read.ts";
 import { blobSource, memorySource, type RandomAccess } from "./source.ts";
@@ -26,7 +26,12 @@ export interface OpenOptions extends ModelChoice {
   readonly signal?: AbortSignal;
 }
 
-export const openRules: Rules<OpenOptions> = { inside: text, onProgress: callback, signal: aSignal };
+export const openRules: Rules<OpenOptions> = {
+  inside: text,
+  average: flag,
+  onProgress: callback,
+  signal: aSignal,
+};
 
 type Opener = (path: string, options: OpenOptions) => Promise<CheckpointFile>;
 type Fetcher = (name: string, options: OpenOptions) => Promise<string>;
@@ -66,7 +71,7 @@ export async function withCheckpoint<T>(
   if (typeof source === "object" && source !== null && "tensors" in source) return await use(source);
   const file = typeof source === "string"
     ? await openPath(who, source, options)
-    : await readCheckpoint(sourceOf(who, source), { inside: options.inside });
+    : await readCheckpoint(sourceOf(who, source), { inside: options.inside, average: options.average });
   try {
     return await use(file);
   } finally {
@@ -75,8 +80,8 @@ export async function withCheckpoint<T>(
 }
 
 async function openPath(who: string, path: string, options: OpenOptions): Promise<CheckpointFile> {
-  const { inside, onProgress, signal } = options; // callers' options may have more
-  if (opener) return await opener(path, { inside, onProgress, signal });
+  const { inside, average, onProgress, signal } = options; // callers' options may have more
+  if (opener) return await opener(path, { inside, average, onProgress, signal });
   throw new Error(
     `${who}: a ${
       isRemote(path) ? "name" : "path"

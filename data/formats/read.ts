@@ -1,16 +1,18 @@
 // Recognises the format of a checkpoint (torch in both layouts, safetensors, Flax) by its first bytes, never by its
 // name.
-import { checkOptions, type Rules, text } from "../../src/check.ts";
+import { checkOptions, flag, type Rules, text } from "../../src/check.ts";
 import type { CheckpointFile, FileContents, ModelChoice } from "./file.ts";
 import { findModel } from "./find_model.ts";
 import { isFlax, readFlax } from "./flax/read.ts";
 import { isSafetensors, readSafetensors } from "./safetensors.ts";
 import { FormatError, type RandomAccess, readRange } from "./source.ts";
-import { metadataKey } from "./torch/lightning.ts";
+import { averagesIn } from "./state_dict_keys.ts";
+import type { StoredTensor } from "./stored_tensor.ts";
+import { metadataKey, trainingKey } from "./torch/lightning.ts";
 import { isTorchLegacy, readTorchLegacy, readTorchZip } from "./torch/read.ts";
-import { stateDictOf } from "./torch/unwrap.ts";
+import { isStoredTensor, stateDictOf } from "./torch/unwrap.ts";
 
-const rules: Rules<ModelChoice> = { inside: text };
+const rules: Rules<ModelChoice> = { inside: text, average: flag };
 
 /**
  * Reads a checkpoint's structure from any source of bytes. Each tensor is read when it is requested. If this function
@@ -27,7 +29,13 @@ export async function readCheckpoint(
 
 /** Finds the VQGAN in a file that is open. */
 export function withModel(file: FileContents, options: ModelChoice = {}): CheckpointFile {
-  return { ...file, ...findModel(file.stored, options.inside) };
+  const { tensors, model } = findModel(file.stored, options.inside);
+  const isRun = file.metadata.state !== undefined && "family" in model && model.prefix === "";
+  const averages = isRun && options.average !== false
+    ? averagesIn(file.stored)
+    : new Map<string, StoredTensor>();
+  for (const [key, average] of averages) if (tensors.has(key)) tensors.set(key, average);
+  return { ...file, tensors, model, isAverage: averages.size > 0 };
 }
 
 /** `readCheckpoint` without a search for a model, for files that hold only a part of one. */
@@ -43,11 +51,21 @@ export async function readContents(source: RandomAccess): Promise<FileContents> 
       return { ...common, stored: await readFlax(source), root: new Map(), metadata: {} };
     }
     const root = await (format === "torch-zip" ? readTorchZip(source) : readTorchLegacy(source));
-    return { ...common, stored: stateDictOf(root, source.path), root, metadata: metadataIn(root) };
+    const stored = new Map([...stateDictOf(root, source.path), ...trainingIn(root)]);
+    return { ...common, stored, root, metadata: metadataIn(root) };
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+/** What a training of Tessera keeps beside the weights, in a torch file. */
+function trainingIn(root: unknown): [string, StoredTensor][] {
+  const kept = root instanceof Map ? root.get(trainingKey) : null;
+  if (!(kept instanceof Map)) return [];
+  return [...kept].filter((entry): entry is [string, StoredTensor] =>
+    typeof entry[0] === "string" && entry[0].startsWith("training.") && isStoredTensor(entry[1])
+  );
 }
 
 function metadataIn(root: unknown): Record<string, string> {

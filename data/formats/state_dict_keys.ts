@@ -63,6 +63,15 @@ export function momentName(optimizer: number, moment: "exp_avg" | "exp_avg_sq", 
   return `optimizer.${optimizer}.${moment}.${key}`;
 }
 
+/** The names of the averages of weights (train/ema.ts) begin so. */
+const averages = "training.ema.";
+
+/** The averages of weights in a file of a run, by the keys of the weights. */
+export function averagesIn<T>(stored: ReadonlyMap<string, T>): Map<string, T> {
+  const found = [...stored].filter(([name]) => name.startsWith(averages));
+  return new Map(found.map(([name, average]) => [name.slice(averages.length), average]));
+}
+
 /** Whether this is the name of something that only a training goes on with: a moment of Adam, or an average (train_state.ts). */
 export function isTrainingState(name: string): boolean {
   return name.startsWith("optimizer.") || name.startsWith("training.");

@@ -78,6 +78,7 @@ const layers: readonly Layer[] = [
         "optimizer_options",
         "parts",
         "clip",
+        "ema",
         "logs",
         "trainer",
         "train_state",

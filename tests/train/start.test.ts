@@ -6,8 +6,16 @@ import { join } from "node:path";
 import { runCommandLine } from "../../cli/program.ts";
 import { Tuple } from "../../data/index.ts";
 import { asyncScope, tensor } from "../../src/index.ts";
-import { beginRun, readProgress, resumeRun, type Run } from "../../train/index.ts";
+import {
+  beginRun,
+  defaultOptimizer,
+  type OptimizerOptions,
+  readProgress,
+  resumeRun,
+  type Run,
+} from "../../train/index.ts";
 import { draws } from "../support/numbers.ts";
+import { free } from "../support/runs.ts";
 import { contents, lastOf, trainedCheckpoint } from "../support/trained.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -79,12 +87,42 @@ describe("training continues", () => {
     expect(await readProgress(path)).toMatchObject({ step: 3 });
   });
 
+  type State = Map<string, Map<string, unknown>[]>;
+  const group = (root: Map<string, unknown>, i = 0) =>
+    (root.get("optimizer_states") as State[])[i].get("param_groups")![0];
+
+  test("with the betas of its optimizers, if the run has them too", async () => {
+    const path = await asLightning("betas.ckpt", (root) => {
+      for (const i of [0, 1]) group(root, i).set("betas", new Tuple([0.9, 0.95]));
+    });
+    expect(await readProgress(path)).toMatchObject({ betas: [0.9, 0.95] });
+    const start = { from: path, goOn: true };
+    const goOn = (optimizer: OptimizerOptions) =>
+      beginRun({ start, perceptual: "none", options: { ...options, steps: 4, optimizer }, out: folder });
+    await expect(goOn(defaultOptimizer)).rejects.toThrow(
+      /one of its Adams has betas 0\.9, 0\.95 and eps 1e-8, but this run's have 0\.5, 0\.9 .*start: \{ from: /,
+    );
+    const run = await goOn({ ...defaultOptimizer, betas: [0.9, 0.95] });
+    expect(run.trainer.step).toBe(3);
+    free(run);
+    const words = [
+      "finetune",
+      "--resume",
+      path,
+      "--no-lpips",
+      "--size",
+      "16",
+      "--out",
+      join(folder, "betas"),
+    ];
+    expect(await runCommandLine([...words, "--steps", "4", "--data", faces])).toBe(0);
+  });
+
   test("but not with optimizers whose settings differ from taming's", async () => {
-    type State = Map<string, Map<string, unknown>[]>;
-    const group = (root: Map<string, unknown>) =>
-      (root.get("optimizer_states") as State[])[0].get("param_groups")![0];
     const betas = await asLightning("betas.ckpt", (root) => group(root).set("betas", new Tuple([0.9, 0.95])));
-    await expect(readProgress(betas)).rejects.toThrow(/Adam has betas 0\.9, 0\.95 .*start: \{ from: /);
+    await expect(readProgress(betas)).rejects.toThrow(
+      "one of its Adams has betas 0.5, 0.9 and eps 1e-8, but this run's have 0.9, 0.95 and 1e-8",
+    );
     const decay = await asLightning("decay.ckpt", (root) => group(root).set("weight_decay", 0.01));
     await expect(readProgress(decay)).rejects.toThrow(
       "optimizer 0 has weight_decay 0.01, which taming's Adam",

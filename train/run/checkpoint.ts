@@ -172,7 +172,7 @@ export async function restoreTrainer(
   trainer: Trainer,
   { withoutPerceptual = false, ...loading }: RestoreOptions = {},
 ): Promise<RunState> {
-  const file = await openCheckpoint(path);
+  const file = await openCheckpoint(path, { average: false });
   try {
     const state = stateIn(file);
     const isNeeded = (key: string) => !(withoutPerceptual && key.startsWith(perceptual));
@@ -249,9 +249,9 @@ function checkAdams(
     if (`${betas}` === `${wanted}` && eps === tamingAdam.eps) continue;
     throw new NotResumableError(
       path,
-      `cannot be resumed: its Adam has betas ${betas.join(", ")} and eps ${eps}, but this run's has ${
-        wanted.join(", ")
-      } and ${tamingAdam.eps}`,
+      `cannot be resumed: one of its Adams has betas ${
+        betas.join(", ")
+      } and eps ${eps}, but this run's have ${wanted.join(", ")} and ${tamingAdam.eps}`,
     );
   }
   return training;

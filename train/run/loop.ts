@@ -136,7 +136,7 @@ class Loop {
    * interruption left out, such as a validation, is made up for.
    */
   async #prepare(isFinished: boolean): Promise<void> {
-    const { settings, trainer: { model, step }, pictures, random, progress, reporter } = this.#run;
+    const { settings, trainer: { model, step, averages }, pictures, random, progress, reporter } = this.#run;
     if (!progress.hasCodebook) {
       const batches = pictures.batches(settings.batch);
       const vectors = await reporter.aside("codebook: reading pictures", ({ signal }) => {
@@ -144,6 +144,7 @@ class Loop {
           this.#monitor.aside?.(`codebook: ${what} ${done}/${total}`);
         return initializeCodebook(model, batches, random.restart, { signal, onProgress });
       });
+      averages?.begin(); // with the new codes
       pictures.restore(progress.sampler);
       progress.hasCodebook = true;
       progress.random = { ...progress.random, restart: random.restart.state() };

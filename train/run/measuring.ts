@@ -94,13 +94,17 @@ export class Measuring {
   }
 
   async #values(): Promise<Measurements> {
-    const { validation, seen, settings: { batch }, trainer: { model, step }, folder, reporter } = this.#run;
+    const { validation, seen, settings: { batch }, trainer, folder, reporter } = this.#run,
+      { model, step } = trainer;
     const worst = new WorstPictures();
     const measured = (what: string, pictures: ImageDataset) => {
       const onPicture = pictures === (validation ?? seen)
         ? (one: Reconstructed) => worst.add(one)
         : undefined;
-      return reporter.aside(what, (watch) => validate(model, pictures, batch, step, { ...watch, onPicture }));
+      return reporter.aside(
+        what,
+        (watch) => trainer.evaluate(() => validate(model, pictures, batch, step, { ...watch, onPicture })),
+      );
     };
     const known = Object.entries(await measured("measuring training pictures", seen))
       .filter(([name]) => seenNames.includes(name))

@@ -38,7 +38,11 @@ export async function drawComparison(run: Run): Promise<string | null> {
 }
 
 /** Reconstructs the samples that can be read. */
-async function reconstructed(
+function reconstructed(run: Run, watch: WatchedWork): Promise<Sample[]> {
+  return run.trainer.evaluate(() => reconstructAll(run, watch));
+}
+
+async function reconstructAll(
   { samples, trainer: { model } }: Run,
   { onProgress, signal }: WatchedWork,
 ): Promise<Reconstructed[]> {

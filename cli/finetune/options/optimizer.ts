@@ -16,6 +16,7 @@ export interface OptimizerFlags {
   betas?: [number, number];
   weightDecay?: number;
   clip?: number;
+  ema?: number;
 }
 
 /** These options, for the command. */
@@ -38,12 +39,17 @@ export const optimizerOptions: readonly Option[] = [
   ),
   new Option("--clip <norm>", "largest norm of all gradients of a network together (default: 0, no limit)")
     .argParser(nonNegativeNumber),
+  new Option(
+    "--ema <decay>",
+    "average of the weights, such as 0.999, which is measured, drawn, saved beside them and used by other commands " +
+      "(default: 0, none)",
+  ).argParser(fraction),
 ];
 
 /** What these options change. */
 export function optimizerChanges({ train, lrOf, ...rest }: OptimizerFlags): Partial<OptimizerOptions> {
-  const { betas, weightDecay, clip } = rest;
-  const changes = { train, rates: lrOf, betas, weightDecay, clip };
+  const { betas, weightDecay, clip, ema } = rest;
+  const changes = { train, rates: lrOf, betas, weightDecay, clip, ema };
   return Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
 }
 
@@ -73,6 +79,13 @@ function rates(text: string): PartRates {
       return [name, positiveNumber(rate)];
     }),
   );
+}
+
+/** Parses a number from 0 to below 1. */
+function fraction(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value >= 0 && value < 1) return value;
+  throw new InvalidArgumentError("expected a number from 0 to below 1, such as 0.999");
 }
 
 /** Parses two numbers from 0 to below 1, such as 0.9,0.95. */

@@ -16,14 +16,19 @@ export interface LightningContents {
   readonly hyperParameters: Readonly<Record<string, unknown>>;
   /** Tessera's own state, under one key that other programs ignore. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What else its training keeps, such as averages of weights. */
+  readonly kept?: readonly TensorToWrite[];
 }
 
 /** The key in the file that holds `metadata`. */
 export const metadataKey = "tessera";
 
+/** The key in the file that holds `kept`. It is outside of the state_dict, in which taming accepts nothing that it does not know. */
+export const trainingKey = "tessera_training";
+
 /** Returns the object that `writeTorch` writes as a checkpoint. */
 export function lightningRoot(contents: LightningContents): Pickleable {
-  const { training, hyperParameters, metadata } = contents;
+  const { training, hyperParameters, metadata, kept = [] } = contents;
   const byName = new Map(contents.tensors.map((tensor) => [tensor.name, tensor]));
   const stateDict = new OrderedDict(
     tamingOrder(byName.keys()).map((key) => [key, counted(byName.get(key)!)]),
@@ -40,6 +45,9 @@ export function lightningRoot(contents: LightningContents): Pickleable {
       ? [["hparams_name", "kwargs"], ["hyper_parameters", plain(hyperParameters)]] as const
       : []),
     ...(Object.keys(metadata).length > 0 ? [[metadataKey, new Map(Object.entries(metadata))] as const] : []),
+    ...(kept.length > 0
+      ? [[trainingKey, new Map(kept.map((tensor) => [tensor.name, tensor]))] as const]
+      : []),
   ]);
 }
 

@@ -63,7 +63,7 @@ describe("a whole checkpoint", () => {
     const back = await convert(there, "back.ckpt");
     expect(await contents(there)).toEqual(await contents(original));
     expect(await contents(back)).toEqual(await contents(original));
-    expect(await readProgress(there)).toEqual({ step: 3, epoch: 1, lr: 1e-3 });
+    expect(await readProgress(there)).toEqual({ step: 3, epoch: 1, lr: 1e-3, betas: [0.5, 0.9] });
     const told = await withFile(back, ({ root }) => Promise.resolve(root as Map<string, unknown>));
     expect(unwrapOmegaconf(told.get("hyper_parameters"))).toEqual(vqModelArguments(trainedConfig));
   });

@@ -24,6 +24,7 @@ test("with everything on, a run that was interrupted has the bits of one that wa
     betas: [0.9, 0.95],
     weightDecay: 0.05,
     clip: 0.5,
+    ema: 0.99,
   } as const;
   const schedule = { steps: 6, warmup: 2, decay: "linear", lrFloor: 1e-4, accumulate: 2, batch: 1 } as const;
   const whole = await finish(await begun(optimizer, schedule));
