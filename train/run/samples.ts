@@ -38,7 +38,7 @@ export async function drawComparison(run: Run): Promise<string | null> {
 }
 
 /** Reconstructs the samples that can be read. */
-function reconstructed(run: Run, watch: WatchedWork): Promise<Sample[]> {
+function reconstructed(run: Run, watch: WatchedWork): Promise<Reconstructed[]> {
   return run.trainer.evaluate(() => reconstructAll(run, watch));
 }
 
