@@ -163,6 +163,9 @@ export {
 } from "./train/step.ts";
 export type { Logs } from "./train/logs.ts";
 export { applyGradients, makeOptimizers, type Network, type Optimizers } from "./train/optimizers.ts";
+export { Gan } from "./train/gan/gan.ts";
+export { LeCam } from "./train/gan/lecam.ts";
+export type { GanTerms } from "./train/gan/options.ts";
 export { validationStep } from "./train/validation_step.ts";
 
 /** Training without a run folder: both networks with their optimizers, and measurements. */

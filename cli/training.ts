@@ -51,17 +51,13 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   }
 }
 
-function describePlan({ settings, trainer, folder, pictures, validation }: Run): void {
+function describePlan({ settings, folder, pictures, validation }: Run): void {
   const held = validation ? `, ${validation.length} for validation` : "";
   say(
     `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
       `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""} at ${settings.size}x${settings.size}, ` +
       `learning rate ${settings.lr.toPrecision(3)}`,
   );
-  const { discStart } = settings.model.lossconfig;
-  if (discStart > trainer.step && discStart < settings.steps) {
-    say(`the discriminator takes effect from step ${discStart} on`);
-  }
   say(`run folder: ${folder.path}`);
 }
 

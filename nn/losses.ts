@@ -58,10 +58,36 @@ export function discriminatorFactor({ discStart, discFactor }: LossConfig, globa
 }
 
 /**
- * The weight of the generator's loss g: discWeight * clamp(|dnll/dW| / (|dg/dW| + 1e-4), 0, 1e4). Its arguments are the
- * lengths of the gradients of both losses at the decoder's last weight W. At W, and only there, the gradient of the GAN is
- * then about discWeight times as long as that of the reconstruction.
+ * How much longer the gradient of the reconstruction is than that of the generator's loss g at the decoder's last weight W:
+ * |dnll/dW| / (|dg/dW| + 1e-4). Its arguments are the two lengths.
  */
-export function adaptiveWeight(nllLength: Tensor, generatorLength: Tensor, discWeight: number): Tensor {
-  return scope(() => nllLength.div(generatorLength.add(1e-4)).clamp(0, 1e4).mul(discWeight));
+export function gradientRatio(nllLength: Tensor, generatorLength: Tensor): Tensor {
+  return scope(() => nllLength.div(generatorLength.add(1e-4)));
+}
+
+/**
+ * The weight of the generator's loss: discWeight * clamp(ratio, 0, 1e4), but at most `maxWeight`. At W, and only there, the gradient of
+ * the GAN is then about discWeight times as long as that of the reconstruction.
+ */
+export function adaptiveWeight(ratio: Tensor, discWeight: number, maxWeight: number | null = null): Tensor {
+  return scope(() => {
+    const weight = ratio.clamp(0, 1e4).mul(discWeight);
+    return maxWeight === null ? weight : weight.clamp(0, maxWeight);
+  });
+}
+
+/**
+ * LeCam's regularizer of the discriminator (Tseng et al. 2021, equation 4, with the ReLUs of its code):
+ * mean relu(D(x) - fake)^2 + mean relu(real - D(x̂))^2, where `real` and `fake` are the averages of earlier logits of pictures and of
+ * reconstructions.
+ */
+export function lecamLoss(
+  real: Tensor,
+  fake: Tensor,
+  averages: { readonly real: Tensor; readonly fake: Tensor },
+): Tensor {
+  return scope(() => {
+    const above = relu(real.sub(averages.fake)).square().mean();
+    return above.add(relu(averages.real.sub(fake)).square().mean());
+  });
 }

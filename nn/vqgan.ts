@@ -1,5 +1,5 @@
 // The model: it turns pictures into grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
-import { checkConfig, factorOf, type VQModelConfig } from "../data/formats/config.ts";
+import { checkConfig, factorOf, type VQModelConfig, withOverrides } from "../data/formats/config.ts";
 import { describeModel } from "../data/formats/find_model.ts";
 import { changed, configOf, describeBeside, resolutionField } from "../data/formats/guess.ts";
 import { type CheckpointSource, openRules, withCheckpoint } from "../data/formats/opener.ts";
@@ -8,7 +8,7 @@ import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
 import type { Resize } from "../data/pictures/decoder.ts";
 import { aResize, type PictureSource, readImage } from "../data/pictures/source.ts";
-import { aSignal, checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
+import { aSignal, check, checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
@@ -143,8 +143,7 @@ export class VQGAN extends Module {
   readonly quant_conv: Conv2d;
   /** A 1x1 convolution from `embedDim` to the decoder's channels. */
   readonly post_quant_conv: Conv2d;
-  /** The sizes and settings of the model. */
-  readonly config: VQModelConfig;
+  #config: VQModelConfig;
   /** The fields of `config` that nothing states, neither the checkpoint nor what lies beside it. */
   readonly assumed: readonly string[];
   /** What the model expects of pixels. */
@@ -164,7 +163,7 @@ export class VQGAN extends Module {
     checkConfig(config);
     checkOptions("VQGAN", options, buildRules);
     const { ddconfig, embedDim, attentionOrder } = config;
-    this.config = config;
+    this.#config = config;
     this.assumed = options.assumed ?? [];
     this.range = options.range ?? "signed";
     this.factor = factorOf(config);
@@ -212,6 +211,20 @@ export class VQGAN extends Module {
    */
   static async load(source: CheckpointSource, options: LoadOptions = {}): Promise<VQGAN> {
     return (await loadVQGAN(source, options)).model;
+  }
+
+  /** The sizes and settings of the model. */
+  get config(): VQModelConfig {
+    return this.#config;
+  }
+
+  /**
+   * Sets the first step at which the discriminator takes part, in the config.
+   * @throws if it is not a whole number from 0 on
+   */
+  setDiscStart(step: number): void {
+    check("setDiscStart", "the step", step, whole(0));
+    this.#config = withOverrides(this.#config, { lossconfig: { discStart: step } });
   }
 
   /** How many tokens there are: as many as codes, unless the checkpoint has taming's remap. */

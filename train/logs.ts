@@ -1,5 +1,5 @@
 // The losses of a step under taming's names.
-import { full, type Tensor } from "../src/index.ts";
+import { full, greater, type Tensor } from "../src/index.ts";
 
 /** One-element tensors under taming's names. The caller decides when to read them. */
 export type Logs = Record<string, Tensor>;
@@ -21,12 +21,19 @@ export function generatorLogs(
   };
 }
 
-/** The loss of the discriminator, and what it says of real and of reconstructed pictures. */
+/**
+ * The loss of the discriminator, and what it says of real and of reconstructed pictures: the mean logits, their gap, and the shares of
+ * logits on the right side of 0.
+ */
 export function discriminatorLogs(split: "train" | "val", loss: Tensor, real: Tensor, fake: Tensor): Logs {
+  const onReal = real.mean(), onFake = fake.mean();
   return {
     [`${split}/disc_loss`]: loss,
-    [`${split}/logits_real`]: real.mean(),
-    [`${split}/logits_fake`]: fake.mean(),
+    [`${split}/logits_real`]: onReal,
+    [`${split}/logits_fake`]: onFake,
+    [`${split}/logit_gap`]: onReal.sub(onFake),
+    [`${split}/disc_acc_real`]: greater(real, 0).mean(),
+    [`${split}/disc_acc_fake`]: greater(fake.neg(), 0).mean(),
   };
 }
 

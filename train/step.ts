@@ -2,10 +2,10 @@
 // discriminator. The gradients stay in `.grad`. They are applied by a separate function, so that clipping, summing over
 // processes and averaging of weights can be done in between.
 import {
-  adaptiveWeight,
   discriminatorFactor,
   discriminatorLoss,
   generatorLoss,
+  gradientRatio,
   perceptualLoss,
   reconstructionLoss,
 } from "../nn/losses.ts";
@@ -21,6 +21,7 @@ import {
   orNull,
   positive,
   type Rule,
+  rule,
   type Rules,
   whole,
 } from "../src/check.ts";
@@ -28,6 +29,7 @@ import { backwardParts, gradParts } from "../src/autograd.ts";
 import { asyncScope, backward, grad, noGrad, type Random, scope, type Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
 import { finish, inTurns, type Parts, pause, scopeParts } from "../src/parts.ts";
+import { Gan } from "./gan/gan.ts";
 import { checkLearns, withGradient, withoutGradients } from "./frozen.ts";
 import { average, constant, discriminatorLogs, generatorLogs, type Logs } from "./logs.ts";
 import type { Network } from "./optimizers.ts";
@@ -43,6 +45,8 @@ export interface StepOptions {
   readonly lossScale?: number;
   /** The random numbers for dropout inside LPIPS, as in taming's training. Default: no dropout. */
   readonly lpipsDropout?: Random | null;
+  /** The course and the balance of the GAN. Default: taming's. */
+  readonly gan?: Gan;
 }
 
 /** The options of a step of both networks. */
@@ -54,7 +58,15 @@ export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
   readonly tamingExact?: boolean;
 }
 
-const common = { globalStep: needed(whole(0)), lossScale: positive, lpipsDropout: orNull(aRandom) };
+/** The GAN of steps that are given no other. */
+const tamingGan = new Gan();
+const aGan = rule("a Gan", (value) => value instanceof Gan);
+const common = {
+  globalStep: needed(whole(0)),
+  lossScale: positive,
+  lpipsDropout: orNull(aRandom),
+  gan: aGan,
+};
 const stepOptions: Rule = { ...object, what: "an object such as { globalStep: 0 }" };
 const rules: Rules<StepOptions> = { ...common, gradScale: positive };
 const trainingRules: Rules<TrainingStepOptions> = { ...common, tamingExact: flag };
@@ -133,8 +145,9 @@ export async function trainingStep(
 /** The result of a step of the autoencoder, in training or in validation. */
 export interface GeneratorStep {
   /**
-   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, disc_factor, g_loss. From
-   * `validationStep`: the same under val/, and val/ disc_loss, logits_real, logits_fake.
+   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, d_ratio, disc_factor, g_loss. From
+   * `validationStep`: the same without d_ratio under val/, and val/ disc_loss, logits_real, logits_fake, logit_gap,
+   * disc_acc_real, disc_acc_fake.
    */
   readonly logs: Logs;
   /** [B, H, W, 3], without a graph for gradients. */
@@ -148,7 +161,7 @@ export interface GeneratorStep {
  * reconstruction loss, and `g`, the generator's loss. The adaptive weight compares their gradients at the last layer. So
  * first their gradients at the image, `u` and `v`, are computed, and each is carried on to `decoder.conv_out.weight`. Then
  * one backward through the whole network starts from (u + weight * factor * v) * gradScale, where factor is
- * `discFactor` from `discStart` on and 0 before.
+ * `discFactor` from `discStart` on and 0 before; `gan` may change weight and factor.
  *
  * Parameters that are frozen (`setRequiresGrad(false)`) get no gradient and stay frozen. The adaptive weight does not
  * depend on what is frozen: it is computed at `decoder.conv_out.weight` even if that is frozen.
@@ -173,7 +186,7 @@ function generatorParts(model: VQGAN, images: Tensor, options: StepOptions): Par
 function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Parts<GeneratorStep> {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const { globalStep, gradScale = 1, lossScale = 1 } = options;
+  const { globalStep, gradScale = 1, lossScale = 1, gan = tamingGan } = options;
   const last = model.decoder.conv_out.weight;
   const { reconstruction, codebookLoss, indices } = yield* model.forwardParts(images);
   const image = reconstruction.detach();
@@ -193,14 +206,14 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
     return { g, v: yield* atImageOf(g) };
   });
 
-  const weight = scope(() => {
+  const ratio = scope(() => {
     const lengthAtLast = (gradient: Tensor) =>
       grad([reconstruction], [last], { gradOutputs: [gradient], retainGraph: true })[0].square().sum()
         .sqrt().mul(1 / lossScale);
-    return adaptiveWeight(lengthAtLast(u), lengthAtLast(v), lossconfig.discWeight);
+    return gradientRatio(lengthAtLast(u), lengthAtLast(v));
   });
   yield;
-  const factor = discriminatorFactor(lossconfig, globalStep);
+  const weight = gan.weight(ratio, lossconfig), factor = gan.generatorFactor(lossconfig, globalStep);
   const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
   const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
   const learnsCodes = codebookLoss.node !== null; // false if encoder and codebook are frozen
@@ -209,7 +222,10 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
 
   const quant = codebookLoss.detach();
   const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();
-  const logs = generatorLogs("train", { total, quant, nll, p, weight, factor, g });
+  const logs = {
+    ...generatorLogs("train", { total, quant, nll, p, weight, factor, g }),
+    "train/d_ratio": ratio,
+  };
   return { logs, reconstruction: reconstruction.detach(), indices };
 }
 
@@ -218,7 +234,8 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
  * autoencoder. Before `discStart` the gradients are exactly zero, but the averages of batch norm do change. If the
  * discriminator is frozen, its losses are returned and no gradients are computed.
  *
- * @returns train/ disc_loss, logits_real, logits_fake
+ * @returns train/ disc_loss, logits_real, logits_fake, logit_gap, disc_acc_real, disc_acc_fake; with LeCam also lecam_loss, which is
+ * not part of disc_loss, so that 1 stays what a guess costs (hinge)
  * @throws if everything is frozen
  */
 export function discriminatorStep(
@@ -230,17 +247,19 @@ export function discriminatorStep(
   checkModel("discriminatorStep", model);
   for (const pictures of [images, reconstruction]) checkTensor("discriminatorStep", pictures);
   checkStep("discriminatorStep", options);
-  const { lossconfig } = model.config;
+  const { lossconfig } = model.config, { globalStep, gradScale = 1, gan = tamingGan } = options;
   const { discriminator } = lossOf(model);
   checkLearns(model);
-  const factor = discriminatorFactor(lossconfig, options.globalStep);
+  const factor = discriminatorFactor(lossconfig, globalStep);
   return scope(() => {
     const real = discriminator.call(images.detach());
     const fake = discriminator.call(reconstruction.detach());
     const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
+    const lecam = factor > 0 ? gan.lecam?.loss(real, fake) : undefined;
     const logs = noGrad(() => discriminatorLogs("train", loss.detach(), real, fake));
-    if (loss.node) backward(loss, [constant(options.gradScale ?? 1, images)]);
-    return logs;
+    const total = lecam ? loss.add(lecam.mul(gan.terms.lecam * factor)) : loss;
+    if (total.node) backward(total, [constant(gradScale, images)]);
+    return lecam ? { ...logs, "train/lecam_loss": lecam.detach() } : logs;
   });
 }
 

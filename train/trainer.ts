@@ -18,6 +18,8 @@ import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
 import { clipGradients } from "./clip.ts";
 import { withAdvice } from "./estimate.ts";
 import { WeightAverages } from "./ema.ts";
+import { Gan } from "./gan/gan.ts";
+import { type GanTerms, termRules } from "./gan/options.ts";
 import type { Logs } from "./logs.ts";
 import { LossScale } from "./loss_scale.ts";
 import { type UpdateOptions, updateRules } from "./optimizer_options.ts";
@@ -38,6 +40,8 @@ export interface TrainerOptions {
   readonly lpipsDropout?: Random | null;
   /** AdamW, clipping, rates of parts, and an average of the weights. Default: Adam as in taming. */
   readonly update?: UpdateOptions;
+  /** The course and the balance of the GAN. Default: taming's. */
+  readonly gan?: Partial<GanTerms>;
 }
 
 const rules: Rules<TrainerOptions> = {
@@ -46,6 +50,7 @@ const rules: Rules<TrainerOptions> = {
   precision: oneOf("f32", "f16"),
   lpipsDropout: orNull(aRandom),
   update: object,
+  gan: object,
 };
 
 /**
@@ -79,6 +84,8 @@ export class Trainer {
   readonly states: TrainState[] = [];
   /** The average of the weights; null without one. */
   readonly averages: WeightAverages | null;
+  /** The course and the balance of the GAN. */
+  readonly gan: Gan;
   #isBusy = false;
   #isBroken = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
@@ -91,6 +98,7 @@ export class Trainer {
   constructor(model: VQGAN, options: TrainerOptions) {
     checkModel("Trainer", model);
     checkOptions("Trainer", options, rules);
+    checkOptions("Trainer: gan", options.gan ?? {}, termRules);
     this.model = model;
     this.options = options;
     const { precision = "f32", update = {} } = options;
@@ -100,6 +108,8 @@ export class Trainer {
     this.averages = update.ema ? new WeightAverages(model, update.ema) : null;
     if (this.averages) this.states.push(this.averages);
     if (precision === "f16") this.lossScale = new LossScale();
+    this.gan = new Gan(options.gan, model.decoder.conv_out.weight);
+    if (this.gan.lecam) this.states.push(this.gan.lecam);
   }
 
   /**
@@ -143,7 +153,7 @@ export class Trainer {
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
     optimizers.generator.lossScale = lossScale;
-    const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact };
+    const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact, gan: this.gan };
     const averages = this.#copyAverages(), norms = new Map<string, Tensor>();
     let hasChanged = false;
     const apply = (network: Network) => {
@@ -167,10 +177,14 @@ export class Trainer {
     }
   }
 
-  /** Copies the averages of batch norm, which every pass of the discriminator changes. */
+  /** Copies the averages of batch norm and of LeCam, which every pass of the discriminator changes. */
   #copyAverages(): Map<Tensor, Tensor> {
     const copies = new Map<Tensor, Tensor>();
-    for (const average of this.model.loss?.discriminator.namedBuffers().values() ?? []) {
+    const averages = [
+      ...this.model.loss?.discriminator.namedBuffers().values() ?? [],
+      ...this.gan.lecam?.tensors().values() ?? [],
+    ];
+    for (const average of averages) {
       const copy = keep(zeros(average.shape, average.dtype, average.backend));
       copy.assign(average);
       copies.set(average, copy);

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { UsageError } from "../options.ts";
 import type { Flags } from "./flags.ts";
+import { idleGanOption } from "./options/gan.ts";
 
 /** The options that describe a new model. */
 const ofNewModels: readonly (keyof Flags)[] = [
@@ -32,6 +33,8 @@ export function checkOptionsApply(flags: Flags, command: Command): void {
   if (given("lrFloor") && flags.decay === "constant") {
     throw new UsageError("--lr-floor has no effect with --decay constant: use --decay cosine or linear");
   }
+  const idle = idleGanOption(flags);
+  if (idle !== null) throw new UsageError(idle);
   if (given("lpipsDropout") && flags.lpips === false) {
     throw new UsageError("--lpips-dropout has no effect with --no-lpips");
   }

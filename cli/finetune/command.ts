@@ -30,6 +30,7 @@ import {
 import { print } from "../print.ts";
 import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
+import { ganOptions } from "./options/gan.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
 import { augmentOption } from "./options/augment.ts";
 import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
@@ -160,22 +161,12 @@ export function finetuneCommand(): Command {
       "train without a perceptual network; results are blurrier (default: the network in --from, if it has one)",
     ),
     new Option(
-      "--disc-start <step>",
-      "first step at which the discriminator takes effect (default: 0; --scratch: half way)",
-    )
-      .argParser(wholeNumber(0)),
-    new Option(
-      "--disc-weight <factor>",
-      "weight of the GAN loss, multiplied by the adaptive weight (default: the model's, 0.75; without a perceptual " +
-        "network 0.2, because the GAN then outweighs L1)",
-    )
-      .argParser(nonNegativeNumber),
-    new Option(
       "--taming-exact",
       "recompute the reconstruction for the discriminator as taming did, which is slower",
     ),
     new Option("--lpips-dropout", "dropout inside LPIPS, which taming had by accident"),
   );
+  group("GAN:", ...ganOptions());
   group(
     "Output:",
     new Option("--out <folder>", "the folder for run folders").default("runs"),

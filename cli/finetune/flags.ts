@@ -11,10 +11,11 @@ import type { Augment, Resize } from "../../data/index.ts";
 import type { Precision } from "../../nn/index.ts";
 import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/index.ts";
 import { UsageError } from "../options.ts";
+import { type GanFlags, ganOf } from "./options/gan.ts";
 import { type OptimizerFlags, optimizerOf } from "./options/optimizer.ts";
 
 /** The values of the options. */
-export interface Flags extends OptimizerFlags {
+export interface Flags extends GanFlags, OptimizerFlags {
   base?: string[];
   /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
@@ -39,8 +40,6 @@ export interface Flags extends OptimizerFlags {
   flip?: boolean;
   augment?: Augment;
   resize: Resize;
-  discStart?: number;
-  discWeight?: number;
   lpips?: string[] | boolean;
   precision: Precision;
   tamingExact?: boolean;
@@ -98,8 +97,8 @@ function perceptualOf({ lpips, model, scratch }: Flags): PerceptualChoice {
 }
 
 /** Returns the changes to the model's config that the configs of --base and the options for losses make. */
-function overridesOf({ model, discStart, discWeight }: Flags): VQModelOverrides {
-  return { ...model, lossconfig: { ...model?.lossconfig, ...given({ discStart, discWeight }) } };
+function overridesOf({ model, discWeight }: Flags): VQModelOverrides {
+  return { ...model, lossconfig: { ...model?.lossconfig, ...given({ discWeight }) } };
 }
 
 function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<NewRun["options"], "size"> {
@@ -123,6 +122,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     precision: flags.precision,
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,
+    gan: ganOf(flags),
     restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),
     logEvery: flags.logEvery,
     imageEvery: flags.imageEvery,

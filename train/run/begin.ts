@@ -1,9 +1,15 @@
 // Begins a run: loads or makes the model, lists the pictures, and creates the folder.
 import { resolve } from "node:path";
-import type { VQModelConfig, VQModelOverrides } from "../../data/formats/config.ts";
+import {
+  type LossConfig,
+  type VQModelConfig,
+  type VQModelOverrides,
+  withOverrides,
+} from "../../data/formats/config.ts";
 import { isRemote, localPath } from "../../data/index.ts";
 import { checkOptions, flag, needed, object, rule, type Rules, text, texts } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
+import { startStep } from "../gan/start.ts";
 import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
 import { continueTrainer } from "./checkpoint.ts";
 import { RunFolder } from "./folder.ts";
@@ -100,10 +106,13 @@ export async function beginRun(run: NewRun): Promise<Run> {
   const list = await listPictures(options, null, false, { signal: loading.signal, onFound: onListed });
   return await freedOnError(async (own) => {
     const reporter = new Notes();
+    const { gan, batch, accumulate, steps } = options;
+    const length = { steps, pictures: list.train, perStep: batch * accumulate };
+    const chosen = gan.start === null ? {} : { discStart: startStep(gan.start, length) };
     const from = "from" in start ? await localPath(start.from, reading) : null;
     const { model, notes } = "from" in start
-      ? await startFrom(from!, perceptual, start.overrides ?? {}, options.seed, reading)
-      : await startNew(start.scratch, perceptual, options.seed);
+      ? await startFrom(from!, perceptual, withLosses(start.overrides, chosen), options.seed, reading)
+      : await startNew(withOverrides(start.scratch, { lossconfig: chosen }), perceptual, options.seed);
     own(model);
     for (const text of notes) {
       reporter.add({ kind: text.startsWith("warning:") ? "warning" : "model", text });
@@ -167,4 +176,8 @@ export async function beginRun(run: NewRun): Promise<Run> {
       },
     };
   });
+}
+
+function withLosses(overrides: VQModelOverrides = {}, lossconfig: Partial<LossConfig>): VQModelOverrides {
+  return { ...overrides, lossconfig: { ...overrides.lossconfig, ...lossconfig } };
 }

@@ -33,7 +33,7 @@ const perceptual = "loss.perceptual_loss.";
 
 /** Writes the checkpoint atomically: readers see either the old file or the new one. */
 export async function saveCheckpoint(path: string, trainer: Trainer, state: RunState): Promise<void> {
-  const optimizers = Object.values(trainer.optimizers), { model, ...settings } = state.settings;
+  const optimizers = Object.values(trainer.optimizers), { model: _model, ...settings } = state.settings;
   const tensors = new Map<string, Tensor>(trainer.model.stateDict());
   optimizers.forEach((optimizer, i) => {
     for (const [key, { expAvg, expAvgSq }] of optimizer.state()) {
@@ -55,7 +55,7 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
   await writeSafetensors(path, entries(tensors), {
     format: "tessera",
     version: String(stateVersion),
-    config: JSON.stringify(model),
+    config: JSON.stringify(trainer.model.config),
     state: JSON.stringify(stored),
   });
 }

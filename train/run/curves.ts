@@ -12,9 +12,23 @@ const panels: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
   { title: "codebook", names: ["train/quant_loss", "val/quant_loss"] },
   {
     title: "discriminator (hinge loss: 1 is no better than chance)",
-    names: ["train/disc_loss", "train/logits_real", "train/logits_fake"],
+    names: [
+      "train/disc_loss",
+      "train/logits_real",
+      "train/logits_fake",
+      "train/logit_gap",
+      "train/lecam_loss",
+    ],
   },
-  { title: "adaptive weight", names: ["train/d_weight"], logScale: true },
+  {
+    title: "share that the discriminator tells right, and factor of the GAN",
+    names: ["train/disc_acc_real", "train/disc_acc_fake", "train/disc_factor"],
+  },
+  {
+    title: "adaptive weight, and ratio of the gradients",
+    names: ["train/d_weight", "train/d_ratio"],
+    logScale: true,
+  },
 ];
 
 /** Draws the curves as a PNG. @returns whether there is anything to draw yet */

@@ -4,6 +4,7 @@ import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/che
 import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
 import { initializeCodebook } from "../codebook.ts";
 import type { Measurements } from "../validate.ts";
+import { GanCourse } from "./gan_course.ts";
 import { Measuring } from "./measuring.ts";
 import type { Failure, TrainMonitor } from "./notes.ts";
 import type { Run } from "./run.ts";
@@ -73,6 +74,7 @@ class Loop {
   readonly #monitor: TrainMonitor;
   readonly #signal: AbortSignal | undefined;
   readonly #saver: Saver;
+  readonly #gan: GanCourse;
   readonly #measuring: Measuring;
   #hasStepped = false;
 
@@ -81,7 +83,8 @@ class Loop {
     this.#monitor = monitor ?? { update: () => {}, log: () => {} };
     this.#signal = signal;
     this.#saver = new Saver(run);
-    this.#measuring = new Measuring(run, this.#saver);
+    this.#gan = new GanCourse(run);
+    this.#measuring = new Measuring(run, this.#saver, this.#gan);
   }
 
   async go(): Promise<TrainOutcome> {
@@ -197,6 +200,7 @@ class Loop {
       }
       if (this.#isDue(settings.logEvery) || step === 1) await this.#measuring.log(logs, lr);
       this.#monitor.update(step, this.#measuring.text);
+      this.#gan.afterStep();
       if (this.#isDue(settings.imageEvery)) {
         await reporter.attempt("pictures", step, () => saveSamples(this.#run));
       }

@@ -6,6 +6,7 @@ import type { Logs } from "../logs.ts";
 import { type Reconstructed, WorstPictures } from "../report/worst.ts";
 import { type Measurements, readItems, validate } from "../validate.ts";
 import type { Metrics } from "../report/metrics_file.ts";
+import type { GanCourse } from "./gan_course.ts";
 import type { Run } from "./run.ts";
 import type { Saver } from "./saver.ts";
 import { lossOf, overfitting } from "./verdict.ts";
@@ -21,19 +22,28 @@ const shown: readonly [label: string, name: string][] = [
 /** What is told of training pictures. Without augmentation, it is comparable with the pictures kept back. */
 const seenNames: readonly string[] = ["val/psnr", "val/ssim", "val/rec_loss", "val/p_loss", "val/pictures"];
 
+/** How well the discriminator tells pictures from reconstructions, as long as it learns. */
+function discriminatorInWords(values: Record<string, number>): string[] {
+  if (values["train/disc_loss"] === 0) return [];
+  const percent = ["real", "fake"].map((kind) => `${Math.round(100 * values[`train/disc_acc_${kind}`])}`);
+  return [`acc ${percent.join("/")} % gap ${values["train/logit_gap"].toPrecision(2)}`];
+}
+
 /** Measures one training. */
 export class Measuring {
   readonly #run: Run;
   readonly #saver: Saver;
+  readonly #gan: GanCourse;
   /** When losses were logged last, not counting the time of other work than steps. */
   #clock: { time: number; step: number };
   #hasOverfitted = false;
   /** The losses that were logged last, for the progress line. */
   text = "";
 
-  constructor(run: Run, saver: Saver) {
+  constructor(run: Run, saver: Saver, gan: GanCourse) {
     this.#run = run;
     this.#saver = saver;
+    this.#gan = gan;
     this.#clock = { time: this.#now(), step: run.trainer.step };
   }
 
@@ -46,7 +56,8 @@ export class Measuring {
     this.#clock = { time, step };
     await this.#write({ step, epoch, lr, seconds_per_step: each, ...values });
     this.text = shown.filter(([, name]) => values[name] !== 0)
-      .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).join(" ");
+      .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).concat(discriminatorInWords(values))
+      .join(" ");
   }
 
   #now(): number {
@@ -83,6 +94,7 @@ export class Measuring {
     progress.first ??= progress.last;
     await this.#write({ step, epoch: progress.epoch, ...values });
     reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values, list.learnt)}` });
+    this.#gan.afterMeasurement(lossOf(values), isFirst);
     const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
     if (isFirst && this.#run.saved === null) progress.best = { ...best, file: null }; // it is the file that the run started from
     else if (loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(best);

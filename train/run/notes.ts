@@ -36,6 +36,8 @@ export type RunNote =
     | { readonly kind: "data"; readonly added: number; readonly gone: number; readonly changed: number }
     /** Pictures of `data` are left out, because they are validation pictures too. */
     | { readonly kind: "shared"; readonly count: number }
+    /** The discriminator starts, or counts for more. */
+    | { readonly kind: "gan"; readonly step: number }
     /** Since an earlier step, training pictures got better and those kept back worse. */
     | { readonly kind: "overfitting"; readonly step: number }
     /** The model was measured. */

@@ -1,29 +1,41 @@
-// Says what a run will do: which parts learn, and a warning for settings that do not do what they say.
+// Says what a run will do that is not seen at once: which parts learn, when the discriminator starts, and a warning for settings that
+// do not do what they say.
+import { describeStart } from "../gan/announce.ts";
+import { notYet } from "../gan/start.ts";
 import { keepsTokens } from "../parts.ts";
 import type { RunNote } from "./notes.ts";
 import type { RunSettings } from "./settings.ts";
 
-/** Returns a note for every part of a run's plan that never takes effect. */
-export function describePlan({ steps, warmup, optimizer, model: { lossconfig } }: RunSettings): RunNote[] {
-  const { discStart, discFactor, discWeight } = lossconfig, { train } = optimizer;
-  const texts: string[] = [], hasGan = discFactor > 0 && discWeight > 0;
+/**
+ * Returns a note for what begins later in a run, and for every part of its plan that never takes effect.
+ * @param step the number of steps done
+ */
+export function describePlan(settings: RunSettings, step = 0): RunNote[] {
+  const { steps, warmup, valEvery, optimizer: { train }, gan, model: { lossconfig } } = settings;
+  const { discStart, discFactor, discWeight } = lossconfig, texts: string[] = [];
+  const hasGan = discFactor > 0 && (gan.fixedWeight ?? discWeight) > 0;
   if (hasGan && !train.includes("all") && !train.includes("discriminator")) {
     texts.push(
       "the discriminator is frozen, and what learns against it alone finds its weaknesses: let it learn too, or give its loss the " +
         "weight 0",
     );
   }
-  if (hasGan && discStart >= steps) {
+  const takesEffect = discStart + gan.warmup, isLate = discStart !== notYet && takesEffect >= steps;
+  if (hasGan && isLate) {
     texts.push(
-      `the discriminator never takes effect: it would from step ${discStart} on, and the run ends with step ${steps}`,
+      `the discriminator never takes effect: it would from step ${takesEffect} on, and the run ends with step ${steps}`,
     );
   }
+  const start = hasGan && !isLate ? describeStart(lossconfig, gan, step, valEvery) : null;
   if (warmup >= steps) {
     texts.push(
       `the learning rate never reaches its full value: it rises for ${warmup} steps, and the run ends with step ${steps}`,
     );
   }
-  return texts.map((text) => ({ kind: "warning", text: `warning: ${text}` }));
+  return [
+    ...start === null ? [] : [{ kind: "gan", step, text: start } as const],
+    ...texts.map((text) => ({ kind: "warning", text: `warning: ${text}` }) as const),
+  ];
 }
 
 /** Says which parts of a new run learn, and at which rates; nothing if all do alike. */

@@ -155,7 +155,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     text: `resuming ${path} at step ${step} of ${settings.steps}`,
   });
   for (const note of describeChanges(saved.settings, settings, step)) reporter.add(note);
-  if (!isFinished) { for (const note of describePlan(settings)) reporter.add(note); }
+  if (!isFinished) { for (const note of describePlan(settings, step)) reporter.add(note); }
   if (perceptual !== undefined) {
     reporter.add({ kind: "changed", option: "perceptual", text: describePerceptual(lpips, perceptual) });
   }

@@ -4,6 +4,8 @@ import type { LoadOptions, VQGAN } from "../../nn/index.ts";
 import { aSignal, callback, type Rules } from "../../src/check.ts";
 import type { Random } from "../../src/index.ts";
 import { DeadCodeRestart } from "../codebook.ts";
+import { termsOf } from "../gan/options.ts";
+import { Plateau } from "../gan/start.ts";
 import { rateFactors, trainOnly } from "../parts.ts";
 import { learningRate } from "../schedule.ts";
 import { Trainer } from "../trainer.ts";
@@ -35,6 +37,8 @@ export interface Run {
   readonly random: { readonly dropout: Random; readonly restart: Random };
   /** Moves codes that are never chosen; null if this is off. */
   readonly restarts: DeadCodeRestart | null;
+  /** Finds the step at which the discriminator starts; null if that is known. */
+  readonly plateau: Plateau | null;
   /** How far the run has come. */
   readonly progress: Progress;
   /** The step of the last checkpoint in the folder; null if there is none. */
@@ -88,7 +92,7 @@ export function makeTrainer(
   settings: RunSettings,
   random: Run["random"],
   own: Own,
-): Pick<Run, "trainer" | "restarts"> {
+): Pick<Run, "trainer" | "restarts" | "plateau"> {
   const { train, rates, ...update } = settings.optimizer;
   if (!train.includes("all")) trainOnly(model, train);
   const trainer = own(
@@ -98,12 +102,15 @@ export function makeTrainer(
       tamingExact: settings.tamingExact,
       precision: settings.precision,
       lpipsDropout: settings.lpipsDropout ? random.dropout : null,
+      gan: termsOf(settings.gan),
     }),
   );
   const restarts = settings.restartDeadCodes > 0
     ? new DeadCodeRestart(model, trainer.optimizers.generator, random.restart)
     : null;
-  return { trainer, restarts };
+  const plateau = settings.gan.start === "plateau" ? new Plateau() : null;
+  if (plateau) trainer.states.push(plateau);
+  return { trainer, restarts, plateau };
 }
 
 /**

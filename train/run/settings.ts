@@ -3,6 +3,7 @@
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import type { Resize } from "../../data/index.ts";
 import { anAugment, type Augment } from "../../data/pictures/augment.ts";
+import { defaultGan, type GanOptions, ganRules } from "../gan/options.ts";
 import { aResize } from "../../data/pictures/source.ts";
 import type { Precision } from "../../nn/index.ts";
 import {
@@ -74,6 +75,8 @@ export interface RunOptions {
    * The number of steps after which codes that were never chosen move to vectors of the current pictures; 0 for never.
    */
   readonly restartDeadCodes: number;
+  /** When the discriminator starts, and how the GAN is balanced. */
+  readonly gan: GanOptions;
   /** The number of steps between two lines of metrics.jsonl. */
   readonly logEvery: number;
   /** The number of steps between two sheets of samples. */
@@ -113,6 +116,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   tamingExact: false,
   lpipsDropout: false,
   restartDeadCodes: 0,
+  gan: defaultGan,
   logEvery: 10,
   imageEvery: 250,
   saveEvery: 500,
@@ -161,6 +165,7 @@ const rules: Rules<RunOptions> = {
   tamingExact: flag,
   lpipsDropout: flag,
   restartDeadCodes: needed(whole(0)),
+  gan: needed(object),
   logEvery: needed(whole(1)),
   imageEvery: needed(whole(1)),
   valEvery: needed(whole(1)),
@@ -189,12 +194,13 @@ export function checkSettings(who: string, settings: RunSettings): void {
 }
 
 /** Checks what the rules of single fields do not see. */
-function checkTogether(who: string, { data, lr, lrFloor, optimizer }: RunOptions): void {
+function checkTogether(who: string, { data, lr, lrFloor, optimizer, gan }: RunOptions): void {
   if (data.length === 0) throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
   if (lrFloor > lr) {
     throw new Error(`${who}: lrFloor is ${lrFloor}, expected at most the learning rate, ${lr}`);
   }
   checkOptimizer(who, optimizer);
+  checkOptions(`${who}: gan`, gan, ganRules);
 }
 
 /** The values that are not undefined. */

@@ -2,17 +2,23 @@
 import { expect, test } from "bun:test";
 import { preset } from "../../../data/formats/config.ts";
 import { describePlan } from "../../../train/run/plan.ts";
-import { type RunSettings, suitedInterval, suitedLearningRate } from "../../../train/run/settings.ts";
+import {
+  defaultOptions,
+  type RunSettings,
+  suitedInterval,
+  suitedLearningRate,
+} from "../../../train/run/settings.ts";
 
-const plan = (changes: Partial<RunSettings>, lossconfig = {}) =>
-  describePlan({ steps: 1000, warmup: 0, model: preset("faces", { lossconfig }), ...changes } as RunSettings)
-    .map(({ text }) => text).join();
+const plan = (changes: Partial<RunSettings>, lossconfig = {}) => {
+  const settings = { ...defaultOptions, valEvery: 125, model: preset("faces", { lossconfig }), ...changes };
+  return describePlan(settings as RunSettings).map(({ text }) => text).join();
+};
 
 test("a discriminator that never starts is announced, and one that is off is not", () => {
   expect(plan({}, { discStart: 1000 })).toContain(
     "never takes effect: it would from step 1000 on, and the run ends with step 1000",
   );
-  expect(plan({}, { discStart: 999 })).toBe("");
+  expect(plan({}, { discStart: 999 })).toBe("the discriminator takes effect from step 999 on");
   expect(plan({}, { discStart: 4000, discFactor: 0 })).toBe("");
   expect(plan({}, { discStart: 4000, discWeight: 0 })).toBe("");
 });
