@@ -13,11 +13,12 @@ export {
   RunTakenError,
 } from "./errors.ts";
 export type { Logs } from "./logs.ts";
-export { loadFaceNetwork } from "./evaluate/face_package.ts";
+export { loadFaceNetwork } from "./face_package.ts";
 export { Gan } from "./gan/gan.ts";
 export { defaultGan, type GanOptions, type GanTerms } from "./gan/options.ts";
 export { LeCam } from "./gan/lecam.ts";
 export { type DiscStart, Plateau } from "./gan/start.ts";
+export { IdentityLoss, type IdentityTerm } from "./identity.ts";
 export { psnr, ssim } from "./metrics.ts";
 export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
 export { beginRun, type NewRun } from "./run/begin.ts";

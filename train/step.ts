@@ -32,6 +32,7 @@ import { finish, inTurns, type Parts, pause, scopeParts } from "../src/parts.ts"
 import { Gan } from "./gan/gan.ts";
 import { checkLearns, withGradient, withoutGradients } from "./frozen.ts";
 import { average, constant, discriminatorLogs, generatorLogs, type Logs } from "./logs.ts";
+import { anIdentity, aTerm, type IdentityLoss, type IdentityTerm } from "./identity.ts";
 import type { Network } from "./optimizers.ts";
 import { aRandom, checkBatches, checkModel, lossOf } from "./step_checks.ts";
 
@@ -47,10 +48,14 @@ export interface StepOptions {
   readonly lpipsDropout?: Random | null;
   /** The course and the balance of the GAN. Default: taming's. */
   readonly gan?: Gan;
+  /** The identity loss on these images, which `IdentityLoss.of` makes. Default: none. */
+  readonly identity?: IdentityTerm | null;
 }
 
 /** The options of a step of both networks. */
-export interface TrainingStepOptions extends Omit<StepOptions, "gradScale"> {
+export interface TrainingStepOptions extends Omit<StepOptions, "gradScale" | "identity"> {
+  /** Adds the distance of faces to the reconstruction loss. Finding them reads from the device. Default: none. */
+  readonly identity?: IdentityLoss | null;
   /**
    * Shows the discriminator a reconstruction made after the autoencoder's update, as Lightning did. This costs another
    * forward pass. Default: the existing reconstruction is used.
@@ -68,8 +73,12 @@ const common = {
   gan: aGan,
 };
 const stepOptions: Rule = { ...object, what: "an object such as { globalStep: 0 }" };
-const rules: Rules<StepOptions> = { ...common, gradScale: positive };
-const trainingRules: Rules<TrainingStepOptions> = { ...common, tamingExact: flag };
+const rules: Rules<StepOptions> = { ...common, gradScale: positive, identity: orNull(aTerm) };
+const trainingRules: Rules<TrainingStepOptions> = {
+  ...common,
+  tamingExact: flag,
+  identity: orNull(anIdentity),
+};
 
 /** The result of a training step. */
 export interface StepResult {
@@ -81,7 +90,7 @@ export interface StepResult {
 
 /**
  * Runs one step of both networks, the generator's first as in taming, on one batch or on several whose gradients are
- * averaged. It reads nothing back from the device.
+ * averaged. It reads nothing back from the device, unless there is an identity loss.
  *
  * Unlike in taming, the discriminator sees the reconstruction from before the generator's update, unless `tamingExact`
  * is set. As in taming, `apply` is called for the discriminator before `discStart` too. Its gradients are zero then, but
@@ -113,7 +122,8 @@ export async function trainingStep(
   check("trainingStep", "apply", apply, callback);
   const learnFrom = (images: Tensor, isLast: boolean) =>
     asyncScope(async () => {
-      const scaled = { ...options, gradScale: 1 / batches.length };
+      const identity = await options.identity?.of(images);
+      const scaled = { ...options, gradScale: 1 / batches.length, identity };
       const parts = generatorParts(model, images, scaled);
       const { logs, reconstruction, indices } = await inTurns(images.backend, parts);
       if (isLast) await apply("generator");
@@ -145,9 +155,9 @@ export async function trainingStep(
 /** The result of a step of the autoencoder, in training or in validation. */
 export interface GeneratorStep {
   /**
-   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, d_ratio, disc_factor, g_loss. From
-   * `validationStep`: the same without d_ratio under val/, and val/ disc_loss, logits_real, logits_fake, logit_gap,
-   * disc_acc_real, disc_acc_fake.
+   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, d_ratio, disc_factor, g_loss, and
+   * identity_loss if there is one. From `validationStep`: the same without d_ratio under val/, and val/ disc_loss, logits_real,
+   * logits_fake, logit_gap, disc_acc_real, disc_acc_fake.
    */
   readonly logs: Logs;
   /** [B, H, W, 3], without a graph for gradients. */
@@ -186,7 +196,7 @@ function generatorParts(model: VQGAN, images: Tensor, options: StepOptions): Par
 function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Parts<GeneratorStep> {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const { globalStep, gradScale = 1, lossScale = 1, gan = tamingGan } = options;
+  const { globalStep, gradScale = 1, lossScale = 1, gan = tamingGan, identity } = options;
   const last = model.decoder.conv_out.weight;
   const { reconstruction, codebookLoss, indices } = yield* model.forwardParts(images);
   const image = reconstruction.detach();
@@ -196,10 +206,11 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
     return (yield* gradParts([loss], [image], { gradOutputs: [constant(lossScale, images)] }))[0];
   };
 
-  const { nll, p, u } = yield* scopeParts(function* () {
+  const { nll, p, i, u } = yield* scopeParts(function* () {
     const p = yield* perceptualLoss(lpips, images, image, options.lpipsDropout ?? null);
     const nll = reconstructionLoss(images, image, p, lossconfig.perceptualWeight);
-    return { nll, p, u: yield* atImageOf(nll) };
+    const i = identity ? identity.call(image).mul(identity.weight) : null;
+    return { nll, p, i, u: yield* atImageOf(i ? nll.add(i) : nll) };
   });
   const { g, v } = yield* withoutGradients(discriminator, function* () {
     const g = generatorLoss(discriminator.call(image));
@@ -221,10 +232,13 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
   else yield* backwardParts(reconstruction, [atImage]);
 
   const quant = codebookLoss.detach();
-  const total = nll.add(g.mul(weight).mul(factor)).add(quant.mul(lossconfig.codebookWeight)).detach();
-  const logs = {
+  const total = (i ? nll.add(i) : nll).add(g.mul(weight).mul(factor)).add(
+    quant.mul(lossconfig.codebookWeight),
+  ).detach();
+  const logs: Logs = {
     ...generatorLogs("train", { total, quant, nll, p, weight, factor, g }),
     "train/d_ratio": ratio,
+    ...i ? { "train/identity_loss": i.detach().mul(1 / identity!.weight) } : {},
   };
   return { logs, reconstruction: reconstruction.detach(), indices };
 }

@@ -20,6 +20,7 @@ import { withAdvice } from "./estimate.ts";
 import { WeightAverages } from "./ema.ts";
 import { Gan } from "./gan/gan.ts";
 import { type GanTerms, termRules } from "./gan/options.ts";
+import { anIdentity, type IdentityLoss } from "./identity.ts";
 import type { Logs } from "./logs.ts";
 import { LossScale } from "./loss_scale.ts";
 import { type UpdateOptions, updateRules } from "./optimizer_options.ts";
@@ -38,6 +39,8 @@ export interface TrainerOptions {
   readonly precision?: Precision;
   /** Dropout inside LPIPS, which taming used by accident. Default: none. */
   readonly lpipsDropout?: Random | null;
+  /** The distance of faces as part of the loss, which the trainer frees. Default: none. */
+  readonly identity?: IdentityLoss | null;
   /** AdamW, clipping, rates of parts, and an average of the weights. Default: Adam as in taming. */
   readonly update?: UpdateOptions;
   /** The course and the balance of the GAN. Default: taming's. */
@@ -49,6 +52,7 @@ const rules: Rules<TrainerOptions> = {
   tamingExact: flag,
   precision: oneOf("f32", "f16"),
   lpipsDropout: orNull(aRandom),
+  identity: orNull(anIdentity),
   update: object,
   gan: object,
 };
@@ -149,11 +153,11 @@ export class Trainer {
   }
 
   async #step(batches: readonly Tensor[]): Promise<StepResult> {
-    const { model, optimizers, options: { tamingExact, lpipsDropout } } = this;
+    const { model, optimizers, options: { tamingExact, lpipsDropout, identity } } = this;
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
     optimizers.generator.lossScale = lossScale;
-    const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact, gan: this.gan };
+    const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact, identity, gan: this.gan };
     const averages = this.#copyAverages(), norms = new Map<string, Tensor>();
     let hasChanged = false;
     const apply = (network: Network) => {
@@ -228,8 +232,9 @@ export class Trainer {
     return gradients.reduce((sum, gradient) => sum.add(gradient.sum()), full([], 0, weight.backend));
   }
 
-  /** Frees the optimizers' moments. The model stays. */
+  /** Frees the optimizers' moments and the identity loss. The model stays. */
   dispose(): void {
+    this.options.identity?.dispose();
     for (const optimizer of Object.values(this.optimizers)) optimizer.dispose();
     this.lossScale?.dispose();
     for (const state of this.states) state.dispose();

@@ -35,6 +35,9 @@ export function checkOptionsApply(flags: Flags, command: Command): void {
   }
   const idle = idleGanOption(flags);
   if (idle !== null) throw new UsageError(idle);
+  if (flags.identity && flags.train?.every((part) => part === "discriminator")) {
+    throw new UsageError("--identity has no effect where the discriminator alone learns");
+  }
   if (given("lpipsDropout") && flags.lpips === false) {
     throw new UsageError("--lpips-dropout has no effect with --no-lpips");
   }

@@ -33,6 +33,7 @@ import { checkOptionsApply } from "./applies.ts";
 import { ganOptions } from "./options/gan.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
 import { augmentOption } from "./options/augment.ts";
+import { identityOption } from "./options/identity.ts";
 import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
 import { withConfigs } from "./taming.ts";
 
@@ -160,6 +161,7 @@ export function finetuneCommand(): Command {
       "--no-lpips",
       "train without a perceptual network; results are blurrier (default: the network in --from, if it has one)",
     ),
+    identityOption,
     new Option(
       "--taming-exact",
       "recompute the reconstruction for the discriminator as taming did, which is slower",

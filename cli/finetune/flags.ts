@@ -12,10 +12,11 @@ import type { Precision } from "../../nn/index.ts";
 import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/index.ts";
 import { UsageError } from "../options.ts";
 import { type GanFlags, ganOf } from "./options/gan.ts";
+import type { IdentityFlags } from "./options/identity.ts";
 import { type OptimizerFlags, optimizerOf } from "./options/optimizer.ts";
 
 /** The values of the options. */
-export interface Flags extends GanFlags, OptimizerFlags {
+export interface Flags extends GanFlags, IdentityFlags, OptimizerFlags {
   base?: string[];
   /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
@@ -119,6 +120,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     decay: flags.decay,
     lrFloor: flags.lrFloor ?? 0,
     optimizer: optimizerOf(flags),
+    identity: flags.identity ?? 0,
     precision: flags.precision,
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,

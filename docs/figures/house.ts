@@ -64,7 +64,7 @@ const layers: readonly Layer[] = [
         line: 0,
         files: (file) => file.startsWith("train/run/") || file === "train/index.ts",
       },
-      files("train", "beside it", 1, "start, validation", "start", "validate", "errors"),
+      files("train", "beside it", 1, "start, validation", "start", "validate", "errors", "face_package"),
       files(
         "train",
         "a step",
@@ -88,6 +88,7 @@ const layers: readonly Layer[] = [
         "trainer",
         "train_state",
         "adam",
+        "identity",
         "loss_scale",
         "estimate",
         "codebook",

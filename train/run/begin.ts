@@ -137,7 +137,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     const pictures = openPictures(list, settings, reporter);
     const seed = new Random(options.seed);
     const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
-    const parts = makeTrainer(model, settings, random, own);
+    const parts = await makeTrainer(model, settings, random, own);
     let epoch = 0;
     if ("from" in start && start.goOn) {
       const goesOn = await continueTrainer(from!, parts.trainer);

@@ -173,7 +173,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   const net = own(new VQGAN(model, null, { withLoss: true }));
   checkSize(settings, net);
   const random = { dropout: Random.from(saved.random.dropout), restart: Random.from(saved.random.restart) };
-  const parts = makeTrainer(net, settings, random, own);
+  const parts = await makeTrainer(net, settings, random, own);
   const { onListed: _onListed, ...reading } = loading;
   await restoreTrainer(path, parts.trainer, { ...reading, withoutPerceptual: perceptual !== undefined });
   if (lpips && net.loss?.perceptual_loss) await fillPerceptual(net.loss.perceptual_loss, lpips);

@@ -7,6 +7,8 @@ import { DeadCodeRestart } from "../codebook.ts";
 import { termsOf } from "../gan/options.ts";
 import { Plateau } from "../gan/start.ts";
 import { rateFactors, trainOnly } from "../parts.ts";
+import { loadFaceNetwork } from "../face_package.ts";
+import { IdentityLoss } from "../identity.ts";
 import { learningRate } from "../schedule.ts";
 import { Trainer } from "../trainer.ts";
 import type { RunFolder } from "./folder.ts";
@@ -86,19 +88,23 @@ export async function freedOnError(build: (own: Own) => Promise<Run>): Promise<R
   }
 }
 
-/** Makes the trainer of a model and what moves its codes. */
-export function makeTrainer(
+/** Makes the trainer of a model and what moves its codes. @throws if the package of the face network is needed and missing */
+export async function makeTrainer(
   model: VQGAN,
   settings: RunSettings,
   random: Run["random"],
   own: Own,
-): Pick<Run, "trainer" | "restarts" | "plateau"> {
+): Promise<Pick<Run, "trainer" | "restarts" | "plateau">> {
   const { train, rates, ...update } = settings.optimizer;
   if (!train.includes("all")) trainOnly(model, train);
+  const identity = settings.identity > 0
+    ? own(new IdentityLoss(await loadFaceNetwork(), settings.identity, model.range))
+    : null;
   const trainer = own(
     new Trainer(model, {
       learningRate: (step) => learningRate(settings, step),
       update: { ...update, rateFactor: rateFactors(rates, settings.lr) },
+      identity,
       tamingExact: settings.tamingExact,
       precision: settings.precision,
       lpipsDropout: settings.lpipsDropout ? random.dropout : null,

@@ -62,6 +62,8 @@ export interface RunOptions {
   readonly lrFloor: number;
   /** Which parts learn and at which rate, AdamW, and clipping. */
   readonly optimizer: OptimizerOptions;
+  /** The weight of the identity loss, the distance of faces; 0 for none. It needs the package of the face network. */
+  readonly identity: number;
   /** The type of the activations. f16 needs a GPU that supports it; see `setPrecision`. */
   readonly precision: Precision;
   /**
@@ -112,6 +114,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   decay: "constant",
   lrFloor: 0,
   optimizer: defaultOptimizer,
+  identity: 0,
   precision: "f32",
   tamingExact: false,
   lpipsDropout: false,
@@ -161,6 +164,7 @@ const rules: Rules<RunOptions> = {
   decay: needed(oneOf("constant", "cosine", "linear")),
   lrFloor: needed(notNegative),
   optimizer: needed(object),
+  identity: needed(notNegative),
   precision: oneOf("f32", "f16"),
   tamingExact: flag,
   lpipsDropout: flag,

@@ -4,8 +4,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { type FaceFile, type FaceFiles, faceFiles, FaceNetwork } from "../../nn/index.ts";
-import { versions } from "../../src/packages.ts";
+import { type FaceFile, type FaceFiles, faceFiles, FaceNetwork } from "../nn/index.ts";
+import { versions } from "../src/packages.ts";
 
 const name = "@vladmandic/face-api";
 
