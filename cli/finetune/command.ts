@@ -35,6 +35,7 @@ import { continuedRun, type Flags, newRun } from "./flags.ts";
 import { augmentOption } from "./options/augment.ts";
 import { identityOption } from "./options/identity.ts";
 import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
+import { reportOf, reportOptions } from "./options/report.ts";
 import { withConfigs } from "./taming.ts";
 
 const examples = `
@@ -59,8 +60,9 @@ and stops, and so do SIGTERM and a closed terminal (but not below nohup); a seco
 code is then 128 and the signal's number: 130 for Ctrl-C.
 
 --resume goes on with the same bits. These options may change: --steps, --data, --val, --lr, --lr-of, --lr-floor,
---batch, --accumulate, --clip, --weight-decay, --precision, --lpips, --no-lpips and the four --...-every. It says what has changed, and which
-pictures are not as they were. A checkpoint that is not the run's last one goes on in a new folder.
+--batch, --accumulate, --clip, --weight-decay, --precision, --lpips, --no-lpips, --tensorboard and the four
+--...-every. It says what has changed, and which pictures are not as they were. A checkpoint that is not the run's
+last one goes on in a new folder.
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current
@@ -180,6 +182,7 @@ export function finetuneCommand(): Command {
       "--val-every <n>",
       "steps between measurements (default: an eighth of --steps, at most 500, so that one sees when it gets worse)",
     ).argParser(wholeNumber(1)),
+    ...reportOptions,
   );
   group(
     "Model (with --scratch):",
@@ -286,6 +289,7 @@ const resumable: readonly string[] = [
   "imageEvery",
   "valEvery",
   "saveEvery",
+  "tensorboard",
 ];
 
 /** Returns the options from the command line. @throws UsageError if one of them cannot be changed any more */
@@ -298,10 +302,15 @@ function resumeChanges(command: Command): ResumeChanges {
       `${option?.long} cannot be changed when a run is resumed: its value is in the checkpoint`,
     );
   }
-  const { resume: _resume, device: _device, lpips, lrOf, weightDecay, clip, ...rest } = Object.fromEntries(
-    given,
-  );
-  const changes = { ...rest, optimizer: optimizerChanges({ lrOf, weightDecay, clip }) };
+  const { resume: _resume, device: _device, lpips, lrOf, weightDecay, clip, tensorboard, ...rest } = Object
+    .fromEntries(
+      given,
+    );
+  const changes = {
+    ...rest,
+    ...tensorboard ? { report: reportOf({ tensorboard }) } : {},
+    optimizer: optimizerChanges({ lrOf, weightDecay, clip }),
+  };
   if (lpips === undefined) return changes;
   return { ...changes, perceptual: lpips === false ? "none" : lpips };
 }

@@ -14,9 +14,10 @@ import { UsageError } from "../options.ts";
 import { type GanFlags, ganOf } from "./options/gan.ts";
 import type { IdentityFlags } from "./options/identity.ts";
 import { type OptimizerFlags, optimizerOf } from "./options/optimizer.ts";
+import { type ReportFlags, reportOf } from "./options/report.ts";
 
 /** The values of the options. */
-export interface Flags extends GanFlags, IdentityFlags, OptimizerFlags {
+export interface Flags extends GanFlags, IdentityFlags, OptimizerFlags, ReportFlags {
   base?: string[];
   /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
@@ -121,6 +122,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     lrFloor: flags.lrFloor ?? 0,
     optimizer: optimizerOf(flags),
     identity: flags.identity ?? 0,
+    report: reportOf(flags),
     precision: flags.precision,
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,

@@ -9,6 +9,7 @@ const variables = {
   "packages.py": "PYTHON",
   "diffusers.py": "PYTHON",
   "hub.py": "PYTHON",
+  "boards.py": "BOARDS_PYTHON",
   "authors.py": "AUTHORS_PYTHON",
 } as const;
 

@@ -10,6 +10,7 @@ import type { Failure, TrainMonitor } from "./notes.ts";
 import type { Run } from "./run.ts";
 import { drawComparison, saveSamples } from "./samples.ts";
 import { Saver } from "./saver.ts";
+import { Showing } from "./showing.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** How `train` is watched and stopped. */
@@ -73,6 +74,7 @@ class Loop {
   readonly #run: Run;
   readonly #monitor: TrainMonitor;
   readonly #signal: AbortSignal | undefined;
+  readonly #showing: Showing;
   readonly #saver: Saver;
   readonly #gan: GanCourse;
   readonly #measuring: Measuring;
@@ -82,9 +84,10 @@ class Loop {
     this.#run = run;
     this.#monitor = monitor ?? { update: () => {}, log: () => {} };
     this.#signal = signal;
-    this.#saver = new Saver(run);
+    this.#showing = new Showing(run);
+    this.#saver = new Saver(run, this.#showing);
     this.#gan = new GanCourse(run);
-    this.#measuring = new Measuring(run, this.#saver, this.#gan);
+    this.#measuring = new Measuring(run, this.#saver, this.#showing, this.#gan);
   }
 
   async go(): Promise<TrainOutcome> {
@@ -109,7 +112,10 @@ class Loop {
     pictures.restore(progress.sampler); // pictures that were read, but not used before an error, are read again
     const batches = pictures.batches(settings.batch);
     try {
-      if (!isFinished()) await folder.rewind(trainer.step);
+      if (!isFinished()) {
+        await folder.rewind(trainer.step);
+        await this.#showing.begin();
+      }
       await this.#prepare(isFinished());
       while (!isFinished() && !this.#signal?.aborted) await this.#step(batches);
     } catch (error) {
@@ -157,7 +163,7 @@ class Loop {
       });
     }
     if (progress.samples === null && !isFinished) {
-      await reporter.attempt("pictures", step, () => saveSamples(this.#run));
+      await reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
     }
     const isMeasured = progress.last?.step === step;
     if (progress.first === null || !isMeasured && this.#isDue(settings.valEvery)) {
@@ -202,7 +208,7 @@ class Loop {
       this.#monitor.update(step, this.#measuring.text);
       this.#gan.afterStep();
       if (this.#isDue(settings.imageEvery)) {
-        await reporter.attempt("pictures", step, () => saveSamples(this.#run));
+        await reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
       }
       if (this.#isDue(settings.valEvery)) await this.#measuring.measure();
       if (this.#isDue(settings.saveEvery) || this.#signal?.aborted || this.#saver.isOverdue) {
@@ -219,7 +225,7 @@ class Loop {
         ? await reporter.attempt("comparison", step, () => drawComparison(this.#run))
         : null,
       curves: await reporter.attempt("curves", step, () => folder.drawCurves()),
-      report: await this.#saver.show(),
+      report: await this.#showing.files(),
     };
   }
 

@@ -9,6 +9,7 @@ import type { Metrics } from "../report/metrics_file.ts";
 import type { GanCourse } from "./gan_course.ts";
 import type { Run } from "./run.ts";
 import type { Saver } from "./saver.ts";
+import type { Showing } from "./showing.ts";
 import { lossOf, overfitting } from "./verdict.ts";
 
 /** The losses that are shown behind the progress, with their labels. */
@@ -34,15 +35,17 @@ export class Measuring {
   readonly #run: Run;
   readonly #saver: Saver;
   readonly #gan: GanCourse;
+  readonly #showing: Showing;
   /** When losses were logged last, not counting the time of other work than steps. */
   #clock: { time: number; step: number };
   #hasOverfitted = false;
   /** The losses that were logged last, for the progress line. */
   text = "";
 
-  constructor(run: Run, saver: Saver, gan: GanCourse) {
+  constructor(run: Run, saver: Saver, showing: Showing, gan: GanCourse) {
     this.#run = run;
     this.#saver = saver;
+    this.#showing = showing;
     this.#gan = gan;
     this.#clock = { time: this.#now(), step: run.trainer.step };
   }
@@ -93,6 +96,7 @@ export class Measuring {
     progress.last = { step, values };
     progress.first ??= progress.last;
     await this.#write({ step, epoch: progress.epoch, ...values });
+    await this.#showing.weights();
     reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values, list.learnt)}` });
     this.#gan.afterMeasurement(lossOf(values), isFirst);
     const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
@@ -122,13 +126,17 @@ export class Measuring {
       .filter(([name]) => seenNames.includes(name))
       .map(([name, value]) => [name.replace("val/", "seen/"), value]);
     const held = validation ? await measured("validating", validation) : {};
-    await reporter.attempt("pictures", step, () => folder.saveSheet("worst", step, worst.list));
+    await reporter.attempt("pictures", step, async () => {
+      await folder.saveSheet("worst", step, worst.list);
+      await this.#showing.sheet("worst");
+    });
     return { ...held, ...Object.fromEntries(known) };
   }
 
   async #write(metrics: Metrics): Promise<void> {
     const { folder, reporter, trainer: { step } } = this.#run;
     await reporter.attempt("metrics", step, () => folder.addMetrics(metrics));
+    await this.#showing.metrics(metrics);
   }
 }
 

@@ -11,7 +11,8 @@ export type SideWork =
   | "curves"
   | "comparison"
   | "report"
-  | "table";
+  | "table"
+  | "tensorboard";
 
 /** Something that a run tells its user. `text` says it in one line; `kind` and the other fields are for programs. */
 export type RunNote =
@@ -86,6 +87,7 @@ const words: Readonly<Record<SideWork, string>> = {
   comparison: "before-after.png could not be drawn",
   report: "report.html could not be written",
   table: "metrics.csv could not be written",
+  tensorboard: "the event file for TensorBoard could not be written",
 };
 
 /** Collects the notes of a run, and passes them on while it trains. */

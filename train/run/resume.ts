@@ -61,6 +61,7 @@ export interface ResumeChanges extends
       | "imageEvery"
       | "valEvery"
       | "saveEvery"
+      | "report"
     >
   > {
   /** Other rates of parts (all of them anew), weight decay or clipping. */
@@ -72,7 +73,7 @@ export interface ResumeChanges extends
 const changeRules = {
   ...rulesOf(
     ...["steps", "data", "val", "lr", "lrFloor", "batch", "accumulate", "precision"] as const,
-    ...["logEvery", "imageEvery", "valEvery", "saveEvery"] as const,
+    ...["logEvery", "imageEvery", "valEvery", "saveEvery", "report"] as const,
   ),
   optimizer: object,
   perceptual: rule('a list of files, or "none"', (choice) => choice === "none" || texts.accepts(choice)),

@@ -5,12 +5,14 @@ import { psnr } from "../metrics.ts";
 import type { Reconstructed } from "../report/worst.ts";
 import type { WatchedWork } from "../validate.ts";
 import type { Run } from "./run.ts";
+import type { Showing } from "./showing.ts";
 
 /** Saves the samples above their reconstructions in images/. */
-export async function saveSamples(run: Run): Promise<void> {
+export async function saveSamples(run: Run, showing: Showing): Promise<void> {
   const { trainer: { step }, folder, progress, reporter } = run;
   const samples = await reporter.aside("drawing pictures", (watch) => reconstructed(run, watch));
   await folder.saveSheet("step", step, samples);
+  await showing.sheet("step");
   progress.samples ??= { step, paths: samples.map(({ path }) => path) };
 }
 

@@ -2,12 +2,12 @@
 // the reason, its last step is saved, as long as the weights are healthy.
 import { asyncScope, full, noGrad, scope } from "../../src/index.ts";
 import { DivergedError, NotSavedError, RunTakenError } from "../errors.ts";
-import { ReportFiles } from "../report/files.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { stepName } from "./folder.ts";
 import { reasonOf } from "./notes.ts";
 import { checkRoom } from "./room.ts";
 import type { Run } from "./run.ts";
+import type { Showing } from "./showing.ts";
 import type { Best } from "./state.ts";
 
 /** Milliseconds after which a checkpoint that could not be written is tried again. */
@@ -16,15 +16,15 @@ const retryAfter = 60_000;
 /** The checkpoints of one training. */
 export class Saver {
   readonly #run: Run;
-  readonly #files: ReportFiles;
+  readonly #showing: Showing;
   /** The step at which the training began. */
   readonly #begin: number;
   /** Since when checkpoints cannot be written, and why. */
   #failure: { time: number; times: number; reason: string } | null = null;
 
-  constructor(run: Run) {
+  constructor(run: Run, showing: Showing) {
     this.#run = run;
-    this.#files = new ReportFiles(run.folder.path);
+    this.#showing = showing;
     this.#begin = run.trainer.step;
   }
 
@@ -99,16 +99,9 @@ export class Saver {
   #write(): Promise<boolean> {
     return this.#run.reporter.aside("saving", async () => {
       const isSaved = await this.#writeNow();
-      if (isSaved) await this.show();
+      if (isSaved) await this.#showing.files();
       return isSaved;
     });
-  }
-
-  /** Writes report.html and metrics.csv. @returns the path of report.html; null if it failed, which is told and counted */
-  async show(): Promise<string | null> {
-    const { reporter, trainer: { step } } = this.#run;
-    await reporter.attempt("table", step, () => this.#files.writeTable());
-    return await reporter.attempt("report", step, () => this.#files.writePage());
   }
 
   async #writeNow(): Promise<boolean> {

@@ -23,6 +23,7 @@ import {
   texts,
   whole,
 } from "../../src/check.ts";
+import { checkReport, defaultReport, type ReportOptions } from "../report/options.ts";
 import { checkOptimizer, defaultOptimizer, type OptimizerOptions } from "../optimizer_options.ts";
 
 /** The options of a new run. */
@@ -87,6 +88,8 @@ export interface RunOptions {
   readonly valEvery: number;
   /** The number of steps between two checkpoints. */
   readonly saveEvery: number;
+  /** What is written for other programs that show runs. */
+  readonly report: ReportOptions;
   /** The last part of the run folder's name, without slashes. */
   readonly name: string;
 }
@@ -123,6 +126,7 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   logEvery: 10,
   imageEvery: 250,
   saveEvery: 500,
+  report: defaultReport,
 };
 
 /** taming's base learning rate, which it multiplies by batch size and accumulation. */
@@ -174,6 +178,7 @@ const rules: Rules<RunOptions> = {
   imageEvery: needed(whole(1)),
   valEvery: needed(whole(1)),
   saveEvery: needed(whole(1)),
+  report: needed(object),
   name: needed(rule("a name without slashes", (name) => typeof name === "string" && !/[/\\\0]/.test(name))),
 };
 
@@ -198,13 +203,14 @@ export function checkSettings(who: string, settings: RunSettings): void {
 }
 
 /** Checks what the rules of single fields do not see. */
-function checkTogether(who: string, { data, lr, lrFloor, optimizer, gan }: RunOptions): void {
+function checkTogether(who: string, { data, lr, lrFloor, optimizer, gan, report }: RunOptions): void {
   if (data.length === 0) throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
   if (lrFloor > lr) {
     throw new Error(`${who}: lrFloor is ${lrFloor}, expected at most the learning rate, ${lr}`);
   }
   checkOptimizer(who, optimizer);
   checkOptions(`${who}: gan`, gan, ganRules);
+  checkReport(who, report);
 }
 
 /** The values that are not undefined. */
