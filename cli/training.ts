@@ -1,6 +1,14 @@
 // What finetune and demo share: training with a progress line, and the summary at the end.
 import process from "node:process";
-import { type Run, type RunNote, RunTakenError, train, type TrainOutcome } from "../train/index.ts";
+import {
+  isFinished,
+  type Run,
+  type RunNote,
+  RunTakenError,
+  train,
+  type TrainOutcome,
+} from "../train/index.ts";
+import { stopInWords } from "../train/run/stopping.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
 import { output, say } from "./output.ts";
@@ -14,9 +22,9 @@ import { typed } from "./typed.ts";
 export async function trainWithProgress(run: Run, label: string): Promise<TrainOutcome> {
   for (const note of run.notes) say(inWords(note, run));
   const { settings, trainer, folder, pictures, validation } = run;
-  const isFinished = trainer.step >= settings.steps;
-  if (!isFinished) describePlan(run);
-  const monitor = isFinished ? { log: say, update: () => {}, finish: () => {} } : new Progress({
+  const hasEnded = isFinished(run);
+  if (!hasEnded) describePlan(run);
+  const monitor = hasEnded ? { log: say, update: () => {}, finish: () => {} } : new Progress({
     total: settings.steps,
     start: trainer.step,
     label,
@@ -52,22 +60,26 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
 }
 
 function describePlan({ settings, folder, pictures, validation }: Run): void {
+  const passes = settings.steps * settings.batch * settings.accumulate / pictures.length;
   const held = validation ? `, ${validation.length} for validation` : "";
   say(
     `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
       `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""} at ${settings.size}x${settings.size}, ` +
-      `learning rate ${settings.lr.toPrecision(3)}`,
+      `learning rate ${settings.lr.toPrecision(3)}, ${
+        passes.toFixed(passes < 10 ? 1 : 0)
+      } passes over the pictures`,
   );
+  if (settings.stopWhen) say(`the run ends early ${stopInWords(settings.stopWhen)}`);
   say(`run folder: ${folder.path}`);
 }
 
 /** Returns a note with the option that leads on. */
-function inWords({ kind, text }: RunNote, { settings: { steps }, folder }: Run): string {
-  return kind === "finished"
-    ? `${text}; go on with a larger total: ${
-      typed(["finetune", "--resume", folder.path, "--steps", `${2 * steps}`])
-    }`
-    : text;
+function inWords({ kind, text }: RunNote, { trainer, settings: { steps }, folder }: Run): string {
+  if (kind !== "finished") return text;
+  const resume = (...options: string[]) => typed(["finetune", "--resume", folder.path, ...options]);
+  return trainer.step < steps
+    ? `${text}; go on with: ${resume("--stop-when", "never")}`
+    : `${text}; go on with a larger total: ${resume("--steps", `${2 * steps}`)}`;
 }
 
 /** Describes the measurements before and after the training, and lists the files that were written. */

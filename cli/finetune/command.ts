@@ -34,6 +34,7 @@ import { ganOptions } from "./options/gan.ts";
 import { continuedRun, type Flags, newRun } from "./flags.ts";
 import { augmentOption } from "./options/augment.ts";
 import { identityOption } from "./options/identity.ts";
+import { endOptions, keepOptions, stopChange } from "./options/course.ts";
 import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
 import { reportOf, reportOptions } from "./options/report.ts";
 import { withConfigs } from "./taming.ts";
@@ -59,10 +60,10 @@ checkpoints/last.safetensors (and the best one) and, at the end, loss.png and be
 and stops, and so do SIGTERM and a closed terminal (but not below nohup); a second Ctrl-C stops at once. The exit
 code is then 128 and the signal's number: 130 for Ctrl-C.
 
---resume goes on with the same bits. These options may change: --steps, --data, --val, --lr, --lr-of, --lr-floor,
---batch, --accumulate, --clip, --weight-decay, --precision, --lpips, --no-lpips, --tensorboard and the four
---...-every. It says what has changed, and which pictures are not as they were. A checkpoint that is not the run's
-last one goes on in a new folder.
+--resume goes on with the same bits. These options may change: --steps, --epochs, --stop-when, --patience, --data,
+--val, --lr, --lr-of, --lr-floor, --batch, --accumulate, --clip, --weight-decay, --precision, --lpips, --no-lpips,
+--keep, --save-minutes, --tensorboard and the four --...-every. It says what has changed, and which pictures are not as
+they were. A checkpoint that is not the run's last one goes on in a new folder.
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current
@@ -122,6 +123,7 @@ export function finetuneCommand(): Command {
   group(
     "Training:",
     new Option("--steps <n>", `total steps (default: ${defaultOptions.steps})`).argParser(wholeNumber(1)),
+    ...endOptions,
     number("--batch <n>", "pictures per batch", 1, defaultOptions.batch),
     number(
       "--accumulate <n>",
@@ -178,6 +180,7 @@ export function finetuneCommand(): Command {
     number("--log-every <n>", "steps between lines of metrics.jsonl", 1, defaultOptions.logEvery),
     number("--image-every <n>", "steps between pictures", 1, defaultOptions.imageEvery),
     number("--save-every <n>", "steps between checkpoints", 1, defaultOptions.saveEvery),
+    ...keepOptions,
     new Option(
       "--val-every <n>",
       "steps between measurements (default: an eighth of --steps, at most 500, so that one sees when it gets worse)",
@@ -275,6 +278,9 @@ const resumable: readonly string[] = [
   "device",
   "precision",
   "steps",
+  "epochs",
+  "stopWhen",
+  "patience",
   "data",
   "val",
   "batch",
@@ -290,6 +296,8 @@ const resumable: readonly string[] = [
   "valEvery",
   "saveEvery",
   "tensorboard",
+  "saveMinutes",
+  "keep",
 ];
 
 /** Returns the options from the command line. @throws UsageError if one of them cannot be changed any more */
@@ -302,14 +310,23 @@ function resumeChanges(command: Command): ResumeChanges {
       `${option?.long} cannot be changed when a run is resumed: its value is in the checkpoint`,
     );
   }
-  const { resume: _resume, device: _device, lpips, lrOf, weightDecay, clip, tensorboard, ...rest } = Object
-    .fromEntries(
-      given,
-    );
+  const {
+    resume: _resume,
+    device: _device,
+    lpips,
+    stopWhen,
+    patience,
+    lrOf,
+    weightDecay,
+    clip,
+    tensorboard,
+    ...rest
+  } = Object.fromEntries(given);
   const changes = {
     ...rest,
     ...tensorboard ? { report: reportOf({ tensorboard }) } : {},
     optimizer: optimizerChanges({ lrOf, weightDecay, clip }),
+    stopWhen: stopChange({ stopWhen, patience }),
   };
   if (lpips === undefined) return changes;
   return { ...changes, perceptual: lpips === false ? "none" : lpips };

@@ -13,11 +13,12 @@ import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/
 import { UsageError } from "../options.ts";
 import { type GanFlags, ganOf } from "./options/gan.ts";
 import type { IdentityFlags } from "./options/identity.ts";
+import { type CourseFlags, courseOf } from "./options/course.ts";
 import { type OptimizerFlags, optimizerOf } from "./options/optimizer.ts";
 import { type ReportFlags, reportOf } from "./options/report.ts";
 
 /** The values of the options. */
-export interface Flags extends GanFlags, IdentityFlags, OptimizerFlags, ReportFlags {
+export interface Flags extends CourseFlags, GanFlags, IdentityFlags, OptimizerFlags, ReportFlags {
   base?: string[];
   /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
@@ -103,6 +104,12 @@ function overridesOf({ model, discWeight }: Flags): VQModelOverrides {
   return { ...model, lossconfig: { ...model?.lossconfig, ...given({ discWeight }) } };
 }
 
+/** With passes instead of steps, only the run itself knows where half of it is. */
+function halfWay(flags: Flags): Flags {
+  const isChosen = (flags.discStart ?? flags.model?.lossconfig?.discStart) !== undefined;
+  return !flags.scratch || flags.epochs === undefined || isChosen ? flags : { ...flags, discStart: "50%" };
+}
+
 function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<NewRun["options"], "size"> {
   const { batch, accumulate } = flags;
   return {
@@ -123,10 +130,11 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     optimizer: optimizerOf(flags),
     identity: flags.identity ?? 0,
     report: reportOf(flags),
+    ...courseOf(flags),
     precision: flags.precision,
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,
-    gan: ganOf(flags),
+    gan: ganOf(halfWay(flags)),
     restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),
     logEvery: flags.logEvery,
     imageEvery: flags.imageEvery,

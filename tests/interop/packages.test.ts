@@ -70,7 +70,7 @@ for (let i = 0; i < 2; i++) {
 const nothing = { seed: 0, epoch: 0, position: 0 } as never; // the sampler's state plays no part here
 await saveCheckpoint(at("run.safetensors"), trainer, {
   ...{ step: 2, epoch: 1, sampler: nothing, random: nothing, pictures: nothing, codeCounts: null },
-  ...{ hasCodebook: true, first: null, last: null, best: null, samples: null },
+  ...{ hasCodebook: true, first: null, last: null, best: null, samples: null, patience: null, kept: [] },
   settings: { lr, model: tiny } as never,
 });
 const run = await openCheckpoint(at("run.safetensors"));

@@ -7,7 +7,17 @@ import {
   withOverrides,
 } from "../../data/formats/config.ts";
 import { isRemote, localPath } from "../../data/index.ts";
-import { checkOptions, flag, needed, object, rule, type Rules, text, texts } from "../../src/check.ts";
+import {
+  checkOptions,
+  flag,
+  needed,
+  object,
+  positive,
+  rule,
+  type Rules,
+  text,
+  texts,
+} from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
 import { startStep } from "../gan/start.ts";
 import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
@@ -34,6 +44,7 @@ import {
   suitedInterval,
   suitedLearningRate,
 } from "./settings.ts";
+import { checkHeld, stepsIn } from "./stopping.ts";
 
 /** The parts of a new run. */
 export interface NewRun {
@@ -48,11 +59,13 @@ export interface NewRun {
   readonly perceptual: PerceptualChoice;
   /**
    * The options. `size` defaults to the model's resolution, `lr` to the rate that suits the model times the pictures in a step,
-   * and `valEvery` to an eighth of the steps, but at most 500.
+   * and `valEvery` to an eighth of the steps, but at most 500. `epochs` takes the place of `steps`: the number of passes over the
+   * pictures.
    */
   readonly options:
     & Omit<RunOptions, "size" | "lr" | "valEvery">
-    & Partial<Pick<RunOptions, "size" | "lr" | "valEvery">>;
+    & Partial<Pick<RunOptions, "size" | "lr" | "valEvery">>
+    & { readonly epochs?: number };
   /** The folder in which the run's folder is created. */
   readonly out: string;
   /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
@@ -100,10 +113,17 @@ export async function beginRun(run: NewRun): Promise<Run> {
   checkOptions("beginRun: loading", loading, loadingRules);
   checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
   const { size = 1, lr = 1, valEvery = 1 } = run.options;
-  checkNewOptions({ ...run.options, size, lr, valEvery });
-  const options = absolute(run.options);
+  const { epochs, ...given } = run.options;
+  checkNewOptions({ ...given, size, lr, valEvery });
+  checkOptions("beginRun", { epochs }, { epochs: positive });
   const { onListed, ...reading } = loading;
-  const list = await listPictures(options, null, false, { signal: loading.signal, onFound: onListed });
+  const listed = absolute(given);
+  const list = await listPictures(listed, null, false, { signal: loading.signal, onFound: onListed });
+  const steps = epochs === undefined
+    ? listed.steps
+    : stepsIn(epochs, list.train, listed.batch * listed.accumulate);
+  const options = { ...listed, steps };
+  checkHeld("beginRun", options.stopWhen, list.held);
   return await freedOnError(async (own) => {
     const reporter = new Notes();
     const { gan, batch, accumulate, steps } = options;
@@ -141,6 +161,9 @@ export async function beginRun(run: NewRun): Promise<Run> {
     let epoch = 0;
     if ("from" in start && start.goOn) {
       const goesOn = await continueTrainer(from!, parts.trainer);
+      if (goesOn.step >= steps) {
+        throw new Error(`${start.from} is at step ${goesOn.step}, so a total of ${steps} steps is too few`);
+      }
       epoch = goesOn.epoch;
       pictures.pictures.restore({ ...pictures.pictures.state(), epoch, firstEpoch: epoch });
       const text = `optimizers: both from ${start.from}, at step ${goesOn.step}, epoch ${epoch}`;
@@ -148,7 +171,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     }
     const savesOften = settings.steps > Math.min(settings.saveEvery, settings.valEvery);
     await checkRoom(out, parts.trainer, savesOften ? 2 : 1);
-    for (const note of await warnOfRoom(out, parts.trainer)) reporter.add(note);
+    for (const note of await warnOfRoom(out, parts.trainer, settings.keep)) reporter.add(note);
     const folder = await RunFolder.create(out, options.name);
     await folder.removedOnError(async () => {
       await folder.take();
@@ -172,7 +195,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
         sampler: pictures.pictures.state(),
         random: { dropout: random.dropout.state(), restart: random.restart.state() },
         hasCodebook: "from" in start,
-        ...{ first: null, last: null, best: null, samples: null },
+        ...{ first: null, last: null, best: null, samples: null, patience: null, kept: [] },
       },
     };
   });

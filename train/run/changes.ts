@@ -4,6 +4,7 @@ import type { PartRates } from "../parts.ts";
 import { learningRate } from "../schedule.ts";
 import type { RunNote } from "./notes.ts";
 import type { RunOptions, RunSettings } from "./settings.ts";
+import { stopInWords } from "./stopping.ts";
 
 /** The options that may change, in words. */
 const words: Readonly<Partial<Record<keyof RunOptions, string>>> = {
@@ -17,6 +18,8 @@ const words: Readonly<Partial<Record<keyof RunOptions, string>>> = {
   imageEvery: "steps between sheets of pictures",
   valEvery: "steps between measurements",
   saveEvery: "steps between checkpoints",
+  saveMinutes: "minutes between checkpoints",
+  keep: "latest checkpoints that stay",
   lrFloor: "lowest learning rate",
 };
 
@@ -44,6 +47,10 @@ export function describeChanges(before: RunSettings, now: RunSettings, step: num
     if (old !== fresh) {
       notes.push({ kind: "changed", option, text: `${optimizerWords[option]}: ${fresh} (before: ${old})` });
     }
+  }
+  const [oldRule, rule] = [before, now].map(({ stopWhen }) => stopInWords(stopWhen));
+  if (oldRule !== rule) {
+    notes.push({ kind: "changed", option: "stopWhen", text: `the run ends ${rule} (before: ${oldRule})` });
   }
   const rates = [before, now].map((settings) => learningRate(settings, step));
   const perStep = [before, now].map(({ batch, accumulate }) => batch * accumulate);

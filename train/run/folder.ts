@@ -235,10 +235,14 @@ export class RunFolder {
     return await readImage(this.#image(`${sheetName("step", step)}.png`));
   }
 
-  /** Gives the last checkpoint a second name in checkpoints/, and removes the file that it replaces. */
-  async keepLastAsBest(name: string, replaces: string | null): Promise<void> {
+  /** Gives the last checkpoint a second name in checkpoints/. */
+  async keepLastAs(name: string): Promise<void> {
     await linkOrCopy(this.lastCheckpoint, this.checkpoint(name));
-    if (replaces !== null && replaces !== name) await rm(this.checkpoint(replaces), { force: true });
+  }
+
+  /** Removes a checkpoint that was kept. */
+  async removeCheckpoint(name: string): Promise<void> {
+    await rm(this.checkpoint(name), { force: true });
   }
 
   /** Draws metrics.jsonl as loss.png. @returns its path, or null if there is nothing to draw yet */
@@ -267,6 +271,11 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
 
 async function exists(path: string): Promise<boolean> {
   return await stat(path).then(() => true, () => false);
+}
+
+/** Returns the name of the checkpoint of a step: step-000250.safetensors. */
+export function fileOfStep(step: number): string {
+  return `${stepName(step)}.safetensors`;
 }
 
 /** Returns the first part of the file names of a step: step-000250. */

@@ -7,10 +7,11 @@ import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
 import { Measuring } from "./measuring.ts";
 import type { Failure, TrainMonitor } from "./notes.ts";
-import type { Run } from "./run.ts";
+import { isFinished, type Run } from "./run.ts";
 import { drawComparison, saveSamples } from "./samples.ts";
 import { Saver } from "./saver.ts";
 import { Showing } from "./showing.ts";
+import { passesDone } from "./stopping.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** How `train` is watched and stopped. */
@@ -58,7 +59,7 @@ export interface TrainOutcome {
 }
 
 /**
- * Trains until the last step of the run. If the training ends earlier, for whatever reason, the last step is saved as long as
+ * Trains until the last step of the run, or until its metric no longer gets better (`stopWhen`). If the training ends earlier, for whatever reason, the last step is saved as long as
  * its weights are finite numbers. What is not needed for training (metrics, pictures, validation) may fail: it is told once,
  * counted, and training goes on.
  * @throws DivergedError if a loss or a weight becomes NaN or infinite; the last good checkpoint stays. NotSavedError if the last
@@ -108,16 +109,16 @@ class Loop {
 
   async #train(): Promise<TrainOutcome> {
     const { trainer, settings, folder, pictures, progress, reporter } = this.#run;
-    const isFinished = () => trainer.step >= settings.steps;
+    const hasEnded = () => isFinished(this.#run);
     pictures.restore(progress.sampler); // pictures that were read, but not used before an error, are read again
     const batches = pictures.batches(settings.batch);
     try {
-      if (!isFinished()) {
+      if (!hasEnded()) {
         await folder.rewind(trainer.step);
         await this.#showing.begin();
       }
-      await this.#prepare(isFinished());
-      while (!isFinished() && !this.#signal?.aborted) await this.#step(batches);
+      await this.#prepare(hasEnded());
+      while (!hasEnded() && !this.#signal?.aborted) await this.#step(batches);
     } catch (error) {
       if (!reporter.isStop(error)) throw error;
     } finally {
@@ -127,7 +128,7 @@ class Loop {
     const { first, last } = progress;
     return {
       step: trainer.step,
-      interrupted: !isFinished(),
+      interrupted: !hasEnded(),
       before: first?.values ?? null,
       after: (last?.step === first?.step ? first : last)?.values ?? null,
       verdict: judge(progress, ({ step, file }) => {
@@ -135,7 +136,7 @@ class Loop {
         return step === first?.step ? settings.from : null;
       }),
       checkpoint: folder.lastCheckpoint,
-      ...await this.#draw(isFinished()),
+      ...await this.#draw(hasEnded()),
       failures: await this.#countFailures(),
     };
   }
@@ -144,7 +145,7 @@ class Loop {
    * Does what comes before the next step: a new model's codebook gets its first codes, and the first pictures are saved. What an
    * interruption left out, such as a validation, is made up for.
    */
-  async #prepare(isFinished: boolean): Promise<void> {
+  async #prepare(hasEnded: boolean): Promise<void> {
     const { settings, trainer: { model, step, averages }, pictures, random, progress, reporter } = this.#run;
     if (!progress.hasCodebook) {
       const batches = pictures.batches(settings.batch);
@@ -162,7 +163,7 @@ class Loop {
         text: `codebook: k-means of ${vectors} vectors of the untrained encoder`,
       });
     }
-    if (progress.samples === null && !isFinished) {
+    if (progress.samples === null && !hasEnded) {
       await reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
     }
     const isMeasured = progress.last?.step === step;
@@ -205,13 +206,13 @@ class Loop {
         }
       }
       if (this.#isDue(settings.logEvery) || step === 1) await this.#measuring.log(logs, lr);
-      this.#monitor.update(step, this.#measuring.text);
+      this.#monitor.update(step, `pass ${passesDone(state).toFixed(2)} ${this.#measuring.text}`);
       this.#gan.afterStep();
       if (this.#isDue(settings.imageEvery)) {
         await reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
       }
       if (this.#isDue(settings.valEvery)) await this.#measuring.measure();
-      if (this.#isDue(settings.saveEvery) || this.#signal?.aborted || this.#saver.isOverdue) {
+      if (this.#saver.isDue || this.#signal?.aborted) {
         await this.#measuring.read(logs);
         await this.#saver.save();
       }

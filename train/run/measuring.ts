@@ -10,6 +10,7 @@ import type { GanCourse } from "./gan_course.ts";
 import type { Run } from "./run.ts";
 import type { Saver } from "./saver.ts";
 import type { Showing } from "./showing.ts";
+import { observed, passesDone, whyStopped } from "./stopping.ts";
 import { lossOf, overfitting } from "./verdict.ts";
 
 /** The losses that are shown behind the progress, with their labels. */
@@ -52,12 +53,12 @@ export class Measuring {
 
   /** Writes the losses of a step. @throws DivergedError if one of them is not a finite number */
   async log(logs: Logs, lr: number): Promise<void> {
-    const { trainer: { step }, progress: { epoch } } = this.#run;
+    const { trainer: { step }, progress: { epoch, sampler } } = this.#run;
     const values = await this.read(logs);
     const time = this.#now(), seconds = (time - this.#clock.time) / 1000;
     const each = seconds / (step - this.#clock.step);
     this.#clock = { time, step };
-    await this.#write({ step, epoch, lr, seconds_per_step: each, ...values });
+    await this.#write({ step, epoch, passes: passesDone(sampler), lr, seconds_per_step: each, ...values });
     this.text = shown.filter(([, name]) => values[name] !== 0)
       .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).concat(discriminatorInWords(values))
       .join(" ");
@@ -99,6 +100,7 @@ export class Measuring {
     await this.#showing.weights();
     reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values, list.learnt)}` });
     this.#gan.afterMeasurement(lossOf(values), isFirst);
+    this.#observe(values);
     const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
     if (isFirst && this.#run.saved === null) progress.best = { ...best, file: null }; // it is the file that the run started from
     else if (loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(best);
@@ -107,6 +109,22 @@ export class Measuring {
       reporter.add({ kind: "overfitting", step, text: `warning: ${heart}` });
     }
     this.#hasOverfitted = heart !== null;
+  }
+
+  /** Looks whether a metric no longer gets better, and the run ends early. */
+  #observe(values: Measurements): void {
+    const { trainer: { step }, settings: { stopWhen }, progress, reporter } = this.#run;
+    if (stopWhen === null) return;
+    progress.patience = observed(stopWhen, progress.patience, step, values);
+    const why = whyStopped(stopWhen, progress.patience);
+    if (why !== null) {
+      reporter.add({
+        kind: "stopped",
+        step,
+        metric: stopWhen.metric,
+        text: `step ${step}: the run ends, because ${why}`,
+      });
+    }
   }
 
   async #values(): Promise<Measurements> {

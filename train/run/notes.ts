@@ -8,6 +8,7 @@ export type SideWork =
   | "pictures"
   | "validation"
   | "best"
+  | "kept"
   | "curves"
   | "comparison"
   | "report"
@@ -29,7 +30,9 @@ export type RunNote =
     | { readonly kind: "resumed"; readonly checkpoint: string; readonly step: number }
     /** The run goes on in a new folder, because the checkpoint is not the last one of its run. */
     | { readonly kind: "branched"; readonly from: string; readonly folder: string }
-    /** The run has all its steps. */
+    /** A metric no longer gets better, which ends the run early. */
+    | { readonly kind: "stopped"; readonly step: number; readonly metric: string }
+    /** The run has all its steps, or has ended early. */
     | { readonly kind: "finished"; readonly step: number }
     /** An option has another value from now on. */
     | { readonly kind: "changed"; readonly option: string }
@@ -83,6 +86,7 @@ const words: Readonly<Record<SideWork, string>> = {
   pictures: "the sheet of pictures could not be made",
   validation: "validation failed",
   best: "the best checkpoint could not be kept",
+  kept: "a checkpoint could not be kept",
   curves: "loss.png could not be drawn",
   comparison: "before-after.png could not be drawn",
   report: "report.html could not be written",

@@ -2,27 +2,19 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { withOverrides } from "../../data/formats/config.ts";
 import { VQGAN } from "../../nn/index.ts";
-import { checkOptions, object, rule, texts } from "../../src/check.ts";
+import { checkOptions, object, orNull, positive, rule, texts } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
-import { MissingPicturesError } from "../errors.ts";
 import { optimizerChangeRules, type OptimizerChanges } from "../optimizer_options.ts";
 import { fillPerceptual } from "../perceptual.ts";
 import { describePerceptual, perceptualOverrides, sourceOf } from "../start.ts";
 import { describeChanges } from "./changes.ts";
 import { frozenParameters, readRunState, restoreTrainer } from "./checkpoint.ts";
 import { checkpointOf } from "./find.ts";
-import { RunFolder } from "./folder.ts";
+import { fileOfStep, RunFolder } from "./folder.ts";
 import { Notes } from "./notes.ts";
 import { describePlan } from "./plan.ts";
-import {
-  absolute,
-  compare,
-  describeDifferences,
-  describeList,
-  listPictures,
-  parsePictures,
-  type PictureList,
-} from "./pictures.ts";
+import { absolute } from "./pictures.ts";
+import { forgetMeasurements, picturesOf } from "./resumed_pictures.ts";
 import { checkRoom, warnOfRoom } from "./room.ts";
 import {
   checkSize,
@@ -43,6 +35,7 @@ import {
   suitedInterval,
 } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
+import { checkHeld, defaultPatience, stepsIn, type StopRule, whyStopped } from "./stopping.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
 export interface ResumeChanges extends
@@ -62,8 +55,14 @@ export interface ResumeChanges extends
       | "valEvery"
       | "saveEvery"
       | "report"
+      | "saveMinutes"
+      | "keep"
     >
   > {
+  /** The number of passes over the pictures, in place of `steps`. */
+  readonly epochs?: number;
+  /** Another rule by which the run ends early, another patience for the old one, or null for none. */
+  readonly stopWhen?: Partial<StopRule> | null;
   /** Other rates of parts (all of them anew), weight decay or clipping. */
   readonly optimizer?: OptimizerChanges;
   /** Other weights for LPIPS: their files, or none. Default: the network in the checkpoint. */
@@ -73,8 +72,10 @@ export interface ResumeChanges extends
 const changeRules = {
   ...rulesOf(
     ...["steps", "data", "val", "lr", "lrFloor", "batch", "accumulate", "precision"] as const,
-    ...["logEvery", "imageEvery", "valEvery", "saveEvery", "report"] as const,
+    ...["logEvery", "imageEvery", "valEvery", "saveEvery", "saveMinutes", "keep", "report"] as const,
   ),
+  epochs: positive,
+  stopWhen: orNull(object),
   optimizer: object,
   perceptual: rule('a list of files, or "none"', (choice) => choice === "none" || texts.accepts(choice)),
 };
@@ -132,23 +133,36 @@ interface Place {
 }
 
 async function resume(place: Place, changes: ResumeChanges, loading: Loading, own: Own): Promise<Run> {
-  const { path, source, isLast, left } = place, { perceptual, optimizer, ...options } = changes;
+  const { path, source, isLast, left } = place,
+    { perceptual, optimizer, stopWhen, epochs, ...options } = changes;
   const reporter = new Notes(), saved = await readRunState(path), { step } = saved;
   const lpips = perceptual === undefined ? null : await sourceOf(perceptual);
   const old = saved.settings.model;
   const model = perceptual === undefined
     ? old
     : withOverrides(old, perceptualOverrides(lpips, old.lossconfig.perceptualWeight));
-  const settings: RunSettings = {
-    ...absolute({ ...saved.settings, ...intervalFor(saved.settings, options.steps), ...given(options) }),
+  const chosen: RunSettings = {
+    ...absolute({ ...saved.settings, ...given(options) }),
     optimizer: { ...saved.settings.optimizer, ...given(optimizer ?? {}) },
+    stopWhen: ruleFor(saved.settings.stopWhen, stopWhen),
     model,
   };
-  checkSettings("resumeRun", settings);
-  if (settings.steps < step) {
-    throw new Error(`the run is at step ${step}, so a total of ${settings.steps} steps is too few`);
-  }
-  const isFinished = step === settings.steps;
+  checkSettings("resumeRun", chosen);
+  const isSameVal = options.val === undefined, aboutPictures = new Notes();
+  const { list, progress } = await picturesOf(saved, chosen, source, isSameVal, aboutPictures, loading);
+  const { batch, accumulate } = chosen;
+  const steps = epochs === undefined ? chosen.steps : stepsIn(epochs, list.train, batch * accumulate);
+  const settings: RunSettings = {
+    ...chosen,
+    steps,
+    valEvery: options.valEvery ?? intervalFor(saved.settings, steps),
+  };
+  if (steps < step) throw new Error(`the run is at step ${step}, so a total of ${steps} steps is too few`);
+  checkHeld("resumeRun", settings.stopWhen, list.held);
+  const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
+  if (!isSameMetric || perceptual !== undefined) progress.patience = null;
+  const stopped = whyStopped(settings.stopWhen, progress.patience);
+  const isFinished = step === settings.steps || stopped !== null;
   reporter.add({
     kind: "resumed",
     checkpoint: path,
@@ -165,8 +179,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     reporter.add({ kind: "warning", text });
   }
 
-  const isSameVal = options.val === undefined;
-  const { list, progress } = await picturesOf(saved, settings, source, isSameVal, reporter, loading);
+  for (const note of aboutPictures.all) reporter.add(note);
   if (perceptual !== undefined) forgetMeasurements(progress, reporter, "the perceptual network has changed");
   const pictures = openPictures(list, settings, reporter, progress.samples?.paths);
   pictures.pictures.restore(progress.sampler);
@@ -186,9 +199,9 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   }
   if (!isFinished) {
     await checkRoom(source.path, parts.trainer);
-    for (const note of await warnOfRoom(source.path, parts.trainer)) reporter.add(note);
+    for (const note of await warnOfRoom(source.path, parts.trainer, settings.keep)) reporter.add(note);
   } else {
-    const text = `the run is finished: it has all its ${settings.steps} steps`;
+    const text = `the run is finished: ${stopped ?? `it has all its ${steps} steps`}`;
     reporter.add({ kind: "finished", step, text });
   }
 
@@ -197,7 +210,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     await folder.writeConfig(settings);
     await folder.writePictures(list.hash, list.text);
     if (!isLast) await folder.adopt(path); // last, so that half a folder is not taken for a run
-    await keepBest(folder, step, progress);
+    await keepNames(folder, step, progress);
   };
   await (isLast ? write() : folder.removedOnError(write));
   return {
@@ -216,60 +229,14 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
 }
 
 /** The interval between measurements follows the number of steps, unless the user has chosen it. */
-function intervalFor({ steps, valEvery }: RunSettings, wanted = steps): Pick<RunSettings, "valEvery"> {
-  return { valEvery: valEvery === suitedInterval(steps) ? suitedInterval(wanted) : valEvery };
+function intervalFor({ steps, valEvery }: RunSettings, wanted: number): number {
+  return valEvery === suitedInterval(steps) ? suitedInterval(wanted) : valEvery;
 }
 
-/** Lists the pictures, says how they differ from those of the checkpoint, and returns how far the run has come with them. */
-async function picturesOf(
-  saved: RunState,
-  settings: RunSettings,
-  folder: RunFolder,
-  isSameVal: boolean,
-  reporter: Notes,
-  { signal, onListed }: Loading,
-): Promise<{ list: PictureList; progress: Progress }> {
-  const { hash, train, held } = saved.pictures;
-  const before = parsePictures(await folder.readPictures(hash), hash);
-  const watch = { signal, onFound: onListed };
-  const list = await listPictures(settings, before, isSameVal, watch).catch((error) => {
-    throw new MissingPicturesError((error as Error).message);
-  });
-  const { epoch, sampler, random, hasCodebook, first, last, best, samples } = saved;
-  const progress: Progress = { epoch, sampler, random, hasCodebook, first, last, best, samples };
-  for (const note of describeList(list, settings.val)) reporter.add(note);
-  if (list.hash === hash) return { list, progress };
-
-  const differences = before && compare(before, list);
-  const numbers = (train: number, held: number) =>
-    `${train} to train on${held > 0 ? `, ${held} for validation` : ""}`;
-  const text =
-    `pictures: ${numbers(list.train, list.held)}; at step ${saved.step} they were ${numbers(train, held)}: ` +
-    (differences
-      ? describeDifferences(differences) || "the same ones, elsewhere"
-      : `which ones are others is not known, because data/${hash}.jsonl is missing`);
-  const { added = [], gone = [], changed = [] } = differences ?? {};
-  reporter.add({ kind: "data", added: added.length, gone: gone.length, changed: changed.length, text });
-  if (!(differences?.isSameOrder ?? list.train === train)) {
-    progress.epoch = sampler.epoch + (sampler.position > 0 ? 1 : 0);
-    progress.sampler = { ...sampler, length: list.train, epoch: progress.epoch, position: 0 };
-    const text = `the order of the pictures begins again, with epoch ${progress.epoch}`;
-    reporter.add({ kind: "changed", option: "data", text });
-  }
-  if (!(differences?.isSameValidation ?? list.held === held)) {
-    forgetMeasurements(progress, reporter, "the validation pictures are others");
-  }
-  if (differences && samples) {
-    progress.samples = { ...samples, paths: samples.paths.map((path) => differences.now(path) ?? path) };
-  }
-  return { list, progress };
-}
-
-/** Measurements that cannot be compared with new ones would call the wrong checkpoint the best. */
-function forgetMeasurements(progress: Progress, reporter: Notes, why: string): void {
-  if (progress.first === null) return;
-  Object.assign(progress, { first: null, last: null, best: null });
-  reporter.add({ kind: "changed", option: "val", text: `measurements begin again, because ${why}` });
+/** The rule by which a run ends early, with what is changed about it. */
+function ruleFor(before: StopRule | null, change: ResumeChanges["stopWhen"]): StopRule | null {
+  if (change === undefined) return before;
+  return change && { ...(before ?? { metric: "", patience: defaultPatience }), ...given(change) };
 }
 
 /** Makes a new folder for a run that goes on from one of its older checkpoints. */
@@ -289,10 +256,16 @@ async function branch({ path, source }: Place, saved: RunState, reporter: Notes)
   return folder;
 }
 
-/** Gives the last checkpoint its second name again, if the process was killed before it had it. */
-async function keepBest(folder: RunFolder, step: number, progress: Progress): Promise<void> {
-  const { best } = progress;
-  if (best?.file == null || await folder.hasCheckpoint(best.file)) return;
-  if (best.step === step) await folder.keepLastAsBest(best.file, null);
-  else progress.best = { ...best, file: null };
+/** Gives the last checkpoint its other names again, if the process was killed before it had them, and forgets those that are gone. */
+async function keepNames(folder: RunFolder, step: number, progress: Progress): Promise<void> {
+  const { best, kept } = progress;
+  const isThere = async (name: string, from: number) => {
+    if (await folder.hasCheckpoint(name)) return true;
+    if (from === step) await folder.keepLastAs(name);
+    return from === step;
+  };
+  if (best?.file != null && !await isThere(best.file, best.step)) progress.best = { ...best, file: null };
+  const found: string[] = [];
+  for (const name of kept) if (await isThere(name, name === fileOfStep(step) ? step : NaN)) found.push(name);
+  progress.kept = found;
 }

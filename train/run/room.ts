@@ -8,9 +8,6 @@ import type { RunNote } from "./notes.ts";
 /** Room for the header of a checkpoint and for what the file system keeps about it. */
 const more = 2 ** 20;
 
-/** A run keeps the last checkpoint and the best one, beside the one that is being written. */
-const checkpoints = 3;
-
 /**
  * Checks the room for the next checkpoint.
  * @param atATime 2 for a new run that will write several: the last one stays until the next one is whole
@@ -30,10 +27,12 @@ export async function checkRoom(folder: string, trainer: Trainer, atATime: 1 | 2
 }
 
 /**
- * Warns if the next checkpoint fits, but not all that the run will keep: the last one, the best one, and the one that is being
+ * Warns if the next checkpoint fits, but not all that the run will keep: the last ones, the best one, and the one that is being
  * written.
+ * @param keep how many of the last ones stay
  */
-export async function warnOfRoom(folder: string, trainer: Trainer): Promise<RunNote[]> {
+export async function warnOfRoom(folder: string, trainer: Trainer, keep: number): Promise<RunNote[]> {
+  const checkpoints = Math.max(1, keep) + 2;
   const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
   if (free === null || free >= checkpoints * bytes + more) return [];
   const text =

@@ -16,6 +16,7 @@ import type { Notes, RunNote } from "./notes.ts";
 import { pathsOf, type PictureList } from "./pictures.ts";
 import type { RunSettings } from "./settings.ts";
 import type { Progress } from "./state.ts";
+import { whyStopped } from "./stopping.ts";
 
 /** A run that is ready to be trained from its current step. */
 export interface Run {
@@ -52,6 +53,11 @@ export interface Run {
    * @internal
    */
   readonly reporter: Notes;
+}
+
+/** Whether a run has all its steps, or has ended early. */
+export function isFinished({ trainer, settings, progress }: Run): boolean {
+  return trainer.step >= settings.steps || whyStopped(settings.stopWhen, progress.patience) !== null;
 }
 
 /** How a checkpoint's loading is watched and stopped. */

@@ -3,7 +3,7 @@
 import { asyncScope, full, noGrad, scope } from "../../src/index.ts";
 import { DivergedError, NotSavedError, RunTakenError } from "../errors.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
-import { stepName } from "./folder.ts";
+import { fileOfStep } from "./folder.ts";
 import { reasonOf } from "./notes.ts";
 import { checkRoom } from "./room.ts";
 import type { Run } from "./run.ts";
@@ -19,6 +19,8 @@ export class Saver {
   readonly #showing: Showing;
   /** The step at which the training began. */
   readonly #begin: number;
+  /** When the last checkpoint was written, or the training began. */
+  #time = performance.now();
   /** Since when checkpoints cannot be written, and why. */
   #failure: { time: number; times: number; reason: string } | null = null;
 
@@ -28,9 +30,13 @@ export class Saver {
     this.#begin = run.trainer.step;
   }
 
-  /** Whether it is time to try again. */
-  get isOverdue(): boolean {
-    return this.#failure !== null && performance.now() - this.#failure.time > retryAfter;
+  /** Whether it is time to save: a step that is to be saved, enough minutes, or enough of them since saving failed. */
+  get isDue(): boolean {
+    const { trainer: { step }, settings: { steps, saveEvery, saveMinutes } } = this.#run,
+      now = performance.now();
+    if (step % saveEvery === 0 || step === steps) return true;
+    if (this.#failure !== null) return now - this.#failure.time > retryAfter;
+    return saveMinutes > 0 && now - this.#time > saveMinutes * 60_000;
   }
 
   /**
@@ -45,15 +51,34 @@ export class Saver {
   /** Saves a step that has the lowest loss so far, and keeps it beside the last one. */
   async saveBest(best: Omit<Best, "file">): Promise<void> {
     const { trainer: { step }, progress, folder, reporter } = this.#run;
-    const before = progress.best, file = `${stepName(step)}.safetensors`;
+    const before = progress.best, file = fileOfStep(step);
     progress.best = { ...best, file };
     if (await this.#write()) {
       const isKept = await reporter.attempt("best", step, async () => {
-        await folder.keepLastAsBest(file, before?.file ?? null);
+        await folder.keepLastAs(file);
+        const old = before?.file;
+        if (old && old !== file && !progress.kept.includes(old)) await folder.removeCheckpoint(old);
         return true;
       });
       if (!isKept) progress.best = { ...best, file: null };
     } else progress.best = before;
+  }
+
+  /** The names under which the latest checkpoints stay, with that of this step. */
+  #keptNow(): readonly string[] {
+    const { trainer: { step }, settings: { keep }, progress: { kept } } = this.#run, name = fileOfStep(step);
+    return keep === 0 ? [] : [...kept.filter((other) => other !== name), name].slice(-keep);
+  }
+
+  /** Gives the checkpoint that was just written its name among the latest ones, and removes those that are no longer among them. */
+  async #keepLatest(before: readonly string[]): Promise<void> {
+    const { trainer: { step }, progress: { kept, best }, folder, reporter } = this.#run;
+    await reporter.attempt("kept", step, async () => {
+      if (kept.includes(fileOfStep(step))) await folder.keepLastAs(fileOfStep(step));
+      for (const name of before) {
+        if (!kept.includes(name) && name !== best?.file) await folder.removeCheckpoint(name);
+      }
+    });
   }
 
   /** Saves the last step. @throws NotSavedError if it cannot be written */
@@ -108,7 +133,8 @@ export class Saver {
     await this.#checkWeights();
     const { trainer, folder, restarts, settings, progress, list: { hash, train, held }, reporter } =
       this.#run;
-    const { step } = trainer;
+    const { step } = trainer, { kept } = progress;
+    if (this.isDue) progress.kept = this.#keptNow();
     try {
       await folder.prepareCheckpoints();
       folder.checkOwned();
@@ -121,6 +147,7 @@ export class Saver {
         settings,
       });
     } catch (error) {
+      progress.kept = kept;
       if (error instanceof RunTakenError) throw error;
       const reason = reasonOf(error), times = (this.#failure?.times ?? 0) + 1;
       if (reason !== this.#failure?.reason) {
@@ -135,6 +162,8 @@ export class Saver {
       return false;
     }
     this.#run.saved = step;
+    this.#time = performance.now();
+    await this.#keepLatest(kept);
     if (this.#failure) {
       const text = `step ${step} is saved, after ${this.#failure.times} failed attempts`;
       reporter.add({ kind: "saved", step, checkpoint: folder.lastCheckpoint, text });

@@ -24,6 +24,7 @@ import {
   whole,
 } from "../../src/check.ts";
 import { checkReport, defaultReport, type ReportOptions } from "../report/options.ts";
+import { checkStopRule, type StopRule } from "./stopping.ts";
 import { checkOptimizer, defaultOptimizer, type OptimizerOptions } from "../optimizer_options.ts";
 
 /** The options of a new run. */
@@ -90,6 +91,12 @@ export interface RunOptions {
   readonly saveEvery: number;
   /** What is written for other programs that show runs. */
   readonly report: ReportOptions;
+  /** The most minutes between two checkpoints; 0 for any number. */
+  readonly saveMinutes: number;
+  /** How many of the latest checkpoints stay, beside the best one; 0 for the last one alone. */
+  readonly keep: number;
+  /** Ends the run when a metric no longer gets better; null for all steps. */
+  readonly stopWhen: StopRule | null;
   /** The last part of the run folder's name, without slashes. */
   readonly name: string;
 }
@@ -127,6 +134,9 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   imageEvery: 250,
   saveEvery: 500,
   report: defaultReport,
+  saveMinutes: 0,
+  keep: 0,
+  stopWhen: null,
 };
 
 /** taming's base learning rate, which it multiplies by batch size and accumulation. */
@@ -179,6 +189,9 @@ const rules: Rules<RunOptions> = {
   valEvery: needed(whole(1)),
   saveEvery: needed(whole(1)),
   report: needed(object),
+  saveMinutes: needed(notNegative),
+  keep: needed(whole(0)),
+  stopWhen: needed(orNull(object)),
   name: needed(rule("a name without slashes", (name) => typeof name === "string" && !/[/\\\0]/.test(name))),
 };
 
@@ -203,7 +216,10 @@ export function checkSettings(who: string, settings: RunSettings): void {
 }
 
 /** Checks what the rules of single fields do not see. */
-function checkTogether(who: string, { data, lr, lrFloor, optimizer, gan, report }: RunOptions): void {
+function checkTogether(
+  who: string,
+  { data, lr, lrFloor, optimizer, gan, report, stopWhen }: RunOptions,
+): void {
   if (data.length === 0) throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
   if (lrFloor > lr) {
     throw new Error(`${who}: lrFloor is ${lrFloor}, expected at most the learning rate, ${lr}`);
@@ -211,6 +227,7 @@ function checkTogether(who: string, { data, lr, lrFloor, optimizer, gan, report 
   checkOptimizer(who, optimizer);
   checkOptions(`${who}: gan`, gan, ganRules);
   checkReport(who, report);
+  checkStopRule(who, stopWhen);
 }
 
 /** The values that are not undefined. */

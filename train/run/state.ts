@@ -23,6 +23,7 @@ import type { LossScaleState } from "../loss_scale.ts";
 import type { Json } from "../train_state.ts";
 import type { Measurements } from "../validate.ts";
 import { checkSettings, type RunSettings } from "./settings.ts";
+import type { Patience } from "./stopping.ts";
 
 /** What the model did on the validation pictures after a step. */
 export interface Measured {
@@ -83,6 +84,10 @@ export interface Progress {
   best: Best | null;
   /** The first sheet of samples; null before it. */
   samples: FirstSamples | null;
+  /** How the metric comes along that may end the run; null without one. */
+  patience: Patience | null;
+  /** The checkpoints that were kept beside the last one, from old to new. */
+  kept: readonly string[];
 }
 
 /** What a run needs, in addition to tensors, to continue as if it had never stopped. */
@@ -153,6 +158,10 @@ const rules: Rules<StoredState> = {
   last: nullOr(measured),
   best: nullOr(object),
   samples: nullOr(record<FirstSamples>("{ step, paths }", { step: whole(0), paths: texts })),
+  patience: nullOr(
+    record<Patience>("{ best, step, waited }", { best: finite, step: whole(0), waited: whole(0) }),
+  ),
+  kept: needed(listOf("a list of names such as step-000250.safetensors", checkpointName.accepts)),
   codeCounts: nullOr(listOf("a list of whole numbers", isWhole)),
   pictures: record<RunPictures>("{ hash, train, held }", {
     hash: rule("16 hexadecimal digits", (hash) => typeof hash === "string" && /^[0-9a-f]{16}$/.test(hash)),

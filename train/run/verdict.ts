@@ -2,9 +2,7 @@
 // pictures by heart.
 import type { Measurements } from "../validate.ts";
 import type { Best, Progress } from "./state.ts";
-
-/** Losses that differ by less than this share count as equal. */
-const noise = 0.002;
+import { noise } from "./stopping.ts";
 
 /** The checkpoint with the lowest loss. */
 export interface BestCheckpoint {

@@ -1,0 +1,63 @@
+// The options of finetune that say when a run ends and what it keeps.
+import { Option } from "commander";
+import { type NewRun, type ResumeChanges, type StopRule } from "../../../train/index.ts";
+import { defaultPatience } from "../../../train/run/stopping.ts";
+import { nonNegativeNumber, positiveNumber, UsageError, wholeNumber } from "../../options.ts";
+
+/** The values of these options. */
+export interface CourseFlags {
+  epochs?: number;
+  stopWhen?: string;
+  patience?: number;
+  keep?: number;
+  saveMinutes?: number;
+}
+
+/** The options about the end of a run, for the help's group of training. */
+export const endOptions: readonly Option[] = [
+  new Option("--epochs <n>", "passes over the pictures, in place of --steps").argParser(positiveNumber)
+    .conflicts("steps"),
+  new Option(
+    "--stop-when <metric>",
+    "end the run when this no longer gets better: val/rec_loss, val/p_loss, val/psnr, seen/psnr, ...; never for a run that " +
+      "is resumed",
+  ),
+  new Option(
+    "--patience <n>",
+    `measurements (--val-every) in a row that may fail to be better (default: ${defaultPatience})`,
+  ).argParser(wholeNumber(1)),
+];
+
+/** The options about checkpoints, for the help's group of output. */
+export const keepOptions: readonly Option[] = [
+  new Option("--save-minutes <n>", "also save when so many minutes have passed (default: 0, only by steps)")
+    .argParser(nonNegativeNumber),
+  new Option(
+    "--keep <n>",
+    "how many of the latest checkpoints stay, beside the best one (default: the last one)",
+  )
+    .argParser(wholeNumber(0)),
+];
+
+/** The settings of a new run that these options make. */
+export function courseOf(
+  { epochs, stopWhen, patience, keep = 0, saveMinutes = 0 }: CourseFlags,
+): Pick<NewRun["options"], "epochs" | "stopWhen" | "keep" | "saveMinutes"> {
+  if (patience !== undefined && stopWhen === undefined) {
+    throw new UsageError("--patience has no effect without --stop-when, which names the metric");
+  }
+  const rule: StopRule | null = stopWhen === undefined || stopWhen === "never"
+    ? null
+    : { metric: stopWhen, patience: patience ?? defaultPatience };
+  return { epochs, stopWhen: rule, keep, saveMinutes };
+}
+
+/** What these options change about a run that is resumed. */
+export function stopChange({ stopWhen, patience }: CourseFlags): ResumeChanges["stopWhen"] {
+  if (stopWhen === "never") return null;
+  if (stopWhen === undefined && patience === undefined) return undefined;
+  return {
+    ...(stopWhen === undefined ? {} : { metric: stopWhen }),
+    ...(patience === undefined ? {} : { patience }),
+  };
+}

@@ -1,0 +1,111 @@
+// When a run ends: after its last step, or when a metric has not got better for some measurements (early stopping).
+import type { SamplerState } from "../../data/index.ts";
+import { check, checkOptions, needed, oneOf, type Rules, whole } from "../../src/check.ts";
+import type { Measurements } from "../validate.ts";
+
+/** Values that differ by less than this share count as equal. */
+export const noise = 0.002;
+
+/** Ends a run early. */
+export interface StopRule {
+  /** The name of a measurement that should get better, such as "val/rec_loss" or "seen/psnr". */
+  readonly metric: string;
+  /** For how many measurements in a row it may fail to. */
+  readonly patience: number;
+}
+
+/** How a metric has come along. */
+export interface Patience {
+  /** Its best value. */
+  readonly best: number;
+  /** The step of that. */
+  readonly step: number;
+  /** How many measurements since then were not better. */
+  readonly waited: number;
+}
+
+/** Measurements that say how good a model is: whether larger is better. */
+const isLargerBetter: Readonly<Record<string, boolean>> = {
+  rec_loss: false,
+  p_loss: false,
+  total_loss: false,
+  nll_loss: false,
+  quant_loss: false,
+  psnr: true,
+  ssim: true,
+  codebook_usage: true,
+  codebook_perplexity: true,
+};
+
+const metrics = ["val", "seen"].flatMap((kind) =>
+  Object.keys(isLargerBetter).map((name) => `${kind}/${name}`)
+)
+  .filter((name) => !/^seen\/(total|nll|quant|codebook)/.test(name)); // which only pictures kept back have
+
+const rules: Rules<StopRule> = { metric: needed(oneOf(...metrics)), patience: needed(whole(1)) };
+
+/** Measurements that do not get better before a run is stopped, if only the metric is named. */
+export const defaultPatience = 5;
+
+/** @throws TypeError naming what is wrong with a rule */
+export function checkStopRule(who: string, rule: StopRule | null): void {
+  if (rule !== null) checkOptions(`${who}: stopWhen`, rule, rules);
+}
+
+/** @throws Error if a rule looks at pictures kept back, and there are none */
+export function checkHeld(who: string, rule: StopRule | null, held: number): void {
+  if (held > 0 || !rule?.metric.startsWith("val/")) return;
+  throw new Error(
+    `${who}: stopWhen: ${rule.metric} needs pictures kept back, and there are none: keep some, or use ` +
+      rule.metric.replace("val/", "seen/"),
+  );
+}
+
+/**
+ * Takes a measurement. Values that differ by less than 0.2 % count as equal, as in a run's verdict.
+ * @throws Error if the metric was not measured
+ */
+export function observed(
+  rule: StopRule,
+  before: Patience | null,
+  step: number,
+  values: Measurements,
+): Patience {
+  const { metric } = rule, value = values[metric];
+  check("stopWhen", `${metric} at step ${step}`, value, {
+    what: "a number that is measured",
+    accepts: Number.isFinite,
+  });
+  if (before === null) return { best: value, step, waited: 0 };
+  const gain = isLargerBetter[metric.slice(metric.indexOf("/") + 1)]
+    ? value - before.best
+    : before.best - value;
+  if (gain > noise * Math.abs(before.best)) return { best: value, step, waited: 0 };
+  return { ...before, waited: before.waited + 1 };
+}
+
+/** When a run ends, in words: "when val/rec_loss has not got better for 5 measurements". */
+export function stopInWords(rule: StopRule | null): string {
+  return rule
+    ? `when ${rule.metric} has not got better for ${rule.patience} measurements`
+    : "with its last step";
+}
+
+/** Says why a run ended early; null if it did not. */
+export function whyStopped(rule: StopRule | null, patience: Patience | null): string | null {
+  if (!rule || !patience || patience.waited < rule.patience) return null;
+  const { best, step, waited } = patience;
+  return `${rule.metric} has not got better for ${waited} measurements (the best was ${
+    best.toPrecision(4)
+  } at step ${step})`;
+}
+
+/** The number of steps of some passes over the pictures. */
+export function stepsIn(epochs: number, pictures: number, perStep: number): number {
+  return Math.max(1, Math.ceil(epochs * pictures / perStep));
+}
+
+/** How often a run has gone through its pictures. */
+export function passesDone({ epoch, position, length }: SamplerState): number {
+  return epoch + position / length;
+}
