@@ -87,7 +87,9 @@ try {
   await writeCartoonFaces(at("faces"), 3, 128, 1);
   await copyFile(at("faces/face_00000.png"), at("face.jpg"));
   await writeFile(at("custom_vqgan.yaml"), yaml);
-  const modules = ["mod.ts", "core.ts", "src", "data", "nn", "train"].map((name) => join(root, name));
+  const modules = ["mod.ts", "core.ts", "src", "data", "nn", "train", "docs/book"].map((name) =>
+    join(root, name)
+  );
   const words = ["test", "--doc", "-A", "--config", join(root, "deno.json"), ...modules];
   const env = { ...process.env, HF_HUB_CACHE: at("hub"), HF_HUB_OFFLINE: "1" };
   execFileSync(process.execPath, words, { cwd: folder, stdio: "inherit", env });
