@@ -75,6 +75,7 @@ export {
   type Autoencoder,
   type Captured,
   captureOutputs,
+  Codebook,
   CodebookUsage,
   Conv2d,
   type Conv2dLayerOptions,
@@ -96,7 +97,12 @@ export {
   type Precision,
   type Quantized,
   Quantizer,
+  type QuantizerKind,
+  quantizerNames,
+  type QuantizerPass,
+  registerQuantizer,
   setPrecision,
+  tamingPass,
   type Tokens,
   type TokensOptions,
   VectorQuantizer,
@@ -130,7 +136,7 @@ export {
   type LossConfig,
   preset,
   type PresetName,
-  type QuantizerKind,
+  type QuantizerOption,
   type VQModelConfig,
   type VQModelOverrides,
   withOverrides,
@@ -174,7 +180,10 @@ export { clipGradients } from "./train/clip.ts";
 export { WeightAverages } from "./train/ema.ts";
 export { type PartName, trainOnly } from "./train/parts.ts";
 export { Adam, type AdamOptions, type Moments } from "./train/adam.ts";
-export { DeadCodeRestart } from "./train/codebook.ts";
+export type { CodeLearning } from "./train/codebook/learning.ts";
+export { type CodebookOptions, type CodebookTraining, defaultCodebook } from "./train/codebook/options.ts";
+export { DeadCodeRestart, type RestartOptions } from "./train/codebook/restart.ts";
+export { CodeUsage, type RecentUsage } from "./train/codebook/usage.ts";
 export { psnr, ssim } from "./train/metrics.ts";
 export { learningRate, type Schedule } from "./train/schedule.ts";
 export type { Json, TrainState } from "./train/train_state.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Command, Option } from "commander";
 import { readImage, savePng, toFloats, tokenGrid, writeCartoonFaces } from "../data/index.ts";
 import { asyncScope, tensor } from "../src/index.ts";
-import { beginRun, defaultOptions, type Run } from "../train/index.ts";
+import { beginRun, defaultCodebook, defaultOptions, type Run } from "../train/index.ts";
 import { checkpointPath } from "./checkpoint.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "./options.ts";
 import { print } from "./print.ts";
@@ -89,7 +89,7 @@ async function demo(flags: Flags): Promise<void> {
       decay: "cosine",
       val: 0.1,
       flip: true,
-      restartDeadCodes: 15,
+      codebook: { ...defaultCodebook, restartEvery: 15 },
       imageEvery: 100,
       saveEvery: flags.steps,
       valEvery: flags.steps,

@@ -42,6 +42,13 @@ export function nonNegativeNumber(text: string): number {
   throw new InvalidArgumentError("expected a number >= 0");
 }
 
+/** Parses numbers from 0 to below 1. */
+export function fractionBelowOne(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value >= 0 && value < 1) return value;
+  throw new InvalidArgumentError("expected a number from 0 to below 1");
+}
+
 /** Parses lists of whole numbers, such as 1,2,2,4. */
 export function wholeNumbers(text: string): number[] {
   return text.split(",").map((part) => {

@@ -26,7 +26,15 @@ export { loadPerceptual, type PerceptualFiles } from "./perceptual_files.ts";
 export { type Autoencoder, setPrecision } from "./precision.ts";
 export { CodebookUsage } from "./quantizers/codebook_usage.ts";
 export { GumbelQuantizer } from "./quantizers/gumbel_quantizer.ts";
-export { type Quantized, Quantizer } from "./quantizers/quantizer.ts";
+export {
+  Codebook,
+  type Quantized,
+  Quantizer,
+  type QuantizerKind,
+  type QuantizerPass,
+  tamingPass,
+} from "./quantizers/quantizer.ts";
+export { quantizerNames, registerQuantizer } from "./quantizers/registry.ts";
 export { VectorQuantizer, type VectorQuantizerOptions } from "./quantizers/vector_quantizer.ts";
 export { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 export {

@@ -12,6 +12,7 @@ import { fillModule, type FillOptions, unfilled } from "./fill.ts";
 import type { Precision } from "./layers.ts";
 import type { LoadReport, Module } from "./module.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
+import { quantizerKind, quantizerNames } from "./quantizers/registry.ts";
 import type { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 
 /** How a checkpoint is loaded. */
@@ -50,13 +51,21 @@ export function checkUse(
   if (held && (withLoss || only === otherHalf(held))) {
     throw new FormatError(path, heldOnly(held), "use a file with the whole model");
   }
-  if (withLoss && quantizer === "gumbel") {
+  const trains = trainable(path, quantizer);
+  if (withLoss && !trains) {
     throw new FormatError(
       path,
-      "its quantizer is taming's GumbelQuantize, which cannot be trained here",
+      `a model with the quantizer "${quantizer}" cannot be trained here`,
       "encode and decode work",
     );
   }
+}
+
+/** Whether a model with a quantizer can be trained. @throws FormatError if there is no such quantizer */
+function trainable(path: string, quantizer: string): boolean {
+  if (quantizerNames().includes(quantizer)) return quantizerKind(quantizer).trains;
+  const problem = `its quantizer is "${quantizer}", but there are ${quantizerNames().join(", ")} here`;
+  throw new FormatError(path, problem, "registerQuantizer() adds one");
 }
 
 /** The tensors that a file must have. A file with one half needs nothing for the other one. */

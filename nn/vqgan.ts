@@ -32,8 +32,8 @@ import {
 } from "./loading.ts";
 import { chain, Module } from "./module.ts";
 import { setPrecision } from "./precision.ts";
-import { makeQuantizer } from "./quantizers/make_quantizer.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
+import { makeQuantizer, quantizerKind } from "./quantizers/registry.ts";
 import { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
 
 /** How a model is built. */
@@ -67,6 +67,8 @@ export interface Forward {
   readonly codebookLoss: Tensor;
   /** The tokens, i32 [B, H/f, W/f]. */
   readonly indices: Tensor;
+  /** The vectors before they were replaced by codes, [B, H/f, W/f, embedDim], without gradients. */
+  readonly latents: Tensor;
 }
 
 /** A picture as tokens. */
@@ -169,9 +171,9 @@ export class VQGAN extends Module {
     this.factor = factorOf(config);
     const { only, withLoss = false } = options;
     if (only && withLoss) throw new Error(`VQGAN: training needs both halves, not only the ${only}`);
-    if (withLoss && config.quantizer === "gumbel") {
+    if (withLoss && !quantizerKind(config.quantizer).trains) {
       throw new Error(
-        "VQGAN: a model with a Gumbel quantizer encodes and decodes, but it cannot be trained here",
+        `VQGAN: a model with the quantizer "${config.quantizer}" encodes and decodes, but it cannot be trained here`,
       );
     }
     const parts = allOrNothing(() => ({
@@ -329,7 +331,8 @@ export class VQGAN extends Module {
     const latents = yield* this.latentParts(images);
     const { quantized, loss, indices } = this.quantize.call(latents);
     yield;
-    return { reconstruction: yield* this.decodeParts(quantized), codebookLoss: loss, indices };
+    const reconstruction = yield* this.decodeParts(quantized);
+    return { reconstruction, codebookLoss: loss, indices, latents: latents.detach() };
   }
 
   /**

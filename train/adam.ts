@@ -112,17 +112,30 @@ export class Adam {
   /** Updates every parameter that has a gradient. @throws TypeError if `lr` is not a number; then nothing is counted */
   step(): void {
     const { betas: [beta1, beta2], eps, lossScale } = this;
-    const { weightDecay = 0, decays = () => true, rateFactor = () => 1 } = this.#options;
+    const { weightDecay = 0, decays = () => true } = this.#options;
     check("Adam", "lr", this.lr, notNegative);
     for (const [key, parameter] of this.parameters) {
       if (!parameter.grad) continue;
       const moments = this.moments(key);
       const step = ++moments.step;
-      const lr = this.lr * rateFactor(key);
+      const lr = this.rateOf(key);
       const decay = decays(key, parameter) ? 1 - lr * weightDecay : 1;
       const spec = { lr, beta1, beta2, eps, step, lossScale, decay };
       adamStep(parameter, parameter.grad, moments.expAvg, moments.expAvgSq, spec);
     }
+  }
+
+  /** The learning rate of one parameter. */
+  rateOf(key: string): number {
+    return this.lr * (this.#options.rateFactor?.(key) ?? 1);
+  }
+
+  /** Returns the key of a parameter, which depends on where its module is. @throws if it is not in this optimizer */
+  keyOf(parameter: Tensor): string {
+    for (const [key, p] of this.parameters) if (p === parameter) return key;
+    throw new Error(
+      `Adam: a tensor of shape [${parameter.shape}] is not one of its ${this.parameters.size} parameters`,
+    );
   }
 
   /** Frees the gradients. */

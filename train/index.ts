@@ -2,7 +2,11 @@
 export { Adam, type AdamOptions, type Moments } from "./adam.ts";
 export { clipGradients } from "./clip.ts";
 export { WeightAverages } from "./ema.ts";
-export { type CodebookStart, DeadCodeRestart, initializeCodebook } from "./codebook.ts";
+export { type CodebookStart, initializeCodebook } from "./codebook/kmeans.ts";
+export type { CodeLearning } from "./codebook/learning.ts";
+export { type CodebookOptions, type CodebookTraining, defaultCodebook } from "./codebook/options.ts";
+export { DeadCodeRestart, type RestartOptions } from "./codebook/restart.ts";
+export { CodeUsage, type RecentUsage } from "./codebook/usage.ts";
 export {
   DivergedError,
   MissingPerceptualError,

@@ -86,6 +86,8 @@ export interface StepResult {
   readonly logs: Logs;
   /** The tokens of each batch, i32 [B, h, w]. */
   readonly indices: Tensor[];
+  /** The vectors of each batch that became these tokens, [B, h, w, embedDim]. */
+  readonly latents: Tensor[];
 }
 
 /**
@@ -125,7 +127,7 @@ export async function trainingStep(
       const identity = await options.identity?.of(images);
       const scaled = { ...options, gradScale: 1 / batches.length, identity };
       const parts = generatorParts(model, images, scaled);
-      const { logs, reconstruction, indices } = await inTurns(images.backend, parts);
+      const { logs, reconstruction, indices, latents } = await inTurns(images.backend, parts);
       if (isLast) await apply("generator");
       await pause(images.backend); // otherwise signals and finished reads would wait for many steps
 
@@ -133,10 +135,10 @@ export async function trainingStep(
       const discriminatorLogs = discriminatorStep(model, images, shown, scaled);
       if (isLast) await apply("discriminator");
       await pause(images.backend);
-      return { logs: { ...logs, ...discriminatorLogs }, indices };
+      return { logs: { ...logs, ...discriminatorLogs }, indices, latents };
     });
   return await asyncScope(async () => {
-    const results: { logs: Logs; indices: Tensor }[] = [];
+    const results: { logs: Logs; indices: Tensor; latents: Tensor }[] = [];
     try {
       for (const [i, images] of batches.entries()) {
         results.push(await learnFrom(images, i === batches.length - 1));
@@ -148,6 +150,7 @@ export async function trainingStep(
     return {
       logs: results.length === 1 ? results[0].logs : average(results.map(({ logs }) => logs)),
       indices: results.map(({ indices }) => indices),
+      latents: results.map(({ latents }) => latents),
     };
   });
 }
@@ -164,6 +167,8 @@ export interface GeneratorStep {
   readonly reconstruction: Tensor;
   /** The tokens, i32 [B, H/f, W/f]. */
   readonly indices: Tensor;
+  /** The vectors that became these tokens, [B, H/f, W/f, embedDim], without a graph for gradients. */
+  readonly latents: Tensor;
 }
 
 /**
@@ -198,7 +203,7 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
   const { globalStep, gradScale = 1, lossScale = 1, gan = tamingGan, identity } = options;
   const last = model.decoder.conv_out.weight;
-  const { reconstruction, codebookLoss, indices } = yield* model.forwardParts(images);
+  const { reconstruction, codebookLoss, indices, latents } = yield* model.forwardParts(images);
   const image = reconstruction.detach();
   image.requiresGrad = true;
   /** The gradient of a loss at the image. */
@@ -240,7 +245,7 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
     "train/d_ratio": ratio,
     ...i ? { "train/identity_loss": i.detach().mul(1 / identity!.weight) } : {},
   };
-  return { logs, reconstruction: reconstruction.detach(), indices };
+  return { logs, reconstruction: reconstruction.detach(), indices, latents };
 }
 
 /**

@@ -16,6 +16,9 @@ import {
 } from "../src/check.ts";
 import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
 import { clipGradients } from "./clip.ts";
+import type { CodeLearning } from "./codebook/learning.ts";
+import { makeLearning } from "./codebook/make_learning.ts";
+import { codebookOf, type CodebookTraining, passOf } from "./codebook/options.ts";
 import { withAdvice } from "./estimate.ts";
 import { WeightAverages } from "./ema.ts";
 import { Gan } from "./gan/gan.ts";
@@ -45,6 +48,8 @@ export interface TrainerOptions {
   readonly update?: UpdateOptions;
   /** The course and the balance of the GAN. Default: taming's. */
   readonly gan?: Partial<GanTerms>;
+  /** How the codebook is trained, where that differs from taming's way. */
+  readonly codebook?: Partial<CodebookTraining>;
 }
 
 const rules: Rules<TrainerOptions> = {
@@ -55,6 +60,7 @@ const rules: Rules<TrainerOptions> = {
   identity: orNull(anIdentity),
   update: object,
   gan: object,
+  codebook: object,
 };
 
 /**
@@ -84,6 +90,8 @@ export class Trainer {
    * @internal
    */
   lossScale: LossScale | null = null;
+  /** What moves the codes; null if Adam moves each by itself. */
+  readonly codes: CodeLearning | null;
   /** What else is kept from step to step; checkpoints hold it, and `dispose` frees it. */
   readonly states: TrainState[] = [];
   /** The average of the weights; null without one. */
@@ -105,9 +113,13 @@ export class Trainer {
     checkOptions("Trainer: gan", options.gan ?? {}, termRules);
     this.model = model;
     this.options = options;
-    const { precision = "f32", update = {} } = options;
+    const { precision = "f32", update = {} } = options,
+      codebook = codebookOf("Trainer", options.codebook ?? {});
     checkOptions("Trainer: update", update, updateRules);
     this.optimizers = makeOptimizers(model, this.lr, update); // first, so that an invalid rate leaves the model's precision as it was
+    model.quantize.setPass(passOf(codebook));
+    this.codes = makeLearning(model, codebook);
+    if (this.codes) this.states.push(this.codes);
     setPrecision(model, precision);
     this.averages = update.ema ? new WeightAverages(model, update.ema) : null;
     if (this.averages) this.states.push(this.averages);
@@ -165,11 +177,12 @@ export class Trainer {
       return this.#apply(network, norms);
     };
     try {
-      const { logs, indices } = await trainingStep(model, batches, options, apply);
+      const result = await trainingStep(model, batches, options, apply);
+      this.codes?.afterStep(result.latents, result.indices);
       this.step++;
       const more: Logs = Object.fromEntries([...norms].map(([name, norm]) => [name, norm.detach()]));
       if (lossScale !== undefined) more["train/loss_scale"] = full([], lossScale, batches[0].backend);
-      return { logs: { ...logs, ...more }, indices };
+      return { ...result, logs: { ...result.logs, ...more } };
     } catch (error) {
       if (hasChanged) this.#isBroken = true;
       else for (const [average, copy] of averages) average.assign(copy);
@@ -199,7 +212,10 @@ export class Trainer {
   /** Updates a network, and adds the norm of its gradients to `norms` if they are clipped. */
   async #apply(network: Network, norms: Map<string, Tensor>): Promise<void> {
     const optimizer = this.optimizers[network], { clip = 0 } = this.options.update ?? {};
-    if (network === "generator") await this.lossScale?.update(this.step + 1, this.#watchedGradient());
+    if (network === "generator") {
+      await this.lossScale?.update(this.step + 1, this.#watchedGradient());
+      this.codes?.beforeUpdate(optimizer);
+    }
     const norm = clip > 0 ? clipGradients(optimizer.parameters.values(), clip, optimizer.lossScale) : null;
     if (norm) norms.set(`train/${network === "generator" ? "" : "disc_"}grad_norm`, keep(norm));
     applyGradients(optimizer);

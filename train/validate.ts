@@ -33,7 +33,8 @@ export interface ValidateOptions extends WatchedWork {
 /**
  * Goes through a dataset once; it must not shuffle.
  * @returns taming's val/ losses; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
- * codes that were chosen) and val/codebook_perplexity over all pictures; val/pictures, how many could be read.
+ * codes that were chosen) and val/perplexity over all pictures, of which there are val/codebook_tokens tokens (fewer tokens than codes
+ * cannot use all codes); val/pictures, how many could be read.
  * @throws if none of them can be read
  */
 export async function validate(
@@ -58,11 +59,12 @@ export async function validate(
   }
   if (count === 0) throw new Error(`none of the ${pictures.length} validation pictures can be read`);
   const means = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count]));
-  const { usage: share, perplexity } = usage.summary();
+  const { usage: share, perplexity, total } = usage.summary();
   return {
     ...means,
     "val/codebook_usage": share,
-    "val/codebook_perplexity": perplexity,
+    "val/perplexity": perplexity,
+    "val/codebook_tokens": total,
     "val/pictures": count,
   };
 }

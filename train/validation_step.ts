@@ -35,7 +35,7 @@ export function validationParts(model: VQGAN, images: Tensor, globalStep: number
 function* measure(model: VQGAN, images: Tensor, globalStep: number): Parts<GeneratorStep> {
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
-  const { reconstruction, codebookLoss: quant, indices } = yield* model.forwardParts(images);
+  const { reconstruction, codebookLoss: quant, indices, latents } = yield* model.forwardParts(images);
   const p = yield* perceptualLoss(lpips, images, reconstruction, null);
   const nll = reconstructionLoss(images, reconstruction, p, lossconfig.perceptualWeight);
   const real = discriminator.call(images), fake = discriminator.call(reconstruction);
@@ -49,7 +49,7 @@ function* measure(model: VQGAN, images: Tensor, globalStep: number): Parts<Gener
     ...generatorLogs("val", { total, quant, nll, p, weight, factor, g }),
     ...discriminatorLogs("val", loss, real, fake),
   };
-  return { logs, reconstruction, indices };
+  return { logs, reconstruction, indices, latents };
 }
 
 /** Runs a computation with all modules in evaluation mode. Each has a mode of its own: a frozen one may be in it already. */

@@ -13,6 +13,7 @@ const ofNewModels: readonly (keyof Flags)[] = [
   "attn",
   "zChannels",
   "embedDim",
+  "quantizer",
   "codes",
   "discNdf",
   "discLayers",

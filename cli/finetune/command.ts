@@ -37,6 +37,7 @@ import { identityOption } from "./options/identity.ts";
 import { endOptions, keepOptions, stopChange } from "./options/course.ts";
 import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
 import { reportOf, reportOptions } from "./options/report.ts";
+import { codebookOptions } from "./options/codebook.ts";
 import { withConfigs } from "./taming.ts";
 
 const examples = `
@@ -67,7 +68,8 @@ they were. A checkpoint that is not the run's last one goes on in a new folder.
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current
-pictures (--restart-dead-codes; 0 turns this off).
+pictures (--restart-dead-codes; 0 turns this off). The progress shows the share of the codes in the last tokens (four
+for each code), and their perplexity.
 
 --base reads taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
 and options override both. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
@@ -152,9 +154,8 @@ export function finetuneCommand(): Command {
     ...optimizerOptions,
     precisionOption(),
     number("--seed <n>", "seed of the order, the crops and new weights", 0, defaultOptions.seed),
-    new Option("--restart-dead-codes <n>", "steps after which unused codes move (default: 0; --scratch: 100)")
-      .argParser(wholeNumber(0)),
   );
+  group("Codebook:", ...codebookOptions());
   group(
     "Losses:",
     new Option(
@@ -199,6 +200,11 @@ export function finetuneCommand(): Command {
     new Option("--attn <list>", "resolutions with attention").argParser(wholeNumbers),
     new Option("--z-channels <n>", "channels before quantization").argParser(wholeNumber(1)),
     new Option("--embed-dim <n>", "values per code").argParser(wholeNumber(1)),
+    new Option(
+      "--quantizer <kind>",
+      "how vectors become codes: nearest, or normalized, by direction alone as in LlamaGen, with few values per code " +
+        "(--embed-dim 8) (default: nearest)",
+    ).choices(["nearest", "normalized"]),
     new Option("--codes <n>", "codes in the codebook").argParser(wholeNumber(1)),
     new Option("--disc-ndf <n>", "channels of the discriminator's first layer").argParser(wholeNumber(1)),
     new Option("--disc-layers <n>", "layers of the discriminator with batch norm").argParser(wholeNumber(1)),

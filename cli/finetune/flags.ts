@@ -11,6 +11,7 @@ import type { Augment, Resize } from "../../data/index.ts";
 import type { Precision } from "../../nn/index.ts";
 import { defaultOptions, type NewRun, type PerceptualChoice } from "../../train/index.ts";
 import { UsageError } from "../options.ts";
+import { type CodebookFlags, codebookOf } from "./options/codebook.ts";
 import { type GanFlags, ganOf } from "./options/gan.ts";
 import type { IdentityFlags } from "./options/identity.ts";
 import { type CourseFlags, courseOf } from "./options/course.ts";
@@ -18,7 +19,8 @@ import { type OptimizerFlags, optimizerOf } from "./options/optimizer.ts";
 import { type ReportFlags, reportOf } from "./options/report.ts";
 
 /** The values of the options. */
-export interface Flags extends CourseFlags, GanFlags, IdentityFlags, OptimizerFlags, ReportFlags {
+export interface Flags
+  extends CodebookFlags, CourseFlags, GanFlags, IdentityFlags, OptimizerFlags, ReportFlags {
   base?: string[];
   /** The model settings in the configs of --base. */
   model?: VQModelOverrides;
@@ -51,7 +53,6 @@ export interface Flags extends CourseFlags, GanFlags, IdentityFlags, OptimizerFl
   imageEvery: number;
   saveEvery: number;
   valEvery?: number;
-  restartDeadCodes?: number;
   preset?: PresetName;
   ch?: number;
   chMult?: number[];
@@ -59,6 +60,7 @@ export interface Flags extends CourseFlags, GanFlags, IdentityFlags, OptimizerFl
   attn?: number[];
   zChannels?: number;
   embedDim?: number;
+  quantizer?: string;
   codes?: number;
   discNdf?: number;
   discLayers?: number;
@@ -135,7 +137,7 @@ function runOptions(flags: Flags, data: readonly string[], steps: number): Omit<
     tamingExact: flags.tamingExact ?? false,
     lpipsDropout: flags.lpipsDropout ?? false,
     gan: ganOf(halfWay(flags)),
-    restartDeadCodes: flags.restartDeadCodes ?? (flags.scratch ? 100 : 0),
+    codebook: codebookOf(flags, flags.scratch ?? false),
     logEvery: flags.logEvery,
     imageEvery: flags.imageEvery,
     saveEvery: flags.saveEvery,
@@ -152,7 +154,13 @@ function scratchConfig(flags: Flags, overrides: VQModelOverrides): VQModelConfig
   const chMult = flags.chMult ?? base.ddconfig.chMult;
   const lowest = hasConfig ? base.ddconfig.attnResolutions : [size / 2 ** (chMult.length - 1)];
   return withOverrides(base, {
-    ...given({ embedDim: flags.embedDim ?? flags.zChannels, nEmbed: flags.codes }),
+    ...given({
+      embedDim: flags.embedDim ?? flags.zChannels,
+      nEmbed: flags.codes,
+      quantizer: flags.quantizer,
+    }),
+    // as LlamaGen trains it: 1 for the codes, beta (0.25) for the vectors
+    ...flags.quantizer === "normalized" ? { legacyBeta: false } : {},
     ddconfig: {
       resolution: size,
       attnResolutions: flags.attn ?? lowest,

@@ -73,12 +73,8 @@ export interface LossConfig {
  */
 export type AttentionOrder = "taming" | "vqgan-jax-legacy";
 
-/**
- * How vectors become tokens. `nearest`: the nearest code, as in taming's VQModel. `normalized`: the same after vectors and codes
- * were scaled to length 1, as in LlamaGen. `gumbel`: the code with the highest logit, as in taming's GumbelVQ, which cannot be
- * trained here.
- */
-export type QuantizerKind = "nearest" | "normalized" | "gumbel";
+/** An option of a quantizer, as JSON holds it. */
+export type QuantizerOption = number | string | boolean | readonly number[];
 
 /** The architecture and the loss settings of a model. */
 export interface VQModelConfig {
@@ -90,8 +86,14 @@ export interface VQModelConfig {
   readonly ddconfig: DDConfig;
   /** The settings of the losses. */
   readonly lossconfig: LossConfig;
-  /** How vectors become tokens. */
-  readonly quantizer: QuantizerKind;
+  /**
+   * How vectors become tokens: the name of a quantizer. `nearest`: the nearest code, as in taming's VQModel. `normalized`: the
+   * same after vectors and codes were scaled to length 1, as in LlamaGen. `gumbel`: the code with the highest logit, as in taming's
+   * GumbelVQ, which cannot be trained here. Others can be registered (`registerQuantizer`).
+   */
+  readonly quantizer: string;
+  /** The options of a quantizer that is not taming's, by name. Those here have none: {}. */
+  readonly quantizerOptions: Readonly<Record<string, QuantizerOption>>;
   /**
    * taming's remap: how many codes have a token. Which they are, in the order of their tokens, is in the checkpoint, under
    * `quantize.used`. null: all codes, and tokens are their numbers.
@@ -141,6 +143,7 @@ const f16: VQModelConfig = {
     perceptualNet: "vgg",
   },
   quantizer: "nearest",
+  quantizerOptions: {},
   remap: null,
   beta: 0.25,
   legacyBeta: true,
@@ -255,7 +258,11 @@ const modelRules: Rules<VQModelConfig> = {
   nEmbed: upTo(2 ** 24),
   ddconfig: object,
   lossconfig: object,
-  quantizer: oneOf("nearest", "normalized", "gumbel"),
+  quantizer: rule(
+    "the name of a quantizer",
+    (name) => typeof name === "string" && /^[a-z][a-z0-9_-]{0,39}$/.test(name),
+  ),
+  quantizerOptions: object,
   remap: orNull(upTo(2 ** 24)),
   beta: notNegative,
   legacyBeta: flag,
@@ -277,8 +284,8 @@ export function checkConfig(config: VQModelConfig): void {
   checkFields("", config, modelRules);
   checkFields("ddconfig.", config.ddconfig, ddRules);
   checkFields("lossconfig.", config.lossconfig, lossRules);
-  const { ddconfig, embedDim, quantizer } = config;
-  const { ch, chMult, inChannels, outCh, zChannels } = ddconfig;
+  const { ddconfig } = config;
+  const { ch, chMult, inChannels, outCh } = ddconfig;
   if (ch % 32 !== 0) {
     throw new Error(`config: ddconfig.ch is ${ch}; group norm needs a multiple of 32`);
   }
@@ -300,10 +307,5 @@ export function checkConfig(config: VQModelConfig): void {
   }
   if (ddconfig.doubleZ) {
     throw new Error("config: ddconfig.doubleZ is for KL autoencoders; a VQGAN needs false");
-  }
-  if (quantizer === "gumbel" && embedDim !== zChannels) {
-    throw new Error(
-      `config: embedDim is ${embedDim}; with a gumbel quantizer it must be zChannels, ${zChannels}`,
-    );
   }
 }

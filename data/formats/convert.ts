@@ -161,7 +161,11 @@ function checkFor(format: keyof typeof readers, file: CheckpointFile, config: VQ
   if (config.remap !== null) {
     throw refused(`only ${config.remap} of its codes have a token (remap), and there is no such list there`);
   }
-  if (format === "onnx") return;
+  if (format === "onnx") {
+    const isKnown = ["nearest", "normalized", "gumbel"].includes(config.quantizer);
+    if (!isKnown) throw refused(`how the quantizer "${config.quantizer}" chooses codes is not known there`);
+    return;
+  }
   const { quantizer, attentionOrder, ddconfig: { midAttention } } = config;
   if (quantizer !== "nearest") throw refused(`there is no ${quantizer} quantizer there`);
   if (format === "flax") {

@@ -112,8 +112,8 @@ function knownOf({ tensors, root, metadata, model, beside }: Guessable): VQModel
   return {
     ...shown,
     ...model?.family.config,
-    // no tensor shows this kind
-    ...(written?.quantizer === "normalized" ? { quantizer: written.quantizer } : {}),
+    // tensors show a gumbel quantizer and no other one
+    ...(shown.quantizer === "nearest" ? sameKind(written, { quantizer: "", quantizerOptions: {} }) : {}),
     ...quantizerSettings(around),
     ...sameKind(written, { beta, legacyBeta, attentionOrder }),
     ...quantizerSettings(own),

@@ -1,5 +1,5 @@
 // Reports what a checkpoint holds without reading its tensors. This is `tessera inspect FILE`.
-import { checkOptions } from "../../src/check.ts";
+import { checkOptions, shown } from "../../src/check.ts";
 import { sizeOf } from "../../src/shape.ts";
 import { factorOf, type VQModelConfig } from "./config.ts";
 import type { CheckpointFile, SettingsBeside } from "./file.ts";
@@ -375,19 +375,23 @@ export function formatInspectReport(r: InspectReport): string {
   return lines.map(printable).join("\n");
 }
 
-const kindOfCodes = {
-  nearest: "",
-  normalized: ", all of length 1",
-  gumbel: ", chosen by logits (taming's GumbelQuantize, which cannot be trained here)",
-} as const;
+/** How codes are chosen, in words, if not by the nearest one. */
+function kindOfCodes({ quantizer, quantizerOptions }: VQModelConfig): string {
+  if (quantizer === "nearest") return "";
+  if (quantizer === "normalized") return ", all of length 1";
+  if (quantizer === "gumbel") {
+    return ", chosen by logits (taming's GumbelQuantize, which cannot be trained here)";
+  }
+  return `, chosen by the quantizer "${quantizer}" with the options ${shown(quantizerOptions)}`;
+}
 
 function formatArchitecture(
   config: VQModelConfig & { readonly factor: number },
   { loss: { discNumLayers, discNdf, perceptualNet }, assumed }: InspectReport,
 ): string[] {
-  const { factor, embedDim, nEmbed, quantizer, remap, ddconfig } = config;
+  const { factor, embedDim, nEmbed, remap, ddconfig } = config;
   const lines = [
-    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}${kindOfCodes[quantizer]}` +
+    `architecture: VQGAN f${factor}, ${nEmbed} codes of ${embedDim}${kindOfCodes(config)}` +
     `${remap === null ? "" : `, of which ${remap} have a token (remap)`}`,
     `  ch ${ddconfig.ch}, ch_mult [${ddconfig.chMult}], num_res_blocks ${ddconfig.numResBlocks}, ` +
     `z_channels ${ddconfig.zChannels}`,

@@ -1,5 +1,5 @@
 // The architecture of a VQGAN as the names and shapes of its tensors show it. A file may hold only one half of a model.
-import type { DDConfig, QuantizerKind, VQModelConfig } from "./config.ts";
+import type { DDConfig, VQModelConfig } from "./config.ts";
 
 /** Shapes of tensors by taming's keys. */
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
@@ -56,7 +56,7 @@ export function architectureOf(tensors: Shapes, resolution: number): Architectur
   const zChannels = only === "encoder"
     ? size("encoder.conv_out.weight", 0)
     : size("decoder.conv_in.weight", 1);
-  const quantizer: QuantizerKind = tensors.has("quantize.embed.weight") ? "gumbel" : "nearest";
+  const quantizer = tensors.has("quantize.embed.weight") ? "gumbel" : "nearest";
   const codebook = quantizer === "gumbel" ? "quantize.embed.weight" : "quantize.embedding.weight";
   return {
     embedDim: size(codebook, 1),

@@ -28,6 +28,13 @@ export class CodebookUsage {
     this.counts = new Int32Array(nEmbed);
   }
 
+  /** Takes counts that were made elsewhere. */
+  static of(counts: Int32Array): CodebookUsage {
+    const usage = new CodebookUsage(counts.length);
+    usage.counts.set(counts);
+    return usage;
+  }
+
   /** Adds tokens to the counts. @throws if an index is outside the codebook. */
   add(indices: Int32Array): void {
     check("CodebookUsage", "the argument of add", indices, tokens);

@@ -5,7 +5,7 @@ import { argmax, concat, conv2d, embedding, scope, type Tensor } from "../../src
 import { type Init, normalParameter } from "../init.ts";
 import { Conv2d } from "../layers.ts";
 import { Module } from "../module.ts";
-import { type Quantized, Quantizer, usedCodes } from "./quantizer.ts";
+import { checkHasNoOptions, type Quantized, Quantizer, type QuantizerKind, usedCodes } from "./quantizer.ts";
 
 /** The table of codes, under taming's key `quantize.embed.weight`. */
 class Codes extends Module {
@@ -97,3 +97,19 @@ export class GumbelQuantizer extends Quantizer {
     return [rows.reshape(-1, channels, 1, 1), embedding(among, bias.reshape(codes, 1)).reshape(-1)];
   }
 }
+
+/** The code with the highest logit, as in taming's GumbelVQ. */
+export const gumbel: QuantizerKind = {
+  name: "gumbel",
+  trains: false,
+  make(config, init) {
+    const { nEmbed, embedDim, remap, ddconfig: { zChannels } } = config;
+    checkHasNoOptions(config);
+    if (embedDim !== zChannels) {
+      throw new Error(
+        `config: embedDim is ${embedDim}; with a gumbel quantizer it must be zChannels, ${zChannels}`,
+      );
+    }
+    return new GumbelQuantizer(nEmbed, embedDim, init, remap);
+  },
+};

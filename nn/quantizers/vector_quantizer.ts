@@ -1,20 +1,21 @@
-// Vector quantization with a straight-through gradient (van den Oord et al. 2017): each vector is replaced by the nearest
-// code, and because this choice has no derivative, `backward` passes the gradient of the code on to the vector unchanged.
+// Vector quantization (van den Oord et al. 2017): each vector is replaced by the nearest code. This choice has no derivative, so
+// `backward` passes the gradient of the code on to the vector, unchanged or rotated (gradient.ts).
+import type { VQModelConfig } from "../../data/formats/config.ts";
 import { check, flag, notNegative, whole } from "../../src/check.ts";
 import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";
 import { type Init, uniformParameter } from "../init.ts";
-import { Module } from "../module.ts";
-import { type Quantized, Quantizer, usedCodes } from "./quantizer.ts";
-
-/** The table of codes. It is a module of its own, because its key in taming's files is `quantize.embedding.weight`. */
-class Codebook extends Module {
-  readonly weight: Tensor;
-
-  constructor(nEmbed: number, embedDim: number, init: Init) {
-    super();
-    this.weight = uniformParameter(init, [nEmbed, embedDim], 1 / nEmbed);
-  }
-}
+import { entropyLoss } from "./entropy.ts";
+import { passThrough } from "./gradient.ts";
+import {
+  checkHasNoOptions,
+  Codebook,
+  type Quantized,
+  Quantizer,
+  type QuantizerKind,
+  type QuantizerPass,
+  tamingPass,
+  usedCodes,
+} from "./quantizer.ts";
 
 /** The weights of the two terms of the quantizer's loss. */
 export interface VectorQuantizerOptions {
@@ -51,10 +52,11 @@ export class VectorQuantizer extends Quantizer {
   readonly #commitmentWeight: number;
   readonly #codebookWeight: number;
   readonly #normalized: boolean;
+  #pass: QuantizerPass = tamingPass;
 
   /**
    * Codes are drawn from +-1/nEmbed, as in taming. Training from scratch then replaces them by k-means centres
-   * (train/codebook.ts).
+   * (train/codebook/kmeans.ts).
    * @throws if a size or a weight cannot be used
    */
   constructor(nEmbed: number, embedDim: number, options: VectorQuantizerOptions, init: Init) {
@@ -64,7 +66,7 @@ export class VectorQuantizer extends Quantizer {
     check("VectorQuantizer", "beta", options?.beta, notNegative);
     check("VectorQuantizer", "legacyBeta", options?.legacyBeta, flag);
     check("VectorQuantizer", "normalized", options.normalized ?? false, flag);
-    this.embedding = new Codebook(nEmbed, embedDim, init);
+    this.embedding = new Codebook(uniformParameter(init, [nEmbed, embedDim], 1 / nEmbed));
     this.used = usedCodes(options.remap ?? null);
     this.#commitmentWeight = options.legacyBeta ? 1 : options.beta;
     this.#codebookWeight = options.legacyBeta ? options.beta : 1;
@@ -76,18 +78,28 @@ export class VectorQuantizer extends Quantizer {
     return this.embedding.weight;
   }
 
-  /** `quantized` is z + sg[e - z]: the value of e, up to rounding, with the gradient of z. */
+  /** Changes how the training pass computes its loss and its gradients. */
+  override setPass(pass: QuantizerPass): void {
+    this.#pass = pass;
+  }
+
+  /** `quantized` has the value of the codes, up to rounding, and the gradient that the pass says; by default that of z. */
   override call(z: Tensor): Quantized {
+    const { gradient, entropyWeight, entropyTemperature, movesCodes } = this.#pass;
     return scope(() => {
       const indices = this.encode(z);
-      const codes = this.lookup(indices), vectors = this.#scaled(z);
+      const found = this.lookup(indices), codes = movesCodes ? found : found.detach();
+      const vectors = this.comparable(z);
       const commitment = codes.detach().sub(vectors).square().mean();
-      const codebook = codes.sub(vectors.detach()).square().mean();
-      return {
-        quantized: vectors.add(codes.sub(vectors).detach()),
-        loss: commitment.mul(this.#commitmentWeight).add(codebook.mul(this.#codebookWeight)),
-        indices,
-      };
+      let loss = commitment.mul(this.#commitmentWeight);
+      if (movesCodes) {
+        loss = loss.add(codes.sub(vectors.detach()).square().mean().mul(this.#codebookWeight));
+      }
+      if (entropyWeight > 0 && this.training) {
+        const table = this.comparable(movesCodes ? this.codebook : this.codebook.detach());
+        loss = loss.add(entropyLoss(vectors, table, entropyTemperature).mul(entropyWeight));
+      }
+      return { quantized: passThrough(vectors, codes.detach(), gradient), loss, indices };
     });
   }
 
@@ -100,9 +112,9 @@ export class VectorQuantizer extends Quantizer {
       );
     }
     return scope(() => {
-      const rows = this.#scaled(z.detach().reshape(z.size / channels, channels));
+      const rows = this.comparable(z.detach().reshape(z.size / channels, channels));
       const codes = this.codebook.detach(), table = among ? embedding(among, codes) : codes;
-      return nearestCode(rows, this.#scaled(table)).reshape(...z.shape.slice(0, -1));
+      return nearestCode(rows, this.comparable(table)).reshape(...z.shape.slice(0, -1));
     });
   }
 
@@ -110,13 +122,34 @@ export class VectorQuantizer extends Quantizer {
   override lookup(indices: Tensor, among: Tensor | null = null): Tensor {
     return scope(() => {
       const table = among ? embedding(among, this.codebook) : this.codebook;
-      return this.#scaled(embedding(indices, table));
+      return this.comparable(embedding(indices, table));
     });
   }
 
   /** Vectors [..., C] of length 1 with `normalized`, otherwise the same. A vector of zeros stays one, as in torch. */
-  #scaled(vectors: Tensor): Tensor {
+  override comparable(vectors: Tensor): Tensor {
     if (!this.#normalized) return vectors;
     return vectors.div(vectors.square().sum(-1, true).maximum(1e-24).sqrt());
   }
 }
+
+/** Makes the quantizer of a config, which has no options but those of taming's. */
+function made(config: VQModelConfig, init: Init, normalized: boolean): VectorQuantizer {
+  const { nEmbed, embedDim, beta, legacyBeta, remap } = config;
+  checkHasNoOptions(config);
+  return new VectorQuantizer(nEmbed, embedDim, { beta, legacyBeta, normalized, remap }, init);
+}
+
+/** The nearest code, as in taming's VQModel. */
+export const nearest: QuantizerKind = {
+  name: "nearest",
+  trains: true,
+  make: (config, init) => made(config, init, false),
+};
+
+/** The code of the nearest direction, as in LlamaGen and ViT-VQGAN. */
+export const normalized: QuantizerKind = {
+  name: "normalized",
+  trains: true,
+  make: (config, init) => made(config, init, true),
+};

@@ -64,12 +64,12 @@ const lr = 1e-3;
 const model = new VQGAN(tiny, new Random(1), { withLoss: true });
 const trainer = new Trainer(model, { learningRate: () => lr });
 for (let i = 0; i < 2; i++) {
-  const { logs, indices } = await trainer.trainStep([tensor(draws(`x${i}`, 768), [1, 16, 16, 3])]);
-  for (const t of [...Object.values(logs), ...indices]) t.dispose();
+  const { logs, indices, latents } = await trainer.trainStep([tensor(draws(`x${i}`, 768), [1, 16, 16, 3])]);
+  for (const t of [...Object.values(logs), ...indices, ...latents]) t.dispose();
 }
 const nothing = { seed: 0, epoch: 0, position: 0 } as never; // the sampler's state plays no part here
 await saveCheckpoint(at("run.safetensors"), trainer, {
-  ...{ step: 2, epoch: 1, sampler: nothing, random: nothing, pictures: nothing, codeCounts: null },
+  ...{ step: 2, epoch: 1, sampler: nothing, random: nothing, pictures: nothing },
   ...{ hasCodebook: true, first: null, last: null, best: null, samples: null, patience: null, kept: [] },
   settings: { lr, model: tiny } as never,
 });

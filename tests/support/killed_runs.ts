@@ -1,11 +1,11 @@
 // The runs that kills.test.ts kills, each with other parts whose state must survive.
 import { join } from "node:path";
-import { defaultOptions, type NewRun, type RunOptions } from "../../train/index.ts";
+import { defaultCodebook, defaultOptions, type NewRun, type RunOptions } from "../../train/index.ts";
 import { runConfig } from "./runs.ts";
 
 /** The options of each kind. */
 export const kinds: Readonly<Record<string, Partial<RunOptions>>> = {
-  "moving codes": { restartDeadCodes: 7, saveEvery: 5 },
+  "moving codes": { codebook: { ...defaultCodebook, learning: "ema", restartEvery: 7 }, saveEvery: 5 },
   "accumulation": { accumulate: 2, batch: 1, saveEvery: 3, flip: false, val: 0.34 },
   "taming's order": { tamingExact: true, decay: "cosine", warmup: 10, saveEvery: 1 },
   "many measurements": { valEvery: 2, imageEvery: 3, saveEvery: 4 },

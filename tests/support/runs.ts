@@ -9,6 +9,7 @@ import { Random } from "../../src/index.ts";
 import {
   beginRun,
   checkpointOf,
+  defaultCodebook,
   defaultOptions,
   type Metrics,
   type NewRun,
@@ -54,7 +55,7 @@ export async function runFixture(
       crop: "random",
       flip: true,
       logEvery: 1,
-      restartDeadCodes: 3,
+      codebook: { ...defaultCodebook, restartEvery: 3 },
       val: 0.3,
       name: "test",
       ...changes,

@@ -10,6 +10,7 @@ import {
   type AdamOptions,
   applyGradients,
   beginRun,
+  CodeUsage,
   DeadCodeRestart,
   defaultOptions,
   discriminatorStep,
@@ -167,23 +168,33 @@ const synchronous: [string, () => unknown, string][] = [
   ],
   [
     "no model for restarts",
-    () => new DeadCodeRestart(wrong({}), adam({ lr: 1 }), new Random(1)),
+    () => new DeadCodeRestart(wrong({}), adam({ lr: 1 }), new CodeUsage(16), new Random(1)),
     "DeadCodeRestart: the model is {  }, expected a VQGAN",
   ],
   [
     "no optimizer for restarts",
-    () => new DeadCodeRestart(model, wrong({}), new Random(1)),
+    () => new DeadCodeRestart(model, wrong({}), new CodeUsage(16), new Random(1)),
     "DeadCodeRestart: the optimizer is {  }, expected an Adam",
   ],
   [
     "a seed for restarts",
-    () => new DeadCodeRestart(model, adam({ lr: 1 }), wrong(3)),
+    () => new DeadCodeRestart(model, adam({ lr: 1 }), new CodeUsage(16), wrong(3)),
     "DeadCodeRestart: random is 3, expected a Random",
   ],
   [
-    "a tensor for restarts",
-    () => new DeadCodeRestart(model, adam({ lr: 1 }), new Random(1)).observe(wrong(images)),
-    "DeadCodeRestart: the argument of observe is Tensor",
+    "no counts for restarts",
+    () => new DeadCodeRestart(model, adam({ lr: 1 }), wrong(new Random(1)), new Random(1)),
+    "DeadCodeRestart: usage is a Random",
+  ],
+  [
+    "a tensor for the usage of codes",
+    () => new CodeUsage(16).observe(wrong(images)),
+    "CodeUsage: the argument of observe is Tensor",
+  ],
+  [
+    "a misspelt option of the codebook",
+    () => new Trainer(model, { learningRate: () => 1, codebook: wrong({ learn: "ema" }) }),
+    'Trainer: codebook: there is no option "learn", use learning, emaDecay, gradient, entropyWeight',
   ],
   [
     "nothing to count",

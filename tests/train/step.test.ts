@@ -4,7 +4,8 @@ import { preset } from "../../data/formats/config.ts";
 import type { Module } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { asyncScope, keep, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
-import { DeadCodeRestart } from "../../train/codebook.ts";
+import { DeadCodeRestart } from "../../train/codebook/restart.ts";
+import { CodeUsage } from "../../train/codebook/usage.ts";
 import { applyGradients, makeOptimizers, type Network } from "../../train/optimizers.ts";
 import { discriminatorStep, generatorStep, trainingStep } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
@@ -119,15 +120,16 @@ test("the error for a completely frozen model says what to unfreeze", () =>
 test("a frozen codebook is not restarted", () =>
   expectNoLeak(async () => {
     const model = newModel(), optimizers = makeOptimizers(model, 1);
-    const restarts = new DeadCodeRestart(model, optimizers.generator, new Random(1));
+    const usage = new CodeUsage(16);
+    const restarts = new DeadCodeRestart(model, optimizers.generator, usage, new Random(1));
     await asyncScope(async () => {
-      restarts.observe([keep(tensor(Int32Array.of(3, 3, 5, 5)))]);
+      await usage.observe([keep(tensor(Int32Array.of(3, 3, 5, 5)))]);
       model.quantize.setRequiresGrad(false);
       const before = await model.quantize.codebook.floats();
-      expect(await restarts.restart(pictures())).toEqual({ moved: 0, perplexity: 2 });
+      expect(await restarts.restart(pictures())).toBe(0);
       expect(await model.quantize.codebook.floats()).toEqual(before);
       model.quantize.setRequiresGrad(true);
-      expect((await restarts.restart(pictures())).moved).toBe(16);
+      expect(await restarts.restart(pictures())).toBe(16);
       expect(await model.quantize.codebook.floats()).not.toEqual(before);
     });
     for (const optimizer of Object.values(optimizers)) optimizer.dispose();
@@ -171,9 +173,7 @@ test("a validation leaves each module in its own mode", () => {
 
 test("tokens outside the codebook are refused, and freed", () =>
   expectNoLeak(async () => {
-    const model = newModel(), optimizers = makeOptimizers(model, 1);
-    const restarts = new DeadCodeRestart(model, optimizers.generator, new Random(1));
-    restarts.observe([3, 16, 5].map((code) => keep(tensor(Int32Array.of(code)))));
-    await expect(restarts.collect()).rejects.toThrow("index 16 is outside the codebook of 16 codes");
-    model.dispose();
+    const usage = new CodeUsage(16);
+    void usage.observe([3, 16, 5].map((code) => keep(tensor(Int32Array.of(code)))));
+    await expect(usage.collect()).rejects.toThrow("index 16 is outside the codebook of 16 codes");
   }));

@@ -51,7 +51,9 @@ test("states of a training are saved and restored with the run, and freed with t
   await restoreTrainer(path, other.trainer);
   expect([restored.count, await restored.sum.floats()]).toEqual([7, Float32Array.of(4, 5, 6)]);
 
-  other.trainer.states[0] = Object.assign(new Counter(), { name: "clock" });
+  other.trainer.states[other.trainer.states.indexOf(restored)] = Object.assign(new Counter(), {
+    name: "clock",
+  });
   await expect(restoreTrainer(path, other.trainer)).rejects.toThrow("training.clock.sum");
   restored.dispose();
 

@@ -44,7 +44,7 @@ import {
   suitedInterval,
   suitedLearningRate,
 } from "./settings.ts";
-import { checkMeasurable, stepsIn } from "./stopping.ts";
+import { checkHeld, stepsIn } from "./stopping.ts";
 
 /** The parts of a new run. */
 export interface NewRun {
@@ -123,6 +123,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     ? listed.steps
     : stepsIn(epochs, list.train, listed.batch * listed.accumulate);
   const options = { ...listed, steps };
+  checkHeld("beginRun", options.stopWhen, list.held);
   return await freedOnError(async (own) => {
     const reporter = new Notes();
     const { gan, batch, accumulate, steps } = options;
@@ -144,7 +145,6 @@ export async function beginRun(run: NewRun): Promise<Run> {
       from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
       model: model.config,
     };
-    checkMeasurable("beginRun", settings.stopWhen, list.held, model.config.lossconfig.perceptualWeight > 0);
     checkSettings("beginRun", settings); // again, because some values are known only now
     checkSize(settings, model);
     for (
@@ -194,7 +194,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
         epoch,
         sampler: pictures.pictures.state(),
         random: { dropout: random.dropout.state(), restart: random.restart.state() },
-        hasCodebook: "from" in start,
+        hasCodebook: "from" in start && !settings.codebook.kmeans || !model.quantize.codebook.requiresGrad,
         ...{ first: null, last: null, best: null, samples: null, patience: null, kept: [] },
       },
     };

@@ -15,6 +15,7 @@ import {
   writeSafetensors,
 } from "../../data/index.ts";
 import { checkEnding } from "../../data/files/save.ts";
+import { FormatError } from "../../data/formats/source.ts";
 import { fillModule, fillTensors } from "../../nn/fill.ts";
 import type { LoadOptions, VQGAN } from "../../nn/index.ts";
 import { checkOptions, oneOf, shown } from "../../src/check.ts";
@@ -179,7 +180,11 @@ export async function restoreTrainer(
     await fillModule(trainer.model, file, { whose: "the run's", isNeeded, ...loading });
     await fillMoments(file, await trainingState(file), trainer);
     await fillTensors(stateTensors(trainer.states), file.tensors, path, { whose: "the training's" });
-    restoreStates(trainer.states, state.training);
+    try {
+      restoreStates(trainer.states, state.training);
+    } catch (error) {
+      throw new FormatError(path, (error as Error).message);
+    }
     const lpips = trainer.model.loss?.perceptual_loss;
     if (lpips && !withoutPerceptual) lpips.ready = true;
     if (trainer.lossScale && state.lossScale) trainer.lossScale = new LossScale(state.lossScale);

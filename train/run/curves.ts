@@ -10,6 +10,8 @@ const panels: readonly (Omit<Panel, "series"> & { names: readonly string[] })[] 
   },
   { title: "PSNR, dB", names: ["val/psnr", "seen/psnr"] },
   { title: "codebook", names: ["train/quant_loss", "val/quant_loss"] },
+  { title: "codes in use, fraction", names: ["train/codebook_usage", "val/codebook_usage"] },
+  { title: "perplexity of the codes", names: ["train/perplexity", "val/perplexity"] },
   {
     title: "discriminator (hinge loss: 1 is no better than chance)",
     names: [

@@ -2,7 +2,7 @@
 import type { Batch } from "../../data/index.ts";
 import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
 import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
-import { initializeCodebook } from "../codebook.ts";
+import { initializeCodebook } from "../codebook/kmeans.ts";
 import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
 import { Measuring } from "./measuring.ts";
@@ -160,7 +160,9 @@ class Loop {
       progress.random = { ...progress.random, restart: random.restart.state() };
       reporter.add({
         kind: "model",
-        text: `codebook: k-means of ${vectors} vectors of the untrained encoder`,
+        text: `codebook: k-means of ${vectors} vectors of the ${
+          settings.from === null ? "untrained" : "loaded"
+        } encoder`,
       });
     }
     if (progress.samples === null && !hasEnded) {
@@ -179,7 +181,7 @@ class Loop {
   }
 
   async #step(batches: AsyncGenerator<Batch>): Promise<void> {
-    const { settings, trainer, restarts, progress, random, reporter } = this.#run;
+    const { settings, trainer, usage, restarts, progress, random, reporter } = this.#run;
     const read: Batch[] = [];
     while (read.length < settings.accumulate) {
       const next = await batches.next();
@@ -198,12 +200,10 @@ class Loop {
       progress.sampler = state;
       progress.random = { ...progress.random, dropout: random.dropout.state() };
       const step = trainer.step;
-      if (restarts) {
-        restarts.observe(indices.map(keep));
-        if (step % settings.restartDeadCodes === 0) {
-          await this.#measuring.restart(images[0]);
-          progress.random = { ...progress.random, restart: random.restart.state() };
-        }
+      await usage.observe(indices.map(keep));
+      if (restarts && step % settings.codebook.restartEvery === 0) {
+        await this.#measuring.restart(images[0]);
+        progress.random = { ...progress.random, restart: random.restart.state() };
       }
       if (this.#isDue(settings.logEvery) || step === 1) await this.#measuring.log(logs, lr);
       this.#monitor.update(step, `pass ${passesDone(state).toFixed(2)} ${this.#measuring.text}`);

@@ -58,10 +58,17 @@ export class Measuring {
     const time = this.#now(), seconds = (time - this.#clock.time) / 1000;
     const each = seconds / (step - this.#clock.step);
     this.#clock = { time, step };
-    await this.#write({ step, epoch, passes: passesDone(sampler), lr, seconds_per_step: each, ...values });
-    this.text = shown.filter(([, name]) => values[name] !== 0)
-      .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).concat(discriminatorInWords(values))
-      .join(" ");
+    const { usage, perplexity, tokens } = await this.#run.usage.recent();
+    const codes = {
+      "train/codebook_usage": usage,
+      "train/perplexity": perplexity,
+      "train/codebook_tokens": tokens,
+    };
+    const passes = passesDone(sampler);
+    await this.#write({ step, epoch, passes, lr, seconds_per_step: each, ...values, ...codes });
+    const losses = shown.filter(([, name]) => values[name] !== 0)
+      .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).concat(discriminatorInWords(values));
+    this.text = [...losses, `codes ${percent(usage)}`, `perplexity ${perplexity.toPrecision(3)}`].join(" ");
   }
 
   #now(): number {
@@ -81,8 +88,7 @@ export class Measuring {
   async restart(images: Tensor): Promise<void> {
     const { restarts, trainer: { step } } = this.#run;
     if (!restarts) return;
-    const { moved, perplexity } = await restarts.restart(images);
-    await this.#write({ step, "train/codes_restarted": moved, "train/codebook_perplexity": perplexity });
+    await this.#write({ step, "train/codes_restarted": await restarts.restart(images) });
   }
 
   /**
@@ -90,7 +96,7 @@ export class Measuring {
    * is told and counted.
    */
   async measure(): Promise<void> {
-    const { trainer: { step }, progress, list, reporter } = this.#run;
+    const { trainer: { step, model }, progress, list, reporter } = this.#run;
     const values = await reporter.attempt("validation", step, () => this.#values());
     if (values === null) return;
     const isFirst = progress.first === null;
@@ -98,7 +104,8 @@ export class Measuring {
     progress.first ??= progress.last;
     await this.#write({ step, epoch: progress.epoch, ...values });
     await this.#showing.weights();
-    reporter.add({ kind: "measured", step, values, text: `step ${step}: ${inWords(values, list.learnt)}` });
+    const text = `step ${step}: ${inWords(values, list.learnt, model.config.nEmbed)}`;
+    reporter.add({ kind: "measured", step, values, text });
     this.#gan.afterMeasurement(lossOf(values), isFirst);
     this.#observe(values);
     const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
@@ -161,8 +168,9 @@ export class Measuring {
 /**
  * Measurements in one line, with the gap between training pictures and those kept back.
  * @param learnt how many of the validation pictures are not kept back, because the run has learnt from them
+ * @param codes the number of codes of the model
  */
-function inWords(values: Measurements, learnt: number): string {
+function inWords(values: Measurements, learnt: number, codes: number): string {
   const shown = (kind: string) => {
     const lpips = values[`${kind}/p_loss`] > 0 ? `, LPIPS ${values[`${kind}/p_loss`].toFixed(4)}` : "";
     return `PSNR ${values[`${kind}/psnr`].toFixed(2)} dB${lpips}, rec_loss ${
@@ -173,7 +181,14 @@ function inWords(values: Measurements, learnt: number): string {
     `${values[`${kind}/pictures`]} picture${values[`${kind}/pictures`] === 1 ? "" : "s"}`;
   const seen = `${shown("seen")} on ${count("seen")} of the training`;
   if (values["val/psnr"] === undefined) return seen;
-  return `${shown("val")} on ${count("val")} ${
+  const used = Math.round(values["val/codebook_usage"] * codes);
+  const use = `${used} of the ${codes} codes in ${values["val/codebook_tokens"]} tokens`;
+  return `${shown("val")}, ${use} on ${count("val")} ${
     learnt === 0 ? "kept back" : `for validation (${learnt} of them learnt from)`
   }; ${seen}`;
+}
+
+/** A fraction as a percentage with two or three digits. */
+function percent(share: number): string {
+  return `${(100 * share).toPrecision(share < 0.1 ? 2 : 3)}%`;
 }

@@ -35,7 +35,7 @@ import {
   suitedInterval,
 } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
-import { checkMeasurable, defaultPatience, stepsIn, type StopRule, whyStopped } from "./stopping.ts";
+import { checkHeld, defaultPatience, stepsIn, type StopRule, whyStopped } from "./stopping.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
 export interface ResumeChanges extends
@@ -158,7 +158,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     valEvery: options.valEvery ?? intervalFor(saved.settings, steps),
   };
   if (steps < step) throw new Error(`the run is at step ${step}, so a total of ${steps} steps is too few`);
-  checkMeasurable("resumeRun", settings.stopWhen, list.held, model.lossconfig.perceptualWeight > 0);
+  checkHeld("resumeRun", settings.stopWhen, list.held);
   const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
   if (!isSameMetric || perceptual !== undefined) progress.patience = null;
   const stopped = whyStopped(settings.stopWhen, progress.patience);
@@ -191,7 +191,6 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   const { onListed: _onListed, ...reading } = loading;
   await restoreTrainer(path, parts.trainer, { ...reading, withoutPerceptual: perceptual !== undefined });
   if (lpips && net.loss?.perceptual_loss) await fillPerceptual(net.loss.perceptual_loss, lpips);
-  if (saved.codeCounts) parts.restarts?.counts.set(saved.codeCounts);
   const frozen = frozenParameters(parts.trainer);
   if (frozen.length > 0) {
     const text = `frozen, as before: ${frozen.length} tensors, the first is ${frozen[0]}`;

@@ -3,7 +3,9 @@ import { ImageDataset } from "../../data/index.ts";
 import type { LoadOptions, VQGAN } from "../../nn/index.ts";
 import { aSignal, callback, type Rules } from "../../src/check.ts";
 import type { Random } from "../../src/index.ts";
-import { DeadCodeRestart } from "../codebook.ts";
+import { trainingOf } from "../codebook/options.ts";
+import { DeadCodeRestart } from "../codebook/restart.ts";
+import { CodeUsage } from "../codebook/usage.ts";
 import { termsOf } from "../gan/options.ts";
 import { Plateau } from "../gan/start.ts";
 import { rateFactors, trainOnly } from "../parts.ts";
@@ -38,7 +40,9 @@ export interface Run {
   readonly folder: RunFolder;
   /** The random numbers of LPIPS dropout and of the codebook, which continue when the run is resumed. */
   readonly random: { readonly dropout: Random; readonly restart: Random };
-  /** Moves codes that are never chosen; null if this is off. */
+  /** Counts which codes training chooses. */
+  readonly usage: CodeUsage;
+  /** Moves codes that are dead; null if this is off. */
   readonly restarts: DeadCodeRestart | null;
   /** Finds the step at which the discriminator starts; null if that is known. */
   readonly plateau: Plateau | null;
@@ -100,7 +104,7 @@ export async function makeTrainer(
   settings: RunSettings,
   random: Run["random"],
   own: Own,
-): Promise<Pick<Run, "trainer" | "restarts" | "plateau">> {
+): Promise<Pick<Run, "trainer" | "usage" | "restarts" | "plateau">> {
   const { train, rates, ...update } = settings.optimizer;
   if (!train.includes("all")) trainOnly(model, train);
   const identity = settings.identity > 0
@@ -115,14 +119,22 @@ export async function makeTrainer(
       precision: settings.precision,
       lpipsDropout: settings.lpipsDropout ? random.dropout : null,
       gan: termsOf(settings.gan),
+      codebook: trainingOf(settings.codebook),
     }),
   );
-  const restarts = settings.restartDeadCodes > 0
-    ? new DeadCodeRestart(model, trainer.optimizers.generator, random.restart)
+  const usage = new CodeUsage(model.config.nEmbed);
+  trainer.states.push(usage);
+  const { restartEvery, restartBelow: below } = settings.codebook, { codes: learning, averages } = trainer;
+  const restarts = restartEvery > 0
+    ? new DeadCodeRestart(model, trainer.optimizers.generator, usage, random.restart, {
+      below,
+      learning,
+      averages,
+    })
     : null;
   const plateau = settings.gan.start === "plateau" ? new Plateau() : null;
   if (plateau) trainer.states.push(plateau);
-  return { trainer, restarts, plateau };
+  return { trainer, usage, restarts, plateau };
 }
 
 /**

@@ -131,8 +131,7 @@ export class Saver {
 
   async #writeNow(): Promise<boolean> {
     await this.#checkWeights();
-    const { trainer, folder, restarts, settings, progress, list: { hash, train, held }, reporter } =
-      this.#run;
+    const { trainer, folder, settings, progress, list: { hash, train, held }, reporter } = this.#run;
     const { step } = trainer, { kept } = progress;
     if (this.isDue) progress.kept = this.#keptNow();
     try {
@@ -142,7 +141,6 @@ export class Saver {
       await saveCheckpoint(folder.lastCheckpoint, trainer, {
         ...progress,
         step,
-        codeCounts: restarts ? [...await restarts.collect()] : null,
         pictures: { hash, train, held },
         settings,
       });

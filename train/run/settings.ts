@@ -26,6 +26,7 @@ import {
 import { checkReport, defaultReport, type ReportOptions } from "../report/options.ts";
 import { checkStopRule, type StopRule } from "./stopping.ts";
 import { checkOptimizer, defaultOptimizer, type OptimizerOptions } from "../optimizer_options.ts";
+import { checkCodebookOptions, type CodebookOptions, defaultCodebook } from "../codebook/options.ts";
 
 /** The options of a new run. */
 export interface RunOptions {
@@ -75,12 +76,10 @@ export interface RunOptions {
   readonly tamingExact: boolean;
   /** Whether LPIPS uses dropout, which taming's did by accident. */
   readonly lpipsDropout: boolean;
-  /**
-   * The number of steps after which codes that were never chosen move to vectors of the current pictures; 0 for never.
-   */
-  readonly restartDeadCodes: number;
   /** When the discriminator starts, and how the GAN is balanced. */
   readonly gan: GanOptions;
+  /** How the codebook is trained. */
+  readonly codebook: CodebookOptions;
   /** The number of steps between two lines of metrics.jsonl. */
   readonly logEvery: number;
   /** The number of steps between two sheets of samples. */
@@ -128,8 +127,8 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
   precision: "f32",
   tamingExact: false,
   lpipsDropout: false,
-  restartDeadCodes: 0,
   gan: defaultGan,
+  codebook: defaultCodebook,
   logEvery: 10,
   imageEvery: 250,
   saveEvery: 500,
@@ -182,8 +181,8 @@ const rules: Rules<RunOptions> = {
   precision: oneOf("f32", "f16"),
   tamingExact: flag,
   lpipsDropout: flag,
-  restartDeadCodes: needed(whole(0)),
   gan: needed(object),
+  codebook: needed(object),
   logEvery: needed(whole(1)),
   imageEvery: needed(whole(1)),
   valEvery: needed(whole(1)),
@@ -218,7 +217,7 @@ export function checkSettings(who: string, settings: RunSettings): void {
 /** Checks what the rules of single fields do not see. */
 function checkTogether(
   who: string,
-  { data, lr, lrFloor, optimizer, gan, report, stopWhen }: RunOptions,
+  { data, lr, lrFloor, optimizer, gan, codebook, report, stopWhen }: RunOptions,
 ): void {
   if (data.length === 0) throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
   if (lrFloor > lr) {
@@ -228,6 +227,7 @@ function checkTogether(
   checkOptions(`${who}: gan`, gan, ganRules);
   checkReport(who, report);
   checkStopRule(who, stopWhen);
+  checkCodebookOptions(who, codebook);
 }
 
 /** The values that are not undefined. */

@@ -94,8 +94,6 @@ export interface Progress {
 export interface RunState extends Readonly<Progress> {
   /** The number of steps done. */
   readonly step: number;
-  /** How often each code was chosen since the last restart; null without restarts. */
-  readonly codeCounts: readonly number[] | null;
   /** The pictures that the run learns from. */
   readonly pictures: RunPictures;
   /** The settings of the run. */
@@ -162,7 +160,6 @@ const rules: Rules<StoredState> = {
     record<Patience>("{ best, step, waited }", { best: finite, step: whole(0), waited: whole(0) }),
   ),
   kept: needed(listOf("a list of names such as step-000250.safetensors", checkpointName.accepts)),
-  codeCounts: nullOr(listOf("a list of whole numbers", isWhole)),
   pictures: record<RunPictures>("{ hash, train, held }", {
     hash: rule("16 hexadecimal digits", (hash) => typeof hash === "string" && /^[0-9a-f]{16}$/.test(hash)),
     train: whole(1),
@@ -212,10 +209,7 @@ export function parseState(path: string, json: string, model: RunSettings["model
     const settings = { ...state.settings, model };
     checkSettings("the run's settings", settings);
     check("the run's settings", "from", settings.from, orNull(text));
-    const { codeCounts, sampler } = state;
-    if (codeCounts !== null && codeCounts.length !== model.nEmbed) {
-      throw new Error(`the run's state counts ${codeCounts.length} codes, but the model has ${model.nEmbed}`);
-    }
+    const { sampler } = state;
     if (sampler.length !== state.pictures.train || sampler.position >= sampler.length) {
       throw new Error(
         `the run's state is at picture ${sampler.position} of ${sampler.length}, and has ${state.pictures.train}`,

@@ -50,7 +50,7 @@ describe("finetune --base", () => {
       batch: 2,
       steps: 2,
       size: 16,
-      restartDeadCodes: 0,
+      codebook: { learning: "adam", restartEvery: 0 },
       from: null,
       crop: "center",
     });

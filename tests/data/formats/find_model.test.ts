@@ -130,7 +130,8 @@ describe("a config in a file", () => {
     [{ ddconfig: { ch: "\x1b[31m" } }, 'ddconfig.ch is "\\u001b[31m", expected a whole number'],
     [{ nEmbed: 2 ** 40 }, "nEmbed is 1099511627776, expected a whole number from 1 to 16777216"],
     [{ embedDim: -1 }, "embedDim is -1"],
-    [{ quantizer: "fsq" }, 'quantizer is "fsq", expected "nearest", "normalized" or "gumbel"'],
+    [{ quantizer: "FSQ!" }, 'quantizer is "FSQ!", expected the name of a quantizer'],
+    [{ quantizerOptions: [8] }, "quantizerOptions is [8], expected an object"],
     [{ lossconfig: 3 }, "lossconfig is 3, expected an object"],
   ];
   for (const [changes, message] of wrong) {
@@ -141,6 +142,15 @@ describe("a config in a file", () => {
       expect(error).toContain(message);
     });
   }
+
+  test("with a quantizer that is not here, or options that it does not have, is refused", async () => {
+    expect(await load({ quantizer: "fsq" })).toBe(
+      `${path}: its quantizer is "fsq", but there are nearest, normalized, gumbel here; registerQuantizer() adds one`,
+    );
+    expect(await load({ quantizerOptions: { levels: [8] } })).toContain(
+      'the quantizer "nearest" has no options, but quantizerOptions has "levels"',
+    );
+  });
 
   test("that does not fit the tensors is refused before memory is taken", async () => {
     const error = await load({

@@ -67,9 +67,9 @@ describeDevices("choice by logits", () => {
     quantize.dispose();
     const config = preset("faces", { quantizer: "gumbel", embedDim: 64 });
     expect(() => new VQGAN(config, null, { withLoss: true })).toThrow(
-      "with a Gumbel quantizer encodes and decodes",
+      'with the quantizer "gumbel" encodes and decodes',
     );
-    expect(() => preset("faces", { quantizer: "gumbel" })).toThrow(
+    expect(() => new VQGAN(preset("faces", { quantizer: "gumbel" }), null)).toThrow(
       "embedDim is 16; with a gumbel quantizer it must be zChannels, 64",
     );
   });

@@ -3,7 +3,15 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beginRun, type NewRun, resumeRun, type Run, type RunNote, train } from "../../../train/index.ts";
+import {
+  beginRun,
+  defaultCodebook,
+  type NewRun,
+  resumeRun,
+  type Run,
+  type RunNote,
+  train,
+} from "../../../train/index.ts";
 import { checkStopRule, observed, passesDone, whyStopped } from "../../../train/run/stopping.ts";
 import { expectClose } from "../../support/expectations.ts";
 import { expectSameBits, finish, free, metricsOf, runFixture } from "../../support/runs.ts";
@@ -14,7 +22,7 @@ const folder = await mkdtemp(join(tmpdir(), "tessera-course-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 const { newRun } = await runFixture(folder);
 type Changes = Partial<NewRun["options"]>;
-const begun = (changes: Changes) => beginRun(newRun({ restartDeadCodes: 0, ...changes }));
+const begun = (changes: Changes) => beginRun(newRun({ codebook: defaultCodebook, ...changes }));
 const checkpointsOf = async (path: string) => (await readdir(join(path, "checkpoints"))).sort();
 
 /** Trains a run until a step. @returns its notes meanwhile */

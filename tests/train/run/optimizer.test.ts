@@ -5,7 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VQGAN } from "../../../nn/index.ts";
 import { asyncScope, Random } from "../../../src/index.ts";
-import { beginRun, defaultOptimizer, type OptimizerOptions, resumeRun, train } from "../../../train/index.ts";
+import {
+  beginRun,
+  defaultCodebook,
+  defaultOptimizer,
+  type OptimizerOptions,
+  resumeRun,
+  train,
+} from "../../../train/index.ts";
 import { expectSameBits, finish, free, metricsOf, runFixture } from "../../support/runs.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -15,7 +22,9 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const { newRun } = await runFixture(folder);
 
 const begun = (optimizer: Partial<OptimizerOptions>, changes: Parameters<typeof newRun>[0] = {}) =>
-  beginRun(newRun({ optimizer: { ...defaultOptimizer, ...optimizer }, restartDeadCodes: 0, ...changes }));
+  beginRun(
+    newRun({ optimizer: { ...defaultOptimizer, ...optimizer }, codebook: defaultCodebook, ...changes }),
+  );
 
 test("with everything on, a run that was interrupted has the bits of one that was not", async () => {
   const optimizer = {

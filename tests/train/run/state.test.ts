@@ -82,11 +82,20 @@ const refusals: [string, (state: Json) => void, string][] = [
     "pictures is { hash, train, held }",
   ],
   ["negative pictures", set("pictures", "train")(-4), "pictures is { hash, train, held }"],
-  ["codes that are too many", set("codeCounts")(Array(99).fill(0)), "counts 99 codes, but the model has 16"],
   [
-    "codes that are no numbers",
-    set("codeCounts")({}),
-    "codeCounts is {  }, expected a list of whole numbers, or null",
+    "codes that are too many",
+    set("training", "code_usage")({ recent: [], sinceRestart: Array(99).fill(0) }),
+    "code_usage: the usage of the codes: sinceRestart is [0, 0, 0, 0, 0, 0, ...], expected 16 whole numbers, or null",
+  ],
+  [
+    "tokens that are outside the codebook",
+    set("training", "code_usage")({ recent: [3, 16], sinceRestart: null }),
+    "code_usage: the usage of the codes: recent is [3, 16], expected at most 64 tokens below 16",
+  ],
+  [
+    "a way to train the codebook that there is not",
+    set("settings", "codebook")({ learning: "magic" }),
+    'codebook: learning is "magic", expected "adam", "ema" or "simvq"',
   ],
   ["one optimizer", set("adamSteps")([{}]), "adamSteps is [{  }], expected whole numbers by name"],
   ["steps of Adam that are no numbers", set("adamSteps")([{ x: "1" }, {}]), "adamSteps is"],
@@ -151,7 +160,7 @@ test("batches that no device can hold are refused before pictures are read for t
 test("what is not in the state of a run is not needed", async () => {
   const path = await changed(
     "fine",
-    (state) => Object.assign(state, { later: 1, codeCounts: null, best: null }),
+    (state) => Object.assign(state, { later: 1, best: null }),
   );
   expect((await readRunState(path)).step).toBe(2);
   await finish(await resumeRun(path, { steps: 3 }));

@@ -3,11 +3,11 @@ import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Random, tensor } from "../../src/index.ts";
-import { beginRun, initializeCodebook } from "../../train/index.ts";
-import type { CodebookStart } from "../../train/codebook.ts";
-import { validate } from "../../train/validate.ts";
-import { runFixture } from "../support/runs.ts";
+import { Random, tensor } from "../../../src/index.ts";
+import { beginRun, initializeCodebook } from "../../../train/index.ts";
+import type { CodebookStart } from "../../../train/codebook/kmeans.ts";
+import { validate } from "../../../train/validate.ts";
+import { runFixture } from "../../support/runs.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
