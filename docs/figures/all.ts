@@ -10,6 +10,7 @@ import { draw as descent } from "./book/descent.ts";
 import { draw as edge } from "./book/edge.ts";
 import { draw as eyes } from "./book/eyes.ts";
 import { draw as filters } from "./book/filters.ts";
+import { draw as parts } from "./book/parts.ts";
 import { draw as pixels } from "./book/pixels.ts";
 import { draw as receptive } from "./book/receptive.ts";
 import { drawHouse } from "./house.ts";
@@ -24,6 +25,7 @@ export const figures: Readonly<Record<string, () => Promise<Picture>>> = {
   codes,
   eyes,
   edge,
+  parts,
 };
 
 export const imagePath = (name: string): string =>
