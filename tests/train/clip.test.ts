@@ -1,12 +1,14 @@
 // Clipping and AdamW together, as torch does both, and what clipping does to gradients that are not finite.
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { asyncScope, keep, scope, type Tensor, tensor } from "../../src/index.ts";
+import { asyncScope, keep, Random, scope, type Tensor, tensor } from "../../src/index.ts";
 import { adamStep } from "../../src/ops/adam.ts";
 import { lerpInPlace, scaleInPlace } from "../../src/ops/in_place.ts";
-import { Adam, applyGradients, clipGradients } from "../../train/index.ts";
+import { VQGAN } from "../../nn/vqgan.ts";
+import { Adam, applyGradients, clipGradients, Trainer } from "../../train/index.ts";
 import { describeDevices, describeF16 } from "../support/devices.ts";
 import { expectClose, expectNoLeak } from "../support/expectations.ts";
+import { smallConfig } from "../support/small_model.ts";
 
 type Numbers = Readonly<Record<string, readonly number[]>>;
 interface Golden {
@@ -104,7 +106,42 @@ test("one gradient that is not finite makes all of them NaN", () =>
     expect(() => clipGradients([], 0)).toThrow("clipGradients: maxNorm is 0, expected a number above 0");
   }));
 
+const config = smallConfig({ discStart: 0, perceptualWeight: 0 });
+
+/** The norms of a step, and what it leaves in a layer of the decoder. */
+async function stepOf(batches: number, clip: number, precision: "f32" | "f16" = "f32") {
+  const model = new VQGAN(config, new Random(1), { withLoss: true });
+  const images = new Random(2).uniform([2, 16, 16, 3], -1, 1);
+  const trainer = new Trainer(model, { learningRate: () => 1e-2, precision, update: { clip } });
+  const norms = await asyncScope(async () => {
+    const { logs } = await trainer.trainStep(Array.from({ length: batches }, () => images));
+    return await Promise.all(["train/grad_norm", "train/disc_grad_norm"].map((name) => logs[name]?.item()));
+  });
+  const { expAvg } = trainer.optimizers.generator.moments("decoder.conv_out.weight");
+  const moments = await expAvg.floats();
+  for (const owner of [trainer, model, images]) owner.dispose();
+  return { norms, moments };
+}
+
+test("a trainer clips each network once a step, after its batches were added up", () =>
+  expectNoLeak(async () => {
+    const without = await stepOf(1, 0), once = await stepOf(1, 0.1), twice = await stepOf(2, 0.1);
+    expect(without.norms).toEqual([undefined, undefined]);
+    const [norm, ofDiscriminator] = once.norms;
+    expect(norm).toBeGreaterThan(0.1);
+    expect(ofDiscriminator).not.toBeCloseTo(norm!, 3);
+    expectClose(once.moments, without.moments.map((m) => m * 0.1 / (norm! + 1e-6)), 1e-7);
+    expectClose(twice.moments, once.moments, 1e-7); // the mean of two equal batches
+    expectClose([twice.norms[0]! / norm!], [1], 1e-5);
+  }));
+
 describeF16("clipping with a loss scale", () => {
+  test("measures the norm without the scale", () =>
+    expectNoLeak(async () => {
+      const half = await stepOf(1, 0.1, "f16"), whole = await stepOf(1, 0.1);
+      half.norms.forEach((norm, i) => expect(Math.abs(norm! / whole.norms[i]! - 1)).toBeLessThan(0.05));
+    }));
+
   test("skips the whole step if a gradient overflowed, as torch's GradScaler does", () =>
     asyncScope(async () => {
       const [p, q] = [tensor([1, 2]), tensor([3])];
