@@ -1,19 +1,7 @@
 // tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or from the point where a run
 // stopped.
-import { basename, dirname } from "node:path";
 import { Command, Option } from "commander";
-import { isRemote } from "../../data/index.ts";
-import {
-  beginRun,
-  checkpointOf,
-  defaultOptions,
-  type Loading,
-  readProgress,
-  type ResumeChanges,
-  resumeRun,
-  type Run,
-} from "../../train/index.ts";
-import { newestCheckpoint } from "../../train/taming/log_folder.ts";
+import { beginRun, defaultOptions } from "../../train/index.ts";
 import { checkpointPath } from "../checkpoint.ts";
 import { fetched, namesHelp } from "../fetch.ts";
 import { withLoading } from "../loading.ts";
@@ -23,21 +11,21 @@ import {
   positiveNumber,
   precisionOption,
   resizeOption,
-  UsageError,
   wholeNumber,
   wholeNumbers,
 } from "../options.ts";
 import { print } from "../print.ts";
 import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
-import { ganOptions } from "./options/gan.ts";
-import { continuedRun, type Flags, newRun } from "./flags.ts";
+import { type Flags, newRun } from "./flags.ts";
 import { augmentOption } from "./options/augment.ts";
-import { identityOption } from "./options/identity.ts";
-import { endOptions, keepOptions, stopChange } from "./options/course.ts";
-import { optimizerChanges, optimizerOptions } from "./options/optimizer.ts";
-import { reportOf, reportOptions } from "./options/report.ts";
 import { codebookOptions } from "./options/codebook.ts";
+import { endOptions, keepOptions } from "./options/course.ts";
+import { ganOptions } from "./options/gan.ts";
+import { identityOption } from "./options/identity.ts";
+import { optimizerOptions } from "./options/optimizer.ts";
+import { reportOptions } from "./options/report.ts";
+import { continueRun } from "./resume.ts";
 import { withConfigs } from "./taming.ts";
 
 const examples = `
@@ -246,94 +234,4 @@ async function withFetched(flags: Flags): Promise<Flags> {
     ...(from === undefined ? {} : { from: await checkpointPath(from) }),
     ...(files.length > 0 ? { lpips: files } : {}),
   };
-}
-
-/** Continues a run by Tessera exactly, or begins a run with the weights and optimizers of a checkpoint by Lightning. */
-async function continueRun(
-  runOrFile: string,
-  flags: Flags,
-  command: Command,
-  loading: Loading,
-): Promise<Run> {
-  const named = await fetched(runOrFile), path = await checkpointOf(named);
-  if (path !== named && !basename(path).startsWith("last.")) {
-    const newest = await newestCheckpoint(dirname(path));
-    if (newest) print(newest.note);
-  }
-  const progress = await readProgress(path);
-  if (progress === "own run" && isRemote(runOrFile)) {
-    throw new UsageError(
-      `a run of Tessera is resumed in its folder: copy ${path} to yours first, or begin a new run with --from`,
-    );
-  }
-  if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command), loading);
-  const steps = flags.steps ?? progress.step + defaultOptions.steps;
-  if (steps <= progress.step) {
-    throw new UsageError(`${path} is at step ${progress.step}: --steps is the total and must be larger`);
-  }
-  // As in Lightning, the optimizers' own rate overrides that of a config, but not an option.
-  const hasBaseLr = command.getOptionValueSource("baseLr") === "cli";
-  const lr = flags.lr ?? (hasBaseLr ? undefined : progress.lr);
-  const betas: [number, number] = flags.betas ?? [...progress.betas];
-  return await beginRun({ ...continuedRun(path, { ...flags, betas }, steps, lr), loading });
-}
-
-/** The options that can be changed when a run is resumed. */
-const resumable: readonly string[] = [
-  "resume",
-  "device",
-  "precision",
-  "steps",
-  "epochs",
-  "stopWhen",
-  "patience",
-  "data",
-  "val",
-  "batch",
-  "accumulate",
-  "lr",
-  "lrFloor",
-  "lrOf",
-  "weightDecay",
-  "clip",
-  "lpips",
-  "logEvery",
-  "imageEvery",
-  "valEvery",
-  "saveEvery",
-  "tensorboard",
-  "saveMinutes",
-  "keep",
-];
-
-/** Returns the options from the command line. @throws UsageError if one of them cannot be changed any more */
-function resumeChanges(command: Command): ResumeChanges {
-  const given = Object.entries(command.opts()).filter(([key]) => command.getOptionValueSource(key) === "cli");
-  const fixed = given.find(([key]) => !resumable.includes(key));
-  if (fixed) {
-    const option = command.options.find((option) => option.attributeName() === fixed[0]);
-    throw new UsageError(
-      `${option?.long} cannot be changed when a run is resumed: its value is in the checkpoint`,
-    );
-  }
-  const {
-    resume: _resume,
-    device: _device,
-    lpips,
-    stopWhen,
-    patience,
-    lrOf,
-    weightDecay,
-    clip,
-    tensorboard,
-    ...rest
-  } = Object.fromEntries(given);
-  const changes = {
-    ...rest,
-    ...tensorboard ? { report: reportOf({ tensorboard }) } : {},
-    optimizer: optimizerChanges({ lrOf, weightDecay, clip }),
-    stopWhen: stopChange({ stopWhen, patience }),
-  };
-  if (lpips === undefined) return changes;
-  return { ...changes, perceptual: lpips === false ? "none" : lpips };
 }
