@@ -116,6 +116,7 @@ export {
 /** The face network: finding a face, aligning it, and comparing two. */
 export {
   type Box,
+  type DescribedFace,
   type Detection,
   type Face,
   faceDistance,

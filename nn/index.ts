@@ -6,6 +6,7 @@ export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discrimi
 export { Encoder } from "./encoder.ts";
 export type { Box, Detection, Point } from "./face/boxes.ts";
 export {
+  type DescribedFace,
   type Face,
   faceDistance,
   type FaceFile,

@@ -19,13 +19,24 @@ export interface PerceptualSource {
  * @throws if they contain no network, only half of one, or halves that do not belong together; it names what there is.
  */
 export async function findPerceptual(paths: readonly string[]): Promise<PerceptualSource> {
+  return (await findPerceptuals(paths))[0];
+}
+
+/** `findPerceptual` for all networks that the files contain, at most one of each kind. */
+export async function findPerceptuals(
+  paths: readonly string[],
+): Promise<[PerceptualSource, ...PerceptualSource[]]> {
+  const whole: PerceptualSource[] = [];
   const found = { backbone: new Map<PerceptualNet, string>(), heads: new Map<PerceptualNet, string>() };
   const contents: string[] = [];
   for (const path of await expandFolders(paths)) {
     const file = await openCheckpoint(path);
     try {
       const parts = perceptualPartsOf(file.tensors), { backbone, heads } = parts;
-      if (backbone?.net && backbone.net === heads?.net) return { net: backbone.net, files: { whole: path } };
+      if (backbone?.net && backbone.net === heads?.net) {
+        whole.push({ net: backbone.net, files: { whole: path } });
+        continue;
+      }
       if (backbone || heads) contents.push(`${path} holds ${contentsOf(parts)}`);
       for (const part of ["backbone", "heads"] as const) {
         const net = parts[part]?.net;
@@ -35,9 +46,16 @@ export async function findPerceptual(paths: readonly string[]): Promise<Perceptu
       await file.close();
     }
   }
-  for (const net of Object.keys(perceptualNames) as PerceptualNet[]) {
+  const parted = (Object.keys(perceptualNames) as PerceptualNet[]).flatMap((net): PerceptualSource[] => {
     const backbone = found.backbone.get(net), heads = found.heads.get(net);
-    if (backbone !== undefined && heads !== undefined) return { net, files: { backbone, heads } };
+    return backbone !== undefined && heads !== undefined ? [{ net, files: { backbone, heads } }] : [];
+  });
+  const [first, ...others] = [...whole, ...parted];
+  if (first) {
+    return [
+      first,
+      ...others.filter(({ net }, i) => ![first, ...others.slice(0, i)].some((s) => s.net === net)),
+    ];
   }
   const rest = contents.length > 0
     ? contents.join(", and ")

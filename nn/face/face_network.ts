@@ -57,6 +57,14 @@ export interface Identity {
   readonly distance: number | null;
 }
 
+/** The face of a picture. */
+export interface DescribedFace {
+  /** Where it is; null if none was found. */
+  readonly face: Face | null;
+  /** Its 128 numbers; null if none was found. */
+  readonly numbers: Float32Array | null;
+}
+
 /** Embeddings nearer to each other than this are of the same person, as dlib's network was trained. */
 export const samePerson = 0.6;
 
@@ -168,25 +176,20 @@ export class FaceNetwork extends Module {
         `FaceNetwork.compare: ${originals.shape[0]} and ${made.shape[0]} pictures, expected as many`,
       );
     }
-    const [before, after] = [await this.#described(originals, range), await this.#described(made, range)];
+    const [before, after] = [await this.describe(originals, range), await this.describe(made, range)];
     return before.map(({ face: original, numbers: a }, i) => {
       const { face: made, numbers: b } = after[i];
       return { original, made, distance: a && b && faceDistance(a, b) };
     });
   }
 
-  /** The face of each picture and its 128 numbers. */
-  async #described(images: Tensor, range: PixelRange): Promise<DescribedFace[]> {
+  /** Finds the face of each picture and computes its 128 numbers. @param images [B, H, W, 3] @param range of their values */
+  async describe(images: Tensor, range: PixelRange = "signed"): Promise<DescribedFace[]> {
     const faces = await this.find(images, range);
     const numbers = await noGrad(() => asyncScope(() => this.embed(images, faces, range).floats()));
     let row = 0;
     return faces.map((face) => ({ face, numbers: face && numbers.slice(128 * row, 128 * ++row) }));
   }
-}
-
-interface DescribedFace {
-  readonly face: Face | null;
-  readonly numbers: Float32Array | null;
 }
 
 /** The Euclidean distance of the numbers of two faces. */

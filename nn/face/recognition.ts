@@ -4,7 +4,7 @@ import { avgPool2d, concat, matmul, maxPool2d, relu, scope, type Tensor, tensor 
 import { filled } from "../../src/array.ts";
 import { buffer } from "../init.ts";
 import { Module } from "../module.ts";
-import { beside } from "./resize.ts";
+import { beside } from "../resample.ts";
 import type { FaceWeights, FrozenConv } from "./weights.ts";
 
 /** The side of the pictures that the network takes. */
