@@ -129,6 +129,9 @@ export {
   samePerson,
 } from "./nn/index.ts";
 
+/** The network of the FID, and the Fréchet distance's features. */
+export { Inception, loadInception } from "./nn/index.ts";
+
 /** The config of a model, and how it is found in a checkpoint or guessed from it. */
 export {
   type AttentionOrder,

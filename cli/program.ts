@@ -10,6 +10,7 @@ import { doctorCommand } from "./doctor/command.ts";
 import { encodeCommand } from "./encode.ts";
 import { benchCommand } from "./bench/command.ts";
 import { convertCommand } from "./convert.ts";
+import { evaluateCommand } from "./evaluate/command.ts";
 import { finetuneCommand } from "./finetune/command.ts";
 import { inspectCommand } from "./inspect.ts";
 import { inWordsOfOptions } from "./messages.ts";
@@ -45,6 +46,7 @@ function buildProgram(): Command {
     withDevice(encodeCommand()),
     withDevice(decodeCommand()),
     withDevice(finetuneCommand()),
+    withDevice(evaluateCommand()),
     watchCommand(),
     convertCommand(),
     benchCommand(),

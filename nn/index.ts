@@ -16,6 +16,8 @@ export {
   type Identity,
   samePerson,
 } from "./face/face_network.ts";
+export { Inception } from "./inception/inception.ts";
+export { loadInception } from "./inception/load.ts";
 export type { Grid } from "./images_and_tokens.ts";
 export type { Init } from "./init.ts";
 export type { Filled, LoadOptions } from "./loading.ts";

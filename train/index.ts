@@ -17,6 +17,20 @@ export {
   RunTakenError,
 } from "./errors.ts";
 export type { Logs } from "./logs.ts";
+export type { Interval } from "./evaluate/bootstrap.ts";
+export {
+  evaluate,
+  type EvaluateOptions,
+  type Evaluation,
+  type FaceResult,
+  type FrechetResult,
+  type ModelResult,
+  type NamedModel,
+} from "./evaluate/evaluate.ts";
+export { type Row } from "./evaluate/measure.ts";
+export { evaluationFiles, writeEvaluation } from "./evaluate/report.ts";
+export { type FeatureSpace, inceptionSpace, squeezeSpace } from "./evaluate/spaces.ts";
+export { type WorstReconstruction, WorstReconstructions } from "./evaluate/worst.ts";
 export { loadFaceNetwork } from "./face_package.ts";
 export { Gan } from "./gan/gan.ts";
 export { defaultGan, type GanOptions, type GanTerms } from "./gan/options.ts";
@@ -62,7 +76,7 @@ export {
 } from "./optimizer_options.ts";
 export { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
 export { type PartName, type PartRates, trainOnly } from "./parts.ts";
-export { fillPerceptual, findPerceptual, type PerceptualSource } from "./perceptual.ts";
+export { fillPerceptual, findPerceptual, findPerceptuals, type PerceptualSource } from "./perceptual.ts";
 export { learningRate, type Schedule } from "./schedule.ts";
 export type { PerceptualChoice } from "./start.ts";
 export {

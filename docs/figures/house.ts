@@ -47,6 +47,7 @@ const layers: readonly Layer[] = [
     text: "the command line",
     rooms: [
       rest("cli", "the commands", 0, "encode, decode, demo, ..."),
+      folder("cli/evaluate", 0, "how good a model is"),
       folder("cli/finetune", 0, "training from the prompt"),
       folder("cli/doctor", 0, "what this machine offers"),
       folder("cli/bench", 0, "how fast it is"),
@@ -130,6 +131,7 @@ const layers: readonly Layer[] = [
         "fill",
         "capture",
         "images_and_tokens",
+        "resample",
       ),
       folder("nn/quantizers", 1, "vectors to codes"),
       files(
@@ -145,6 +147,7 @@ const layers: readonly Layer[] = [
         "vq_lpips_with_discriminator",
       ),
       folder("nn/face", 1, "faces and whose they are"),
+      folder("nn/inception", 1, "the network of the FID"),
     ],
   },
   {

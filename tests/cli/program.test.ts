@@ -90,7 +90,17 @@ describe("incorrect use gives a one-line error", () => {
 });
 
 test("every command explains itself with examples", async () => {
-  const commands = ["demo", "doctor", "inspect", "reconstruct", "encode", "decode", "finetune", "convert"];
+  const commands = [
+    "demo",
+    "doctor",
+    "inspect",
+    "reconstruct",
+    "encode",
+    "decode",
+    "finetune",
+    "evaluate",
+    "convert",
+  ];
   for (const words of [["--help"], [], ...commands.map((command) => [command, "--help"])]) {
     const { code, out, err } = await tessera(...words);
     expect([code, err]).toEqual([0, ""]);

@@ -2,11 +2,10 @@
 // what is said of other files.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { memorySource, readCheckpoint } from "../../../core.ts";
 import { writeTorch } from "../../../data/index.ts";
 import { Inception } from "../../../nn/inception/inception.ts";
 import { loadInception } from "../../../nn/inception/load.ts";
-import { asyncScope, noGrad, type Shape, tensor, zeros } from "../../../src/index.ts";
+import { asyncScope, noGrad, type Shape, tensor } from "../../../src/index.ts";
 import { sizeOf } from "../../../src/shape.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

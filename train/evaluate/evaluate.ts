@@ -1,0 +1,290 @@
+// Evaluates models on pictures: the numbers of all metrics with their intervals, the differences of two models, and the protocol
+// by which they were made.
+import type { ImageDataset } from "../../data/index.ts";
+import type { VQGAN } from "../../nn/index.ts";
+import {
+  aSignal,
+  callback,
+  check,
+  checkOptions,
+  needed,
+  object,
+  type Rules,
+  text,
+  whole,
+} from "../../src/check.ts";
+import { asyncScope, currentBackend } from "../../src/index.ts";
+import { inTurns } from "../../src/parts.ts";
+import { bootstrap, draws, type Interval } from "./bootstrap.ts";
+import { frechetParts } from "./frechet.ts";
+import { type Judges, measure, type Measured, type Row } from "./measure.ts";
+import { metrics } from "./metrics_of.ts";
+import { faceWords } from "./spaces.ts";
+import type { WorstReconstructions } from "./worst.ts";
+
+/** A model to evaluate. */
+export interface NamedModel {
+  /** What it is called in the results. */
+  readonly name: string;
+  readonly model: VQGAN;
+}
+
+/** How models are evaluated. */
+export interface EvaluateOptions extends Partial<Judges> {
+  /** The number of pictures that are computed together. Default 1. */
+  readonly batch?: number;
+  /** The seed of the bootstrap. Default 0. */
+  readonly seed?: number;
+  /** What the protocol says beside what is known here, such as where the networks come from. */
+  readonly notes?: Readonly<Record<string, string>>;
+  /** Called with the number of pictures done, and of all of them. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Called before the Fréchet distances of a space are computed, which may take minutes. */
+  readonly onFrechet?: (space: string) => void;
+  /** Aborting it makes the function reject with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A Fréchet distance. */
+export interface FrechetResult {
+  /** "inception", "squeeze" or "face". */
+  readonly space: string;
+  /** The network and how pictures are prepared for it. */
+  readonly words: string;
+  /** NaN if there are fewer than two pictures. */
+  readonly distance: number;
+  /** How many pictures it is of. */
+  readonly pictures: number;
+  /** How many numbers a feature has. */
+  readonly size: number;
+  /** Whether there are too few pictures for a covariance of full rank, so that the distance is not that of many pictures. */
+  readonly isDeficient: boolean;
+}
+
+/** How faces fared. */
+export interface FaceResult {
+  /** Pictures in whose original a face was found. */
+  readonly found: number;
+  /** Of these, how many have none in the reconstruction. */
+  readonly lost: number;
+  /** Of those found, how many are the same person. */
+  readonly same: number;
+  /** The median distance where both have a face; NaN if none has. */
+  readonly median: number;
+}
+
+/** The results of one model. */
+export interface ModelResult {
+  /** As given. */
+  readonly name: string;
+  /** By the names of metrics: the means over the pictures and their intervals. */
+  readonly metrics: Readonly<Record<string, Interval>>;
+  /** null if faces were not measured. */
+  readonly faces: FaceResult | null;
+  /** The distances in all spaces. */
+  readonly frechet: readonly FrechetResult[];
+  /** The codes that were used for all tokens of all pictures. */
+  readonly codebook: {
+    readonly codes: number;
+    readonly used: number;
+    readonly usage: number;
+    readonly perplexity: number;
+    readonly tokens: number;
+  };
+  /** log2(codes) x tokens / pixels. */
+  readonly bitsPerPixel: number;
+  /** The numbers of each picture. */
+  readonly rows: readonly Row[];
+  /** The worst pictures. */
+  readonly worst: WorstReconstructions;
+}
+
+/** The result of `evaluate`. */
+export interface Evaluation {
+  /** What was done, as pairs of a name and words. */
+  readonly protocol: Readonly<Record<string, string>>;
+  /** One for each model. */
+  readonly models: readonly ModelResult[];
+  /** For each model but the first: by the names of metrics, its mean less that of the first, over the same pictures. */
+  readonly differences: readonly Readonly<Record<string, Interval>>[];
+  /** The paths of the pictures, in the order of the rows. */
+  readonly pictures: readonly string[];
+  /** What to watch out for when reading the numbers. */
+  readonly warnings: readonly string[];
+}
+
+const rules: Rules<EvaluateOptions> = {
+  lpips: object,
+  spaces: object,
+  faces: object,
+  batch: whole(1),
+  seed: whole(0),
+  notes: object,
+  onProgress: callback,
+  onFrechet: callback,
+  signal: aSignal,
+};
+
+/**
+ * Evaluates models on the same pictures. Reconstructions are rounded to 8 bits before anything is measured, as in a file.
+ * @param pictures a data set that does not shuffle, whose size is a multiple of each model's factor
+ * @throws if a size does not fit, or none of the pictures can be read
+ * @example Two checkpoints
+ * ```ts
+ * import { evaluate, ImageDataset, loadFaceNetwork, VQGAN } from "@tessera/vqgan";
+ *
+ * const pictures = await ImageDataset.open("faces/", { size: 128, shuffle: false });
+ * const models = [{ name: "one", model: await VQGAN.load("last.ckpt") }];
+ * const { models: [{ metrics, faces }] } = await evaluate(models, pictures, { faces: await loadFaceNetwork() });
+ * console.log(metrics.psnr.mean, metrics.psnr.low, metrics.psnr.high, faces?.same);
+ * ```
+ */
+export async function evaluate(
+  models: readonly NamedModel[],
+  pictures: ImageDataset,
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
+  const { lpips = [], spaces = [], faces = null, batch = 1, seed = 0, signal, notes = {} } = options;
+  checkOptions<object>(
+    "evaluate",
+    Object.fromEntries(Object.entries(options).filter(([, v]) => v !== null)),
+    {
+      ...rules,
+      lpips: { ...object, accepts: Array.isArray, what: "a list of LPIPS" },
+      spaces: { ...object, accepts: Array.isArray, what: "a list of spaces" },
+    },
+  );
+  if (models.length === 0) throw new Error("evaluate: there are no models");
+  for (const { name, model } of models) {
+    check("evaluate", "the name of a model", name, needed(text));
+    if (pictures.options.size % model.factor !== 0) {
+      throw new Error(
+        `evaluate: pictures of ${pictures.options.size} pixels do not fit ${name}, which has a token for each ${model.factor}`,
+      );
+    }
+  }
+  const judges: Judges = { lpips, spaces, faces };
+  const { measured, paths } = await measure(models.map(({ model }) => model), pictures, judges, {
+    batch,
+    signal,
+    onProgress: (done) => options.onProgress?.(done, pictures.length),
+  });
+  const results: ModelResult[] = [];
+  for (const [i, one] of measured.entries()) {
+    results.push(await resultOf(models[i], one, judges, pictures.options.size, options));
+  }
+  const differences = measured.slice(1).map((one) =>
+    bootstrap(columnsOf(one.rows.map((row, i) => less(row, measured[0].rows[i]))), paths.length, seed)
+  );
+  return {
+    protocol: { ...protocolOf(pictures, paths.length, judges, seed, batch, results), ...notes },
+    models: results,
+    differences,
+    pictures: paths,
+    warnings: warningsOf(results[0], pictures.length - paths.length),
+  };
+}
+
+function less(a: Row, b: Row): Row {
+  return Object.fromEntries(Object.entries(a).map(([name, value]) => [name, value - b[name]]));
+}
+
+/** The numbers of all pictures by metric. */
+function columnsOf(rows: readonly Row[]): Record<string, Float64Array> {
+  const names = metrics.map(({ name }) => name).filter((name) => rows.some((row) => name in row));
+  return Object.fromEntries(names.map((name) => [name, Float64Array.from(rows, (row) => row[name])]));
+}
+
+async function resultOf(
+  { name, model }: NamedModel,
+  { rows, usage, tokensEach, moments, worst }: Measured,
+  { spaces, faces }: Judges,
+  size: number,
+  { seed = 0, onFrechet, signal }: EvaluateOptions,
+): Promise<ModelResult> {
+  const { used, usage: share, perplexity, total } = usage.summary();
+  const frechet: FrechetResult[] = [];
+  for (const [space, { originals, made }] of moments) {
+    onFrechet?.(space);
+    const distance = await asyncScope(() =>
+      inTurns(currentBackend(), frechetParts(originals, made), { signal })
+    );
+    const words = spaces.find((one) => one.name === space)?.words ?? faceWords;
+    const { size, count: pictures } = originals;
+    frechet.push({ space, words, distance, pictures, size, isDeficient: pictures <= size });
+  }
+  return {
+    name,
+    metrics: bootstrap(columnsOf(rows), rows.length, seed),
+    faces: faces && facesOf(rows),
+    frechet,
+    codebook: { codes: model.vocabulary, used, usage: share, perplexity, tokens: total },
+    bitsPerPixel: Math.log2(model.vocabulary) * tokensEach / size ** 2,
+    rows,
+    worst,
+  };
+}
+
+function facesOf(rows: readonly Row[]): FaceResult {
+  const count = (name: string) => rows.reduce((sum, row) => sum + (row[name] > 0 ? 1 : 0), 0);
+  const distances = rows.map(({ identity }) => identity).filter((d) => !Number.isNaN(d)).sort((a, b) =>
+    a - b
+  );
+  const middle = distances.length / 2;
+  const median = distances.length === 0
+    ? NaN
+    : (distances[Math.floor(middle - 0.25)] + distances[Math.floor(middle)]) / 2;
+  const found = rows.filter(({ face_lost }) => !Number.isNaN(face_lost)).length;
+  return { found, lost: count("face_lost"), same: count("same_person"), median };
+}
+
+function protocolOf(
+  { length, options }: ImageDataset,
+  read: number,
+  { lpips, spaces, faces }: Judges,
+  seed: number,
+  batch: number,
+  results: readonly ModelResult[],
+): Record<string, string> {
+  const { size, crop = "center", resize = "lanczos" } = options;
+  const filter = resize === "taming" ? "OpenCV's bilinear filter, as taming's loader" : "Lanczos (sharp)";
+  const judged = metrics.filter(({ name }) => name in results[0].metrics);
+  return {
+    pictures: `${read} of ${length}, each compared with its own reconstruction`,
+    preparation: `shorter side to ${size} pixels by ${filter}, ${
+      crop === "center" ? "middle" : "random"
+    } square; reconstructions rounded to 8 bits`,
+    ...Object.fromEntries(judged.map(({ title, words }) => [title, words])),
+    ...spaces.length + (faces ? 1 : 0) > 0
+      ? {
+        "Fréchet distance":
+          "|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2) of the same pictures before and after, " +
+          "unbiased covariances, double precision",
+      }
+      : {},
+    ...Object.fromEntries(results[0].frechet.map(({ space, words }) => [`Fréchet (${space})`, words])),
+    ...faces
+      ? {
+        faces:
+          "SSD MobileNet v1, score above 0.5, the face with the highest score; each side found and aligned by itself",
+      }
+      : {},
+    intervals:
+      `95 %, percentile bootstrap over the pictures, ${draws} draws, seed ${seed}; Fréchet distances have none`,
+    computed:
+      `on ${currentBackend().description}, ${batch === 1 ? "one picture" : `${batch} pictures`} at a time` +
+      (lpips.length === 0 ? "; LPIPS was not measured" : ""),
+  };
+}
+
+function warningsOf({ frechet, faces }: ModelResult, skipped: number): string[] {
+  return [
+    ...skipped > 0 ? [`${skipped} of the pictures could not be read and are in no number`] : [],
+    ...frechet.filter(({ isDeficient }) => isDeficient).map(({ space, size, pictures }) =>
+      `the Fréchet distance (${space}) is of ${pictures} pictures, but a covariance of ${size} numbers needs ${
+        size + 1
+      } or more for full rank: compare it only with distances of the same pictures`
+    ),
+    ...faces?.found === 0 ? ["no face was found in any original, so identity says nothing"] : [],
+  ];
+}
