@@ -27,7 +27,7 @@ export {
   type ModelResult,
   type NamedModel,
 } from "./evaluate/evaluate.ts";
-export { type Row } from "./evaluate/measure.ts";
+export type { Judges, Row } from "./evaluate/measure.ts";
 export { evaluationFiles, writeEvaluation } from "./evaluate/report.ts";
 export { type FeatureSpace, inceptionSpace, squeezeSpace } from "./evaluate/spaces.ts";
 export { type WorstReconstruction, WorstReconstructions } from "./evaluate/worst.ts";

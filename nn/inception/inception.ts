@@ -176,23 +176,40 @@ class BlockE extends Block {
 
 /** The network up to its 2,048 averaged features. `loadInception` fills it. */
 export class Inception extends Module {
+  /** @internal */
   readonly Conv2d_1a_3x3: ConvNorm = new ConvNorm(3, 32, [3, 3], { stride: 2 });
+  /** @internal */
   readonly Conv2d_2a_3x3: ConvNorm = new ConvNorm(32, 32, [3, 3]);
+  /** @internal */
   readonly Conv2d_2b_3x3: ConvNorm = new ConvNorm(32, 64, [3, 3], { padding: [1, 1] });
+  /** @internal */
   readonly Conv2d_3b_1x1: ConvNorm = new ConvNorm(64, 80, [1, 1]);
+  /** @internal */
   readonly Conv2d_4a_3x3: ConvNorm = new ConvNorm(80, 192, [3, 3]);
+  /** @internal */
   readonly Mixed_5b: Block = new BlockA(192, 32);
+  /** @internal */
   readonly Mixed_5c: Block = new BlockA(256, 64);
+  /** @internal */
   readonly Mixed_5d: Block = new BlockA(288, 64);
+  /** @internal */
   readonly Mixed_6a: Block = new BlockB();
+  /** @internal */
   readonly Mixed_6b: Block = new BlockC(128);
+  /** @internal */
   readonly Mixed_6c: Block = new BlockC(160);
+  /** @internal */
   readonly Mixed_6d: Block = new BlockC(160);
+  /** @internal */
   readonly Mixed_6e: Block = new BlockC(192);
+  /** @internal */
   readonly Mixed_7a: Block = new BlockD();
+  /** @internal */
   readonly Mixed_7b: Block = new BlockE(1280, average);
+  /** @internal */
   readonly Mixed_7c: Block = new BlockE(2048, largest);
 
+  /** A network of zeros on the current device, for `loadInception` to fill. */
   constructor() {
     super();
     this.setRequiresGrad(false);

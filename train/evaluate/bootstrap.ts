@@ -4,6 +4,7 @@ import { Random } from "../../src/index.ts";
 
 /** The mean of some numbers, and where it lies with a probability of 95 %. */
 export interface Interval {
+  /** The mean over the pictures. */
   readonly mean: number;
   /** The 2.5th percentile of the means of the draws. */
   readonly low: number;

@@ -26,6 +26,7 @@ import type { WorstReconstructions } from "./worst.ts";
 export interface NamedModel {
   /** What it is called in the results. */
   readonly name: string;
+  /** The model, in evaluation mode. */
   readonly model: VQGAN;
 }
 

@@ -5,6 +5,7 @@ import { scope, type Tensor } from "../../src/index.ts";
 
 /** A network that turns pictures into features. */
 export interface FeatureSpace {
+  /** Its short name, such as "inception". */
   readonly name: string;
   /** The network and how pictures are prepared for it. */
   readonly words: string;

@@ -3,10 +3,13 @@ import type { Picture } from "../../data/index.ts";
 
 /** A picture and what became of it. */
 export interface WorstReconstruction {
+  /** The path of the picture. */
   readonly path: string;
   /** The larger, the worse; Infinity of a face that was not found any more. */
   readonly value: number;
+  /** The picture. */
   readonly original: Picture;
+  /** What the model made of it. */
   readonly made: Picture;
 }
 
@@ -19,6 +22,7 @@ export class WorstReconstructions {
   readonly metric: string;
   readonly #kept: WorstReconstruction[] = [];
 
+  /** An empty list. */
   constructor(metric: string) {
     this.metric = metric;
   }
