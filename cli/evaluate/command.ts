@@ -94,12 +94,20 @@ async function run(flags: Flags): Promise<void> {
     async (signal) => await measured(flags, files, flags.data!, signal, (pictures) => done = pictures),
   );
   await writeEvaluation(flags.out, evaluation);
-  if (flags.json) console.log(JSON.stringify(jsonOf(evaluation)));
+  if (flags.json) print(plainJson(jsonOf(evaluation)));
   else printTable(evaluation);
   for (const warning of evaluation.warnings) printAside(`warning: ${warning}`);
   if (!flags.json) {
     print(`results: ${evaluationFiles(files.length).map((name) => join(flags.out, name)).join(", ")}`);
   }
+}
+
+/** JSON in which a terminal finds nothing to obey, and `print` nothing to escape. */
+function plainJson(value: object): string {
+  return JSON.stringify(value).replace(
+    /[^\x20-\x7e]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 async function measured(
