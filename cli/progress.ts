@@ -81,6 +81,8 @@ export class Progress {
   #textAt = 0;
   /** Other work that is shown instead of the text, and when it began. */
   #aside: { text: string; readonly since: number } | null = null;
+  /** When the work ends, as `update` was told; null if it was not. */
+  #end: number | null = null;
   #drawn = -Infinity;
   #isShown = false;
   #isFinished = false;
@@ -97,11 +99,15 @@ export class Progress {
     else this.#drawn = this.#startTime; // the first plain line comes after one interval
   }
 
-  /** Sets how many units are done in total, and the text behind them. An old text is shown with the unit that it is of. */
-  update(done: number, text = this.#text): void {
+  /**
+   * Sets how many units are done in total, and the text behind them. An old text is shown with the unit that it is of.
+   * @param left the seconds until the end, if more is known than the rate tells
+   */
+  update(done: number, text = this.#text, left?: number): void {
     this.#done = done;
     this.#setText(text);
     const time = this.#now();
+    this.#end = left === undefined ? null : time + 1000 * left;
     this.#marks.push({ time, done });
     while (this.#marks.length > 2 && time - this.#marks[1].time > rateWindow) this.#marks.shift();
     this.#drawIfDue();
@@ -159,7 +165,9 @@ export class Progress {
     const oldest = this.#marks[0];
     const rate = (this.#done - oldest.done) / (((this.#aside?.since ?? time) - oldest.time) / 1000);
     const elapsed = formatDuration((time - this.#startTime) / 1000);
-    const left = total !== undefined && rate > 0 ? formatDuration((total - this.#done) / rate) : "?";
+    const byRate = total !== undefined && rate > 0 ? (total - this.#done) / rate : null;
+    const seconds = this.#end === null ? byRate : (this.#end - time) / 1000;
+    const left = seconds === null ? "?" : formatDuration(seconds);
     const clock = total === undefined || this.#done >= total ? elapsed : `${elapsed}, ${left} left`;
     const count = total === undefined ? `${this.#done} ${unit}` : `${this.#done}/${total}`;
     const old = this.#textAt < this.#done ? `${this.#text} at ${this.#textAt}` : this.#text;

@@ -30,8 +30,8 @@ export interface StepMemory {
   readonly largest: number;
 }
 
-/** Extra memory in addition to the tensors: packed filters, partial sums, and blocks that are a little too large. */
-const MORE = 1.15;
+/** The memory that is taken for each byte of tensors: packed filters, partial sums, and blocks that are a little too large. */
+export const overhead = 1.15;
 
 /**
  * Estimates the memory of a training step.
@@ -110,11 +110,11 @@ export async function withAdvice(
   const { total = Infinity, largest = Infinity } = error;
   const fits = async (batch: number) => {
     const need = await estimateStep(config, { ...shape, batch });
-    return need.peak * MORE <= total && need.largest <= largest;
+    return need.peak * overhead <= total && need.largest <= largest;
   };
   let batch = shape.batch - 1;
   while (batch > 0 && !await fits(batch)) batch--;
-  const bytes = (await estimateStep(config, shape)).peak * MORE;
+  const bytes = (await estimateStep(config, shape)).peak * overhead;
   const pictures = shape.batch * accumulate;
   return new BatchTooLargeError(error, shape, bytes, batch, batch > 0 ? Math.ceil(pictures / batch) : 0);
 }

@@ -77,6 +77,20 @@ describe("Progress", () => {
     ]);
   });
 
+  test("shows the time that is left as it is told, less what has passed since", () => {
+    const { clock, progress } = capture({ total: 200 });
+    clock.time = 10_000;
+    progress.update(20, "", 400);
+    expect(progress.line()).toBe(" 10% 20/200 | 2.00 it/s | 10s, 6:40 left");
+    clock.time = 20_000;
+    progress.aside("validating");
+    expect(progress.line()).toContain("20s, 6:30 left | validating");
+    progress.aside(null);
+    progress.update(40, "");
+    expect(progress.line()).toContain(" left");
+    expect(progress.line()).not.toContain("6:30");
+  });
+
   test("shows nothing of short work", () => {
     for (const isTTY of [false, true]) {
       const { written, clock, progress } = capture({ label: "list", patience: 1000, isTTY });

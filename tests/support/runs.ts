@@ -103,7 +103,7 @@ export async function expectSameBits(a: string, b: string): Promise<void> {
 export async function metricsOf(run: string): Promise<Metrics[]> {
   const lines = (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n");
   return lines.map((line) => {
-    const { seconds_per_step: _, ...rest } = JSON.parse(line) as Metrics;
+    const { seconds_per_step: _, seconds_left: _left, ...rest } = JSON.parse(line) as Metrics;
     return rest;
   });
 }

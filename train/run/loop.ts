@@ -8,6 +8,7 @@ import { GanCourse } from "./gan_course.ts";
 import { Measuring } from "./measuring.ts";
 import type { Failure, TrainMonitor } from "./notes.ts";
 import { isFinished, type Run } from "./run.ts";
+import { Outlook } from "./outlook.ts";
 import { drawComparison, saveSamples } from "./samples.ts";
 import { Saver } from "./saver.ts";
 import { Showing } from "./showing.ts";
@@ -78,6 +79,7 @@ class Loop {
   readonly #showing: Showing;
   readonly #saver: Saver;
   readonly #gan: GanCourse;
+  readonly #outlook: Outlook;
   readonly #measuring: Measuring;
   #hasStepped = false;
 
@@ -88,7 +90,8 @@ class Loop {
     this.#showing = new Showing(run);
     this.#saver = new Saver(run, this.#showing);
     this.#gan = new GanCourse(run);
-    this.#measuring = new Measuring(run, this.#saver, this.#showing, this.#gan);
+    this.#outlook = new Outlook(run);
+    this.#measuring = new Measuring(run, this.#saver, this.#showing, this.#gan, this.#outlook);
   }
 
   async go(): Promise<TrainOutcome> {
@@ -165,13 +168,21 @@ class Loop {
         } encoder`,
       });
     }
-    if (progress.samples === null && !hasEnded) {
-      await reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
-    }
+    const picture = progress.samples === null && !hasEnded ? await this.#drawSamples() : null;
     const isMeasured = progress.last?.step === step;
-    if (progress.first === null || !isMeasured && this.#isDue(settings.valEvery)) {
-      await this.#measuring.measure();
-    }
+    if (progress.first === null || !isMeasured && this.#isDue(settings.valEvery)) await this.#measure();
+    if (!hasEnded) await reporter.attempt("estimate", step, () => this.#outlook.foresee(picture));
+  }
+
+  /** @returns the seconds of one reconstruction; null if the sheet could not be made */
+  #drawSamples(): Promise<number | null> {
+    const { trainer: { step }, reporter } = this.#run;
+    const draw = () => reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
+    return this.#outlook.time("draw", draw);
+  }
+
+  #measure(): Promise<void> {
+    return this.#outlook.time("measure", () => this.#measuring.measure());
   }
 
   /** Whether something that is done after every so many steps is to be done after this one. */
@@ -181,7 +192,7 @@ class Loop {
   }
 
   async #step(batches: AsyncGenerator<Batch>): Promise<void> {
-    const { settings, trainer, usage, restarts, progress, random, reporter } = this.#run;
+    const { settings, trainer, usage, restarts, progress, random } = this.#run;
     const read: Batch[] = [];
     while (read.length < settings.accumulate) {
       const next = await batches.next();
@@ -206,15 +217,15 @@ class Loop {
         progress.random = { ...progress.random, restart: random.restart.state() };
       }
       if (this.#isDue(settings.logEvery) || step === 1) await this.#measuring.log(logs, lr);
-      this.#monitor.update(step, `pass ${passesDone(state).toFixed(2)} ${this.#measuring.text}`);
+      this.#outlook.stepped();
+      const text = `pass ${passesDone(state).toFixed(2)} ${this.#measuring.text}`;
+      this.#monitor.update(step, text, this.#outlook.secondsLeft ?? undefined);
       this.#gan.afterStep();
-      if (this.#isDue(settings.imageEvery)) {
-        await reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
-      }
-      if (this.#isDue(settings.valEvery)) await this.#measuring.measure();
+      if (this.#isDue(settings.imageEvery)) await this.#drawSamples();
+      if (this.#isDue(settings.valEvery)) await this.#measure();
       if (this.#saver.isDue || this.#signal?.aborted) {
         await this.#measuring.read(logs);
-        await this.#saver.save();
+        await this.#outlook.time("save", () => this.#saver.save());
       }
     });
   }

@@ -7,6 +7,7 @@ import { type Reconstructed, WorstPictures } from "../report/worst.ts";
 import { type Measurements, readItems, validate } from "../validate.ts";
 import type { Metrics } from "../report/metrics_file.ts";
 import type { GanCourse } from "./gan_course.ts";
+import type { Outlook } from "./outlook.ts";
 import type { Run } from "./run.ts";
 import type { Saver } from "./saver.ts";
 import type { Showing } from "./showing.ts";
@@ -36,6 +37,7 @@ export class Measuring {
   readonly #run: Run;
   readonly #saver: Saver;
   readonly #gan: GanCourse;
+  readonly #outlook: Outlook;
   readonly #showing: Showing;
   /** When losses were logged last, not counting the time of other work than steps. */
   #clock: { time: number; step: number };
@@ -43,11 +45,12 @@ export class Measuring {
   /** The losses that were logged last, for the progress line. */
   text = "";
 
-  constructor(run: Run, saver: Saver, showing: Showing, gan: GanCourse) {
+  constructor(run: Run, saver: Saver, showing: Showing, gan: GanCourse, outlook: Outlook) {
     this.#run = run;
     this.#saver = saver;
     this.#showing = showing;
     this.#gan = gan;
+    this.#outlook = outlook;
     this.#clock = { time: this.#now(), step: run.trainer.step };
   }
 
@@ -64,8 +67,10 @@ export class Measuring {
       "train/perplexity": perplexity,
       "train/codebook_tokens": tokens,
     };
-    const passes = passesDone(sampler);
-    await this.#write({ step, epoch, passes, lr, seconds_per_step: each, ...values, ...codes });
+    const times: Record<string, number> = { passes: passesDone(sampler), seconds_per_step: each };
+    const left = this.#outlook.secondsLeft;
+    if (left !== null) times.seconds_left = left;
+    await this.#write({ step, epoch, lr, ...times, ...values, ...codes });
     const losses = shown.filter(([, name]) => values[name] !== 0)
       .map(([label, name]) => `${label} ${values[name].toPrecision(3)}`).concat(discriminatorInWords(values));
     this.text = [...losses, `codes ${percent(usage)}`, `perplexity ${perplexity.toPrecision(3)}`].join(" ");

@@ -13,6 +13,7 @@ export type SideWork =
   | "comparison"
   | "report"
   | "table"
+  | "estimate"
   | "tensorboard";
 
 /** Something that a run tells its user. `text` says it in one line; `kind` and the other fields are for programs. */
@@ -50,6 +51,17 @@ export type RunNote =
     | { readonly kind: "skipped" }
     /** Something beside the training failed. It is told once, and counted. */
     | { readonly kind: "failed"; readonly what: SideWork; readonly step: number }
+    /**
+     * How long the run will still take, in seconds (null: not known yet). Before the first step also what it takes, in bytes, and
+     * later only if it takes much longer, or shorter, than was said.
+     */
+    | {
+      readonly kind: "estimate";
+      readonly step: number;
+      readonly seconds: number | null;
+      readonly memory?: number;
+      readonly disk?: number;
+    }
     /** A checkpoint could not be written, and will be tried again. */
     | { readonly kind: "unsaved"; readonly step: number }
     /** A checkpoint was written after a failure, or because the run ends with an error. */
@@ -58,8 +70,8 @@ export type RunNote =
 
 /** Shows the progress of a training, for example with a progress bar. */
 export interface TrainMonitor {
-  /** Called after each step. The text has the step's losses. */
-  update(step: number, text?: string): void;
+  /** Called after each step. The text has the step's losses; `left` is the seconds until the end of the run, with all that it does. */
+  update(step: number, text?: string, left?: number): void;
   /** Called for an event that deserves its own line. */
   log(line: string): void;
   /** Called with the same events, for programs that look at more than the line. */
@@ -91,6 +103,7 @@ const words: Readonly<Record<SideWork, string>> = {
   comparison: "before-after.png could not be drawn",
   report: "report.html could not be written",
   table: "metrics.csv could not be written",
+  estimate: "the time of the run could not be estimated",
   tensorboard: "the event file for TensorBoard could not be written",
 };
 
@@ -103,6 +116,8 @@ export class Notes {
   #signal: AbortSignal | undefined;
   readonly #skipped = new Set<string>();
   #asideTime = 0;
+  /** How many pieces of such work are going on, one within the other. */
+  #depth = 0;
 
   /** From now on notes also go to the monitor. */
   attach(monitor: TrainMonitor | null, signal?: AbortSignal): void {
@@ -163,14 +178,25 @@ export class Notes {
     what: string,
     work: (watch: { onProgress: (done: number, total: number) => void; signal?: AbortSignal }) => Promise<T>,
   ): Promise<T> {
-    const start = performance.now(), show = (text: string | null) => this.#monitor?.aside?.(text);
+    const show = (text: string | null) => this.#monitor?.aside?.(text);
     show(what);
     try {
       const onProgress = (done: number, total: number) => show(`${what} ${done}/${total}`);
-      return await work({ onProgress, signal: this.#signal });
+      return await this.apart(() => work({ onProgress, signal: this.#signal }));
     } finally {
       show(null);
-      this.#asideTime += performance.now() - start;
+    }
+  }
+
+  /** Does something whose time does not count as that of steps. */
+  async apart<T>(work: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    this.#depth++;
+    try {
+      return await work();
+    } finally {
+      this.#depth--;
+      if (this.#depth === 0) this.#asideTime += performance.now() - start;
     }
   }
 

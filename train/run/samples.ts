@@ -7,13 +7,18 @@ import type { WatchedWork } from "../validate.ts";
 import type { Run } from "./run.ts";
 import type { Showing } from "./showing.ts";
 
-/** Saves the samples above their reconstructions in images/. */
-export async function saveSamples(run: Run, showing: Showing): Promise<void> {
+/**
+ * Saves the samples above their reconstructions in images/.
+ * @returns the seconds of a reconstruction, the median of all; null if no sample can be read
+ */
+export async function saveSamples(run: Run, showing: Showing): Promise<number | null> {
   const { trainer: { step }, folder, progress, reporter } = run;
-  const samples = await reporter.aside("drawing pictures", (watch) => reconstructed(run, watch));
+  const times: number[] = [], onTime = (seconds: number) => void times.push(seconds);
+  const samples = await reporter.aside("drawing pictures", (watch) => reconstructed(run, watch, onTime));
   await folder.saveSheet("step", step, samples);
   await showing.sheet("step");
   progress.samples ??= { step, paths: samples.map(({ path }) => path) };
+  return times.sort((a, b) => a - b)[times.length >> 1] ?? null;
 }
 
 /**
@@ -40,20 +45,27 @@ export async function drawComparison(run: Run): Promise<string | null> {
 }
 
 /** Reconstructs the samples that can be read. */
-function reconstructed(run: Run, watch: WatchedWork): Promise<Reconstructed[]> {
-  return run.trainer.evaluate(() => reconstructAll(run, watch));
+function reconstructed(
+  run: Run,
+  watch: WatchedWork,
+  onTime?: (seconds: number) => void,
+): Promise<Reconstructed[]> {
+  return run.trainer.evaluate(() => reconstructAll(run, watch, onTime));
 }
 
 async function reconstructAll(
   { samples, trainer: { model } }: Run,
   { onProgress, signal }: WatchedWork,
+  onTime?: (seconds: number) => void,
 ): Promise<Reconstructed[]> {
   const made: Reconstructed[] = [];
   for await (const { pixels, shape, pictures, paths } of samples.once(1)) {
+    const start = performance.now();
     const floats = await asyncScope(async () => {
       const images = tensor(pixels, shape);
       return await (await model.reconstructInTurns(images, { signal })).floats();
     });
+    onTime?.((performance.now() - start) / 1000);
     const outputs = toPictures(floats, shape, model.range);
     paths.forEach((path, i) => {
       const input = pictures[i], output = outputs[i];

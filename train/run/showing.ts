@@ -43,9 +43,9 @@ export class Showing {
 
   /** Shows how the weights that learn are distributed, for each part of the networks. */
   async weights(): Promise<void> {
-    const events = this.#events, { trainer: { model, step } } = this.#run;
+    const events = this.#events, { trainer: { model, step }, reporter } = this.#run;
     if (!events) return;
-    await this.#attempt(async () => {
+    const count = async () => {
       const parts = new Map<string, Float32Array[]>();
       for (const [name, parameter] of model.namedParameters()) {
         if (!parameter.requiresGrad) continue;
@@ -57,7 +57,8 @@ export class Showing {
         return histogram ? [[`weights/${part}`, histogram] as const] : [];
       });
       await events.histograms(step, histograms);
-    });
+    };
+    await this.#attempt(() => reporter.aside("counting weights", count));
   }
 
   /** Writes report.html and metrics.csv. @returns the path of report.html; null if it could not be written */

@@ -90,7 +90,9 @@ export class ChartView {
     const keep = view.smoothing;
     this.lines = lines.map((line) => ({
       ...line,
-      smooth: line.values.length < fewValues || keep === 0 ? line.values : smooth(line.values, keep),
+      smooth: !line.isNoisy || line.values.length < fewValues || keep === 0
+        ? line.values
+        : smooth(line.values, keep),
     }));
     this.plot.setAttribute("aria-label", `${title}. ${this.#inWords()} Arrow keys move the cursor.`);
     if (width > 0) this.#drawPlot(width);

@@ -19,8 +19,7 @@ const tiles = /** @type {[string, string, (value: number) => string, boolean | n
   ["val/p_loss", "LPIPS, kept back", (value) => value.toFixed(4), false],
   ["val/ssim", "SSIM, kept back", (value) => value.toFixed(4), true],
   ["val/codebook_usage", "codes in use", (value) => `${(100 * value).toFixed(1)} %`, true],
-  ["val/codebook_perplexity", "perplexity", formatNumber, true],
-  ["train/disc_accuracy", "discriminator is right", (value) => `${(100 * value).toFixed(0)} %`, null],
+  ["val/perplexity", "perplexity", formatNumber, true],
   ["lr", "learning rate", formatNumber, null],
   ["seconds_per_step", "seconds per step", formatNumber, null],
 ]);

@@ -2,18 +2,18 @@
 // Puts the metrics of a run into charts and groups, and computes what a chart draws: smooth lines and ticks. It touches no page.
 
 /** @typedef {{ name: string, steps: number[], values: number[] }} Series */
-/** @typedef {{ label: string, color: number, steps: number[], values: number[] }} Line */
+/** @typedef {{ label: string, color: number, isNoisy: boolean, steps: number[], values: number[] }} Line */
 /** @typedef {{ key: string, title: string, lines: Line[] }} Chart */
 /** @typedef {{ title: string, charts: Chart[], zeros: string[] }} Group */
 
 /** What is shown elsewhere on the page, or is no curve. */
-const hidden = /^(?:epoch|passes|seconds_left|(?:val|seen)\/pictures)$/;
+const hidden = /^(?:epoch|passes|seconds_left|(?:val|seen)\/pictures|(?:train|val)\/codebook_tokens)$/;
 
 /** The groups, each with the names that belong to it. The first that fits counts; what none knows is in the last one. */
 const groups = /** @type {const} */ ([
   ["Quality", /psnr|ssim|lpips|p_loss|identity|frechet|fid/],
   ["Codebook", /quant|code|perplexity|usage|commit|entropy/],
-  ["Discriminator", /disc|logit|d_weight|g_loss|gan|lecam/],
+  ["Discriminator", /disc|logit|d_weight|d_ratio|g_loss|gan|lecam/],
   ["Loss", /rec_loss|nll_loss|total_loss|l1|l2/],
   ["Learning rate and speed", /^lr|learning_rate|grad|seconds|loss_scale|ema/],
   ["Other metrics", /(?:)/],
@@ -32,10 +32,17 @@ const titles = /** @type {Record<string, string>} */ ({
   total_loss: "Total loss",
   quant_loss: "Quantizer loss",
   codebook_usage: "Share of the codes in use",
-  codebook_perplexity: "Perplexity: codes in use, in effect",
+  perplexity: "Perplexity: codes in use, in effect",
   codes_restarted: "Codes moved because nothing used them",
   disc_loss: "Discriminator loss (1 is no better than chance)",
   logits: "Discriminator's logits for real and made pictures",
+  logit_gap: "Gap between the two logits",
+  disc_acc: "Share that the discriminator gets right (0.5 is chance)",
+  d_ratio: "Gradient of the reconstruction by that of the GAN",
+  lecam_loss: "LeCam's loss",
+  identity_loss: "Distance of faces, as the face network sees them",
+  grad_norm: "Norm of the gradients",
+  disc_grad_norm: "Norm of the discriminator's gradients",
   disc_factor: "GAN factor (0: not yet)",
   d_weight: "Adaptive weight of the GAN loss",
   g_loss: "Generator's GAN loss",
@@ -47,10 +54,15 @@ const titles = /** @type {Record<string, string>} */ ({
 const shared = /** @type {Record<string, [chart: string, label: string]>} */ ({
   logits_real: ["logits", "real"],
   logits_fake: ["logits", "made"],
+  disc_acc_real: ["disc_acc", "real"],
+  disc_acc_fake: ["disc_acc", "made"],
 });
 
 /** The colours of what a metric was measured on. Others get the colours after these. */
 const colors = /** @type {Record<string, number>} */ ({ train: 0, val: 1, seen: 2 });
+
+/** What is chosen and not measured, so that there is nothing to smooth. */
+const chosen = /^lr|^disc_factor$/;
 
 /** What the prefixes mean. */
 const places = /** @type {Record<string, string>} */ ({
@@ -87,12 +99,10 @@ export function groupsOf(metrics) {
     const label = [part, places[place] ?? place].filter((word) => word !== "").join(", ") || base;
     const wanted = part === "" ? colors[place] ?? chart.lines.length : chart.lines.length;
     const taken = chart.lines.map(({ color }) => color);
-    chart.lines.push({
-      label,
-      color: taken.includes(wanted) ? Math.max(...taken) + 1 : wanted,
-      steps,
-      values,
-    });
+    // measurements are averages over many pictures
+    const isNoisy = (place === "train" || place === "") && !chosen.test(base);
+    const color = taken.includes(wanted) ? Math.max(...taken) + 1 : wanted;
+    chart.lines.push({ label, color, isNoisy, steps, values });
   }
   return [...made.values()].filter(({ charts, zeros }) => charts.length + zeros.length > 0);
 }
