@@ -4,6 +4,7 @@ import { extname } from "node:path";
 import { Command, Option } from "commander";
 import { describeModel } from "../data/formats/find_model.ts";
 import { stated } from "../data/formats/guess.ts";
+import { jsonRecord, record } from "../data/formats/json.ts";
 import {
   type CheckpointFile,
   type ConfigGuess,
@@ -150,7 +151,11 @@ async function run(path: string, out: string, flags: Flags): Promise<void> {
       print(`warning: taming has no quantizer "${config.quantizer}", so this file is for Tessera alone`);
     }
     if (guess) { for (const note of notesForTaming(guess)) print(`note: ${note}`); }
-    if (optimizers && await trainingState(file)) warnOfTaming(file);
+    if (optimizers && await trainingState(file)) {
+      warnOfTaming(file);
+      const left = unknownToTaming(file);
+      if (left.length > 0) print(`note: taming knows no ${left.join(" and no ")}, and would go on without`);
+    }
   } finally {
     await file.close();
   }
@@ -212,6 +217,16 @@ function warnOfTaming(file: CheckpointFile): void {
     `warning: ${found}, but taming's is VGG16: taming can start from the weights (ckpt_path) of a file converted with ` +
       "--strip --discriminator, but it cannot resume this one",
   );
+}
+
+/** What the optimizers of a run of Tessera do beyond taming's. */
+function unknownToTaming({ metadata }: CheckpointFile): string[] {
+  const { weightDecay, clip, rates } = record(record(jsonRecord(metadata.state)?.settings)?.optimizer) ?? {};
+  return [
+    ...weightDecay ? ["weight decay"] : [],
+    ...clip ? ["clipping"] : [],
+    ...Object.keys(record(rates) ?? {}).length > 0 ? ["learning rates of parts"] : [],
+  ];
 }
 
 /** The model's config, or why there is none: then the file's tensors can still be converted. */

@@ -75,4 +75,10 @@ export function checkOptimizer(who: string, options: OptimizerOptions): void {
   if (frozen) {
     throw new Error(`${who}: optimizer: ${frozen} has a learning rate but is not among the parts that learn`);
   }
+  const { ema, train } = options;
+  if (ema > 0 && train.every((part) => part === "discriminator")) {
+    throw new Error(
+      `${who}: optimizer: ema is ${ema}, but the autoencoder does not learn, so it has no average`,
+    );
+  }
 }

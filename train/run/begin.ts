@@ -44,7 +44,7 @@ import {
   suitedInterval,
   suitedLearningRate,
 } from "./settings.ts";
-import { checkHeld, stepsIn } from "./stopping.ts";
+import { checkMeasurable, stepsIn } from "./stopping.ts";
 
 /** The parts of a new run. */
 export interface NewRun {
@@ -123,7 +123,6 @@ export async function beginRun(run: NewRun): Promise<Run> {
     ? listed.steps
     : stepsIn(epochs, list.train, listed.batch * listed.accumulate);
   const options = { ...listed, steps };
-  checkHeld("beginRun", options.stopWhen, list.held);
   return await freedOnError(async (own) => {
     const reporter = new Notes();
     const { gan, batch, accumulate, steps } = options;
@@ -145,6 +144,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
       from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
       model: model.config,
     };
+    checkMeasurable("beginRun", settings.stopWhen, list.held, model.config.lossconfig.perceptualWeight > 0);
     checkSettings("beginRun", settings); // again, because some values are known only now
     checkSize(settings, model);
     for (

@@ -35,7 +35,7 @@ import {
   suitedInterval,
 } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
-import { checkHeld, defaultPatience, stepsIn, type StopRule, whyStopped } from "./stopping.ts";
+import { checkMeasurable, defaultPatience, stepsIn, type StopRule, whyStopped } from "./stopping.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
 export interface ResumeChanges extends
@@ -158,7 +158,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     valEvery: options.valEvery ?? intervalFor(saved.settings, steps),
   };
   if (steps < step) throw new Error(`the run is at step ${step}, so a total of ${steps} steps is too few`);
-  checkHeld("resumeRun", settings.stopWhen, list.held);
+  checkMeasurable("resumeRun", settings.stopWhen, list.held, model.lossconfig.perceptualWeight > 0);
   const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
   if (!isSameMetric || perceptual !== undefined) progress.patience = null;
   const stopped = whyStopped(settings.stopWhen, progress.patience);

@@ -52,13 +52,21 @@ export function checkStopRule(who: string, rule: StopRule | null): void {
   if (rule !== null) checkOptions(`${who}: stopWhen`, rule, rules);
 }
 
-/** @throws Error if a rule looks at pictures kept back, and there are none */
-export function checkHeld(who: string, rule: StopRule | null, held: number): void {
-  if (held > 0 || !rule?.metric.startsWith("val/")) return;
-  throw new Error(
-    `${who}: stopWhen: ${rule.metric} needs pictures kept back, and there are none: keep some, or use ` +
-      rule.metric.replace("val/", "seen/"),
-  );
+/**
+ * @param held the number of pictures kept back
+ * @param hasLpips whether there is a perceptual network
+ * @throws Error if a rule looks at what is not there
+ */
+export function checkMeasurable(who: string, rule: StopRule | null, held: number, hasLpips: boolean): void {
+  const { metric = "" } = rule ?? {};
+  const missing = (what: string, advice: string) =>
+    new Error(`${who}: stopWhen: ${metric} needs ${what}, and there ${advice}`);
+  if (held === 0 && metric.startsWith("val/")) {
+    throw missing("pictures kept back", `are none: keep some, or use ${metric.replace("val/", "seen/")}`);
+  }
+  if (!hasLpips && metric.endsWith("/p_loss")) {
+    throw missing("a perceptual network", `is none: use ${metric.replace("p_loss", "rec_loss")}`);
+  }
 }
 
 /**
