@@ -84,6 +84,8 @@ try {
   await writeModel();
   await cacheAs("boris/vqgan_f16_16384", at("last.ckpt"));
   await writeTokens();
+  await mkdir(at("models"));
+  await copyFile(join(root, "models/faces.safetensors"), at("models/faces.safetensors"));
   await writeCartoonFaces(at("faces"), 3, 128, 1);
   await copyFile(at("faces/face_00000.png"), at("face.jpg"));
   await writeFile(at("custom_vqgan.yaml"), yaml);
