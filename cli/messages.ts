@@ -7,6 +7,7 @@ import { OutOfMemoryError } from "../src/index.ts";
 import {
   BatchTooLargeError,
   DivergedError,
+  GuardError,
   MissingPerceptualError,
   MissingPicturesError,
   NotResumableError,
@@ -43,6 +44,13 @@ export function inWordsOfOptions(error: unknown): string {
   if (error instanceof StartTokenError) return `${error.problem}; read it with --dalle-mini`;
   if (error instanceof ExpansionError) return `${error.problem}; add --force if that is what you want`;
   if (error instanceof OutOfMemoryError) return error.problem; // without the advice on scopes
+  if (error instanceof GuardError) {
+    const { problem, saved, good } = error;
+    return `${problem}. Training stopped${
+      saved === null ? "" : `, and step ${saved} is saved`
+    }. The last good checkpoint is ` +
+      `${good}: begin a new run from it with --from, and with a lower --disc-weight or --lr`;
+  }
   if (error instanceof DivergedError) return `${error.problem}. A lower --lr may help.`;
   return systemMessage(error) ?? messageOf(error);
 }

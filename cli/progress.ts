@@ -104,6 +104,7 @@ export class Progress {
    * @param left the seconds until the end, if more is known than the rate tells
    */
   update(done: number, text = this.#text, left?: number): void {
+    if (done < this.#done) this.#marks.splice(0); // a run has gone back
     this.#done = done;
     this.#setText(text);
     const time = this.#now();

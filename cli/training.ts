@@ -1,6 +1,7 @@
 // What finetune and demo share: training with a progress line, and the summary at the end.
 import process from "node:process";
 import {
+  GuardError,
   isFinished,
   type Run,
   type RunNote,
@@ -48,7 +49,9 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     return outcome;
   } catch (error) {
     monitor.finish();
-    if (run.saved !== null && !(error instanceof RunTakenError)) say(`step ${run.saved} is saved; ${goOn}`);
+    if (run.saved !== null && !(error instanceof RunTakenError || error instanceof GuardError)) {
+      say(`step ${run.saved} is saved; ${goOn}`);
+    }
     throw error;
   } finally {
     interrupt.dispose();

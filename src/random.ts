@@ -78,6 +78,16 @@ export class Random {
     return random;
   }
 
+  /** Goes on from a position of this stream. @throws if it is none, or one of a stream with another seed */
+  restore(state: RandomState): void {
+    const from = Random.from(state);
+    if (from.seed !== this.seed) {
+      throw new Error(`Random.restore: the position is of seed ${from.seed}, but this is seed ${this.seed}`);
+    }
+    this.#counter = from.#counter;
+    this.#words.set(from.#words);
+  }
+
   /** The position of the stream, for `Random.from`. */
   state(): RandomState {
     return { seed: this.seed, counter: this.#counter };

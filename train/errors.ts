@@ -49,6 +49,31 @@ export class DivergedError extends Error {
   }
 }
 
+/** A guarded run has stopped, because its losses jump whatever the GAN counts. It is saved, and so is its last good step. */
+export class GuardError extends Error {
+  /** "GuardError" */
+  override readonly name = "GuardError";
+  /** The message without the advice. */
+  readonly problem: string;
+  /** The last step that is saved; null if none is. */
+  readonly saved: number | null;
+  /** The path of the last good checkpoint. */
+  readonly good: string;
+
+  /** Appends the advice to `problem`. */
+  constructor(problem: string, saved: number | null, good: string) {
+    super(
+      `${problem}. Training stopped${
+        saved === null ? "" : `, and step ${saved} is saved`
+      }. The last good checkpoint is ${good}: begin a new run from it, ` +
+        "with a lower learning rate (lr) or a gentler GAN (gan)",
+    );
+    this.problem = problem;
+    this.saved = saved;
+    this.good = good;
+  }
+}
+
 /** The pictures of a run that is resumed are not where they were. */
 export class MissingPicturesError extends Error {
   /** "MissingPicturesError" */

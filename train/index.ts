@@ -9,6 +9,7 @@ export { DeadCodeRestart, type RestartOptions } from "./codebook/restart.ts";
 export { CodeUsage, type RecentUsage } from "./codebook/usage.ts";
 export {
   DivergedError,
+  GuardError,
   MissingPerceptualError,
   MissingPicturesError,
   NotResumableError,
@@ -34,6 +35,7 @@ export { type WorstReconstruction, WorstReconstructions } from "./evaluate/worst
 export { loadFaceNetwork } from "./face_package.ts";
 export { Gan } from "./gan/gan.ts";
 export { defaultGan, type GanOptions, type GanTerms } from "./gan/options.ts";
+export { Guard, type Smoothed } from "./gan/guard.ts";
 export { LeCam } from "./gan/lecam.ts";
 export { type DiscStart, Plateau } from "./gan/start.ts";
 export { IdentityLoss, type IdentityTerm } from "./identity.ts";

@@ -82,6 +82,7 @@ const layers: readonly Layer[] = [
         "gan/options",
         "gan/start",
         "gan/announce",
+        "gan/guard",
         "parts",
         "clip",
         "ema",

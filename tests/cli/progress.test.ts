@@ -91,6 +91,19 @@ describe("Progress", () => {
     expect(progress.line()).not.toContain("6:30");
   });
 
+  test("measures the rate anew where the work goes back to an earlier unit", () => {
+    const { clock, progress } = capture({ total: 100, unit: "step" });
+    for (let step = 1; step <= 50; step++) {
+      clock.time += 100;
+      progress.update(step);
+    }
+    for (let step = 20; step <= 24; step++) {
+      clock.time += 500;
+      progress.update(step);
+    }
+    expect(progress.line()).toContain("24/100 | 2.00 step/s | 8s, 38s left");
+  });
+
   test("shows nothing of short work", () => {
     for (const isTTY of [false, true]) {
       const { written, clock, progress } = capture({ label: "list", patience: 1000, isTTY });

@@ -118,6 +118,9 @@ export class CodeUsage implements TrainState {
     );
     check("the usage of the codes", "recent", recent, tokens);
     check("the usage of the codes", "sinceRestart", sinceRestart, orNull(counts));
+    this.dispose(); // what is pending belongs to steps that are taken back
+    this.#at = this.#length = 0;
+    this.#inRing.fill(0);
     this.#count(Int32Array.from(recent));
     if (sinceRestart) this.#sinceRestart?.counts.set(sinceRestart);
   }

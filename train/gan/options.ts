@@ -1,6 +1,6 @@
 // How the GAN is begun, balanced and watched: all of its settings beside those of taming's lossconfig. With the defaults training
 // is taming's.
-import { needed, notNegative, orNull, positive, type Rules, whole } from "../../src/check.ts";
+import { flag, needed, notNegative, orNull, positive, type Rules, whole } from "../../src/check.ts";
 import { aStart, type DiscStart } from "./start.ts";
 
 /** What the losses of the GAN in a step depend on, beside taming's `lossconfig`. */
@@ -27,13 +27,15 @@ export interface GanOptions extends GanTerms {
    * "2epochs"; "plateau", when the autoencoder no longer gets better by itself (`Plateau`); null for the `discStart` of the model's config.
    */
   readonly start: DiscStart | null;
+  /** Whether the run goes back to its last good checkpoint when the losses jump, with a gentler GAN (`Guard`). */
+  readonly guard: boolean;
 }
 
 /** taming's GAN. */
 export const tamingTerms: GanTerms = { warmup: 0, ramp: 0, lecam: 0, maxWeight: null, fixedWeight: null };
 
 /** taming's GAN in a run. */
-export const defaultGan: GanOptions = { ...tamingTerms, start: null };
+export const defaultGan: GanOptions = { ...tamingTerms, start: null, guard: false };
 
 /** The rules of the terms, none of which is needed. */
 export const termRules: Rules<Partial<GanTerms>> = {
@@ -52,6 +54,7 @@ export const ganRules: Rules<GanOptions> = {
   maxWeight: needed(termRules.maxWeight),
   fixedWeight: needed(termRules.fixedWeight),
   start: needed(orNull(aStart)),
+  guard: needed(flag),
 };
 
 /** The terms among the settings. */

@@ -171,7 +171,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     }
     const savesOften = settings.steps > Math.min(settings.saveEvery, settings.valEvery);
     await checkRoom(out, parts.trainer, savesOften ? 2 : 1);
-    for (const note of await warnOfRoom(out, parts.trainer, settings.keep)) reporter.add(note);
+    for (const note of await warnOfRoom(out, parts.trainer, settings)) reporter.add(note);
     const folder = await RunFolder.create(out, options.name);
     await folder.removedOnError(async () => {
       await folder.take();

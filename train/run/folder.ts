@@ -1,7 +1,7 @@
 // The folder of a run: runs/2026-05-01T12-30-00_faces/ with config.json, data/, metrics.jsonl, images/, checkpoints/, loss.png
 // and before-after.png. docs/runs.md says what each of them is.
 import { createReadStream } from "node:fs";
-import { link, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Picture, readImage, savePng, sideBySide } from "../../data/index.ts";
 import { removeLeftovers, writeAtomic } from "../../data/files/atomic.ts";
@@ -243,6 +243,11 @@ export class RunFolder {
   /** Removes a checkpoint that was kept. */
   async removeCheckpoint(name: string): Promise<void> {
     await rm(this.checkpoint(name), { force: true });
+  }
+
+  /** Gives a checkpoint another name, in place of the one that has it. */
+  async renameCheckpoint(from: string, to: string): Promise<void> {
+    await rename(this.checkpoint(from), this.checkpoint(to));
   }
 
   /** Draws metrics.jsonl as loss.png. @returns its path, or null if there is nothing to draw yet */

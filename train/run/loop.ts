@@ -5,6 +5,7 @@ import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
 import { initializeCodebook } from "../codebook/kmeans.ts";
 import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
+import { goBack, keepFirstGood, keepGood } from "./guarding.ts";
 import { Measuring } from "./measuring.ts";
 import type { Failure, TrainMonitor } from "./notes.ts";
 import { isFinished, type Run } from "./run.ts";
@@ -114,14 +115,22 @@ class Loop {
     const { trainer, settings, folder, pictures, progress, reporter } = this.#run;
     const hasEnded = () => isFinished(this.#run);
     pictures.restore(progress.sampler); // pictures that were read, but not used before an error, are read again
-    const batches = pictures.batches(settings.batch);
+    let batches = pictures.batches(settings.batch);
     try {
       if (!hasEnded()) {
         await folder.rewind(trainer.step);
         await this.#showing.begin();
       }
       await this.#prepare(hasEnded());
-      while (!hasEnded() && !this.#signal?.aborted) await this.#step(batches);
+      while (!hasEnded() && !this.#signal?.aborted) {
+        if (await this.#step(batches)) continue;
+        await batches.return(undefined);
+        await goBack(this.#run, this.#saver);
+        await this.#showing.begin();
+        this.#measuring.restartClock();
+        pictures.restore(progress.sampler);
+        batches = pictures.batches(settings.batch);
+      }
     } catch (error) {
       if (!reporter.isStop(error)) throw error;
     } finally {
@@ -149,7 +158,8 @@ class Loop {
    * interruption left out, such as a validation, is made up for.
    */
   async #prepare(hasEnded: boolean): Promise<void> {
-    const { settings, trainer: { model, step, averages }, pictures, random, progress, reporter } = this.#run;
+    const { settings, trainer, guard, pictures, random, progress, reporter } = this.#run;
+    const { model, step, averages } = trainer;
     if (!progress.hasCodebook) {
       const batches = pictures.batches(settings.batch);
       const vectors = await reporter.aside("codebook: reading pictures", ({ signal }) => {
@@ -169,8 +179,10 @@ class Loop {
       });
     }
     const picture = progress.samples === null && !hasEnded ? await this.#drawSamples() : null;
+    if (progress.first === null) guard?.forget(); // what is measured anew cannot be compared, and neither can the losses
     const isMeasured = progress.last?.step === step;
     if (progress.first === null || !isMeasured && this.#isDue(settings.valEvery)) await this.#measure();
+    if (!hasEnded) await keepFirstGood(this.#run, this.#saver);
     if (!hasEnded) await reporter.attempt("estimate", step, () => this.#outlook.foresee(picture));
   }
 
@@ -191,8 +203,9 @@ class Loop {
     return step % every === 0 || step === steps;
   }
 
-  async #step(batches: AsyncGenerator<Batch>): Promise<void> {
-    const { settings, trainer, usage, restarts, progress, random } = this.#run;
+  /** @returns whether the losses are fine; if not, the run must go back */
+  async #step(batches: AsyncGenerator<Batch>): Promise<boolean> {
+    const { settings, trainer, guard, usage, restarts, progress, random } = this.#run;
     const read: Batch[] = [];
     while (read.length < settings.accumulate) {
       const next = await batches.next();
@@ -202,7 +215,7 @@ class Loop {
       this.#monitor.update(trainer.step, "compiling the kernels of the first step");
     }
     this.#hasStepped = true;
-    await asyncScope(async () => {
+    return await asyncScope(async () => {
       const lr = trainer.lr;
       const images = read.map(({ pixels, shape }) => tensor(pixels, shape));
       const { logs, indices } = await trainer.trainStep(images);
@@ -216,6 +229,7 @@ class Loop {
         await this.#measuring.restart(images[0]);
         progress.random = { ...progress.random, restart: random.restart.state() };
       }
+      if (await guard?.observe(logs["train/rec_loss"])) return false;
       if (this.#isDue(settings.logEvery) || step === 1) await this.#measuring.log(logs, lr);
       this.#outlook.stepped();
       const text = `pass ${passesDone(state).toFixed(2)} ${this.#measuring.text}`;
@@ -226,7 +240,9 @@ class Loop {
       if (this.#saver.isDue || this.#signal?.aborted) {
         await this.#measuring.read(logs);
         await this.#outlook.time("save", () => this.#saver.save());
+        await keepGood(this.#run);
       }
+      return true;
     });
   }
 

@@ -54,6 +54,11 @@ export class Measuring {
     this.#clock = { time: this.#now(), step: run.trainer.step };
   }
 
+  /** Measures the rate anew, after the run has gone back. */
+  restartClock(): void {
+    this.#clock = { time: this.#now(), step: this.#run.trainer.step };
+  }
+
   /** Writes the losses of a step. @throws DivergedError if one of them is not a finite number */
   async log(logs: Logs, lr: number): Promise<void> {
     const { trainer: { step }, progress: { epoch, sampler } } = this.#run;

@@ -43,6 +43,8 @@ export type RunNote =
     | { readonly kind: "shared"; readonly count: number }
     /** The discriminator starts, or counts for more. */
     | { readonly kind: "gan"; readonly step: number }
+    /** The losses have jumped, and the run goes back to an earlier step with a gentler GAN. */
+    | { readonly kind: "guard"; readonly step: number; readonly to: number }
     /** Since an earlier step, training pictures got better and those kept back worse. */
     | { readonly kind: "overfitting"; readonly step: number }
     /** The model was measured. */

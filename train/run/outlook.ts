@@ -85,6 +85,7 @@ export class Outlook {
   stepped(): void {
     const { trainer: { step }, settings: { steps }, reporter } = this.#run, marks = this.#marks;
     const time = performance.now() - reporter.asideTime;
+    if (step <= (marks.at(-1)?.step ?? -1)) marks.splice(0); // the run has gone back
     marks.push({ time, step });
     while (marks.length > 2 && time - marks[1].time > window) marks.shift();
     const foreseen = this.#foreseen?.step, each = this.#measured, seconds = this.secondsLeft;

@@ -198,7 +198,7 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
   }
   if (!isFinished) {
     await checkRoom(source.path, parts.trainer);
-    for (const note of await warnOfRoom(source.path, parts.trainer, settings.keep)) reporter.add(note);
+    for (const note of await warnOfRoom(source.path, parts.trainer, settings)) reporter.add(note);
   } else {
     const text = `the run is finished: ${stopped ?? `it has all its ${steps} steps`}`;
     reporter.add({ kind: "finished", step, text });

@@ -3,6 +3,7 @@ import { formatBytes } from "../../data/formats/text.ts";
 import { freeBytes } from "../../data/files/space.ts";
 import type { Trainer } from "../trainer.ts";
 import { checkpointBytes } from "./checkpoint.ts";
+import type { RunSettings } from "./settings.ts";
 import type { RunNote } from "./notes.ts";
 
 /** Room for the header of a checkpoint and for what the file system keeps about it. */
@@ -27,13 +28,22 @@ export async function checkRoom(folder: string, trainer: Trainer, atATime: 1 | 2
 }
 
 /**
- * Warns if the next checkpoint fits, but not all that the run will keep: the last ones, the best one, and the one that is being
- * written.
- * @param keep how many of the last ones stay
+ * The most checkpoints that a run has at a time: the last ones, the best one, and the one that is being written; with a guard also
+ * the last good one and the one that may be good.
  */
-export async function warnOfRoom(folder: string, trainer: Trainer, keep: number): Promise<RunNote[]> {
-  const checkpoints = Math.max(1, keep) + 2;
-  const bytes = checkpointBytes(trainer), free = await freeBytes(folder);
+export function checkpointsAtATime({ keep, gan }: Pick<RunSettings, "keep" | "gan">): number {
+  return Math.max(1, keep) + 2 + (gan.guard ? 2 : 0);
+}
+
+/** Warns if the next checkpoint fits, but not all that the run will keep. */
+export async function warnOfRoom(
+  folder: string,
+  trainer: Trainer,
+  settings: Pick<RunSettings, "keep" | "gan">,
+): Promise<RunNote[]> {
+  const checkpoints = checkpointsAtATime(settings),
+    bytes = checkpointBytes(trainer),
+    free = await freeBytes(folder);
   if (free === null || free >= checkpoints * bytes + more) return [];
   const text =
     `warning: the run will need up to ${

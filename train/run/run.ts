@@ -6,6 +6,7 @@ import type { Random } from "../../src/index.ts";
 import { trainingOf } from "../codebook/options.ts";
 import { DeadCodeRestart } from "../codebook/restart.ts";
 import { CodeUsage } from "../codebook/usage.ts";
+import { Guard } from "../gan/guard.ts";
 import { termsOf } from "../gan/options.ts";
 import { Plateau } from "../gan/start.ts";
 import { rateFactors, trainOnly } from "../parts.ts";
@@ -46,6 +47,8 @@ export interface Run {
   readonly restarts: DeadCodeRestart | null;
   /** Finds the step at which the discriminator starts; null if that is known. */
   readonly plateau: Plateau | null;
+  /** Watches whether the losses jump; null if this is off. */
+  readonly guard: Guard | null;
   /** How far the run has come. */
   readonly progress: Progress;
   /** The step of the last checkpoint in the folder; null if there is none. */
@@ -104,7 +107,7 @@ export async function makeTrainer(
   settings: RunSettings,
   random: Run["random"],
   own: Own,
-): Promise<Pick<Run, "trainer" | "usage" | "restarts" | "plateau">> {
+): Promise<Pick<Run, "trainer" | "usage" | "restarts" | "plateau" | "guard">> {
   const { train, rates, ...update } = settings.optimizer;
   if (!train.includes("all")) trainOnly(model, train);
   const identity = settings.identity > 0
@@ -134,7 +137,11 @@ export async function makeTrainer(
     : null;
   const plateau = settings.gan.start === "plateau" ? new Plateau() : null;
   if (plateau) trainer.states.push(plateau);
-  return { trainer, usage, restarts, plateau };
+  const guard = settings.gan.guard
+    ? new Guard(settings.steps, trainer.gan, model.decoder.conv_out.weight)
+    : null;
+  if (guard) trainer.states.push(guard);
+  return { trainer, usage, restarts, plateau, guard };
 }
 
 /**

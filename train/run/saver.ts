@@ -1,7 +1,7 @@
 // Writes the checkpoints of a run. One that cannot be written is tried again, and the last one stays. When a run ends, whatever
 // the reason, its last step is saved, as long as the weights are healthy.
 import { asyncScope, full, noGrad, scope } from "../../src/index.ts";
-import { DivergedError, NotSavedError, RunTakenError } from "../errors.ts";
+import { DivergedError, GuardError, NotSavedError, RunTakenError } from "../errors.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { fileOfStep } from "./folder.ts";
 import { reasonOf } from "./notes.ts";
@@ -91,7 +91,9 @@ export class Saver {
   /** Saves what an error has not damaged. Never throws, because the error is what the user must see. */
   async rescue(error: unknown): Promise<void> {
     const { trainer, folder: { lastCheckpoint }, reporter } = this.#run, { step } = trainer;
-    const isLost = [DivergedError, RunTakenError, NotSavedError].some((kind) => error instanceof kind);
+    const isLost = [DivergedError, GuardError, RunTakenError, NotSavedError].some((kind) =>
+      error instanceof kind
+    );
     if (isLost || step === this.#begin || this.#run.saved === step) return;
     const kept = this.#run.saved === null
       ? "no checkpoint had been saved yet"

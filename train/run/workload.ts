@@ -8,6 +8,7 @@ import { withBackend } from "../../src/device.ts";
 import { asyncScope, noGrad, Random, zeros } from "../../src/index.ts";
 import { overhead } from "../estimate.ts";
 import { parseSheetName, type SheetKind } from "../report/sheets.ts";
+import { checkpointsAtATime } from "./room.ts";
 import { checkpointBytes } from "./checkpoint.ts";
 import { makeTrainer, type Run } from "./run.ts";
 import type { RunSettings } from "./settings.ts";
@@ -69,10 +70,9 @@ export function timesDue(every: number, step: number, steps: number): number {
 
 /** The bytes on the disk that a run will have taken at its end. */
 export async function diskBytes({ trainer, settings, folder }: Run): Promise<number> {
-  const { steps, saveEvery, imageEvery, valEvery, logEvery, keep } = settings;
-  const checkpoints = Math.max(1, keep) + 2; // the last ones, the best one, and the one that is being written
+  const { steps, saveEvery, imageEvery, valEvery, logEvery } = settings;
   const saved = timesDue(saveEvery, 0, steps) + timesDue(valEvery, 0, steps);
-  let bytes = checkpointBytes(trainer) * Math.min(checkpoints, 1 + saved);
+  let bytes = checkpointBytes(trainer) * Math.min(checkpointsAtATime(settings), 1 + saved);
   const sheets = await sheetBytes(join(folder.path, "images"));
   bytes += sheets.step * (1 + timesDue(imageEvery, 0, steps)) +
     sheets.worst * (1 + timesDue(valEvery, 0, steps));

@@ -13,6 +13,7 @@ export interface GanFlags {
   discMaxWeight?: number;
   discFixedWeight?: number;
   lecam?: number;
+  guard?: boolean;
 }
 
 /** The options, for the help's group of the GAN. */
@@ -46,6 +47,10 @@ export function ganOptions(): Option[] {
       "LeCam regularisation, for few pictures: keeps the discriminator from learning them by heart; 0.05 is usual " +
         "(default: 0)",
     ).argParser(nonNegativeNumber),
+    new Option(
+      "--guard",
+      "when rec_loss jumps by a quarter, go back to the last good checkpoint and halve the GAN; twice at most, then stop",
+    ),
   ];
 }
 
@@ -57,6 +62,7 @@ export function ganOf(flags: GanFlags): GanOptions {
     ramp: flags.discRamp ?? defaultGan.ramp,
     lecam: flags.lecam ?? defaultGan.lecam,
     maxWeight: flags.discMaxWeight ?? defaultGan.maxWeight,
+    guard: flags.guard ?? defaultGan.guard,
     fixedWeight: flags.discFixedWeight ?? defaultGan.fixedWeight,
   };
 }
@@ -65,8 +71,9 @@ export function ganOf(flags: GanFlags): GanOptions {
 export function idleGanOption(flags: GanFlags): string | null {
   const off = ([["discWeight", "--disc-weight 0"], ["discFixedWeight", "--disc-fixed-weight 0"]] as const)
     .find(([key]) => flags[key] === 0)?.[1];
-  const steering = ([["discRamp", "--disc-ramp"], ["discMaxWeight", "--disc-max-weight"]] as const)
-    .find(([key]) => flags[key])?.[1];
+  const steering =
+    ([["discRamp", "--disc-ramp"], ["discMaxWeight", "--disc-max-weight"], ["guard", "--guard"]] as const)
+      .find(([key]) => flags[key])?.[1];
   return off && steering ? `${steering} has no effect with ${off}, which turns the GAN off` : null;
 }
 

@@ -35,7 +35,15 @@ describe("finetune", () => {
     expect(out).toMatch(/disc \d\S* acc \d+\/\d+ % gap -?\d/);
     const path = /^run folder: (.*)$/m.exec(out)![1];
     const { gan, model } = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
-    expect(gan).toEqual({ start: "25%", warmup: 1, ramp: 2, lecam: 0.1, maxWeight: 3, fixedWeight: null });
+    expect(gan).toEqual({
+      start: "25%",
+      warmup: 1,
+      ramp: 2,
+      lecam: 0.1,
+      maxWeight: 3,
+      fixedWeight: null,
+      guard: false,
+    });
     expect(model.lossconfig.discStart).toBe(1);
     const resumed = await tessera("finetune", "--resume", path, "--steps", "6", "--disc-start", "3");
     expect([resumed.code, resumed.err.trim()]).toEqual([
@@ -64,6 +72,35 @@ describe("finetune", () => {
     expect(line["train/d_ratio"]).toBeGreaterThan(0);
   });
 
+  test("--guard goes back twice, then ends with an exit code and the way out", async () => {
+    const { code, out, err } = await tessera(
+      ...[...tinyRun, "--steps", "60", "--val", "0", "--val-every", "60", "--save-every", "10", "--guard"],
+      ...["--disc-start", "33", "--disc-fixed-weight", "100"],
+    );
+    expect(code).toBe(1);
+    expect(
+      out.match(/back to step 20, and from there on the GAN counts 0\.(5|25) times as much as at first$/gm)
+        ?.length,
+    ).toBe(2);
+    expect(out).not.toContain("--resume"); // which would stop again
+    expect(err.trim().split("\n").length).toBe(1);
+    expect(err).toMatch(
+      /^tessera: step \d+: rec_loss has jumped to .* Training stopped, and step \d+ is saved\. The last good checkpoint is .*good\.safetensors: begin a new run from it with --from, and with a lower --disc-weight or --lr$/m,
+    );
+    const good = /checkpoint is (.*good\.safetensors)/.exec(err)![1];
+    const again = await tessera(
+      "finetune",
+      "--from",
+      good,
+      ...tinyRun.slice(3),
+      "--steps",
+      "1",
+      "--val",
+      "0",
+    );
+    expect(again.code).toBe(0);
+  });
+
   const refused: Record<string, [options: string[], message: string]> = {
     "a start that is none": [
       ["--disc-start", "soon"],
@@ -80,6 +117,10 @@ describe("finetune", () => {
     "a ramp of no GAN": [
       ["--disc-weight", "0", "--disc-ramp", "5"],
       "--disc-ramp has no effect with --disc-weight 0, which turns the GAN off",
+    ],
+    "a guard of no GAN": [
+      ["--disc-fixed-weight", "0", "--guard"],
+      "--guard has no effect with --disc-fixed-weight 0, which turns the GAN off",
     ],
     "a cap of no GAN": [
       ["--disc-weight", "0", "--disc-max-weight", "5"],

@@ -1,0 +1,90 @@
+// Goes back to the last good checkpoint of a run when the guard finds that the GAN ruins the pictures (../gan/guard.ts).
+import { mostReturns } from "../gan/guard.ts";
+import { GuardError } from "../errors.ts";
+import { readRunState, restoreTrainer } from "./checkpoint.ts";
+import { reasonOf } from "./notes.ts";
+import type { Run } from "./run.ts";
+import type { Saver } from "./saver.ts";
+
+/** The last checkpoint after which the losses were still good when the next one was saved. */
+const goodName = "good.safetensors";
+/** The checkpoint after that, of which nobody knows yet: damage takes some steps to show. Both are links to a last.safetensors. */
+const newName = "maybe-good.safetensors";
+
+/** Makes sure that there is a good checkpoint before the first step. */
+export async function keepFirstGood(run: Run, saver: Saver): Promise<void> {
+  const { guard, folder } = run;
+  if (!guard) return;
+  if (await folder.hasCheckpoint(goodName) && run.saved !== null) return await keepGood(run);
+  if (await saver.save()) await folder.keepLastAs(goodName);
+}
+
+/**
+ * After a checkpoint was saved: if the losses are good, the one before it is a good one. Only those of every so many steps count, so that
+ * an interruption changes nothing, and doing it twice does nothing more.
+ */
+export async function keepGood({ guard, folder, trainer, settings, saved, reporter }: Run): Promise<void> {
+  const { step } = trainer;
+  if (!guard?.isGood || saved !== step || step % settings.saveEvery !== 0) return;
+  await reporter.attempt("kept", step, async () => {
+    const before = await readRunState(folder.checkpoint(newName)).catch(() => null);
+    if (before !== null && before.step < step) await folder.renameCheckpoint(newName, goodName);
+    await folder.keepLastAs(newName);
+  });
+}
+
+/**
+ * Goes back to the last good checkpoint, with half the GAN.
+ * @throws GuardError if that was done often enough, would change nothing, or there is no such checkpoint; the run is saved then
+ */
+export async function goBack(run: Run, saver: Saver): Promise<void> {
+  const { guard, trainer, folder, reporter } = run, { step, model, gan } = trainer;
+  const { loss, lowest } = guard!.last!, path = folder.checkpoint(goodName);
+  const rise = `step ${step}: rec_loss has jumped to ${loss.toFixed(4)}, ${
+    Math.round(100 * (loss / lowest - 1))
+  } % above its lowest value, ${lowest.toFixed(4)} (means over some steps)`;
+  const stop = async (why: string) => {
+    await saver.finish();
+    throw new GuardError(`${rise}, ${why}`, run.saved, path);
+  };
+  if (gan.generatorFactor(model.config.lossconfig, step - 1) === 0) {
+    await stop("before the discriminator had any influence, so a gentler GAN would change nothing");
+  }
+  const times = guard!.returns;
+  if (times >= mostReturns) {
+    await stop(
+      `although the GAN counts only ${gan.scale} times as much since the run went back ${times} times`,
+    );
+  }
+  await readRunState(path).catch((error) =>
+    stop(`and there is no checkpoint to go back to: ${reasonOf(error)}`)
+  );
+  try {
+    await restore(run, path);
+  } catch (error) {
+    throw new GuardError(`${rise}, and going back failed: ${reasonOf(error)}`, run.saved, path);
+  }
+  guard!.returns = times + 1;
+  run.saved = null;
+  reporter.add({
+    kind: "guard",
+    step,
+    to: trainer.step,
+    text:
+      `${rise}: back to step ${trainer.step}, and from there on the GAN counts ${gan.scale} times as much as at first`,
+  });
+  if (await saver.save()) await folder.rewind(trainer.step);
+}
+
+/** Fills a run from one of its own checkpoints. */
+async function restore(run: Run, path: string): Promise<void> {
+  const { trainer, random, progress } = run;
+  for (const optimizer of Object.values(trainer.optimizers)) optimizer.dispose(); // what had no moments then has none again
+  trainer.lossScale?.dispose();
+  const state = await restoreTrainer(path, trainer, { withoutPerceptual: true }); // it does not change
+  trainer.model.setDiscStart(state.settings.model.lossconfig.discStart);
+  random.dropout.restore(state.random.dropout);
+  random.restart.restore(state.random.restart);
+  const { epoch, sampler, last, patience } = state;
+  Object.assign(progress, { epoch, sampler, last, patience, random: state.random }); // the checkpoints that were kept stay
+}
