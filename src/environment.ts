@@ -17,9 +17,11 @@ export function variable(name: string): string | undefined {
 
 /** A permission of Deno. */
 export interface Permission {
-  readonly name: "read" | "write" | "run" | "sys";
+  readonly name: "read" | "write" | "run" | "sys" | "net";
   /** For "sys": the function. */
   readonly kind?: string;
+  /** For "net": the host. */
+  readonly host?: string;
 }
 
 /** Whether Deno gave a permission, for everything. Other runtimes have no permissions. Nobody is asked. */

@@ -51,8 +51,8 @@ code is then 128 and the signal's number: 130 for Ctrl-C.
 
 --resume goes on with the same bits. These options may change: --steps, --epochs, --stop-when, --patience, --data,
 --val, --lr, --lr-of, --lr-floor, --batch, --accumulate, --clip, --weight-decay, --precision, --lpips, --no-lpips,
---keep, --save-minutes, --tensorboard and the four --...-every. It says what has changed, and which pictures are not as
-they were. A checkpoint that is not the run's last one goes on in a new folder.
+--keep, --save-minutes, --tensorboard and the four --...-every. It says what has changed, and which pictures are not
+as they were. A checkpoint that is not the run's last one goes on in a new folder.
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current

@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { isGranted } from "../../src/environment.ts";
 import { UsageError } from "../options.ts";
 import { print } from "../print.ts";
 import { stoppable } from "../stoppable.ts";
@@ -20,9 +21,7 @@ report.html in the run's folder, as of the last checkpoint.`;
 export function watchCommand(): Command {
   return new Command("watch").description("show a run in the browser, live while it goes on")
     .argument("<run>", "the folder of the run")
-    .addOption(
-      new Option("--port <n>", "the port of the page (default: any free one)").argParser(port).default(0, ""),
-    )
+    .addOption(new Option("--port <n>", "the port of the page (default: any free one)").argParser(port))
     .addHelpText("after", examples)
     .action(watch);
 }
@@ -34,8 +33,12 @@ function port(text: string): number {
   throw new InvalidArgumentError("expected a port from 1 to 65535");
 }
 
-async function watch(folder: string, { port }: { port: number }): Promise<void> {
+async function watch(folder: string, { port = 0 }: { port?: number }): Promise<void> {
   await checkRun(folder);
+  // Deno would end the process with a stack trace
+  if (!isGranted({ name: "net", host: "127.0.0.1" })) {
+    throw new Error("the page needs Deno's permission --allow-net=127.0.0.1, for this machine alone");
+  }
   const server = await serveRun(folder, port).catch((error) => {
     throw inWords(error, port);
   });
@@ -56,7 +59,8 @@ async function untilStopped(folder: string, { address }: WatchServer): Promise<v
 /** @throws if the folder is no run */
 async function checkRun(folder: string): Promise<void> {
   const info = await stat(folder).catch(() => null);
-  if (!info?.isDirectory()) throw new UsageError(`${folder}: there is no such folder`);
+  if (!info) throw new UsageError(`${folder}: there is no such folder`);
+  if (!info.isDirectory()) throw new UsageError(`${folder} is a file: give the folder of a run`);
   for (const name of ["config.json", "metrics.jsonl"]) {
     if (await stat(join(folder, name)).catch(() => null)) return;
   }

@@ -22,7 +22,7 @@ describe("incorrect use gives a one-line error", () => {
     [["finetune", "--lr", "-1"], 2, "expected a number above 0, such as 4.5e-6"],
     [["finetune", "--ch-mult", "1,a"], 2, "expected whole numbers separated by commas, such as 1,2,2,4"],
     [["finetune", "--val", "1.5"], 2, "expected a folder, or a fraction from 0 to below 1"],
-    [["finetune", "--decay", "linear"], 2, "Allowed choices are constant, cosine"],
+    [["finetune", "--decay", "steps"], 2, "Allowed choices are constant, cosine, linear"],
     [["finetune", "--from"], 2, "option '--from <file>' argument missing"],
     [["finetune", "--lr", "1", "--base-lr", "1"], 2, "cannot be used with option"],
     [["finetune"], 2, "say where to start: --from FILE, --scratch or --resume RUN"],

@@ -128,8 +128,12 @@ describe("the command", () => {
     const { code, err } = await tessera("watch", folder);
     expect(code).toBe(2);
     expect(err).toContain("is no run: it has neither config.json nor metrics.jsonl");
+    const { path } = await shownRun(folder, "used");
+    expect((await tessera("watch", join(path, "config.json"))).err).toContain(
+      "is a file: give the folder of a run",
+    );
     expect((await tessera("watch", folder, "--port", "99999")).err).toContain("a port from 1 to 65535");
-    const { path } = await shownRun(folder, "used"), other = createServer();
+    const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
     const { port } = other.address() as AddressInfo;
     expect((await tessera("watch", path, "--port", String(port))).err).toBe(
