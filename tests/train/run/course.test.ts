@@ -173,7 +173,11 @@ describe("checkpoints", () => {
     const fewer = measureAs(await resumeRun(path, { steps: 10, keep: 1 }), () => 1);
     expect(fewer.notes.map(({ text }) => text)).toContain("latest checkpoints that stay: 1 (before: 3)");
     await finish(fewer);
-    expect(await checkpointsOf(path)).toEqual(["last.safetensors", ...names(1), "step-000010.safetensors"]);
+    const left = ["last.safetensors", ...names(1), "step-000010.safetensors"];
+    expect(await checkpointsOf(path)).toEqual(left);
+    await rm(join(path, "checkpoints", "step-000010.safetensors")); // as if it was killed before it had this name
+    free(await resumeRun(path));
+    expect(await checkpointsOf(path)).toEqual(left);
   });
 
   test("the best one stays when it is no longer among the latest, and the other way round", async () => {
