@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { UsageError } from "../options.ts";
 import type { Flags } from "./flags.ts";
+import { idleCodebookOption } from "./options/codebook.ts";
 import { idleGanOption } from "./options/gan.ts";
 
 /** The options that describe a new model. */
@@ -34,7 +35,7 @@ export function checkOptionsApply(flags: Flags, command: Command): void {
   if (given("lrFloor") && flags.decay === "constant") {
     throw new UsageError("--lr-floor has no effect with --decay constant: use --decay cosine or linear");
   }
-  const idle = idleGanOption(flags);
+  const idle = idleGanOption(flags) ?? idleCodebookOption(flags);
   if (idle !== null) throw new UsageError(idle);
   if (flags.identity && flags.train?.every((part) => part === "discriminator")) {
     throw new UsageError("--identity has no effect where the discriminator alone learns");

@@ -8,6 +8,7 @@ import {
   UsageError,
   wholeNumber,
 } from "../../options.ts";
+import type { OptimizerFlags } from "./optimizer.ts";
 
 /** The values of the options. */
 export interface CodebookFlags {
@@ -59,38 +60,59 @@ export function codebookOptions(): Option[] {
   ];
 }
 
-/**
- * Returns the training of the codebook that the options describe.
- * @throws UsageError if one of them has no effect with the others
- */
-export function codebookOf(flags: CodebookFlags, isNew: boolean): CodebookOptions {
-  const learning = flags.codebook ?? defaultCodebook.learning;
-  const restartEvery = flags.restartDeadCodes ?? (isNew && learning !== "simvq" ? 100 : 0);
-  const entropyWeight = flags.entropy ?? defaultCodebook.entropyWeight;
-  const useless = (option: string, why: string) => new UsageError(`${option} has no effect ${why}`);
+/** The options of the codebook that a frozen codebook ignores, and those that need an encoder or a codebook that learns. */
+const ofCodes: readonly (keyof CodebookFlags)[] = [
+  "codebook",
+  "codebookDecay",
+  "kmeans",
+  "restartDeadCodes",
+  "restartBelow",
+];
+const ofVectors: readonly (keyof CodebookFlags)[] = ["rotation", "entropy", "entropyTemperature"];
+
+/** The name of an option, such as --restart-below. */
+const nameOf = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** Why one of the options has no effect with the others; null if all have one. */
+export function idleCodebookOption(
+  flags: CodebookFlags & Pick<OptimizerFlags, "train"> & { readonly scratch?: boolean },
+): string | null {
+  const { codebook: learning = defaultCodebook.learning, train = ["all"] } = flags;
+  const { restartEvery, entropyWeight } = codebookOf(flags, flags.scratch ?? false);
+  const learns = (...parts: string[]) => ["all", ...parts].some((part) => (train as string[]).includes(part));
+  const first = (keys: readonly (keyof CodebookFlags)[]) => keys.find((key) => flags[key]);
+  const ofFrozen = learns("codebook") ? undefined : first(ofCodes);
+  if (ofFrozen) return `${nameOf(ofFrozen)} has no effect where --train leaves the codebook frozen`;
+  const ofStill = learns("codebook", "encoder", "attention") ? undefined : first(ofVectors);
+  if (ofStill) return `${nameOf(ofStill)} has no effect where --train leaves encoder and codebook frozen`;
   if (flags.codebookDecay !== undefined && learning !== "ema") {
-    throw useless("--codebook-decay", "without --codebook ema");
+    return "--codebook-decay has no effect without --codebook ema";
   }
   if (flags.entropyTemperature !== undefined && entropyWeight === 0) {
-    throw useless("--entropy-temperature", "without --entropy");
+    return "--entropy-temperature has no effect without --entropy";
   }
   if (flags.restartBelow !== undefined && restartEvery === 0) {
-    throw useless("--restart-below", "without --restart-dead-codes");
+    return "--restart-below has no effect without --restart-dead-codes";
   }
-  if (flags.kmeans && isNew) throw useless("--kmeans", "with --scratch, which always begins with k-means");
-  if (learning === "simvq" && restartEvery > 0) {
-    throw new UsageError(
-      "--restart-dead-codes cannot be used with --codebook simvq: all codes move together, and none can be moved alone",
-    );
+  if (flags.kmeans && flags.scratch) {
+    return "--kmeans has no effect with --scratch, which always begins with k-means";
   }
+  return learning === "simvq" && restartEvery > 0
+    ? "--restart-dead-codes cannot be used with --codebook simvq: all codes move together, and none can be moved alone"
+    : null;
+}
+
+/** Returns the training of the codebook that the options describe. */
+export function codebookOf(flags: CodebookFlags, isNew: boolean): CodebookOptions {
+  const learning = flags.codebook ?? defaultCodebook.learning;
   return {
     learning,
     emaDecay: flags.codebookDecay ?? defaultCodebook.emaDecay,
     gradient: flags.rotation ? "rotation" : defaultCodebook.gradient,
-    entropyWeight,
+    entropyWeight: flags.entropy ?? defaultCodebook.entropyWeight,
     entropyTemperature: flags.entropyTemperature ?? defaultCodebook.entropyTemperature,
     kmeans: flags.kmeans ?? false,
-    restartEvery,
+    restartEvery: flags.restartDeadCodes ?? (isNew && learning !== "simvq" ? 100 : 0),
     restartBelow: flags.restartBelow ?? defaultCodebook.restartBelow,
   };
 }

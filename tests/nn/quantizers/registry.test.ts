@@ -1,5 +1,5 @@
 // Quantizers by their names: one from outside is made, trained, saved and loaded like those that are here.
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,6 +23,8 @@ import { beginRun, defaultCodebook, resumeRun } from "../../../train/index.ts";
 import { expectNoLeak } from "../../support/expectations.ts";
 import { expectSameBits, finish, runFixture } from "../../support/runs.ts";
 import { smallConfig } from "../../support/small_model.ts";
+
+setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
 const config = {
   ...smallConfig({ perceptualWeight: 0 }),
