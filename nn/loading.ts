@@ -55,7 +55,7 @@ export function checkUse(
   if (withLoss && !trains) {
     throw new FormatError(
       path,
-      `a model with the quantizer "${quantizer}" cannot be trained here`,
+      `its quantizer is "${quantizer}", which cannot be trained here`,
       "encode and decode work",
     );
   }

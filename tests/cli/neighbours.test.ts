@@ -85,7 +85,7 @@ test("a model that cannot do what a command needs gives one line, before anythin
     [finetune("decoder.safetensors"), "holds only the decoder of a model"],
     [
       finetune("gumbel.safetensors"),
-      "its quantizer is taming's GumbelQuantize, which cannot be trained here",
+      'its quantizer is "gumbel", which cannot be trained here',
     ],
     [
       ["encode", "-m", at("movq.safetensors"), "-o", at("f.jsonl"), picture],
