@@ -1,13 +1,7 @@
 // finetune's options for the codebook, and the training that they describe.
 import { Option } from "commander";
 import { type CodebookOptions, defaultCodebook } from "../../../train/index.ts";
-import {
-  fractionBelowOne,
-  nonNegativeNumber,
-  positiveNumber,
-  UsageError,
-  wholeNumber,
-} from "../../options.ts";
+import { fractionBelowOne, nonNegativeNumber, positiveNumber, wholeNumber } from "../../options.ts";
 import type { OptimizerFlags } from "./optimizer.ts";
 
 /** The values of the options. */
