@@ -153,6 +153,8 @@ async function measured(
           data: data.map((one) => printable(one)).join(", "),
           models: models.map(({ name, path }) => `${name}: ${printable(path)}`).join(", "),
           ...notes,
+          ...flags.precision === "f16" ? { precision: "activations of the models in f16" } : {},
+          ...flags.range === "unit" ? { range: "pixels from 0 to 1 for the models" } : {},
           Tessera: `${deno.version}, ${new Date().toISOString().slice(0, 10)}`,
         },
         onProgress: (pictures) => {

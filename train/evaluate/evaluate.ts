@@ -7,8 +7,9 @@ import {
   callback,
   check,
   checkOptions,
-  needed,
   object,
+  orNull,
+  rule,
   type Rules,
   text,
   whole,
@@ -18,7 +19,7 @@ import { inTurns } from "../../src/parts.ts";
 import { bootstrap, draws, type Interval } from "./bootstrap.ts";
 import { frechetParts } from "./frechet.ts";
 import { type Judges, measure, type Measured, type Row } from "./measure.ts";
-import { metrics } from "./metrics_of.ts";
+import { metrics } from "./metrics.ts";
 import { faceWords } from "./spaces.ts";
 import type { WorstReconstructions } from "./worst.ts";
 
@@ -72,6 +73,8 @@ export interface FaceResult {
   readonly same: number;
   /** The median distance where both have a face; NaN if none has. */
   readonly median: number;
+  /** For comparison: the mean distance of each original's face from that of the next picture; NaN if there are no two. */
+  readonly strangers: number;
 }
 
 /** The results of one model. */
@@ -115,9 +118,9 @@ export interface Evaluation {
 }
 
 const rules: Rules<EvaluateOptions> = {
-  lpips: object,
-  spaces: object,
-  faces: object,
+  lpips: rule("a list of LPIPS networks", (value) => Array.isArray(value)),
+  spaces: rule("a list of feature spaces", (value) => Array.isArray(value)),
+  faces: orNull(object),
   batch: whole(1),
   seed: whole(0),
   notes: object,
@@ -146,18 +149,10 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { lpips = [], spaces = [], faces = null, batch = 1, seed = 0, signal, notes = {} } = options;
-  checkOptions<object>(
-    "evaluate",
-    Object.fromEntries(Object.entries(options).filter(([, v]) => v !== null)),
-    {
-      ...rules,
-      lpips: { ...object, accepts: Array.isArray, what: "a list of LPIPS" },
-      spaces: { ...object, accepts: Array.isArray, what: "a list of spaces" },
-    },
-  );
+  checkOptions("evaluate", options, rules);
   if (models.length === 0) throw new Error("evaluate: there are no models");
   for (const { name, model } of models) {
-    check("evaluate", "the name of a model", name, needed(text));
+    check("evaluate", "the name of a model", name, text);
     if (pictures.options.size % model.factor !== 0) {
       throw new Error(
         `evaluate: pictures of ${pictures.options.size} pixels do not fit ${name}, which has a token for each ${model.factor}`,
@@ -165,14 +160,14 @@ export async function evaluate(
     }
   }
   const judges: Judges = { lpips, spaces, faces };
-  const { measured, paths } = await measure(models.map(({ model }) => model), pictures, judges, {
+  const { measured, paths, strangers } = await measure(models.map(({ model }) => model), pictures, judges, {
     batch,
     signal,
     onProgress: (done) => options.onProgress?.(done, pictures.length),
   });
   const results: ModelResult[] = [];
   for (const [i, one] of measured.entries()) {
-    results.push(await resultOf(models[i], one, judges, pictures.options.size, options));
+    results.push(await resultOf(models[i], one, judges, pictures.options.size, strangers, options));
   }
   const differences = measured.slice(1).map((one) =>
     bootstrap(columnsOf(one.rows.map((row, i) => less(row, measured[0].rows[i]))), paths.length, seed)
@@ -201,6 +196,7 @@ async function resultOf(
   { rows, usage, tokensEach, moments, worst }: Measured,
   { spaces, faces }: Judges,
   size: number,
+  strangers: number,
   { seed = 0, onFrechet, signal }: EvaluateOptions,
 ): Promise<ModelResult> {
   const { used, usage: share, perplexity, total } = usage.summary();
@@ -217,7 +213,7 @@ async function resultOf(
   return {
     name,
     metrics: bootstrap(columnsOf(rows), rows.length, seed),
-    faces: faces && facesOf(rows),
+    faces: faces && { ...facesOf(rows), strangers },
     frechet,
     codebook: { codes: model.vocabulary, used, usage: share, perplexity, tokens: total },
     bitsPerPixel: Math.log2(model.vocabulary) * tokensEach / size ** 2,
@@ -226,7 +222,7 @@ async function resultOf(
   };
 }
 
-function facesOf(rows: readonly Row[]): FaceResult {
+function facesOf(rows: readonly Row[]): Omit<FaceResult, "strangers"> {
   const count = (name: string) => rows.reduce((sum, row) => sum + (row[name] > 0 ? 1 : 0), 0);
   const distances = rows.map(({ identity }) => identity).filter((d) => !Number.isNaN(d)).sort((a, b) =>
     a - b

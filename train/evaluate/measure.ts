@@ -52,14 +52,17 @@ const order = ["alex", "vgg", "squeeze"];
 
 /**
  * Goes through the pictures once.
- * @returns what was measured of each model, and the paths of the pictures that could be read
+ * @returns what was measured of each model, the paths of the pictures that could be read, and the mean distance of the face of
+ * each original from that of the next one, for comparison; NaN if there are no two faces
  */
 export async function measure(
   models: readonly VQGAN[],
   pictures: ImageDataset,
   judges: Judges,
   { batch: size, onProgress, signal }: MeasureOptions,
-): Promise<{ readonly measured: readonly Measured[]; readonly paths: readonly string[] }> {
+): Promise<
+  { readonly measured: readonly Measured[]; readonly paths: readonly string[]; readonly strangers: number }
+> {
   const spaces = [...judges.spaces, ...judges.faces ? [{ name: "face", size: faceSize }] : []];
   const measured = models.map((model): Measured => ({
     rows: [],
@@ -70,11 +73,16 @@ export async function measure(
     ),
     worst: new WorstReconstructions(worstBy(judges)),
   }));
-  const paths: string[] = [];
+  const paths: string[] = [], apart: number[] = [];
+  let neighbour: Float32Array | null = null;
   for await (const batch of pictures.once(size)) {
     signal?.throwIfAborted();
     await asyncScope(async () => {
       const before = await lookAt(batch.pictures, judges, signal);
+      for (const face of before.faces ?? []) {
+        if (face && neighbour) apart.push(faceDistance(face, neighbour));
+        neighbour = face ?? neighbour;
+      }
       for (const [i, model] of models.entries()) {
         const { made, tokens } = await reconstruct(model, batch.pictures, signal);
         measured[i].usage.add(tokens);
@@ -89,7 +97,7 @@ export async function measure(
     onProgress?.(paths.length);
   }
   if (paths.length === 0) throw new Error(`none of the ${pictures.length} pictures can be read`);
-  return { measured, paths };
+  return { measured, paths, strangers: apart.reduce((sum, d) => sum + d, 0) / apart.length };
 }
 
 /** The reconstructions as the 8-bit pictures that a file would hold, and the tokens. */

@@ -5,7 +5,7 @@ import { makeFolder, writeAtomic } from "../../data/files/atomic.ts";
 import { encodePng, type Picture, sideBySide } from "../../data/index.ts";
 import type { Interval } from "./bootstrap.ts";
 import type { Evaluation, ModelResult } from "./evaluate.ts";
-import { type Metric, metrics, shownValue } from "./metrics_of.ts";
+import { type Metric, metrics, shownValue } from "./metrics.ts";
 import type { WorstReconstructions } from "./worst.ts";
 
 /** The names of the files that are written for so many models. */
@@ -90,6 +90,7 @@ export function tableOf({ models, differences }: Evaluation): { heads: string[];
         ],
       })),
       ...one.faces ? [row("median identity distance", ({ faces }) => number(faces!.median, 3))] : [],
+      ...one.faces ? [row("distance of different people", ({ faces }) => number(faces!.strangers, 3))] : [],
       ...one.faces
         ? [row("faces found, lost, same", ({ faces }) => `${faces!.found}, ${faces!.lost}, ${faces!.same}`)]
         : [],
