@@ -3,8 +3,7 @@
 import { ReportFiles } from "../report/files.ts";
 import type { Metrics } from "../report/metrics_file.ts";
 import type { SheetKind } from "../report/sheets.ts";
-import { EventFile } from "../report/tensorboard/event_file.ts";
-import { histogramOf } from "../report/tensorboard/events.ts";
+import type { EventFile } from "../report/tensorboard/event_file.ts";
 import type { Run } from "./run.ts";
 
 /** The most numbers of a tensor that a histogram counts. */
@@ -25,7 +24,10 @@ export class Showing {
   async begin(): Promise<void> {
     const { settings: { report }, folder, trainer: { step } } = this.#run;
     if (!report.tensorboard) return;
-    const begin = async () => await EventFile.begin(folder.path, step, await folder.readMetrics());
+    const begin = async () => {
+      const { EventFile } = await import("../report/tensorboard/event_file.ts"); // it needs a library for protobuf
+      return await EventFile.begin(folder.path, step, await folder.readMetrics());
+    };
     this.#events = await this.#attempt(begin);
   }
 
@@ -46,6 +48,7 @@ export class Showing {
     const events = this.#events, { trainer: { model, step }, reporter } = this.#run;
     if (!events) return;
     const count = async () => {
+      const { histogramOf } = await import("../report/tensorboard/events.ts");
       const parts = new Map<string, Float32Array[]>();
       for (const [name, parameter] of model.namedParameters()) {
         if (!parameter.requiresGrad) continue;
