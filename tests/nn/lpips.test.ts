@@ -12,7 +12,7 @@ import "../../data/files/open.ts"; // so that loadPerceptual takes paths
 import { writeTorch } from "../../data/index.ts";
 import { dropHalf, LPIPS, type PerceptualNet } from "../../nn/lpips.ts";
 import { loadPerceptual, perceptualNames } from "../../nn/perceptual_files.ts";
-import { findPerceptual } from "../../train/index.ts";
+import { findPerceptual, findPerceptuals } from "../../train/index.ts";
 import { expectNoLeak } from "../support/expectations.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -133,6 +133,8 @@ describe(present ? "LPIPS" : "LPIPS, skipped: ../shared/weights is not there", (
   check("chooses from a folder what belongs together", async () => {
     // it holds AlexNet with heads for it and for VGG16
     expect(await findPerceptual([weights])).toEqual({ net: "alex", files: files.alex });
+    const all = [weights, ...Object.values(files.squeeze), ...Object.values(files.vgg), files.alex.heads];
+    expect((await findPerceptuals(all)).map(({ net }) => net).sort()).toEqual(["alex", "squeeze", "vgg"]);
   });
 });
 

@@ -177,7 +177,7 @@ export async function evaluate(
     models: results,
     differences,
     pictures: paths,
-    warnings: warningsOf(results[0], pictures.length - paths.length),
+    warnings: warningsOf(results, pictures.length - paths.length),
   };
 }
 
@@ -274,8 +274,9 @@ function protocolOf(
   };
 }
 
-function warningsOf({ frechet, faces }: ModelResult, skipped: number): string[] {
-  return [
+function warningsOf(models: readonly ModelResult[], skipped: number): string[] {
+  const frechet = models.flatMap((model) => model.frechet), { faces } = models[0];
+  const warnings = [
     ...skipped > 0 ? [`${skipped} of the pictures could not be read and are in no number`] : [],
     ...frechet.filter(({ isDeficient }) => isDeficient).map(({ space, size, pictures }) =>
       `the Fréchet distance (${space}) is of ${pictures} pictures, but a covariance of ${size} numbers needs ${
@@ -284,4 +285,5 @@ function warningsOf({ frechet, faces }: ModelResult, skipped: number): string[] 
     ),
     ...faces?.found === 0 ? ["no face was found in any original, so identity says nothing"] : [],
   ];
+  return [...new Set(warnings)];
 }

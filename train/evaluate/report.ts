@@ -97,9 +97,9 @@ export function tableOf({ models, differences }: Evaluation): { heads: string[];
       ...one.frechet.map(({ space }, i) =>
         row(`Fréchet distance (${space})`, ({ frechet }) => {
           const { distance, size, pictures, isDeficient } = frechet[i];
-          return `${number(distance, space === "face" ? 5 : 3)} (${pictures} pictures, ${size} numbers${
-            isDeficient ? ", not full rank" : ""
-          })`;
+          return `${
+            Number.isNaN(distance) ? "-" : distance.toPrecision(5)
+          } (${pictures} pictures, ${size} numbers${isDeficient ? ", not full rank" : ""})`;
         })
       ),
       row(
