@@ -33,7 +33,8 @@ export class GanCourse {
       this.afterStep();
     } else if (step >= settings.steps) {
       this.#say(
-        "warning: the discriminator never started, because rec_loss still falls; let it start earlier, or train longer",
+        "warning: the discriminator never started, because rec_loss still falls or was measured less than three times; " +
+          "let it start earlier, or train longer",
       );
     }
   }

@@ -94,7 +94,7 @@ test("a plateau that never comes is said at the end", async () => {
   free(run);
   // three measurements in which a fresh model learns
   expect(said.filter((line) => line.includes("discriminator"))).toEqual([
-    "step 4: warning: the discriminator never started, because rec_loss still falls; let it start earlier, or train longer",
+    "step 4: warning: the discriminator never started, because rec_loss still falls or was measured less than three times; let it start earlier, or train longer",
   ]);
 });
 
