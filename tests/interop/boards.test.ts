@@ -56,7 +56,7 @@ const options = {
   saveEvery: 2,
   valEvery: 2,
   imageEvery: 2,
-  restartDeadCodes: 0,
+
   report: { tensorboard: true },
 };
 

@@ -128,6 +128,7 @@ class Loop {
         await goBack(this.#run, this.#saver);
         await this.#showing.begin();
         this.#measuring.restartClock();
+        this.#outlook.goBack();
         pictures.restore(progress.sampler);
         batches = pictures.batches(settings.batch);
       }

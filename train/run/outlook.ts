@@ -98,6 +98,11 @@ export class Outlook {
     reporter.add({ kind: "estimate", step, seconds, text });
   }
 
+  /** The run goes on from an earlier step. */
+  goBack(): void {
+    this.#marks.length = 0;
+  }
+
   /** The seconds of a step, as measured; null until there are two. */
   get #measured(): number | null {
     const first = this.#marks[0], last = this.#marks.at(-1);
