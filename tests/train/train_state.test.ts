@@ -60,7 +60,7 @@ test("states of a training are saved and restored with the run, and freed with t
   // weights alone have none of it
   const bare = join(folder, "bare.safetensors");
   const checkpoint = await openCheckpoint(path);
-  await convertCheckpoint(checkpoint, bare, { config: configOf(checkpoint).config });
+  await convertCheckpoint(checkpoint, bare, { config: configOf(checkpoint).config, optimizers: false });
   await checkpoint.close();
   const file = await openCheckpoint(bare);
   expect([...file.stored.keys()].filter((key) => key.startsWith("training."))).toEqual([]);
