@@ -1,7 +1,7 @@
-// Turns a folder of pictures into a file of tokens, as `tessera encode` does, and reads it again.
+// Turns a folder of pictures into a file of tokens, as `tessera encode` does, and reads the file back.
 //   deno run -A examples/encode_folder.ts [folder] [file] [checkpoint]      (or: bun examples/encode_folder.ts)
-// Without a folder it draws 12 cartoons into cartoons/. Leaves tokens.parquet (a file may also end in .jsonl or .tsv). Expect 12
-// rows of 256 tokens, with 1,116 different codes. Started again, it encodes only pictures that are new.
+// Without a folder it draws 12 cartoons into cartoons/. Writes tokens.parquet (.jsonl and .tsv work too). Expect 12 rows
+// of 256 tokens, with 1,116 different codes. If you start it again, it encodes only new pictures.
 import { basename } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";

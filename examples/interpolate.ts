@@ -1,8 +1,8 @@
-// From one face to another in seven steps, in three ways: pixels are mixed, codes are mixed, and each mixed vector is replaced by
-// the code that is nearest to it.
+// From one face to another in seven steps, in three ways: by mixing pixels, by mixing codes, and by replacing each mixed vector with
+// its nearest code.
 //   deno run -A examples/interpolate.ts [picture] [picture] [checkpoint]      (or: bun examples/interpolate.ts)
-// Leaves interpolate.png, a row for each way, and prints where the tokens of the third row come from. Half way between the two
-// cartoons that it draws, expect 7 % of the first one's tokens, 11 % of the second one's, and 84 % that neither has in this place.
+// Writes interpolate.png, with a row for each way, and prints where the tokens of the third row come from. Half way between the two
+// cartoons that it draws, expect 7 % of the first one's tokens, 11 % of the second one's, and 84 % that neither has at this place.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { asyncScope, concat, drawCartoonFace, grid, readImage, savePng, tensor, VQGAN } from "../mod.ts";
@@ -23,7 +23,7 @@ await asyncScope(async () => { // frees all tensors that are made in here
   const mixed = amounts.map((t) => codesOfA.mul(1 - t).add(codesOfB.mul(t)));
   const tokens = mixed.map((vectors) => model.quantize.encode(vectors)); // the nearest codes
   const rows = [
-    amounts.map((t) => a.mul(1 - t).add(b.mul(t))), // two faces that shine through each other
+    amounts.map((t) => a.mul(1 - t).add(b.mul(t))), // a cross-fade
     mixed.map((vectors) => model.decode(vectors)), // vectors that the decoder has not seen, between two codes
     tokens.map((indices) => model.decodeTokens(indices)), // codes again, each one of a, of b, or of something else
   ];

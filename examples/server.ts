@@ -2,7 +2,7 @@
 //   deno run -A examples/server.ts [port] [checkpoint]      (or: bun examples/server.ts [port] [checkpoint])
 //   curl --data-binary @face.jpg http://127.0.0.1:8000/tokens > tokens.json           # {"grid":[16,16],"tokens":[...]}
 //   curl --data-binary @tokens.json http://127.0.0.1:8000/picture > again.png         # a picture of 128x128
-// What is wrong is answered with 400 and one line. Ctrl-C stops it, after the requests that it has begun to answer.
+// It answers bad requests with status 400 and one line. Ctrl-C stops it after the requests that it is answering.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { encodePng, ImageError, readImage, VQGAN } from "../mod.ts";

@@ -1,8 +1,8 @@
-// Swaps the tokens around the eyes of two faces. A token says what is in its tile, and where it stands says where the tile is, so
-// a part of one face can be put into another one. No network learns anything here, and nobody edits pixels.
+// Swaps the tokens around the eyes of two faces. A token says what is in its tile, and its place in the grid says where, so a part
+// of one face can be put into another one, without training and without editing pixels.
 //   deno run -A examples/swap_tokens.ts [picture] [picture] [checkpoint]      (or: bun examples/swap_tokens.ts)
-// Leaves swap_tokens.png: both faces from their own tokens, and both with the eyes of the other. With the two cartoons that it draws,
-// expect that 40 of the 256 tokens are swapped, and that pixels change by 44 of 255 in their tiles and by 4.9 in all others.
+// Writes swap_tokens.png: both faces from their own tokens, and both with the other's eyes. With the two cartoons that it draws,
+// expect 40 of the 256 tokens to be swapped, and pixels to change by 44 of 255 in their tiles and by 4.9 in all others.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { drawCartoonFace, readImage, savePng, sideBySide, VQGAN } from "../mod.ts";
@@ -20,7 +20,7 @@ const [a, b] = await Promise.all([
   model.tokensOf(await face(second, 9)),
 ]);
 
-/** The tokens of one face, but those around the eyes from another one. The tokens lie row by row. */
+/** The tokens of one face, with those around the eyes taken from another one. Tokens are stored row by row. */
 const [rows, columns] = a.grid;
 const isAtEyes = (at: number) => {
   const y = Math.floor(at / columns) / rows, x = at % columns / columns;

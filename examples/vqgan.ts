@@ -1,12 +1,12 @@
 // A whole VQGAN with its training in one file, to be read from top to bottom. It uses the tensors of Tessera and none of its
-// networks: what nn/ and train/ do with care for memory and for old files is written here as plainly as possible. The book
+// networks: what nn/ and train/ do with more care for memory and old files is written here as plainly as possible. The book
 // (docs/book/) explains each part.
 //   deno run -A examples/vqgan.ts [steps]      (or: bun examples/vqgan.ts [steps])
-// It draws cartoon faces of 64x64 pixels, and learns to write each one as 8x8 tokens, numbers from 0 to 255, and to draw it
-// again from its tokens. It ends with vqgan.png, after two to three minutes on two free cores in Deno (233 s of processor
+// It draws cartoon faces of 64x64 pixels, and learns to turn each one into 8x8 tokens, numbers from 0 to 255, and to draw
+// it again from its tokens. It writes vqgan.png, after two to three minutes on two free cores in Deno (233 s of processor
 // time; in Bun about 350 s), and prints the means over 60 steps. Expect about:
-//   step  60: l1 0.34, 85 of 256 codes in each batch       step  720: l1 0.14, 199 codes: sure of areas, edges are blurred
-//   step 240: l1 0.19, 186 codes                           step  780: l1 0.15: the GAN has begun, and disturbs
+//   step  60: l1 0.34, 85 of 256 codes in each batch       step  720: l1 0.14, 199 codes: areas are right, edges blurred
+//   step 240: l1 0.19, 186 codes                           step  780: l1 0.15: the GAN has started, l1 rises
 //   step 480: l1 0.16, 195 codes                           step 1200: l1 0.14, discriminator 0.91: crisp, partly invented
 import process from "node:process";
 import { asyncScope, backward, grad, noGrad, Random, scope, Tensor, tensor, zeros } from "../mod.ts";

@@ -1,10 +1,10 @@
-"""Brings a run of Tessera into Weights & Biases: its settings, its metrics and its pictures.
+"""Uploads a run of Tessera to Weights & Biases: its settings, its metrics and its pictures.
 
     pip install wandb
     wandb login                                        # or WANDB_MODE=offline, and `wandb sync` later
     python examples/wandb_run.py runs/2026-11-23T12-00-00_faces --project faces
 
-It reads config.json, metrics.jsonl and images/, so a run that goes on can be brought too; each call makes a run of W&B.
+It reads config.json, metrics.jsonl and images/, so it can also upload a run that is still going on. Each call creates a new run in W&B.
 """
 import argparse
 import json

@@ -39,12 +39,12 @@ Examples:
   $ tessera evaluate --model before.ckpt --model after.ckpt --data faces/ --lpips alexnet.pth lpips_alex.pth
   $ tessera evaluate --model last.ckpt --data 'photos/**/*.jpg' --inception pt_inception-2015-12-05-6726825d.pth
 
-Each picture is compared with its own reconstruction, rounded to 8 bits. Numbers stand with their 95 % intervals over
-the pictures. With several models the differences to the first one are shown too, picture by picture, which tells
-small differences from chance far better than two intervals beside each other. The pictures should be ones that no
-model was trained on: the numbers cannot tell.
+Each picture is compared with its own reconstruction, rounded to 8 bits. Each mean has a 95 % interval over the
+pictures. With several models, the differences from the first one are shown too. They are taken picture by picture,
+which tells small differences from chance far better than two separate intervals do. Use pictures that no model was
+trained on: the command cannot know which ones a model has seen.
 
-LPIPS and the Fréchet distance of SqueezeNet need --lpips, the usual FID needs --inception; nothing is downloaded.
+LPIPS and the Fréchet distance of SqueezeNet need --lpips; the usual FID needs --inception; nothing is downloaded.
 Faces are found and compared by the networks of the npm package @vladmandic/face-api. The folder of --out gets
 evaluation.json with the numbers of each picture, evaluation.html, and sheets of the worst pictures.`;
 
@@ -66,13 +66,13 @@ export function evaluateCommand(): Command {
     new Option("--batch <n>", "pictures that are computed together").argParser(wholeNumber(1)).default(1),
     new Option(
       "--lpips <files...>",
-      "files of classifiers and heads, folders with them, or a checkpoint: all networks in them",
+      "perceptual networks: files of classifiers and heads, folders with them, or a checkpoint; all that are found are used",
     ),
     new Option(
       "--inception <file>",
-      "the usual FID weights, pt_inception-2015-12-05-6726825d.pth of pytorch-fid",
+      "weights for the usual FID: pt_inception-2015-12-05-6726825d.pth of pytorch-fid",
     ),
-    new Option("--no-faces", "leave faces out"),
+    new Option("--no-faces", "do not look for faces"),
     new Option("--seed <n>", "seed of the intervals' draws").argParser(wholeNumber(0)).default(0),
     new Option("-o, --out <folder>", "the folder for the results").default("evaluation"),
     new Option("--json", "print everything as JSON instead of a table"),

@@ -13,10 +13,10 @@ Examples:
   $ tessera watch runs/2026-05-01T12-30-00_faces
   $ tessera watch runs/2026-05-01T12-30-00_faces --port 8080
 
-The page shows losses, codebook, discriminator and learning rate as curves, the same pictures at all steps, those that
-came back worst, and the time that is left, and follows a run that goes on in another process. Only this machine can
-open it; from elsewhere, go through SSH: ssh -L 8080:127.0.0.1:8080 MACHINE. The same page without a server is
-report.html in the run's folder, as of the last checkpoint.`;
+The page shows curves of the losses, the codebook, the discriminator and the learning rate, the same pictures at all
+steps, the worst reconstructions, and the time left. It follows a run that goes on in another process. Only this
+machine can open it; from another one go through SSH: ssh -L 8080:127.0.0.1:8080 MACHINE, with --port 8080. The same
+page without a server, as of the last checkpoint, is report.html in the run's folder.`;
 
 export function watchCommand(): Command {
   return new Command("watch").description("show a run in the browser, live while it goes on")

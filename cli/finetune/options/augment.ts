@@ -42,7 +42,7 @@ export function augmentOption(): Option {
   const strengths = Object.entries(names).map(([name, key]) => `${name}=${augmentStrengths[key]}`);
   return new Option(
     "--augment <changes>",
-    `change pictures at random, so that the model learns more than these colours and sizes: all, or a list such as hue,light=0.2 (all: ${
+    `change training pictures at random, to cover colours and sizes that they lack: all, or a list such as hue,light=0.2 (all: ${
       strengths.join(",")
     })`,
   ).argParser(parseAugment);

@@ -21,35 +21,39 @@ export function codebookOptions(): Option[] {
   return [
     new Option(
       "--codebook <method>",
-      "what moves the codes: the loss by Adam, as in taming; running averages of their vectors (ema); or one learnt linear map " +
-        "of all codes (simvq); files are the same (default: adam)",
+      "what moves the codes: Adam, by the loss, as in taming; running averages of their vectors (ema); or one learnt linear map " +
+        "of all codes (simvq); the file format is the same (default: adam)",
     ).choices(["adam", "ema", "simvq"]),
-    new Option("--codebook-decay <d>", `decay of the averages of ema (default: ${defaultCodebook.emaDecay})`)
+    new Option(
+      "--codebook-decay <d>",
+      `decay of the averages with ema (default: ${defaultCodebook.emaDecay})`,
+    )
       .argParser(fractionBelowOne),
     new Option(
       "--rotation",
-      "turn gradients with the code that replaces a vector (the rotation trick), instead of passing them on unchanged",
+      "the rotation trick: rotate gradients as the vector is rotated to its code, instead of copying them",
     ),
     new Option(
       "--entropy <weight>",
-      "weight of a term for codes that are chosen surely and all alike, such as 0.01 (default: 0)",
+      "weight of an entropy term, which makes choices sure and the use of codes even, such as 0.01 (default: 0)",
     ).argParser(nonNegativeNumber),
     new Option(
       "--entropy-temperature <t>",
-      `temperature of its softmax over distances (default: ${defaultCodebook.entropyTemperature})`,
+      `temperature of the entropy term's softmax over distances (default: ${defaultCodebook.entropyTemperature})`,
     ).argParser(positiveNumber),
     new Option(
       "--kmeans",
-      "begin the codebook of --from anew with k-means centres of the pictures; tokens then mean something else " +
-        "(--scratch always does)",
+      "replace the codebook of --from by k-means centres of the pictures, which makes old tokens invalid (--scratch always " +
+        "starts so)",
     ),
     new Option(
       "--restart-dead-codes <n>",
-      "steps after which dead codes move to vectors of the pictures (default: 0; --scratch: 100, but 0 with simvq)",
+      "steps between restarts, which move dead codes to vectors of the pictures (default: 0, none; --scratch: 100, but 0 " +
+        "with simvq)",
     ).argParser(wholeNumber(0)),
     new Option(
       "--restart-below <share>",
-      "a code is dead if it is chosen at most this many times as often as the average one (default: 0: never)",
+      "a code is dead if it is chosen at most this many times as often as the average one (default: 0, if it is never chosen)",
     ).argParser(fractionBelowOne),
   ];
 }

@@ -19,22 +19,22 @@ export const endOptions: readonly Option[] = [
     .conflicts("steps"),
   new Option(
     "--stop-when <metric>",
-    "end the run when this no longer gets better: val/rec_loss, val/p_loss, val/psnr, seen/psnr, ...; never for a run that " +
-      "is resumed",
+    "end the run when this metric stops improving: val/rec_loss, val/p_loss, val/psnr, seen/psnr, ...; with --resume, " +
+      "never turns this off",
   ),
   new Option(
     "--patience <n>",
-    `measurements (--val-every) in a row that may fail to be better (default: ${defaultPatience})`,
+    `measurements (--val-every) in a row without improvement that end the run (default: ${defaultPatience})`,
   ).argParser(wholeNumber(1)),
 ];
 
 /** The options about checkpoints, for the help's group of output. */
 export const keepOptions: readonly Option[] = [
-  new Option("--save-minutes <n>", "also save when so many minutes have passed (default: 0, only by steps)")
+  new Option("--save-minutes <n>", "also save when this many minutes have passed (default: 0, only by steps)")
     .argParser(nonNegativeNumber),
   new Option(
     "--keep <n>",
-    "how many of the latest checkpoints stay, beside the best one (default: the last one)",
+    "how many of the latest checkpoints to keep, beside the best one (default: only the last one)",
   )
     .argParser(wholeNumber(0)),
 ];

@@ -22,13 +22,16 @@ export function ganOptions(): Option[] {
     new Option(
       "--disc-start <when>",
       "when the discriminator starts: a step, a share of the run (50%), passes over the pictures (2epochs), or " +
-        "plateau, when the model no longer gets better without it (default: 0; --scratch: 50%)",
+        "plateau, when the model no longer improves without it (default: 0; --scratch: 50%)",
     ).argParser(discStart),
     new Option(
       "--disc-warmup <n>",
-      "steps from there on in which the discriminator learns and the model does not follow it yet (default: 0)",
+      "steps from there on in which only the discriminator learns from the GAN (default: 0)",
     ).argParser(wholeNumber(0)),
-    new Option("--disc-ramp <n>", "steps after that over which its influence grows to the full (default: 0)")
+    new Option(
+      "--disc-ramp <n>",
+      "steps after that over which the GAN's weight rises to its full value (default: 0)",
+    )
       .argParser(wholeNumber(0)),
     new Option(
       "--disc-weight <factor>",
@@ -37,19 +40,20 @@ export function ganOptions(): Option[] {
     ).argParser(nonNegativeNumber),
     new Option(
       "--disc-max-weight <w>",
-      "the largest weight that comes out of that (default: none but taming's)",
+      "upper limit of that product (default: only taming's, 10,000 for the adaptive weight)",
     )
       .argParser(positiveNumber),
-    new Option("--disc-fixed-weight <w>", "a constant weight in place of the adaptive one; LlamaGen has 0.5")
+    new Option("--disc-fixed-weight <w>", "a constant weight in place of the adaptive one; LlamaGen uses 0.5")
       .argParser(nonNegativeNumber).conflicts(["discWeight", "discMaxWeight"]),
     new Option(
       "--lecam <weight>",
-      "LeCam regularisation, for few pictures: keeps the discriminator from learning them by heart; 0.05 is usual " +
+      "LeCam regularisation, for few pictures: keeps the discriminator from memorising them; 0.05 is usual " +
         "(default: 0)",
     ).argParser(nonNegativeNumber),
     new Option(
       "--guard",
-      "when rec_loss jumps by a quarter, go back to the last good checkpoint and halve the GAN; twice at most, then stop",
+      "when rec_loss jumps by a quarter, go back to the last good checkpoint and halve the GAN's weight; twice at most, then " +
+        "stop",
     ),
   ];
 }

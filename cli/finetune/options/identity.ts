@@ -10,6 +10,6 @@ export interface IdentityFlags {
 /** This option, for the command. */
 export const identityOption: Option = new Option(
   "--identity <weight>",
-  "adds the distance of faces, as a face network sees it, to the loss, such as 0.1; it needs the package @vladmandic/face-api " +
+  "weight of a loss term for the distance of faces, as a face network sees it, such as 0.1; it needs the package @vladmandic/face-api " +
     "(default: 0, none)",
 ).argParser(nonNegativeNumber);

@@ -30,19 +30,22 @@ export const optimizerOptions: readonly Option[] = [
   ).argParser(parts),
   new Option(
     "--lr-of <rates>",
-    "learning rates of parts that have their own, such as decoder=1e-5,codebook=1e-4",
+    "separate learning rates for parts, such as decoder=1e-5,codebook=1e-4",
   )
     .argParser(rates),
   new Option("--betas <pair>", "Adam's decay rates (default: 0.5,0.9 as in taming)").argParser(pair),
-  new Option("--weight-decay <rate>", "AdamW's decay of the weights of convolutions (default: 0)").argParser(
+  new Option("--weight-decay <rate>", "AdamW's weight decay, for convolutions only (default: 0)").argParser(
     nonNegativeNumber,
   ),
-  new Option("--clip <norm>", "largest norm of all gradients of a network together (default: 0, no limit)")
+  new Option(
+    "--clip <norm>",
+    "gradient clipping: largest norm of a network's gradients (default: 0, no limit)",
+  )
     .argParser(nonNegativeNumber),
   new Option(
     "--ema <decay>",
-    "average of the weights, such as 0.999, which is measured, drawn, saved beside them and used by other commands " +
-      "(default: 0, none)",
+    "keep an average of the weights with this decay, such as 0.999; it is measured, drawn, saved beside them and used by " +
+      "other commands (default: 0, none)",
   ).argParser(fraction),
 ];
 
