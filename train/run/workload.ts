@@ -36,6 +36,7 @@ export async function countStep(settings: RunSettings, hasPerceptual: boolean): 
   await withBackend(backend, async () => {
     try {
       const model = owned(new VQGAN(config, null, { withLoss: true })), random = new Random(seed);
+      model.setDiscStart(0); // nobody knows the step of a plateau
       if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = hasPerceptual;
       const { trainer } = await makeTrainer(
         model,
@@ -51,10 +52,7 @@ export async function countStep(settings: RunSettings, hasPerceptual: boolean): 
       picture = await counted(() => noGrad(() => void model.reconstruct(zeros([1, size, size, 3]))));
       const batches = () => Array.from({ length: accumulate }, () => zeros([batch, size, size, 3]));
       // Adam's moments exist from the second step on
-      for (let i = 0; i < 2; i++) {
-        trainer.step = Math.max(trainer.step, config.lossconfig.discStart + 1);
-        step = await counted(() => trainer.trainStep(batches()));
-      }
+      for (let i = 0; i < 2; i++) step = await counted(() => trainer.trainStep(batches()));
     } finally {
       for (const one of own.reverse()) one.dispose();
     }

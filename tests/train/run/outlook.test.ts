@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { overhead } from "../../../train/estimate.ts";
+import { notYet } from "../../../train/gan/start.ts";
 import {
   beginRun,
   estimateStep,
@@ -53,6 +54,8 @@ describe("the work of a step", () => {
       const { ratio, memory } = await countStep(settings, false);
       const shape = { batch: 2, height: 16, width: 16, precision: "f32" } as const;
       expect(memory / (await estimateStep(settings.model, shape)).peak / overhead).toBeCloseTo(1, 3);
+      const plateau = { ...settings.model, lossconfig: { ...settings.model.lossconfig, discStart: notYet } };
+      expect(await countStep({ ...settings, model: plateau }, false)).toEqual({ ratio, memory });
       const twice = await countStep({ ...settings, accumulate: 2 }, false);
       expect(twice.ratio / ratio).toBeGreaterThan(1.7); // Adam's part does not double
       expect(twice.ratio / ratio).toBeLessThan(2);
