@@ -1,6 +1,6 @@
 // Reads metrics.jsonl while a run writes it: only whole lines count, what was read is not read again, and a file that was
 // rewound or replaced is read anew.
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 
 /** One line of metrics.jsonl. */
 export type Metrics = { readonly step: number } & Record<string, number | string>;
@@ -26,7 +26,8 @@ export class MetricsFile {
    * @returns all lines so far; the array grows with the next call
    */
   async read(): Promise<readonly Metrics[]> {
-    const file = await open(this.path, "r").catch(() => null);
+    const isFile = (await stat(this.path).catch(() => null))?.isFile() ?? false; // opening a pipe would wait
+    const file = isFile ? await open(this.path, "r").catch(() => null) : null;
     if (file === null) {
       this.#restart(null);
       return this.#rows;
@@ -72,7 +73,7 @@ export class MetricsFile {
 function rowOf(line: string): Metrics | null {
   try {
     const row = JSON.parse(line) as Metrics | null;
-    return typeof row === "object" && Number.isSafeInteger(row?.step) ? row : null;
+    return typeof row === "object" && Number.isSafeInteger(row?.step) && row!.step >= 0 ? row : null;
   } catch {
     return null;
   }

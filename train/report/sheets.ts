@@ -66,7 +66,7 @@ export class SheetReader {
       const is = parseSheetName(file);
       if (!is || !file.endsWith(".png")) continue;
       const path = join(this.#folder, file), info = await stat(path).catch(() => null);
-      if (!info) continue;
+      if (!info?.isFile()) continue;
       const version = `${Math.round(info.mtimeMs)}-${info.size}`, before = this.#known.get(file);
       const sheet = before?.version === version ? before : await look(path, { ...is, file, version });
       if (sheet) found.set(file, sheet);

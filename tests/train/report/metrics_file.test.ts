@@ -1,6 +1,6 @@
 // metrics.jsonl is followed while it grows, with half lines, rubbish and rewinds.
 import { afterAll, expect, test } from "bun:test";
-import { appendFile, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MetricsFile, seriesOf } from "../../../train/report/metrics_file.ts";
@@ -28,11 +28,17 @@ test("a line of several megabytes, and characters across the end of what one rea
   expect(Object.keys((await file.read())[0])[1]).toBe(name);
 });
 
+test("what is no file has no lines", async () => {
+  const path = join(folder, "folder.jsonl");
+  await mkdir(path);
+  expect(await steps(new MetricsFile(path))).toEqual([]);
+});
+
 test("lines that say nothing are left out", async () => {
   const path = join(folder, "rubbish.jsonl");
   await writeFile(
     path,
-    'null\n[1]\n{"step":"3"}\n\n\0\0\n{"step":1e300}\n{"step":4,"a":null,"b":"text","c":2}\n',
+    'null\n[1]\n{"step":"3"}\n\n\0\0\n{"step":1e300}\n{"step":-1}\n{"step":4,"a":null,"b":"text","c":2}\n',
   );
   const rows = await new MetricsFile(path).read();
   expect(rows.map(({ step }) => step)).toEqual([4]);

@@ -1,6 +1,6 @@
 // The page of a run: what it has inside, that nothing a run says becomes HTML, and how metrics become charts.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ReportFiles } from "../../../train/report/files.ts";
@@ -48,6 +48,7 @@ test("an empty folder and rubbish in it are a run without numbers", async () => 
   for (const name of ["config.json", "metrics.jsonl", "images/step-000020.png", "images/step-000040.json"]) {
     await writeFile(join(path, name), "\0 no");
   }
+  await mkdir(join(path, "images", "step-000060.png"));
   const report = await new ReportReader(path).read(({ file }) => file);
   expect([report.activity, report.steps, report.settings, report.metrics]).toEqual(["waiting", null, [], []]);
   expect(report.sheets.map(({ src, entries }) => [src, entries === null]).slice(0, 2)).toEqual([
