@@ -93,10 +93,11 @@ async function run(flags: Flags): Promise<void> {
     () => `stopped after ${count(done, "picture")}; nothing was written`,
     async (signal) => await measured(flags, files, flags.data!, signal, (pictures) => done = pictures),
   );
-  await writeEvaluation(flags.out, evaluation);
+  // first, so that nothing is lost if the files cannot be written
   if (flags.json) print(plainJson(jsonOf(evaluation)));
   else printTable(evaluation);
   for (const warning of evaluation.warnings) printAside(`warning: ${warning}`);
+  await writeEvaluation(flags.out, evaluation);
   if (!flags.json) {
     print(`results: ${evaluationFiles(files.length).map((name) => join(flags.out, name)).join(", ")}`);
   }

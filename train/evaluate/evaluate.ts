@@ -277,8 +277,17 @@ function protocolOf(
 function warningsOf(models: readonly ModelResult[], skipped: number): string[] {
   const frechet = models.flatMap((model) => model.frechet), { faces } = models[0];
   const warnings = [
-    ...skipped > 0 ? [`${skipped} of the pictures could not be read and are in no number`] : [],
-    ...frechet.filter(({ isDeficient }) => isDeficient).map(({ space, size, pictures }) =>
+    ...skipped > 0
+      ? [`${skipped} of the pictures could not be read and ${skipped === 1 ? "is" : "are"} in no number`]
+      : [],
+    ...frechet.filter(({ distance }) => Number.isNaN(distance)).map(({ space, pictures }) =>
+      `there is no Fréchet distance (${space}): it needs at least 2 pictures, and there ${
+        pictures === 1 ? "is 1" : "are 0"
+      }`
+    ),
+    ...frechet.filter(({ isDeficient, distance }) => isDeficient && !Number.isNaN(distance)).map((
+      { space, size, pictures },
+    ) =>
       `the Fréchet distance (${space}) is of ${pictures} pictures, but a covariance of ${size} numbers needs ${
         size + 1
       } or more for full rank: compare it only with distances of the same pictures`

@@ -1,6 +1,6 @@
 // tessera evaluate: a table with its protocol, JSON alone, what it refuses, and what it says without the face network.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { commandFixture, tessera } from "../../support/commands.ts";
 
@@ -40,6 +40,16 @@ test("prints the protocol and a table, and writes the results", async () => {
     "or replace it with --force\n",
   ]);
   expect((await tessera(...words("one", "--force"))).code).toBe(0);
+});
+
+test("results that cannot be written are printed", async () => {
+  const file = join(fixture.folder, "a file");
+  await writeFile(file, "");
+  const { code, out, err } = await tessera(...words("a file"));
+  expect([code, err.trim().split("\n").length]).toEqual([1, 1]);
+  expect(err).toContain(file);
+  expect(out).toContain("\nPSNR (higher is better)");
+  expect(out).not.toContain("results:");
 });
 
 test("--json prints nothing else", async () => {

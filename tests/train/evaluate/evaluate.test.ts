@@ -138,7 +138,7 @@ test("pictures that cannot be read are in no number, and it is said", async () =
   try {
     const { warnings, pictures } = await evaluate([{ name: "small", model }], await open());
     expect([pictures.length, warnings]).toEqual([count, [
-      "1 of the pictures could not be read and are in no number",
+      "1 of the pictures could not be read and is in no number",
     ]]);
   } finally {
     await rm(broken);
