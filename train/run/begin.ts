@@ -144,7 +144,11 @@ export async function beginRun(run: NewRun): Promise<Run> {
       from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
       model: model.config,
     };
-    checkMeasurable("beginRun", settings.stopWhen, list.held, model.config.lossconfig.perceptualWeight > 0);
+    checkMeasurable("beginRun", settings.stopWhen, {
+      held: list.held,
+      hasLpips: model.config.lossconfig.perceptualWeight > 0,
+      size: settings.size,
+    });
     checkSettings("beginRun", settings); // again, because some values are known only now
     checkSize(settings, model);
     for (

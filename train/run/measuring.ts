@@ -116,9 +116,11 @@ export class Measuring {
     await this.#showing.weights();
     const text = `step ${step}: ${inWords(values, list.learnt, model.config.nEmbed)}`;
     reporter.add({ kind: "measured", step, values, text });
-    this.#gan.afterMeasurement(lossOf(values), isFirst);
+    const loss = lossOf(values);
+    if (!Number.isFinite(loss)) throw this.#saver.diverged(`rec_loss is measured as ${loss}`);
+    this.#gan.afterMeasurement(loss, isFirst);
     this.#observe(values);
-    const loss = lossOf(values), best = { step, loss, seen: values["seen/rec_loss"] ?? null };
+    const best = { step, loss, seen: values["seen/rec_loss"] ?? null };
     if (isFirst && this.#run.saved === null) progress.best = { ...best, file: null }; // it is the file that the run started from
     else if (loss < (progress.best?.loss ?? Infinity)) await this.#saver.saveBest(best);
     const heart = overfitting(progress);

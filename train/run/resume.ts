@@ -158,7 +158,11 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     valEvery: options.valEvery ?? intervalFor(saved.settings, steps),
   };
   if (steps < step) throw new Error(`the run is at step ${step}, so a total of ${steps} steps is too few`);
-  checkMeasurable("resumeRun", settings.stopWhen, list.held, model.lossconfig.perceptualWeight > 0);
+  checkMeasurable("resumeRun", settings.stopWhen, {
+    held: list.held,
+    hasLpips: model.lossconfig.perceptualWeight > 0,
+    size: settings.size,
+  });
   const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
   if (!isSameMetric || perceptual !== undefined) progress.patience = null;
   const stopped = whyStopped(settings.stopWhen, progress.patience);

@@ -53,16 +53,25 @@ export function checkStopRule(who: string, rule: StopRule | null): void {
 }
 
 /**
- * @param held the number of pictures kept back
- * @param hasLpips whether there is a perceptual network
+ * @param measured the number of pictures kept back, whether there is a perceptual network, and the side of the pictures
  * @throws Error if a rule looks at what is not there
  */
-export function checkMeasurable(who: string, rule: StopRule | null, held: number, hasLpips: boolean): void {
+export function checkMeasurable(
+  who: string,
+  rule: StopRule | null,
+  { held, hasLpips, size }: { readonly held: number; readonly hasLpips: boolean; readonly size: number },
+): void {
   const { metric = "" } = rule ?? {};
   const missing = (what: string, advice: string) =>
     new Error(`${who}: stopWhen: ${metric} needs ${what}, and there ${advice}`);
   if (held === 0 && metric.startsWith("val/")) {
     throw missing("pictures kept back", `are none: keep some, or use ${metric.replace("val/", "seen/")}`);
+  }
+  if (size < 11 && metric.endsWith("/ssim")) {
+    throw missing(
+      "pictures of 11x11 pixels or more",
+      `are only ones of ${size}x${size}: use ${metric.replace("ssim", "psnr")}`,
+    );
   }
   if (!hasLpips && metric.endsWith("/p_loss")) {
     throw missing("a perceptual network", `is none: use ${metric.replace("p_loss", "rec_loss")}`);
@@ -79,7 +88,7 @@ export function observed(
   step: number,
   values: Measurements,
 ): Patience {
-  const { metric } = rule, value = values[metric];
+  const { metric } = rule, value = Math.min(values[metric], Number.MAX_VALUE); // the PSNR of equal pictures is infinite
   check("stopWhen", `${metric} at step ${step}`, value, {
     what: "a number that is measured",
     accepts: Number.isFinite,
@@ -92,10 +101,14 @@ export function observed(
   return { ...before, waited: before.waited + 1 };
 }
 
+function measurements(n: number): string {
+  return `${n} measurement${n === 1 ? "" : "s"}`;
+}
+
 /** When a run ends, in words: "when val/rec_loss has not got better for 5 measurements". */
 export function stopInWords(rule: StopRule | null): string {
   return rule
-    ? `when ${rule.metric} has not got better for ${rule.patience} measurements`
+    ? `when ${rule.metric} has not got better for ${measurements(rule.patience)}`
     : "with its last step";
 }
 
@@ -103,9 +116,10 @@ export function stopInWords(rule: StopRule | null): string {
 export function whyStopped(rule: StopRule | null, patience: Patience | null): string | null {
   if (!rule || !patience || patience.waited < rule.patience) return null;
   const { best, step, waited } = patience;
-  return `${rule.metric} has not got better for ${waited} measurements (the best was ${
-    best.toPrecision(4)
-  } at step ${step})`;
+  const shown = (best === Number.MAX_VALUE ? Infinity : best).toPrecision(4);
+  return `${rule.metric} has not got better for ${
+    measurements(waited)
+  } (the best was ${shown} at step ${step})`;
 }
 
 /** The number of steps of some passes over the pictures. */

@@ -21,7 +21,7 @@ import {
   train,
 } from "../../../train/index.ts";
 import { fillState } from "../../support/goldens.ts";
-import { finish, metricsOf, runConfig, runFixture, tensorBytes } from "../../support/runs.ts";
+import { finish, free, metricsOf, runConfig, runFixture, tensorBytes } from "../../support/runs.ts";
 import { smallConfig } from "../../support/small_model.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -169,6 +169,23 @@ describe("a run", () => {
       /step 2: train\/\w+ is NaN.*the last good checkpoint, of step 1.*A lower learning rate \(lr\) may help/,
     );
     expect(Buffer.compare(before, await readFile(await checkpointOf(kept)))).toBe(0);
+  });
+
+  test("stops when it measures NaN", async () => {
+    const path = await finish(await beginRun(newRun({ steps: 1, valEvery: 1 }))), messages: string[] = [];
+    const resumed = await resumeRun(path, { steps: 8 }), { trainer } = resumed, { trainStep } = trainer;
+    trainer.trainStep = async function (batches) {
+      const result = await trainStep.call(this, batches);
+      const { weight } = this.model.decoder.conv_out;
+      weight.write(new Float32Array(weight.size).fill(NaN));
+      return result;
+    };
+    const monitor = { update: () => {}, log: (text: string) => void messages.push(text) };
+    await expect(train(resumed, { monitor })).rejects.toThrow(
+      /step 2: rec_loss is measured as NaN, so training stopped; the last good checkpoint, of step 1/,
+    );
+    expect(messages.filter((text) => text.includes("overfitting"))).toEqual([]);
+    free(resumed);
   });
 
   test("removes the files of a killed process, and accepts taming's folders", async () => {
