@@ -2,7 +2,14 @@
 // default, as in taming.
 import { callback, checkOptions, fraction, needed, notNegative, type Rules } from "../src/check.ts";
 import { type AdamOptions, aPairOfBetas } from "./adam.ts";
-import { aListOfParts, frozenParts, type PartName, type PartRates, ratesOfParts } from "./parts.ts";
+import {
+  aListOfParts,
+  frozenParts,
+  type PartName,
+  partNames,
+  type PartRates,
+  ratesOfParts,
+} from "./parts.ts";
 
 /** How a `Trainer` updates weights. */
 export interface UpdateOptions extends Pick<AdamOptions, "betas" | "rateFactor"> {
@@ -71,7 +78,12 @@ export const optimizerChangeRules: Rules<OptimizerChanges> = {
 /** @throws TypeError naming the first option that is wrong; Error if a part has a rate and is frozen */
 export function checkOptimizer(who: string, options: OptimizerOptions): void {
   checkOptions(`${who}: optimizer`, options, rules);
-  const frozen = frozenParts(options.train).find((part) => options.rates[part] !== undefined);
+  const learns = (part: PartName) => !frozenParts(options.train).includes(part);
+  const isStill = (part: PartName) =>
+    part === "attention"
+      ? !learns("encoder") && !learns("decoder") && !options.train.includes(part)
+      : !learns(part);
+  const frozen = partNames.find((part) => options.rates[part] !== undefined && isStill(part));
   if (frozen) {
     throw new Error(`${who}: optimizer: ${frozen} has a learning rate but is not among the parts that learn`);
   }

@@ -37,8 +37,8 @@ export function checkOptionsApply(flags: Flags, command: Command): void {
   }
   const idle = idleGanOption(flags) ?? idleCodebookOption(flags);
   if (idle !== null) throw new UsageError(idle);
-  if (flags.identity && flags.train?.every((part) => part === "discriminator")) {
-    throw new UsageError("--identity has no effect where the discriminator alone learns");
+  if (flags.identity && flags.train?.every((part) => part === "discriminator" || part === "codebook")) {
+    throw new UsageError("--identity has no effect where --train leaves encoder and decoder frozen");
   }
   if (given("lpipsDropout") && flags.lpips === false) {
     throw new UsageError("--lpips-dropout has no effect with --no-lpips");

@@ -16,6 +16,7 @@ import { newestCheckpoint } from "../../train/taming/log_folder.ts";
 import { fetched } from "../fetch.ts";
 import { UsageError } from "../options.ts";
 import { print } from "../print.ts";
+import { checkOptionsApply } from "./applies.ts";
 import { continuedRun, type Flags } from "./flags.ts";
 import { stopChange } from "./options/course.ts";
 import { optimizerChanges } from "./options/optimizer.ts";
@@ -40,6 +41,7 @@ export async function continueRun(
     );
   }
   if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command), loading);
+  checkOptionsApply(flags, command);
   const steps = flags.steps ?? progress.step + defaultOptions.steps;
   if (steps <= progress.step) {
     throw new UsageError(`${path} is at step ${progress.step}: --steps is the total and must be larger`);

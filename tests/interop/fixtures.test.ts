@@ -298,3 +298,26 @@ describe("finetune --resume reads a log folder as main.py does", () => {
     expect(settings.model.lossconfig).toMatchObject({ discStart: 100, discWeight: 0.75, discNdf: 16 });
   });
 });
+
+test("a run that goes on with Tessera is refused options that would have no effect", async () => {
+  for (
+    const [options, message] of [
+      ["--codes 5", "--codes only works with --scratch: the model of a checkpoint stays as it is built"],
+      ["--disc-weight 0 --guard", "--guard has no effect with --disc-weight 0, which turns the GAN off"],
+      ["--restart-below 0.2", "--restart-below has no effect without --restart-dead-codes"],
+    ]
+  ) {
+    const words = [
+      "finetune",
+      "--resume",
+      checkpoint("lightning108"),
+      "--data",
+      fixture("pictures"),
+      "--no-lpips",
+      "--steps",
+      "20",
+    ];
+    const { code, err } = await tessera(...words, ...options.split(" "));
+    expect([code, err]).toEqual([2, `tessera: ${message}\n`]);
+  }
+});

@@ -228,6 +228,12 @@ function checkTogether(
   checkReport(who, report);
   checkStopRule(who, stopWhen);
   checkCodebookOptions(who, codebook);
+  if (codebook.learning === "ema" && optimizer.rates.codebook !== undefined) {
+    throw new Error(
+      `${who}: optimizer: codebook has the learning rate ${optimizer.rates.codebook}, but running averages move the codes ` +
+        `(learning is ema), and they have no rate: choose their emaDecay, which is ${codebook.emaDecay}`,
+    );
+  }
 }
 
 /** The values that are not undefined. */

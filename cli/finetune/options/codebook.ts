@@ -66,7 +66,7 @@ const ofCodes: readonly (keyof CodebookFlags)[] = [
   "restartDeadCodes",
   "restartBelow",
 ];
-const ofVectors: readonly (keyof CodebookFlags)[] = ["rotation", "entropy", "entropyTemperature"];
+const ofVectors: readonly (keyof CodebookFlags)[] = ["entropy", "entropyTemperature"];
 
 /** The name of an option, such as --restart-below. */
 const nameOf = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -81,6 +81,9 @@ export function idleCodebookOption(
   const first = (keys: readonly (keyof CodebookFlags)[]) => keys.find((key) => flags[key]);
   const ofFrozen = learns("codebook") ? undefined : first(ofCodes);
   if (ofFrozen) return `${nameOf(ofFrozen)} has no effect where --train leaves the codebook frozen`;
+  if (flags.rotation && !learns("encoder", "attention")) {
+    return "--rotation has no effect where --train leaves the encoder frozen, whose gradients it turns";
+  }
   const ofStill = learns("codebook", "encoder", "attention") ? undefined : first(ofVectors);
   if (ofStill) return `${nameOf(ofStill)} has no effect where --train leaves encoder and codebook frozen`;
   if (flags.codebookDecay !== undefined && learning !== "ema") {

@@ -46,14 +46,22 @@ export function courseOf(
   if (patience !== undefined && stopWhen === undefined) {
     throw new UsageError("--patience has no effect without --stop-when, which names the metric");
   }
+  checkPatience({ stopWhen, patience });
   const rule: StopRule | null = stopWhen === undefined || stopWhen === "never"
     ? null
     : { metric: stopWhen, patience: patience ?? defaultPatience };
   return { epochs, stopWhen: rule, keep, saveMinutes };
 }
 
+function checkPatience({ stopWhen, patience }: CourseFlags): void {
+  if (patience !== undefined && stopWhen === "never") {
+    throw new UsageError("--patience has no effect with --stop-when never");
+  }
+}
+
 /** What these options change about a run that is resumed. */
 export function stopChange({ stopWhen, patience }: CourseFlags): ResumeChanges["stopWhen"] {
+  checkPatience({ stopWhen, patience });
   if (stopWhen === "never") return null;
   if (stopWhen === undefined && patience === undefined) return undefined;
   return {

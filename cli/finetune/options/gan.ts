@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { defaultGan, type DiscStart, type GanOptions } from "../../../train/index.ts";
 import { parseStart } from "../../../train/gan/start.ts";
 import { nonNegativeNumber, positiveNumber, wholeNumber } from "../../options.ts";
+import type { OptimizerFlags } from "./optimizer.ts";
 
 /** The values of the options. */
 export interface GanFlags {
@@ -72,12 +73,20 @@ export function ganOf(flags: GanFlags): GanOptions {
 }
 
 /** Why one of the options has no effect with the others; null if all have one. */
-export function idleGanOption(flags: GanFlags): string | null {
+export function idleGanOption(flags: GanFlags & Pick<OptimizerFlags, "train">): string | null {
+  const { train = ["all"] } = flags;
+  const learns = (...parts: string[]) => ["all", ...parts].some((part) => (train as string[]).includes(part));
+  if (flags.lecam && !learns("discriminator")) {
+    return "--lecam has no effect where --train leaves the discriminator frozen";
+  }
   const off = ([["discWeight", "--disc-weight 0"], ["discFixedWeight", "--disc-fixed-weight 0"]] as const)
     .find(([key]) => flags[key] === 0)?.[1];
   const steering =
     ([["discRamp", "--disc-ramp"], ["discMaxWeight", "--disc-max-weight"], ["guard", "--guard"]] as const)
       .find(([key]) => flags[key])?.[1];
+  if (steering && !learns("encoder", "decoder", "attention")) {
+    return `${steering} has no effect where --train leaves encoder and decoder frozen, which learn from the GAN`;
+  }
   return off && steering ? `${steering} has no effect with ${off}, which turns the GAN off` : null;
 }
 

@@ -71,17 +71,18 @@ function parts(text: string): (PartName | "all")[] {
 
 /** Parses rates of parts, such as decoder=1e-5,codebook=1e-4. */
 function rates(text: string): PartRates {
-  return Object.fromEntries(
-    text.split(",").map((one) => {
-      const [, name, rate] = /^\s*(\w+)\s*=(.*)$/.exec(one) ?? [];
-      if (!partNames.includes(name as PartName)) {
-        throw new InvalidArgumentError(
-          `expected rates of ${partNames.join(", ")}, such as decoder=1e-5,codebook=1e-4`,
-        );
-      }
-      return [name, positiveNumber(rate)];
-    }),
-  );
+  const rates = new Map<string, number>();
+  for (const one of text.split(",")) {
+    const [, name, rate] = /^\s*(\w+)\s*=(.*)$/.exec(one) ?? [];
+    if (!partNames.includes(name as PartName)) {
+      throw new InvalidArgumentError(
+        `expected rates of ${partNames.join(", ")}, such as decoder=1e-5,codebook=1e-4`,
+      );
+    }
+    if (rates.has(name)) throw new InvalidArgumentError(`${name} is there twice`);
+    rates.set(name, positiveNumber(rate));
+  }
+  return Object.fromEntries(rates);
 }
 
 /** Parses a number from 0 to below 1. */

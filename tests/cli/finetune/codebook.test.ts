@@ -102,7 +102,19 @@ describe("finetune", () => {
     ],
     [
       ["--train", "decoder", "--rotation"],
-      "--rotation has no effect where --train leaves encoder and codebook frozen",
+      "--rotation has no effect where --train leaves the encoder frozen, whose gradients it turns",
+    ],
+    [
+      ["--train", "codebook,decoder", "--rotation"],
+      "--rotation has no effect where --train leaves the encoder frozen",
+    ],
+    [
+      ["--train", "decoder", "--entropy", "1"],
+      "--entropy has no effect where --train leaves encoder and codebook frozen",
+    ],
+    [
+      ["--train", "codebook,discriminator", "--identity", "1"],
+      "--identity has no effect where --train leaves encoder and decoder frozen",
     ],
     [
       ["--codebook", "simvq", "--restart-dead-codes", "5"],

@@ -122,6 +122,14 @@ describe("finetune", () => {
       ["--disc-fixed-weight", "0", "--guard"],
       "--guard has no effect with --disc-fixed-weight 0, which turns the GAN off",
     ],
+    "LeCam of a frozen discriminator": [
+      ["--train", "decoder", "--lecam", "0.1"],
+      "--lecam has no effect where --train leaves the discriminator frozen",
+    ],
+    "a guard of what the GAN does not reach": [
+      ["--train", "codebook,discriminator", "--guard"],
+      "--guard has no effect where --train leaves encoder and decoder frozen, which learn from the GAN",
+    ],
     "a cap of no GAN": [
       ["--disc-weight", "0", "--disc-max-weight", "5"],
       "--disc-max-weight has no effect with --disc-weight 0, which turns the GAN off",

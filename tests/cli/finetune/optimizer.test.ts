@@ -108,6 +108,13 @@ describe("finetune", () => {
     expect(await refused("--train decoder --lr-of encoder=1e-5")).toContain(
       "encoder has a learning rate but is not among the parts that learn",
     );
+    expect(await refused("--train codebook --lr-of attention=1e-5")).toContain(
+      "attention has a learning rate but is not among the parts that learn",
+    );
+    expect(await refused("--lr-of decoder=1e-5,decoder=1e-4")).toContain("decoder is there twice");
+    expect(await refused("--codebook ema --lr-of codebook=1e-4")).toContain(
+      "codebook has the learning rate 0.0001, but running averages move the codes (learning is ema)",
+    );
     expect(await refused("--lr-of decoder:1e-5")).toContain("such as decoder=1e-5,codebook=1e-4");
     expect(await refused("--betas 0.9")).toContain(
       "expected two numbers from 0 to below 1, such as 0.9,0.95",
@@ -124,6 +131,12 @@ describe("finetune", () => {
       "seen/p_loss needs a perceptual network, and there is none: use seen/rec_loss",
     );
     expect(await refused("--patience 3")).toContain("--patience has no effect without --stop-when");
+    expect(await refused("--stop-when never --patience 3")).toContain(
+      "--patience has no effect with --stop-when never",
+    );
+    expect(await refused("--stop-when seen/ssim --size 8")).toContain(
+      "seen/ssim needs pictures of 11x11 pixels or more, and there are only ones of 8x8: use seen/psnr",
+    );
     expect(await refused("--stop-when psnr")).toContain('metric is "psnr", expected "val/rec_loss"');
   });
 });
