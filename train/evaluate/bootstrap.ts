@@ -6,9 +6,9 @@ import { Random } from "../../src/index.ts";
 export interface Interval {
   /** The mean over the pictures. */
   readonly mean: number;
-  /** The 2.5th percentile of the means of the draws. */
+  /** The 2.5th percentile of the means of the draws; NaN if fewer than two pictures have a number. */
   readonly low: number;
-  /** The 97.5th percentile. */
+  /** The 97.5th percentile; NaN in the same case. */
   readonly high: number;
 }
 
@@ -34,6 +34,8 @@ export function bootstrap(
   }
   const once = new Uint32Array(pictures).fill(1);
   return Object.fromEntries(names.map((name, column) => {
+    const hasSpread = columns[name].filter((value) => !Number.isNaN(value)).length > 1;
+    if (!hasSpread) return [name, { mean: meanOf(columns[name], once), low: NaN, high: NaN }];
     const sorted = means[column].filter((mean) => !Number.isNaN(mean)).sort();
     const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? NaN;
     return [name, { mean: meanOf(columns[name], once), low: at(0.025), high: at(0.975) }];

@@ -1,7 +1,8 @@
 // Evaluates models on pictures: the numbers of all metrics with their intervals, the differences of two models, and the protocol
 // by which they were made.
-import type { ImageDataset } from "../../data/index.ts";
+import { ImageDataset } from "../../data/index.ts";
 import type { VQGAN } from "../../nn/index.ts";
+import { checkModel } from "../step_checks.ts";
 import {
   aSignal,
   callback,
@@ -117,6 +118,7 @@ export interface Evaluation {
   readonly warnings: readonly string[];
 }
 
+const isDataset = rule("an ImageDataset", (value) => value instanceof ImageDataset);
 const rules: Rules<EvaluateOptions> = {
   lpips: rule("a list of LPIPS networks", (value) => Array.isArray(value)),
   spaces: rule("a list of feature spaces", (value) => Array.isArray(value)),
@@ -151,8 +153,10 @@ export async function evaluate(
   const { lpips = [], spaces = [], faces = null, batch = 1, seed = 0, signal, notes = {} } = options;
   checkOptions("evaluate", options, rules);
   if (models.length === 0) throw new Error("evaluate: there are no models");
+  check("evaluate", "the second argument", pictures, isDataset);
   for (const { name, model } of models) {
     check("evaluate", "the name of a model", name, text);
+    checkModel("evaluate", model);
     if (pictures.options.size % model.factor !== 0) {
       throw new Error(
         `evaluate: pictures of ${pictures.options.size} pixels do not fit ${name}, which has a token for each ${model.factor}`,
@@ -279,6 +283,9 @@ function warningsOf(models: readonly ModelResult[], skipped: number): string[] {
   const warnings = [
     ...skipped > 0
       ? [`${skipped} of the pictures could not be read and ${skipped === 1 ? "is" : "are"} in no number`]
+      : [],
+    ...models[0].rows.length === 1
+      ? ["one picture has no intervals, and its differences say nothing of others"]
       : [],
     ...frechet.filter(({ distance }) => Number.isNaN(distance)).map(({ space, pictures }) =>
       `there is no Fréchet distance (${space}): it needs at least 2 pictures, and there ${

@@ -1,6 +1,6 @@
 // tessera evaluate: a table with its protocol, JSON alone, what it refuses, and what it says without the face network.
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { commandFixture, tessera } from "../../support/commands.ts";
 
@@ -40,6 +40,21 @@ test("prints the protocol and a table, and writes the results", async () => {
     "or replace it with --force\n",
   ]);
   expect((await tessera(...words("one", "--force"))).code).toBe(0);
+});
+
+test("one picture has no intervals, and no model is better by it alone", async () => {
+  const one = join(fixture.folder, "one picture"), picture = join(one, "a.png");
+  await mkdir(one);
+  await copyFile(join(fixture.faces, (await readdir(fixture.faces))[0]), picture);
+  const again = join(fixture.folder, "again.safetensors");
+  await copyFile(fixture.model, again);
+  const { code, out, err } = await tessera(
+    ...["evaluate", "--model", fixture.model, "--model", again, "--data", one, "--size", "32", "--no-faces"],
+    ...["--out", join(fixture.folder, "of one")],
+  );
+  expect(code).toBe(0);
+  expect(out).toMatch(/^PSNR \(higher is better\) +[\d.]+ dB \[-, -\].*no clear difference$/m);
+  expect(err).toContain("warning: one picture has no intervals");
 });
 
 test("results that cannot be written are printed", async () => {

@@ -31,6 +31,11 @@ test("what is not a number is left out, and a column without numbers has no inte
   expect(b).toEqual({ mean: NaN, low: NaN, high: NaN });
 });
 
+test("one number has no interval, so that no difference of it counts as clear", () => {
+  const one = Float64Array.of(NaN, 2, NaN);
+  expect(bootstrap({ one }, 3, 0)).toEqual({ one: { mean: 2, low: NaN, high: NaN } });
+});
+
 test("a seed gives one result", () => {
   const once = bootstrap({ a: values }, count, 3);
   expect(bootstrap({ a: values }, count, 3)).toEqual(once);

@@ -152,6 +152,10 @@ test("it stops when it is told to, and refuses what cannot be", async () => {
     await expect(evaluate([{ name: "small", model }], await open(), options)).rejects.toThrow("enough");
   });
   await expect(evaluate([], await open())).rejects.toThrow("evaluate: there are no models");
+  await expect(evaluate([{ name: "small", model }], [] as never)).rejects.toThrow("expected an ImageDataset");
+  await expect(evaluate([{ name: "none", model: {} as never }], await open())).rejects.toThrow(
+    "expected a VQGAN",
+  );
   const odd = await ImageDataset.open(folder, { size: 31, shuffle: false });
   await expect(evaluate([{ name: "small", model }], odd)).rejects.toThrow(
     "evaluate: pictures of 31 pixels do not fit small, which has a token for each 2",
