@@ -1,6 +1,15 @@
 // How the GAN is begun, balanced and watched: all of its settings beside those of taming's lossconfig. With the defaults training
 // is taming's.
-import { flag, needed, notNegative, orNull, positive, type Rules, whole } from "../../src/check.ts";
+import {
+  checkOptions,
+  flag,
+  needed,
+  notNegative,
+  orNull,
+  positive,
+  type Rules,
+  whole,
+} from "../../src/check.ts";
 import { aStart, type DiscStart } from "./start.ts";
 
 /** What the losses of the GAN in a step depend on, beside taming's `lossconfig`. */
@@ -47,7 +56,7 @@ export const termRules: Rules<Partial<GanTerms>> = {
 };
 
 /** The rules of the settings, all of which are needed. */
-export const ganRules: Rules<GanOptions> = {
+const ganRules: Rules<GanOptions> = {
   warmup: needed(termRules.warmup),
   ramp: needed(termRules.ramp),
   lecam: needed(termRules.lecam),
@@ -56,6 +65,18 @@ export const ganRules: Rules<GanOptions> = {
   start: needed(orNull(aStart)),
   guard: needed(flag),
 };
+
+/** @throws TypeError naming the first setting that is wrong; Error if two of them exclude each other */
+export function checkGan(who: string, gan: GanOptions): void {
+  checkOptions(`${who}: gan`, gan, ganRules);
+  const { maxWeight, fixedWeight } = gan;
+  if (maxWeight !== null && fixedWeight !== null) {
+    throw new Error(
+      `${who}: gan: maxWeight is ${maxWeight}, but fixedWeight, ${fixedWeight}, takes the place of the weight that it limits: ` +
+        "one of them must be null",
+    );
+  }
+}
 
 /** The terms among the settings. */
 export function termsOf({ warmup, ramp, lecam, maxWeight, fixedWeight }: GanOptions): GanTerms {

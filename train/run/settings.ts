@@ -2,8 +2,8 @@
 // enough to resume.
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import type { Resize } from "../../data/index.ts";
-import { anAugment, type Augment } from "../../data/pictures/augment.ts";
-import { defaultGan, type GanOptions, ganRules } from "../gan/options.ts";
+import { type Augment, checkAugment } from "../../data/pictures/augment.ts";
+import { checkGan, defaultGan, type GanOptions } from "../gan/options.ts";
 import { aResize } from "../../data/pictures/source.ts";
 import type { Precision } from "../../nn/index.ts";
 import {
@@ -170,7 +170,7 @@ const rules: Rules<RunOptions> = {
   ),
   crop: oneOf("center", "random"),
   flip: flag,
-  augment: needed(orNull(anAugment)),
+  augment: needed(orNull(object)),
   resize: aResize,
   lr: needed(positive),
   warmup: needed(whole(0)),
@@ -217,14 +217,15 @@ export function checkSettings(who: string, settings: RunSettings): void {
 /** Checks what the rules of single fields do not see. */
 function checkTogether(
   who: string,
-  { data, lr, lrFloor, optimizer, gan, codebook, report, stopWhen }: RunOptions,
+  { data, lr, lrFloor, augment, optimizer, gan, codebook, report, stopWhen }: RunOptions,
 ): void {
   if (data.length === 0) throw new Error(`${who}: data names no pictures: pass a folder, a glob or a list`);
   if (lrFloor > lr) {
     throw new Error(`${who}: lrFloor is ${lrFloor}, expected at most the learning rate, ${lr}`);
   }
+  if (augment !== null) checkAugment(`${who}: augment`, augment);
   checkOptimizer(who, optimizer);
-  checkOptions(`${who}: gan`, gan, ganRules);
+  checkGan(who, gan);
   checkReport(who, report);
   checkStopRule(who, stopWhen);
   checkCodebookOptions(who, codebook);

@@ -16,7 +16,7 @@ const names: Readonly<Record<string, keyof Augment>> = {
 export function parseAugment(text: string): Augment {
   if (text === "all") return augmentStrengths;
   const strengths = new Map<keyof Augment, number>();
-  for (const part of text.split(",")) {
+  for (const part of text.split(",").map((part) => part.trim())) {
     const [name, value, ...more] = part.split("=");
     if (!Object.hasOwn(names, name)) {
       throw new InvalidArgumentError(

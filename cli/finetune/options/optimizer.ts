@@ -66,7 +66,9 @@ function parts(text: string): (PartName | "all")[] {
   const names = text.split(",").map((name) => name.trim());
   const wrong = names.find((name) => name !== "all" && !partNames.includes(name as PartName));
   if (wrong === undefined) return names as (PartName | "all")[];
-  throw new InvalidArgumentError(`there is no part ${wrong}; use all, or some of ${partNames.join(", ")}`);
+  throw new InvalidArgumentError(
+    `there is no part ${JSON.stringify(wrong)}; use all, or some of ${partNames.join(", ")}`,
+  );
 }
 
 /** Parses rates of parts, such as decoder=1e-5,codebook=1e-4. */

@@ -103,7 +103,7 @@ describe("finetune", () => {
       return err;
     };
     expect(await refused("--train decoder,lpips")).toContain(
-      "there is no part lpips; use all, or some of encoder, codebook, decoder, attention, discriminator",
+      'there is no part "lpips"; use all, or some of encoder, codebook, decoder, attention, discriminator',
     );
     expect(await refused("--train decoder --lr-of encoder=1e-5")).toContain(
       "encoder has a learning rate but is not among the parts that learn",

@@ -11,6 +11,7 @@ import { memory, Random } from "../../../src/index.ts";
 import {
   beginRun,
   checkpointOf,
+  defaultOptions,
   DivergedError,
   findPerceptual,
   type NewRun,
@@ -256,6 +257,11 @@ describe("a run", () => {
       [{ val: 0.99 }, "leaves none to train on"],
       [{ data: [join(folder, "nothing")] }, "there is no file or folder"],
       [{ lr: NaN }, "lr is NaN, expected a number above 0"],
+      [{ augment: { hue: 999 } }, "augment: hue is 999, expected a number from 0 to 180"],
+      [
+        { gan: { ...defaultOptions.gan, fixedWeight: 0.5, maxWeight: 2 } },
+        "maxWeight is 2, but fixedWeight, 0.5,",
+      ],
     ];
     for (const [changes, message] of refusals) {
       await expect(beginRun(newRun(changes))).rejects.toThrow(message);

@@ -5,6 +5,7 @@ import { augmentStrengths } from "../../../../data/index.ts";
 
 test("--augment takes all, or names of changes with or without strengths", () => {
   expect(parseAugment("all")).toEqual(augmentStrengths);
+  expect(parseAugment("hue=30, light=0.2")).toEqual({ hue: 30, light: 0.2 });
   expect(parseAugment("white-balance,hue=30,scale=1.2")).toEqual({
     whiteBalance: augmentStrengths.whiteBalance,
     hue: 30,
