@@ -1,7 +1,7 @@
 // What each ingredient of training brings: trains the same model with the same seed, pictures and number of steps once for each
 // variant, then evaluates all of them on pictures that none has learnt from, and prints a table for docs/training.md.
 //   deno run -A bench/ablations.ts --from models/faces.safetensors --data learn.txt --kept kept.txt --out ablations \
-//     --steps 1500 --size 64 --lpips VGG_FILES --judge ALEX_FILES [--variants "no GAN,modern"] [--words "--batch 2 --flip"]
+//     --steps 1500 --size 64 --lpips VGG_FILES --judge ALEX_FILES [--variants "no GAN,modern"] [--words="--batch 2 --flip"]
 // It can be stopped and called again: variants whose run has ended are not trained again, and others are resumed.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -25,7 +25,7 @@ const variants: Readonly<Record<string, string>> = {
   "rotation": "--rotation",
   "codebook by averages": "--codebook ema",
   "identity": "--identity 0.1",
-  "modern": "--disc-warmup 100 --disc-ramp 300 --disc-weight 0.4 --lecam 0.05 --clip 1 --ema 0.995",
+  "modern": "--recipe modern",
 };
 
 const { values: options } = parseArgs({

@@ -26,6 +26,7 @@ import { identityOption } from "./options/identity.ts";
 import { optimizerOptions } from "./options/optimizer.ts";
 import { reportOptions } from "./options/report.ts";
 import { continueRun } from "./resume.ts";
+import { applyRecipe, recipeOption } from "./options/recipe.ts";
 import { withConfigs } from "./taming.ts";
 
 const examples = `
@@ -112,6 +113,7 @@ export function finetuneCommand(): Command {
   );
   group(
     "Training:",
+    recipeOption(),
     new Option("--steps <n>", `total steps (default: ${defaultOptions.steps})`).argParser(wholeNumber(1)),
     ...endOptions,
     number("--batch <n>", "pictures per batch", 1, defaultOptions.batch),
@@ -208,14 +210,14 @@ function number(flags: string, text: string, least: number, standard: number): O
 }
 
 async function run(settings: readonly string[], command: Command): Promise<void> {
-  const given = command.opts<Flags>();
+  const recipe = applyRecipe(command), given = command.opts<Flags>();
   const { flags: named, notes } = await withConfigs(given, command, settings);
   if (named.resume === undefined) { // a mistake in the options costs no download
     newRun(named);
     checkOptionsApply(named, command);
   }
   const flags = await withFetched(named);
-  print(...notes);
+  print(...recipe === null ? [] : [recipe], ...notes);
   const started = await withLoading((loading) =>
     flags.resume === undefined
       ? beginRun({ ...newRun(flags), loading })
