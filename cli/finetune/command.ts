@@ -38,11 +38,11 @@ Examples:
   $ tessera finetune --base configs/custom_vqgan.yaml --lpips squeeze.pth lin.pth data.params.batch_size=1
   $ tessera finetune --resume logs/2021-07-09T15-33-11_dalle_vqgan
 
-Defaults: 1,000 steps of one picture show whether it helps, and fit any memory (one to two hours for the published
-model on two CPU cores). The learning rate is batch x accumulate x base rate and stays constant, both as in taming;
---lr sets it directly. The discriminator takes part from step 0, because a checkpoint has one that knows its
-pictures, and half way through with --scratch, because a new model has to learn shapes first. Codes of a checkpoint
-do not move (--restart-dead-codes 0), so that tokens keep what they stand for.
+Defaults: 1,000 steps of one picture show whether training helps, and fit any memory (one to two hours for the
+published model on two CPU cores). The learning rate is batch x accumulate x base rate and stays constant, both as in
+taming; --lr sets it directly. The discriminator starts at step 0, because that of a checkpoint is already trained,
+and half way through with --scratch, because a new model has to learn shapes first. Dead codes of a checkpoint are
+not restarted (--restart-dead-codes 0), so that tokens keep their meaning.
 
 The last lines name the best checkpoint by rec_loss on the pictures kept back. It is the one that the run started
 from if no step was better. Each run gets a folder with config.json, metrics.jsonl, images/,
@@ -57,8 +57,8 @@ as they were. A checkpoint that is not the run's last one goes on in a new folde
 
 The codebook of a new model (--scratch) starts with k-means centres of the encoder's first vectors, because with
 taming's start most codes are never used. Codes that were not chosen for 100 steps move to vectors of the current
-pictures (--restart-dead-codes; 0 turns this off). The progress shows the share of the codes in the last tokens (four
-for each code), and their perplexity.
+pictures (--restart-dead-codes; 0 turns this off). The progress shows the share of the codes that the last tokens
+used, and their perplexity; both are counted over four tokens for each code.
 
 --base reads taming's configs: model, losses and file lists, merged in order. Assignments at the end change them,
 and options override both. Without a ckpt_path the model is new. A perceptual network is not downloaded: see
@@ -106,10 +106,12 @@ export function finetuneCommand(): Command {
     resizeOption(),
     new Option(
       "--val <source>",
-      "pictures to measure on, which are not learnt from: a folder, or the fraction of --data to keep back (default: a " +
-        "tenth, at most 24 pictures, because each measurement takes a second or so a picture; none of fewer than 5)",
+      "pictures to measure on, which are not learnt from: a folder, or the fraction of --data to keep back",
     )
-      .argParser(fractionOrPath).default(null, ""),
+      .argParser(fractionOrPath).default(
+        null,
+        "a tenth, at most 24 pictures, because each measurement takes about a second a picture; none of fewer than 5",
+      ),
   );
   group(
     "Training:",
@@ -126,7 +128,7 @@ export function finetuneCommand(): Command {
     new Option(
       "--base-lr <rate>",
       "learning rate for one picture a step (default: 4.5e-6 for 128 channels as in taming, and four times as much for " +
-        "half of them, because small models learn too little at that)",
+        "64, because small models learn too little at that)",
     )
       .argParser(positiveNumber),
     new Option("--lr <rate>", "learning rate for any batch size").argParser(positiveNumber).conflicts(
@@ -138,7 +140,7 @@ export function finetuneCommand(): Command {
       "cosine",
       "linear",
     ]).default("constant"),
-    new Option("--lr-floor <rate>", "where the fall of the learning rate ends (default: 0)").argParser(
+    new Option("--lr-floor <rate>", "learning rate at the end of the decay (default: 0)").argParser(
       nonNegativeNumber,
     ),
     ...optimizerOptions,
@@ -174,7 +176,7 @@ export function finetuneCommand(): Command {
     ...keepOptions,
     new Option(
       "--val-every <n>",
-      "steps between measurements (default: an eighth of --steps, at most 500, so that one sees when it gets worse)",
+      "steps between measurements (default: an eighth of --steps, at most 500, often enough to see when it gets worse)",
     ).argParser(wholeNumber(1)),
     ...reportOptions,
   );
