@@ -5,7 +5,7 @@ import { writeAtomic } from "../../data/files/atomic.ts";
 import { formatCsv } from "./csv.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { renderPage } from "./page.ts";
-import { ReportReader } from "./report.ts";
+import { ReportReader, type RunActivity } from "./report.ts";
 import { chosenSheets, keyOf, Thumbnails } from "./thumbnails.ts";
 
 /** Writes the files of one run. */
@@ -24,10 +24,13 @@ export class ReportFiles {
   }
 
   /** Writes report.html, the page of `tessera watch` with everything inside: about 1 MB at most. @returns its path */
-  async writePage(): Promise<string> {
+  async writePage(activity?: RunActivity): Promise<string> {
     const path = join(this.#folder, "report.html");
     const made = await this.#thumbnails.make(chosenSheets(await this.#reader.sheets()));
-    const page = await renderPage(await this.#reader.read((sheet) => made.get(keyOf(sheet)) ?? null), false);
+    const page = await renderPage(
+      await this.#reader.read((sheet) => made.get(keyOf(sheet)) ?? null, activity),
+      false,
+    );
     await writeAtomic(path, (file) => file.writeFile(page));
     return path;
   }

@@ -67,20 +67,22 @@ export class ReportReader {
   /**
    * Reads the run as it is now.
    * @param show returns the address of a sheet's image; null leaves the sheet out
+   * @param known what the run is doing, if its own process asks as it ends
    */
-  async read(show: (sheet: Sheet) => string | null): Promise<RunReport> {
+  async read(show: (sheet: Sheet) => string | null, known?: RunActivity): Promise<RunReport> {
     const rows = await this.#metrics.read(), now = Date.now();
     const config = await readConfig(join(this.folder, "config.json"));
     const steps = typeof config.steps === "number" ? config.steps : null, step = rows.at(-1)?.step ?? 0;
     const beat = await dateOf(join(this.folder, "lock.json"));
     const isAlive = beat !== null && Math.abs(now - beat) < quiet;
-    const activity = isAlive
-      ? rows.length === 0 ? "waiting" : "training"
-      : steps !== null && step >= steps
-      ? "finished"
-      : rows.length === 0
-      ? "waiting"
-      : "stopped";
+    const activity = known ??
+      (isAlive
+        ? rows.length === 0 ? "waiting" : "training"
+        : steps !== null && step >= steps
+        ? "finished"
+        : rows.length === 0
+        ? "waiting"
+        : "stopped");
     const sheets: ShownSheet[] = [];
     for (const sheet of await this.#sheets.list()) {
       const src = show(sheet);

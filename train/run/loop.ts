@@ -254,7 +254,7 @@ class Loop {
         ? await reporter.attempt("comparison", step, () => drawComparison(this.#run))
         : null,
       curves: await reporter.attempt("curves", step, () => folder.drawCurves()),
-      report: await this.#showing.files(),
+      report: await this.#showing.files(isFinished ? "finished" : "stopped"),
     };
   }
 

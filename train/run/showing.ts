@@ -2,6 +2,7 @@
 // work beside the training: a failure is told once and counted.
 import { ReportFiles } from "../report/files.ts";
 import type { Metrics } from "../report/metrics_file.ts";
+import type { RunActivity } from "../report/report.ts";
 import type { SheetKind } from "../report/sheets.ts";
 import type { EventFile } from "../report/tensorboard/event_file.ts";
 import type { Run } from "./run.ts";
@@ -64,11 +65,15 @@ export class Showing {
     await this.#attempt(() => reporter.aside("counting weights", count));
   }
 
-  /** Writes report.html and metrics.csv. @returns the path of report.html; null if it could not be written */
-  async files(): Promise<string | null> {
+  /**
+   * Writes report.html and metrics.csv.
+   * @param activity what the run is doing, where that is not seen in its folder yet
+   * @returns the path of report.html; null if it could not be written
+   */
+  async files(activity?: RunActivity): Promise<string | null> {
     const { reporter, trainer: { step } } = this.#run;
     await reporter.attempt("table", step, () => this.#files.writeTable());
-    return await reporter.attempt("report", step, () => this.#files.writePage());
+    return await reporter.attempt("report", step, () => this.#files.writePage(activity));
   }
 
   #attempt<T>(work: () => Promise<T>): Promise<T | null> {

@@ -1,6 +1,6 @@
 // When a run ends, and which checkpoints it keeps: passes over the pictures, early stopping, the latest checkpoints, minutes.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -105,12 +105,15 @@ describe("early stopping", () => {
     free(run);
     expect([outcome.step, outcome.interrupted]).toEqual([4, false]);
     expect(outcome.comparison).not.toBe(null);
+    expect(await readFile(outcome.report!, "utf8")).toContain('"activity":"finished"');
     const said = notes.find(({ kind }) => kind === "stopped");
     expect(said?.text).toMatch(
       /^step 4: the run ends, because val\/psnr has not got better for 2 measurements \(the best was [\d.]+ at step 0\)$/,
     );
     const other = await begun(idle);
     await trainUntil(other, 3);
+    const report = await readFile(join(other.folder.path, "report.html"), "utf8");
+    expect(report).toContain('"activity":"stopped"');
     await finish(await resumeRun(other.folder.path));
     await expectSameBits(run.folder.path, other.folder.path);
 
