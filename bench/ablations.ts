@@ -90,7 +90,11 @@ interface Result {
     readonly same: number;
     readonly median: number;
   };
-  readonly frechet: readonly { readonly space: string; readonly distance: number }[];
+  readonly frechet: readonly {
+    readonly space: string;
+    readonly distance: number;
+    readonly pictures: number;
+  }[];
   readonly codebook: { readonly usage: number };
 }
 
@@ -111,11 +115,16 @@ console.log("| variant | PSNR | SSIM | LPIPS (alex) | same person | Fréchet (fa
 console.log("|---|---|---|---|---|---|---|---|");
 for (const [i, { metrics, faces, frechet, codebook }] of results.entries()) {
   const name = i === 0 ? "before" : names[i - 1], seconds = i === 0 ? NaN : runs[i - 1].seconds;
-  const face = frechet.find(({ space }) => space === "face")?.distance ?? NaN;
+  // of too few faces it means nothing, so their number stands beside it
+  const face = frechet.find(({ space }) => space === "face") ?? { distance: NaN, pictures: 0 };
   const mean = (metric: string, digits: number) => metrics[metric]?.mean.toFixed(digits) ?? "-";
   const cells = [
     ...[name, mean("psnr", 2), mean("ssim", 3), mean("lpips_alex", 4), percent(faces.same / faces.found)],
-    ...[face.toFixed(5), percent(codebook.usage), Number.isNaN(seconds) ? "-" : `${seconds.toFixed(3)} s`],
+    ...[
+      `${(face.distance ?? NaN).toFixed(3)} (${face.pictures} faces)`,
+      percent(codebook.usage),
+      Number.isNaN(seconds) ? "-" : `${seconds.toFixed(3)} s`,
+    ],
   ];
   console.log(`| ${cells.join(" | ")} |`);
 }

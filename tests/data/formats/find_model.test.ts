@@ -144,9 +144,11 @@ describe("a config in a file", () => {
   }
 
   test("with a quantizer that is not here, or options that it does not have, is refused", async () => {
-    expect(await load({ quantizer: "fsq" })).toBe(
-      `${path}: its quantizer is "fsq", but there are nearest, normalized, gumbel here; registerQuantizer() adds one`,
+    const error = await load({ quantizer: "lattice" }); // other tests may have added quantizers to the list
+    expect(error).toContain(
+      `${path}: its quantizer is "lattice", but there are nearest, normalized, gumbel`,
     );
+    expect(error).toContain(" here; registerQuantizer() adds one");
     expect(await load({ quantizerOptions: { levels: [8] } })).toContain(
       'the quantizer "nearest" has no options, but quantizerOptions has "levels"',
     );
