@@ -61,9 +61,9 @@ export interface TrainOutcome {
 }
 
 /**
- * Trains until the last step of the run, or until its metric no longer gets better (`stopWhen`). If the training ends earlier, for whatever reason, the last step is saved as long as
- * its weights are finite numbers. What is not needed for training (metrics, pictures, validation) may fail: it is told once,
- * counted, and training goes on.
+ * Trains until the last step of the run, or until its metric no longer gets better (`stopWhen`). If the training ends earlier,
+ * for whatever reason, the last step is saved as long as its weights are finite numbers. What is not needed for training
+ * (metrics, pictures, validation) may fail: it is told once, counted, and training goes on.
  * @throws DivergedError if a loss or a weight becomes NaN or infinite; the last good checkpoint stays. NotSavedError if the last
  * step cannot be written. RunInUseError or RunTakenError if another process has the folder. Other errors, such as that
  * none of the pictures can be read any more, come after saving.

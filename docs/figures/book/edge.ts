@@ -1,39 +1,10 @@
 // Chapter 7: an edge whose place the tokens only roughly know, drawn by a table of 4 rows of 32 numbers (a decoder without layers).
 // Trained on squared errors alone it draws a ramp; with a discriminator, something more like an edge.
-import { adamStep, backward, conv2d, embedding, grad, noGrad, type Picture, Random } from "../../../mod.ts";
-import { scope, type Tensor, tensor, zeros } from "../../../mod.ts";
+import { Adam, backward, conv2d, embedding, grad, noGrad, type Picture, Random } from "../../../mod.ts";
+import { scope, type Tensor, tensor } from "../../../mod.ts";
 import { palette, Sketch } from "./sketch.ts";
 
 const WIDTH = 32, TOKENS = 4, BATCH = 32;
-
-/** Parameters with their optimizer. */
-class Learner {
-  readonly #all: { p: Tensor; mean: Tensor; square: Tensor }[] = [];
-  #step = 0;
-
-  add(p: Tensor): Tensor {
-    p.requiresGrad = true;
-    this.#all.push({ p, mean: zeros(p.shape), square: zeros(p.shape) });
-    return p;
-  }
-
-  learn(on: boolean): void {
-    for (const { p } of this.#all) p.requiresGrad = on;
-  }
-
-  update(lr: number): void {
-    this.#step++;
-    for (const { p, mean, square } of this.#all) {
-      adamStep(p, p.grad!, mean, square, { lr, beta1: 0.5, beta2: 0.9, eps: 1e-8, step: this.#step });
-      p.grad!.dispose();
-      p.grad = null;
-    }
-  }
-
-  dispose(): void {
-    for (const { p, mean, square } of this.#all) for (const t of [p, mean, square]) t.dispose();
-  }
-}
 
 /** The place of an edge, and the token for it: each token stands for 6 places. */
 function drawEdges(random: Random): { tokens: Tensor; signals: Tensor } {
@@ -46,27 +17,44 @@ function drawEdges(random: Random): { tokens: Tensor; signals: Tensor } {
   return { tokens: tensor(tokens), signals: tensor(signals, [BATCH, 1, WIDTH, 1]) };
 }
 
-/** A discriminator of three convolutions along the line; a logit sees 11 numbers. */
-function makeCritic(learner: Learner, random: Random): (x: Tensor) => Tensor {
+/** The parameters of a discriminator of three convolutions along the line, and the discriminator; a logit sees 11 numbers. */
+function makeCritic(random: Random): { parameters: Map<string, Tensor>; judge: (x: Tensor) => Tensor } {
+  const parameters = new Map<string, Tensor>();
   const sizes = [[1, 16, 5], [16, 16, 5], [16, 1, 3]] as const;
-  const layers = sizes.map(([from, to, size]) => {
+  const layers = sizes.map(([from, to, size], i) => {
     const bound = 1 / Math.sqrt(from * size);
-    const weight = learner.add(random.uniform([to, from, 1, size], -bound, bound));
-    return { weight, bias: learner.add(random.uniform([to], -bound, bound)), padding: (size - 1) / 2 };
+    const weight = random.uniform([to, from, 1, size], -bound, bound);
+    const bias = random.uniform([to], -bound, bound);
+    parameters.set(`weight ${i}`, weight).set(`bias ${i}`, bias);
+    return { weight, bias, padding: (size - 1) / 2 };
   });
-  return (x) =>
+  const judge = (x: Tensor) =>
     layers.reduce((at, { weight, bias, padding }, i) => {
       const out = conv2d(at, weight, bias, { padding: [0, 0, padding, padding] });
       return i === 2 ? out : out.maximum(out.mul(0.2));
     }, x);
+  return { parameters, judge };
+}
+
+/** With false, `backward` computes no gradients for these parameters. */
+function learn(parameters: ReadonlyMap<string, Tensor>, on: boolean): void {
+  for (const p of parameters.values()) p.requiresGrad = on;
+}
+
+function update(optimizer: Adam, lr: number): void {
+  optimizer.lr = lr;
+  optimizer.step();
+  optimizer.zeroGrad();
 }
 
 const length = (t: Tensor): Tensor => t.square().sum().sqrt();
 
 /** What the table draws for each token after training, [4, 32]. */
 export async function train(discWeight: number, steps: number): Promise<Float32Array> {
-  const random = new Random(2), decoder = new Learner(), critic = new Learner();
-  const table = decoder.add(random.normal([TOKENS, WIDTH], 0, 0.02)), judge = makeCritic(critic, random);
+  const random = new Random(2), table = random.normal([TOKENS, WIDTH], 0, 0.02);
+  table.requiresGrad = true;
+  const { parameters, judge } = makeCritic(random);
+  const decoder = new Adam(new Map([["table", table]]), { lr: 0 }), critic = new Adam(parameters, { lr: 0 });
   for (let step = 0; step < steps; step++) {
     const rate = 0.02 * Math.min(1, 2 - 2 * step / steps);
     scope(() => {
@@ -75,7 +63,7 @@ export async function train(discWeight: number, steps: number): Promise<Float32A
       const rec = made.sub(signals).square().mean();
       let total = rec;
       if (discWeight > 0) {
-        critic.learn(false);
+        learn(parameters, false);
         const gan = judge(made).mean().neg();
         const [pixels] = grad([rec], [table], { retainGraph: true });
         const [judged] = grad([gan], [table], { retainGraph: true });
@@ -85,17 +73,16 @@ export async function train(discWeight: number, steps: number): Promise<Float32A
         total = rec.add(gan.mul(weight));
       }
       backward(total);
-      decoder.update(rate);
+      update(decoder, rate);
       if (discWeight === 0) return;
-      critic.learn(true);
+      learn(parameters, true);
       const real = judge(signals), fake = judge(made.detach());
       backward(real.neg().add(1).relu().mean().add(fake.add(1).relu().mean()).mul(0.5));
-      critic.update(rate);
+      update(critic, rate);
     });
   }
   const rows = await table.floats();
-  decoder.dispose();
-  critic.dispose();
+  for (const one of [decoder, critic, table, ...parameters.values()]) one.dispose();
   return rows;
 }
 
