@@ -3,6 +3,7 @@ import type { Batch } from "../../data/index.ts";
 import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
 import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
 import { initializeCodebook } from "../codebook/kmeans.ts";
+import { RunTakenError } from "../errors.ts";
 import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
 import { goBack, keepFirstGood, keepGood } from "./guarding.ts";
@@ -104,6 +105,8 @@ class Loop {
       return await this.#train();
     } catch (error) {
       await this.#saver.rescue(error);
+      // the page that was written with the last checkpoint says that the run is training
+      if (!(error instanceof RunTakenError)) await this.#showing.files("stopped");
       throw error;
     } finally {
       reporter.attach(null);

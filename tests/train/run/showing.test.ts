@@ -46,6 +46,16 @@ test("report.html and metrics.csv are there after a save and tell what the run h
   );
 });
 
+test("the report of a run that ends with an error says that it has stopped", async () => {
+  const run = await beginRun(fixture.newRun({ saveEvery: 1 })), path = join(run.folder.path, "report.html");
+  const fail = (step: number) => {
+    if (step === 2) throw new Error("enough");
+  };
+  await expect(train(run, { monitor: { update: fail, log: () => {} } })).rejects.toThrow("enough");
+  free(run);
+  expect(await readFile(path, "utf8")).toContain('"activity":"stopped"');
+});
+
 test("a run goes on without them, with the same bits, and counts the failures", async () => {
   const plain = await ownRun(fixture, "plain"), { newRun } = fixture;
   const run = await beginRun(newRun({ data: [plain.data], steps: 2 }));
