@@ -39,12 +39,16 @@ export class NotResumableError extends Error {
 export class DivergedError extends Error {
   /** "DivergedError" */
   override readonly name = "DivergedError";
+  /** What is not finite, and since which step. */
+  readonly what: string;
   /** The message without the advice. */
   readonly problem: string;
 
-  /** Appends the advice to `problem`. */
-  constructor(problem: string) {
+  /** Appends the advice. @param what such as "step 3: rec_loss is NaN" @param kept which checkpoint there still is */
+  constructor(what: string, kept: string) {
+    const problem = `${what}, so training stopped; ${kept}`;
     super(`${problem}. A lower learning rate (lr) may help.`);
+    this.what = what;
     this.problem = problem;
   }
 }

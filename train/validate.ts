@@ -3,9 +3,10 @@
 import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
-import { aSignal, callback, checkOptions, type Rules } from "../src/check.ts";
-import { asyncScope, tensor } from "../src/index.ts";
+import { aSignal, callback, checkOptions, orNull, type Rules } from "../src/check.ts";
+import { asyncScope, noGrad, tensor } from "../src/index.ts";
 import { inTurns } from "../src/parts.ts";
+import { anIdentity, type IdentityLoss } from "./identity.ts";
 import { psnr, ssim } from "./metrics.ts";
 import type { Reconstructed } from "./report/worst.ts";
 import type { Logs } from "./logs.ts";
@@ -28,11 +29,13 @@ export const workRules: Rules<WatchedWork> = { onProgress: callback, signal: aSi
 export interface ValidateOptions extends WatchedWork {
   /** Called with each picture and what the model made of it, for example to find the worst ones. */
   readonly onPicture?: (picture: Reconstructed) => void;
+  /** The identity loss to measure as well. Default: none. */
+  readonly identity?: IdentityLoss | null;
 }
 
 /**
  * Goes through a dataset once; it must not shuffle.
- * @returns taming's val/ losses; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
+ * @returns taming's val/ losses, and val/identity_loss if it is asked for; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
  * codes that were chosen) and val/perplexity over all pictures, of which there are val/codebook_tokens tokens (fewer tokens than codes
  * cannot use all codes); val/pictures, how many could be read.
  * @throws if none of them can be read
@@ -44,7 +47,7 @@ export async function validate(
   globalStep: number,
   options: ValidateOptions = {},
 ): Promise<Measurements> {
-  checkOptions("validate", options, { ...workRules, onPicture: callback });
+  checkOptions("validate", options, { ...workRules, onPicture: callback, identity: orNull(anIdentity) });
   const { onProgress } = options;
   const sums: Measurements = {};
   const usage = new CodebookUsage(model.config.nEmbed);
@@ -74,12 +77,14 @@ function measureBatch(
   batch: Batch,
   globalStep: number,
   usage: CodebookUsage,
-  { signal, onPicture }: ValidateOptions,
+  { signal, onPicture, identity }: ValidateOptions,
 ): Promise<Measurements> {
   return asyncScope(async () => {
     const images = tensor(batch.pixels, batch.shape);
     const parts = validationParts(model, images, globalStep);
     const { logs, reconstruction, indices } = await inTurns(images.backend, parts, { signal });
+    const term = await identity?.of(images);
+    const named = term ? { ...logs, "val/identity_loss": noGrad(() => term.call(reconstruction)) } : logs;
     const made = toPictures(await reconstruction.floats(), reconstruction.shape, model.range);
     usage.add(await indices.ints());
     const each = (measure: typeof psnr) => made.map((picture, i) => measure(batch.pictures[i], picture));
@@ -89,7 +94,7 @@ function measureBatch(
     made.forEach((output, i) =>
       onPicture?.({ path: batch.paths[i], psnr: noise[i], input: batch.pictures[i], output })
     );
-    return { ...values, ...await readItems(logs) };
+    return { ...values, ...await readItems(named) };
   });
 }
 

@@ -33,9 +33,9 @@ const errors: readonly [error: Error, api: string, prompt: string][] = [
     "a.ckpt holds weights alone: start a new run with --from a.ckpt",
   ],
   [
-    new DivergedError("step 3: rec_loss is NaN"),
-    "step 3: rec_loss is NaN. A lower learning rate (lr) may help.",
-    "step 3: rec_loss is NaN. A lower --lr may help.",
+    new DivergedError("step 3: rec_loss is NaN", "nothing is kept"),
+    "step 3: rec_loss is NaN, so training stopped; nothing is kept. A lower learning rate (lr) may help.",
+    "step 3: rec_loss is NaN, so training stopped; nothing is kept. A lower --lr may help.",
   ],
   [
     new BatchTooLargeError(noMemory, shape, 2e9, 3, 3),

@@ -1,13 +1,16 @@
 // The identity loss: its value is the distance of the faces, its gradient adds to that of the reconstruction loss by its weight, and
 // pictures without a face change nothing.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { preset } from "../../data/formats/config.ts";
 import { cropPicture, toFloats } from "../../data/pictures/picture.ts";
-import { readImage } from "../../data/index.ts";
+import { ImageDataset, readImage, savePng } from "../../data/index.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
-import { asyncScope, memory, Random, type Tensor, tensor } from "../../src/index.ts";
-import { IdentityLoss, loadFaceNetwork } from "../../train/index.ts";
+import { asyncScope, memory, noGrad, Random, type Tensor, tensor } from "../../src/index.ts";
+import { IdentityLoss, loadFaceNetwork, validate } from "../../train/index.ts";
 import { generatorStep } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
 import { expectClose, expectNoLeak } from "../support/expectations.ts";
@@ -89,6 +92,27 @@ test("a picture without a face adds nothing", async () => {
     })
   );
   model.dispose();
+});
+
+test("a validation measures it over all pictures, also those without a face", async () => {
+  const model = newModel(), folder = await mkdtemp(join(tmpdir(), "tessera-identity-"));
+  const crops = [0, 256].map((left) => cropPicture(sheet, left, 0, 128, 128));
+  await Promise.all(crops.map((crop, i) => savePng(join(folder, `${i}.png`), crop)));
+  const pictures = await ImageDataset.open(folder, { size: 128, shuffle: false });
+  await expectNoLeak(async () => {
+    const { identity_loss: one } = await asyncScope(async () => {
+      const identity = await new IdentityLoss(network, 1).of(face());
+      return {
+        identity_loss: await identity.call(noGrad(() => model.forward(face()).reconstruction)).item(),
+      };
+    });
+    const values = await validate(model, pictures, 1, 0, { identity: new IdentityLoss(network, 1) });
+    expect(one).toBeGreaterThan(0);
+    expectClose([values["val/identity_loss"]], [one / 2], 1e-4);
+    expect("val/identity_loss" in await validate(model, pictures, 1, 0)).toBe(false);
+  });
+  model.dispose();
+  await rm(folder, { recursive: true });
 });
 
 test("a trainer lowers the distance and frees the network", async () => {

@@ -1,6 +1,6 @@
 // Goes back to the last good checkpoint of a run when the guard finds that the GAN ruins the pictures (../gan/guard.ts).
-import { mostReturns } from "../gan/guard.ts";
-import { GuardError } from "../errors.ts";
+import { mostReturns, type Smoothed } from "../gan/guard.ts";
+import { type DivergedError, GuardError } from "../errors.ts";
 import { readRunState, restoreTrainer } from "./checkpoint.ts";
 import { reasonOf } from "./notes.ts";
 import type { Run } from "./run.ts";
@@ -33,19 +33,22 @@ export async function keepGood({ guard, folder, trainer, settings, saved, report
   });
 }
 
+/** Why a run goes back: the smoothed loss has jumped, or a number is no longer finite. */
+export type Trouble = "jump" | DivergedError;
+
 /**
  * Goes back to the last good checkpoint, with half the GAN.
- * @throws GuardError if that was done often enough, would change nothing, or there is no such checkpoint; the run is saved then
+ * @throws GuardError if that was done often enough, would change nothing, or there is no such checkpoint; the run is saved then. A
+ * DivergedError is thrown again instead, because there is nothing worth saving
  */
-export async function goBack(run: Run, saver: Saver): Promise<void> {
+export async function goBack(run: Run, saver: Saver, trouble: Trouble): Promise<void> {
   const { guard, trainer, folder, reporter } = run, { step, model, gan } = trainer;
-  const { loss, lowest } = guard!.last!, path = folder.checkpoint(goodName);
-  const rise = `step ${step}: rec_loss has jumped to ${loss.toFixed(4)}, ${
-    Math.round(100 * (loss / lowest - 1))
-  } % above its lowest value, ${lowest.toFixed(4)} (means over some steps)`;
+  const path = folder.checkpoint(goodName);
+  const what = trouble === "jump" ? describeJump(step, guard!.last!) : trouble.what;
   const stop = async (why: string) => {
+    if (trouble !== "jump") throw trouble;
     await saver.finish();
-    throw new GuardError(`${rise}, ${why}`, run.saved, path);
+    throw new GuardError(`${what}, ${why}`, run.saved, path);
   };
   if (gan.generatorFactor(model.config.lossconfig, step - 1) === 0) {
     await stop("before the discriminator had any influence, so a gentler GAN would change nothing");
@@ -62,7 +65,7 @@ export async function goBack(run: Run, saver: Saver): Promise<void> {
   try {
     await restore(run, path);
   } catch (error) {
-    throw new GuardError(`${rise}, and going back failed: ${reasonOf(error)}`, run.saved, path);
+    throw new GuardError(`${what}, and going back failed: ${reasonOf(error)}`, run.saved, path);
   }
   guard!.returns = times + 1;
   run.saved = null;
@@ -71,9 +74,17 @@ export async function goBack(run: Run, saver: Saver): Promise<void> {
     step,
     to: trainer.step,
     text:
-      `${rise}: back to step ${trainer.step}, and from there on the GAN counts ${gan.scale} times as much as at first`,
+      `${what}: back to step ${trainer.step}, and from there on the GAN counts ${gan.scale} times as much as at first`,
   });
   if (await saver.save()) await folder.rewind(trainer.step);
+}
+
+/** Says how far the smoothed loss is above its lowest value. */
+function describeJump(step: number, { loss, lowest }: Smoothed): string {
+  const percent = Math.round(100 * (loss / lowest - 1));
+  return `step ${step}: rec_loss has jumped to ${loss.toFixed(4)}, ${percent} % above its lowest value, ${
+    lowest.toFixed(4)
+  } (means over some steps)`;
 }
 
 /** Fills a run from one of its own checkpoints. */

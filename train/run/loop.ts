@@ -3,10 +3,10 @@ import type { Batch } from "../../data/index.ts";
 import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
 import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
 import { initializeCodebook } from "../codebook/kmeans.ts";
-import { RunTakenError } from "../errors.ts";
+import { DivergedError, RunTakenError } from "../errors.ts";
 import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
-import { goBack, keepFirstGood, keepGood } from "./guarding.ts";
+import { goBack, keepFirstGood, keepGood, type Trouble } from "./guarding.ts";
 import { Measuring } from "./measuring.ts";
 import type { Failure, TrainMonitor } from "./notes.ts";
 import { isFinished, type Run } from "./run.ts";
@@ -65,7 +65,7 @@ export interface TrainOutcome {
  * Trains until the last step of the run, or until its metric no longer gets better (`stopWhen`). If the training ends earlier,
  * for whatever reason, the last step is saved as long as its weights are finite numbers. What is not needed for training
  * (metrics, pictures, validation) may fail: it is told once, counted, and training goes on.
- * @throws DivergedError if a loss or a weight becomes NaN or infinite; the last good checkpoint stays. NotSavedError if the last
+ * @throws DivergedError if a loss or a weight becomes NaN or infinite, and a guard cannot help; the last good checkpoint stays. NotSavedError if the last
  * step cannot be written. RunInUseError or RunTakenError if another process has the folder. Other errors, such as that
  * none of the pictures can be read any more, come after saving.
  */
@@ -126,9 +126,10 @@ class Loop {
       }
       await this.#prepare(hasEnded());
       while (!hasEnded() && !this.#signal?.aborted) {
-        if (await this.#step(batches)) continue;
+        const trouble = await this.#tryStep(batches);
+        if (trouble === null) continue;
         await batches.return(undefined);
-        await goBack(this.#run, this.#saver);
+        await goBack(this.#run, this.#saver, trouble);
         await this.#showing.begin();
         this.#measuring.restartClock();
         this.#outlook.goBack();
@@ -207,7 +208,17 @@ class Loop {
     return step % every === 0 || step === steps;
   }
 
-  /** @returns whether the losses are fine; if not, the run must go back */
+  /** @returns null if the losses are fine; otherwise why a guarded run must go back @throws what a step throws */
+  async #tryStep(batches: AsyncGenerator<Batch>): Promise<Trouble | null> {
+    try {
+      return await this.#step(batches) ? null : "jump";
+    } catch (error) {
+      if (this.#run.guard && error instanceof DivergedError) return error;
+      throw error;
+    }
+  }
+
+  /** @returns whether the losses are fine */
   async #step(batches: AsyncGenerator<Batch>): Promise<boolean> {
     const { settings, trainer, guard, usage, restarts, progress, random } = this.#run;
     const read: Batch[] = [];

@@ -148,7 +148,7 @@ export class Measuring {
 
   async #values(): Promise<Measurements> {
     const { validation, seen, settings: { batch }, trainer, folder, reporter } = this.#run,
-      { model, step } = trainer;
+      { model, step, options: { identity } } = trainer;
     const worst = new WorstPictures();
     const measured = (what: string, pictures: ImageDataset) => {
       const onPicture = pictures === (validation ?? seen)
@@ -156,7 +156,8 @@ export class Measuring {
         : undefined;
       return reporter.aside(
         what,
-        (watch) => trainer.evaluate(() => validate(model, pictures, batch, step, { ...watch, onPicture })),
+        (watch) =>
+          trainer.evaluate(() => validate(model, pictures, batch, step, { ...watch, onPicture, identity })),
       );
     };
     const known = Object.entries(await measured("measuring training pictures", seen))

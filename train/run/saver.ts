@@ -192,6 +192,6 @@ export class Saver {
     const kept = this.#run.saved === null
       ? "no checkpoint had been saved yet"
       : `the last good checkpoint, of step ${this.#run.saved}, is kept: ${folder.lastCheckpoint}`;
-    return new DivergedError(`step ${step}: ${what}, so training stopped; ${kept}`);
+    return new DivergedError(`step ${step}: ${what}`, kept);
   }
 }

@@ -140,6 +140,39 @@ test("a jump without a GAN stops at once, because a gentler GAN would change not
   );
 });
 
+/** A run in which a weight becomes NaN at step 50, as often as it gets there, up to `times`. */
+async function diverging(times: number, changes: object = {}): Promise<Run> {
+  const run = await begin(1, changes), { trainStep } = run.trainer;
+  run.trainer.trainStep = async function (batches) {
+    if (this.step === 50 && times-- > 0) {
+      this.model.decoder.conv_out.weight.assign(this.model.decoder.conv_out.weight.mul(NaN));
+    }
+    return await trainStep.call(this, batches);
+  };
+  return run;
+}
+
+test("numbers that are no longer finite are a reason to go back, too", async () => {
+  const before = memory().liveTensors, run = await diverging(2);
+  expect(await trained(run)).toEqual(
+    ["0.5", "0.25"].map((scale) =>
+      `step 60: train/total_loss is NaN: back to step 40, and from there on the GAN counts ${scale} times as much as at first`
+    ),
+  );
+  expect(memory().liveTensors).toBe(before);
+  const { step, last } = await readRunState(run.folder.lastCheckpoint);
+  expect([step, Number.isFinite(last!.values["val/rec_loss"])]).toEqual([66, true]);
+});
+
+test("they end the run when going back cannot help: the third time, and without a GAN", async () => {
+  for (const run of [await diverging(3), await diverging(1, { start: 60 })]) {
+    await expect(trained(run)).rejects.toThrow(
+      /^step \d+: train\/total_loss is NaN, so training stopped; the last good/,
+    );
+    expect((await readRunState(run.folder.lastCheckpoint)).step).toBe(50);
+  }
+});
+
 test("without a good checkpoint it stops and says so", async () => {
   const run = await begin(100);
   run.folder.keepLastAs = async () => {};
