@@ -12,8 +12,12 @@ export interface Tab {
   evaluate<T>(expression: string): Promise<T>;
   /** Waits until an expression is true in the page. @throws after 30 seconds, with what the page shows */
   until(expression: string): Promise<void>;
-  /** Presses a key. */
-  press(key: string): Promise<void>;
+  /** Opens another address, or the same one again, and waits until it is loaded. */
+  open(address: string): Promise<void>;
+  /** Presses a key, with Ctrl if wanted. */
+  press(key: string, isWithCtrl?: boolean): Promise<void>;
+  /** Moves the mouse to a place in the window, presses its left button there, or releases it. */
+  mouse(action: "move" | "down" | "up", x: number, y: number): Promise<void>;
   /** Sets the size of the window in pixels, and whether the system is dark. */
   look(width: number, height: number, scheme?: "light" | "dark"): Promise<void>;
   /** A PNG of the whole page. */
@@ -119,6 +123,7 @@ class Connection {
     const { sessionId } = await this.#send("Target.attachToTarget", { targetId, flatten: true });
     const send = (method: string, params: object = {}) => this.#send(method, params, String(sessionId));
     for (const domain of ["Page", "Runtime", "Log"]) await send(`${domain}.enable`);
+    let isDown = false;
     const tab: Tab = {
       errors: this.#errors,
       evaluate: async <T>(expression: string) => {
@@ -142,10 +147,23 @@ class Connection {
           await sleep(50);
         }
       },
-      press: async (key) => {
+      open: async (address) => {
+        await tab.evaluate("globalThis.isLeft = true");
+        await send("Page.navigate", { url: address });
+        const isNew = "!globalThis.isLeft && location.href !== 'about:blank'";
+        await tab.until(`${isNew} && document.readyState === "complete"`);
+      },
+      press: async (key, isWithCtrl = false) => {
         for (const type of ["keyDown", "keyUp"]) {
-          await send("Input.dispatchKeyEvent", { type, key, code: key, ...codes[key] });
+          const modifiers = isWithCtrl ? 2 : 0;
+          await send("Input.dispatchKeyEvent", { type, key, code: key, modifiers, ...codes[key] });
         }
+      },
+      mouse: async (action, x, y) => {
+        const type = { move: "mouseMoved", down: "mousePressed", up: "mouseReleased" }[action];
+        isDown = action === "move" ? isDown : action === "down";
+        const pressed = { button: "left", buttons: isDown ? 1 : 0, clickCount: 1 };
+        await send("Input.dispatchMouseEvent", { type, x, y, ...pressed });
       },
       look: async (width, height, scheme = "light") => {
         await send("Emulation.setDeviceMetricsOverride", {
@@ -163,8 +181,7 @@ class Connection {
         return Uint8Array.from(atob(String(data)), (letter) => letter.charCodeAt(0));
       },
     };
-    await send("Page.navigate", { url: address });
-    await tab.until(`document.readyState === "complete" && location.href !== "about:blank"`);
+    await tab.open(address);
     return tab;
   }
 }
@@ -173,6 +190,11 @@ class Connection {
 const codes: Readonly<Record<string, object>> = {
   ArrowLeft: { windowsVirtualKeyCode: 37 },
   ArrowRight: { windowsVirtualKeyCode: 39 },
+  ArrowUp: { windowsVirtualKeyCode: 38 },
+  ArrowDown: { windowsVirtualKeyCode: 40 },
+  " ": { windowsVirtualKeyCode: 32, text: " " },
+  z: { windowsVirtualKeyCode: 90 },
+  y: { windowsVirtualKeyCode: 89 },
   Tab: { windowsVirtualKeyCode: 9 },
   Home: { windowsVirtualKeyCode: 36 },
   End: { windowsVirtualKeyCode: 35 },

@@ -1,0 +1,133 @@
+// What the panels share: the engine, the model, two faces, and the tokens that are edited.
+/// <reference lib="dom" />
+import type { PictureSource } from "../core.ts";
+import type { EncodedFace } from "./engine/encode.ts";
+import type { ModelFacts } from "./engine/open.ts";
+import { type EngineClient, Latest } from "./page/client.ts";
+import type { Picture } from "../core.ts";
+import { History } from "./page/history.ts";
+import { Signal } from "./page/signal.ts";
+
+/** A picture of a face, its tokens, and where it came from. */
+export interface Face extends EncodedFace {
+  readonly source: PictureSource;
+  /** Milliseconds that encoding took. */
+  readonly ms: number;
+}
+
+/** A picture that was made of tokens. */
+export interface Decoded {
+  readonly picture: Picture;
+  /** Milliseconds that decoding took. */
+  readonly ms: number;
+}
+
+/** A model that is loaded. */
+export interface Model extends ModelFacts {
+  readonly name: string;
+  /** Red, green and blue of each token. */
+  readonly colors: Uint8Array;
+}
+
+export class App {
+  readonly engine: EngineClient;
+  readonly model: Signal<Model | null> = new Signal<Model | null>(null);
+  /** The face that everything is about. */
+  readonly face: Signal<Face | null> = new Signal<Face | null>(null);
+  /** The second face, whose tokens are painted with. */
+  readonly other: Signal<Face | null> = new Signal<Face | null>(null);
+  /** What the decoder makes of the face's own tokens. */
+  readonly decoded: Signal<Decoded | null> = new Signal<Decoded | null>(null);
+  /** The face's tokens with what was painted, and what was undone. Same length as the face's. */
+  readonly edits: History<Int32Array> = new History<Int32Array>();
+  /** What the decoder makes of the edited tokens. */
+  readonly painted: Signal<Decoded | null> = new Signal<Decoded | null>(null);
+  /** The place in the grid that is looked at, row by row; -1 for none. */
+  readonly tile: Signal<number> = new Signal(-1);
+  /** The token that the brush paints. */
+  readonly code: Signal<number> = new Signal(0);
+  /** What the page does at the moment, for everyone to read; empty if nothing. */
+  readonly activity: Signal<string> = new Signal("");
+  /** What went wrong last, in words; empty if nothing did. */
+  readonly problem: Signal<string> = new Signal("");
+
+  readonly #decode;
+  readonly #encode = {
+    face: this.#encoder(this.#setFace.bind(this)),
+    other: this.#encoder((face) => this.other.set(face)),
+  };
+
+  constructor(engine: EngineClient) {
+    this.engine = engine;
+    const { edits } = this;
+    this.#decode = new Latest(
+      (tokens: Int32Array) => engine.ask("decode", { tokens, grid: this.face.value!.grid }),
+      (decoded, tokens) => {
+        if (tokens === this.face.value?.tokens) this.decoded.set(decoded);
+        if (tokens.length === edits.value.value?.length) this.painted.set(decoded);
+      },
+      (error) => this.fail(error),
+    );
+    edits.value.watch((tokens) => tokens && void this.#decode.put(tokens));
+  }
+
+  /** Shows an error. */
+  fail(error: unknown): void {
+    this.problem.set(error instanceof Error ? error.message : String(error));
+  }
+
+  /** Says what goes on while some work is done. Its errors are shown. @returns null after an error */
+  async during<T>(activity: string, work: () => Promise<T>): Promise<T | null> {
+    this.activity.set(activity);
+    try {
+      const result = await work();
+      this.problem.set("");
+      return result;
+    } catch (error) {
+      this.fail(error);
+      return null;
+    } finally {
+      this.activity.set("");
+    }
+  }
+
+  /** Loads a checkpoint, and encodes the faces again. */
+  async openModel(name: string, file: Blob): Promise<void> {
+    await this.during(`reading ${name}`, async () => {
+      const onReport = (share: number) => this.activity.set(`reading ${name}: ${Math.floor(share * 100)} %`);
+      const facts = await this.engine.ask("open", { file }, { onReport });
+      const colors = await this.engine.ask("codeColors", null);
+      this.code.set(Math.min(this.code.value, facts.vocabulary - 1));
+      this.model.set({ ...facts, name, colors });
+    });
+    for (const which of ["other", "face"] as const) {
+      const face = this[which].value;
+      if (face) await this.openPicture(face.source, which);
+    }
+  }
+
+  /** Encodes a picture. If many come, such as while one is drawn, only the newest waits. */
+  async openPicture(source: PictureSource, which: "face" | "other" = "face"): Promise<void> {
+    await this.#encode[which].put(source);
+  }
+
+  #encoder(use: (face: Face) => void): Latest<PictureSource, Face> {
+    return new Latest(
+      async (source: PictureSource) => {
+        const start = performance.now(), { size } = this.model.value!;
+        const encoded = await this.engine.ask("encode", { source, size });
+        return { ...encoded, source, ms: performance.now() - start };
+      },
+      (face) => {
+        this.problem.set("");
+        use(face);
+      },
+      (error) => this.fail(error),
+    );
+  }
+
+  #setFace(face: Face): void {
+    this.face.set(face);
+    this.edits.start(face.tokens);
+  }
+}

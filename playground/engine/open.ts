@@ -1,0 +1,47 @@
+// Loads a model from the bytes of a checkpoint of any format.
+import { device, VQGAN } from "../../core.ts";
+import type { Call, Engine } from "./engine.ts";
+
+/** What the page knows of a model. */
+export interface ModelFacts {
+  /** The device that computes, in words. */
+  readonly device: string;
+  /** The side of the pictures that the model was made for, in pixels. */
+  readonly size: number;
+  /** Pixels per token along each side. */
+  readonly factor: number;
+  /** How many tokens there are. */
+  readonly vocabulary: number;
+  /** Numbers in a code. */
+  readonly embedDim: number;
+  /** Numbers in encoder, decoder and codebook together. */
+  readonly parameters: number;
+}
+
+/**
+ * Replaces the engine's model. If the new one cannot be loaded, the old one stays.
+ * @param request the checkpoint
+ * @returns facts; reports the share of the file that was read
+ */
+export async function open(
+  engine: Engine,
+  request: { readonly file: Blob },
+  call: Call<number>,
+): Promise<ModelFacts> {
+  const { description } = await device("auto");
+  const model = await VQGAN.load(request.file, {
+    onProgress: (bytes, total) => call.report(bytes / total),
+  });
+  engine.replace(model, request.file);
+  const { factor, vocabulary, config } = model;
+  let parameters = 0;
+  for (const { size } of model.generatorParameters().values()) parameters += size;
+  return {
+    device: description,
+    size: Math.max(1, Math.round(config.ddconfig.resolution / factor)) * factor,
+    factor,
+    vocabulary,
+    embedDim: config.embedDim,
+    parameters,
+  };
+}

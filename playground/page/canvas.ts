@@ -1,0 +1,36 @@
+// Pictures on canvases, and the colours of heat maps.
+/// <reference lib="dom" />
+import { type Picture, toRgba } from "../../data/pictures/picture.ts";
+import { html } from "./dom.ts";
+
+/** A canvas that shows a picture, with a text for those who do not see it. */
+export function pictureCanvas(label: string): HTMLCanvasElement {
+  return html("canvas", { width: 128, height: 128, className: "picture", role: "img", "aria-label": label });
+}
+
+export function pen(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
+  return canvas.getContext("2d", { willReadFrequently: true })!;
+}
+
+/** Shows a picture; null empties the canvas. */
+export function showPicture(canvas: HTMLCanvasElement, picture: Picture | null): void {
+  if (picture === null) return pen(canvas).clearRect(0, 0, canvas.width, canvas.height);
+  const { data, width, height } = toRgba(picture);
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  pen(canvas).putImageData(new ImageData(data, width), 0, 0);
+}
+
+/** Where a heat map changes, from nothing to the most: dark blue, violet, orange, pale yellow, as red, green and blue. */
+const ramp = [[13, 20, 48], [84, 24, 110], [188, 55, 84], [249, 142, 9], [252, 255, 190]] as const;
+
+/** The colour of a value from 0 to 1 in a heat map. */
+export function heat(value: number): [red: number, green: number, blue: number] {
+  const at = Math.min(1, Math.max(0, value)) * (ramp.length - 1),
+    below = Math.min(ramp.length - 2, Math.floor(at));
+  const mixed = ramp[below].map((from, i) => Math.round(from + (ramp[below + 1][i] - from) * (at - below)));
+  return mixed as [number, number, number];
+}
+
+/** The colour as CSS has it. */
+export const css = (color: ArrayLike<number>, at = 0): string =>
+  `rgb(${color[at]} ${color[at + 1]} ${color[at + 2]})`;

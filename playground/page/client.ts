@@ -1,0 +1,94 @@
+// The page's end of the protocol: asks the engine's worker, and lets only the newest of many like questions wait.
+import type { AnswerOf, FromEngine, Op, ReportOf, RequestOf, ToEngine } from "../engine/protocol.ts";
+
+interface Waiting {
+  readonly resolve: (answer: never) => void;
+  readonly reject: (error: Error) => void;
+  readonly onReport?: (report: never) => void;
+}
+
+/** How a question is watched and stopped. */
+export interface AskOptions<K extends Op> {
+  /** Called with each report of an operation that takes long. */
+  readonly onReport?: (report: ReportOf<K>) => void;
+  /** Aborting it stops the operation at its next turn; then `ask` rejects. */
+  readonly signal?: AbortSignal;
+}
+
+export class EngineClient {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #count = 0;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.onmessage = ({ data }: MessageEvent<FromEngine>) => this.#receive(data);
+    worker.onerror = ({ message }) => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(`the engine stopped: ${message}`));
+      this.#waiting.clear();
+    };
+  }
+
+  /** Asks for an operation. @throws with the engine's message if it fails */
+  ask<K extends Op>(
+    op: K,
+    request: RequestOf<K>,
+    { onReport, signal }: AskOptions<K> = {},
+  ): Promise<AnswerOf<K>> {
+    const id = ++this.#count;
+    const send = (message: ToEngine): void => this.#worker.postMessage(message);
+    return new Promise<AnswerOf<K>>((resolve, reject) => {
+      signal?.throwIfAborted();
+      signal?.addEventListener("abort", () => send({ id, stop: true }), { once: true });
+      this.#waiting.set(id, { resolve, reject, onReport });
+      send({ id, op, request });
+    });
+  }
+
+  #receive(message: FromEngine): void {
+    const waiting = this.#waiting.get(message.id);
+    if ("report" in message) return waiting?.onReport?.(message.report as never);
+    this.#waiting.delete(message.id);
+    if ("error" in message) waiting?.reject(new Error(message.error));
+    else waiting?.resolve(message.answer as never);
+  }
+}
+
+/**
+ * Asks one question at a time. While an answer is on its way, only the newest of the later requests waits, because the pictures
+ * of those before it would be out of date when they come.
+ */
+export class Latest<Request, Answer> {
+  readonly #ask: (request: Request) => Promise<Answer>;
+  readonly #use: (answer: Answer, request: Request) => void;
+  readonly #fail: (error: unknown) => void;
+  #isBusy = false;
+  #next: { readonly request: Request } | null = null;
+
+  /** @param use takes each answer, if no newer request waits already or the answer is worth showing meanwhile */
+  constructor(
+    ask: (request: Request) => Promise<Answer>,
+    use: (answer: Answer, request: Request) => void,
+    fail: (error: unknown) => void,
+  ) {
+    this.#ask = ask;
+    this.#use = use;
+    this.#fail = fail;
+  }
+
+  async put(request: Request): Promise<void> {
+    this.#next = { request };
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    while (this.#next !== null) {
+      const { request } = this.#next;
+      this.#next = null;
+      try {
+        this.#use(await this.#ask(request), request);
+      } catch (error) {
+        this.#fail(error);
+      }
+    }
+    this.#isBusy = false;
+  }
+}
