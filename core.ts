@@ -76,6 +76,7 @@ export {
   type Captured,
   captureOutputs,
   Codebook,
+  CodebookMap,
   CodebookUsage,
   Conv2d,
   type Conv2dLayerOptions,
@@ -92,8 +93,10 @@ export {
   Layer,
   LPIPS,
   Module,
+  type Neighbour,
   NLayerDiscriminator,
   type NLayerDiscriminatorOptions,
+  type Patch,
   type Precision,
   type Quantized,
   Quantizer,
@@ -152,6 +155,7 @@ export type { Shapes } from "./data/formats/shapes.ts";
 export {
   type Filled,
   formatLoadReport,
+  type FoundPerceptual,
   type LoadedVQGAN,
   type LoadOptions,
   loadPerceptual,
@@ -159,6 +163,7 @@ export {
   loadVQGAN,
   type PerceptualFiles,
   type PerceptualNet,
+  perceptualNetworksIn,
 } from "./nn/index.ts";
 
 /** One training step, as a whole and in its parts: computing the gradients of a network, and applying them. */
@@ -166,6 +171,7 @@ export {
   discriminatorStep,
   type GeneratorStep,
   generatorStep,
+  type LossFactors,
   type StepOptions,
   type StepResult,
   trainingStep,
@@ -224,6 +230,7 @@ export { writeFlaxTo } from "./data/formats/flax/write.ts";
 export { writeSafetensorsTo } from "./data/formats/safetensors.ts";
 export type { Sink } from "./data/formats/sink.ts";
 export { OrderedDict, type Pickleable, Tuple } from "./data/formats/torch/pickle_write.ts";
+export { type WeightsOptions, writeWeightsTo } from "./train/weights.ts";
 export { writeTorchTo } from "./data/formats/torch/write.ts";
 export type { TensorToWrite, WrittenDType } from "./data/formats/values.ts";
 

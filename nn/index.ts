@@ -2,7 +2,7 @@
 export { type Captured, captureOutputs } from "./capture.ts";
 export { type Cost, costOfDecoding, costOfEncoding } from "./cost.ts";
 export { Decoder } from "./decoder.ts";
-export { NLayerDiscriminator, type NLayerDiscriminatorOptions } from "./discriminator.ts";
+export { NLayerDiscriminator, type NLayerDiscriminatorOptions, type Patch } from "./discriminator.ts";
 export { Encoder } from "./encoder.ts";
 export type { Box, Detection, Point } from "./face/boxes.ts";
 export {
@@ -26,7 +26,9 @@ export { type DistanceOptions, LPIPS, type PerceptualNet } from "./lpips.ts";
 export { formatLoadReport, Layer, type LoadReport, Module } from "./module.ts";
 export { Conv2d, type Conv2dLayerOptions, GroupNorm, type Precision } from "./layers.ts";
 export { loadPerceptual, type PerceptualFiles } from "./perceptual_files.ts";
+export { type FoundPerceptual, perceptualNetworksIn } from "./perceptual_search.ts";
 export { type Autoencoder, setPrecision } from "./precision.ts";
+export { CodebookMap, type Neighbour } from "./quantizers/codebook_map.ts";
 export { CodebookUsage } from "./quantizers/codebook_usage.ts";
 export { GumbelQuantizer } from "./quantizers/gumbel_quantizer.ts";
 export {

@@ -9,7 +9,7 @@ import { type Parts, scopeParts } from "../src/parts.ts";
 import type { LPIPS } from "./lpips.ts";
 
 /**
- * mean |x - x̂| + perceptualWeight * p, where p is the mean LPIPS distance of x and x̂ (lpips.ts), which is small for pictures
+ * pixelWeight * mean |x - x̂| + perceptualWeight * p, where p is the mean LPIPS distance of x and x̂ (lpips.ts), which is small for pictures
  * that look alike. taming logs this loss under two names, nll_loss and rec_loss.
  */
 export function reconstructionLoss(
@@ -17,8 +17,9 @@ export function reconstructionLoss(
   reconstruction: Tensor,
   p: Tensor,
   perceptualWeight: number,
+  pixelWeight: number = 1,
 ): Tensor {
-  return scope(() => images.sub(reconstruction).abs().mean().add(p.mul(perceptualWeight)));
+  return scope(() => images.sub(reconstruction).abs().mean().mul(pixelWeight).add(p.mul(perceptualWeight)));
 }
 
 /** Returns the mean LPIPS over the batch, or zero if there is no network. */

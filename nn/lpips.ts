@@ -2,12 +2,13 @@
 // activations a and b are compared at several layers, its taps: activations are normalised over channels, and the distance
 // is sum_c w_c (a_c - b_c)^2, averaged over pixels and summed over taps.
 import { check, oneOf } from "../src/check.ts";
-import { greater, lpipsDistance, type Random, scope, type Tensor, tensor } from "../src/index.ts";
+import { greater, lpipsDistance, lpipsMap, type Random, scope, type Tensor, tensor } from "../src/index.ts";
 import { checkFloats } from "../src/operands.ts";
 import { buffer } from "./init.ts";
 import { Conv2d } from "./layers.ts";
 import { Module } from "./module.ts";
 import { AlexNet, SqueezeNet, type TappedNet, VGG16 } from "./perceptual_nets.ts";
+import { bilinear } from "./resample.ts";
 
 /** Normalises pixels in [-1, 1] by the mean and standard deviation of ImageNet. */
 class ScalingLayer extends Module {
@@ -138,6 +139,34 @@ export class LPIPS extends Module {
   /** The distance of each pair of pictures, [B]. */
   call(a: Tensor, b: Tensor): Tensor {
     return scope(() => this.distance(this.features(a), this.features(b)));
+  }
+
+  /**
+   * Where two pictures differ, [B, H, W]: the distance at the pixels of each tap, enlarged bilinearly to the size of the pictures and
+   * summed over taps, as in the package lpips with `spatial=True`. The mean of a tap's map is its distance if its sides divide those of
+   * the picture; otherwise it is about that.
+   *
+   * @param a [B, H, W, 3] in [-1, 1] @param b pictures of the same shape
+   * @example A picture of what a reconstruction has lost
+   * ```ts
+   * import { type LPIPS, type Tensor } from "@tessera/vqgan/core";
+   *
+   * async function lost(lpips: LPIPS, images: Tensor, reconstruction: Tensor): Promise<Float32Array> {
+   *   const map = lpips.map(images, reconstruction);
+   *   return await map.floats(); // row by row
+   * }
+   * ```
+   * @throws if no weights were loaded, or the shapes differ
+   */
+  map(a: Tensor, b: Tensor): Tensor {
+    return scope(() => {
+      const [left, right] = [this.features(a), this.features(b)], [count, height, width] = a.shape;
+      const maps = left.map((features, i) => {
+        const map = lpipsMap(features, right[i], this[`lin${i}`].weight), [, rows, columns] = map.shape;
+        return bilinear(map.reshape(count, rows, columns, 1), height, width);
+      });
+      return maps.reduce((sum, map) => sum.add(map)).reshape(count, height, width);
+    });
   }
 }
 

@@ -171,6 +171,20 @@ export function* chain(x: Tensor, layers: Iterable<Layer>): Parts<Tensor> {
   return at;
 }
 
+/**
+ * Runs a computation with a module and all modules below it in evaluation mode. Afterwards each has the mode that it had: a frozen one
+ * may be in evaluation mode already.
+ */
+export function* inEvaluation<T>(module: Module, parts: Parts<T>): Parts<T> {
+  const modes = [...module.namedModules().values()].map((each) => [each, each.training] as const);
+  module.eval();
+  try {
+    return yield* parts;
+  } finally {
+    for (const [each, training] of modes) each.training = training;
+  }
+}
+
 /** Yields the tensors and modules among the properties of `owner`, each with its path and its name within its module. */
 function* fields(owner: object, prefix: string, within = ""): Generator<[string, Tensor | Module, string]> {
   for (const [key, value] of Object.entries(owner) as [string, unknown][]) {

@@ -2,7 +2,9 @@
 // load a model from bytes and to use it.
 import { describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import * as core from "../core.ts";
@@ -92,6 +94,26 @@ describe("core.ts", () => {
       ': a path ("last.ckpt") needs the full package: import from "@tessera/vqgan" (mod.ts) instead ' +
       'of "@tessera/vqgan/core" (core.ts), or pass bytes or a Blob';
     expect(lines).toEqual(["VQGAN.load", "loadPerceptual", "inspect", "readImage"].map((who) => who + rest));
+  });
+
+  test("writes a model into a sink, as saveWeights writes it to the disk, and LPIPS is found among Blobs", async () => {
+    const config = core.preset("faces", { ddconfig: { ch: 32 }, lossconfig: { perceptualNet: "squeeze" } });
+    const model = new core.VQGAN(config, new core.Random(1), { withLoss: true }), pieces: Uint8Array[] = [];
+    const sink: core.Sink = { write: (bytes) => Promise.resolve(void pieces.push(bytes.slice())) };
+    await core.writeWeightsTo(sink, model, { dtype: "f16" });
+    const folder = mkdtempSync(join(tmpdir(), "tessera-core-")), path = join(folder, "model.safetensors");
+    await full.saveWeights(path, model, { dtype: "f16" });
+    const blob = new Blob(pieces as BlobPart[]);
+    expect(new Uint8Array(await blob.arrayBuffer())).toEqual(new Uint8Array(readFileSync(path)));
+    rmSync(folder, { recursive: true });
+    const [{ net, files }, ...others] = await core.perceptualNetworksIn([blob]);
+    expect([net, others.length]).toEqual(["squeeze", 0]);
+    const lpips = new core.LPIPS(net);
+    await core.loadPerceptual(lpips, files);
+    await expect(core.perceptualNetworksIn([new File([Uint8Array.of(1, 2)], "a.pth")])).rejects.toThrow(
+      "a.pth",
+    );
+    for (const made of [lpips, model]) made.dispose();
   });
 
   test("writes checkpoints into a sink, and reads them again", async () => {

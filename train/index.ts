@@ -51,7 +51,6 @@ export {
   saveCheckpoint,
   saveWeights,
   type TrainingProgress,
-  type WeightsOptions,
 } from "./run/checkpoint.ts";
 export { checkpointOf } from "./run/find.ts";
 export { type Metrics, type MetricSeries } from "./report/metrics_file.ts";

@@ -1,17 +1,11 @@
-// Finds the weights of LPIPS among files, and loads them.
+// Finds the weights of LPIPS among files and folders on the disk, and loads them.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { localPath, openCheckpoint } from "../data/index.ts";
-import { loadPerceptual, type LPIPS, type PerceptualNet } from "../nn/index.ts";
-import { contentsOf, perceptualNames, perceptualPartsOf } from "../nn/perceptual_files.ts";
+import { localPath } from "../data/index.ts";
+import { type FoundPerceptual, loadPerceptual, type LPIPS, perceptualNetworksIn } from "../nn/index.ts";
 
-/** Files that together contain a perceptual network. */
-export interface PerceptualSource {
-  /** The kind of classifier. */
-  readonly net: PerceptualNet;
-  /** One file that contains everything, or the two published files. */
-  readonly files: { readonly whole: string } | { readonly backbone: string; readonly heads: string };
-}
+/** Paths of files that together contain a perceptual network. */
+export type PerceptualSource = FoundPerceptual<string>;
 
 /**
  * Recognises by keys and shapes which perceptual network files contain.
@@ -26,44 +20,8 @@ export async function findPerceptual(paths: readonly string[]): Promise<Perceptu
 export async function findPerceptuals(
   paths: readonly string[],
 ): Promise<[PerceptualSource, ...PerceptualSource[]]> {
-  const whole: PerceptualSource[] = [];
-  const found = { backbone: new Map<PerceptualNet, string>(), heads: new Map<PerceptualNet, string>() };
-  const contents: string[] = [];
-  for (const path of await expandFolders(paths)) {
-    const file = await openCheckpoint(path);
-    try {
-      const parts = perceptualPartsOf(file.tensors), { backbone, heads } = parts;
-      if (backbone?.net && backbone.net === heads?.net) {
-        whole.push({ net: backbone.net, files: { whole: path } });
-        continue;
-      }
-      if (backbone || heads) contents.push(`${path} holds ${contentsOf(parts)}`);
-      for (const part of ["backbone", "heads"] as const) {
-        const net = parts[part]?.net;
-        if (net && !found[part].has(net)) found[part].set(net, path);
-      }
-    } finally {
-      await file.close();
-    }
-  }
-  const parted = (Object.keys(perceptualNames) as PerceptualNet[]).flatMap((net): PerceptualSource[] => {
-    const backbone = found.backbone.get(net), heads = found.heads.get(net);
-    return backbone !== undefined && heads !== undefined ? [{ net, files: { backbone, heads } }] : [];
-  });
-  const [first, ...others] = [...whole, ...parted];
-  if (first) {
-    return [
-      first,
-      ...others.filter(({ net }, i) => ![first, ...others.slice(0, i)].some((s) => s.net === net)),
-    ];
-  }
-  const rest = contents.length > 0
-    ? contents.join(", and ")
-    : `neither a classifier (keys features.N.weight) nor heads (linN.model.1.weight) in ${paths.join(", ")}`;
-  throw new Error(`perceptual network: ${rest}; a classifier (${known}) and its own heads are needed`);
+  return await perceptualNetworksIn(await expandFolders(paths));
 }
-
-const known = Object.values(perceptualNames).join(", ");
 
 async function expandFolders(paths: readonly string[]): Promise<string[]> {
   const found: string[] = [];

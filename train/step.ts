@@ -17,6 +17,7 @@ import {
   checkValues,
   flag,
   needed,
+  notNegative,
   object,
   orNull,
   positive,
@@ -36,6 +37,16 @@ import { anIdentity, aTerm, type IdentityLoss, type IdentityTerm } from "./ident
 import type { Network } from "./optimizers.ts";
 import { aRandom, checkBatches, checkModel, lossOf } from "./step_checks.ts";
 
+/** How much the terms of the autoencoder's loss count, times what the config says. (For the GAN's it is `Gan.scale`.) */
+export interface LossFactors {
+  /** |x - x̂|, the difference of pixels. */
+  readonly pixels: number;
+  /** LPIPS. */
+  readonly perceptual: number;
+  /** The quantizer's loss. */
+  readonly codebook: number;
+}
+
 /** The options of a step of one network. */
 export interface StepOptions {
   /** The number of steps done so far, which is compared with `discStart`. */
@@ -48,6 +59,8 @@ export interface StepOptions {
   readonly lpipsDropout?: Random | null;
   /** The course and the balance of the GAN. Default: taming's. */
   readonly gan?: Gan;
+  /** How much the other terms of the loss count. Default: 1 each. */
+  readonly factors?: Partial<LossFactors>;
   /** The identity loss on these images, which `IdentityLoss.of` makes. Default: none. */
   readonly identity?: IdentityTerm | null;
 }
@@ -71,6 +84,12 @@ const common = {
   lossScale: positive,
   lpipsDropout: orNull(aRandom),
   gan: aGan,
+  factors: object,
+};
+const factorRules: Rules<LossFactors> = {
+  pixels: notNegative,
+  perceptual: notNegative,
+  codebook: notNegative,
 };
 const stepOptions: Rule = { ...object, what: "an object such as { globalStep: 0 }" };
 const rules: Rules<StepOptions> = { ...common, gradScale: positive, identity: orNull(aTerm) };
@@ -121,6 +140,7 @@ export async function trainingStep(
   checkModel("trainingStep", model);
   checkBatches("trainingStep", batches);
   checkOptions("trainingStep", options, trainingRules);
+  checkOptions("trainingStep: factors", options.factors ?? {}, factorRules);
   check("trainingStep", "apply", apply, callback);
   const learnFrom = (images: Tensor, isLast: boolean) =>
     asyncScope(async () => {
@@ -202,6 +222,8 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
   const { lossconfig } = model.config;
   const { perceptual_loss: lpips, discriminator } = lossOf(model);
   const { globalStep, gradScale = 1, lossScale = 1, gan = tamingGan, identity } = options;
+  const { pixels = 1, perceptual = 1, codebook = 1 } = options.factors ?? {};
+  const codebookWeight = lossconfig.codebookWeight * codebook;
   const last = model.decoder.conv_out.weight;
   const { reconstruction, codebookLoss, indices, latents } = yield* model.forwardParts(images);
   const image = reconstruction.detach();
@@ -213,7 +235,7 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
 
   const { nll, p, i, u } = yield* scopeParts(function* () {
     const p = yield* perceptualLoss(lpips, images, image, options.lpipsDropout ?? null);
-    const nll = reconstructionLoss(images, image, p, lossconfig.perceptualWeight);
+    const nll = reconstructionLoss(images, image, p, lossconfig.perceptualWeight * perceptual, pixels);
     const i = identity ? identity.call(image).mul(identity.weight) : null;
     return { nll, p, i, u: yield* atImageOf(i ? nll.add(i) : nll) };
   });
@@ -231,15 +253,13 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
   yield;
   const weight = gan.weight(ratio, lossconfig), factor = gan.generatorFactor(lossconfig, globalStep);
   const atImage = scope(() => u.add(v.mul(weight.mul(factor))).mul(gradScale));
-  const atCodebookLoss = constant(lossconfig.codebookWeight * gradScale * lossScale, images);
+  const atCodebookLoss = constant(codebookWeight * gradScale * lossScale, images);
   const learnsCodes = codebookLoss.node !== null; // false if encoder and codebook are frozen
   if (learnsCodes) yield* backwardParts([reconstruction, codebookLoss], [atImage, atCodebookLoss]);
   else yield* backwardParts(reconstruction, [atImage]);
 
   const quant = codebookLoss.detach();
-  const total = (i ? nll.add(i) : nll).add(g.mul(weight).mul(factor)).add(
-    quant.mul(lossconfig.codebookWeight),
-  ).detach();
+  const total = (i ? nll.add(i) : nll).add(g.mul(weight).mul(factor)).add(quant.mul(codebookWeight)).detach();
   const logs: Logs = {
     ...generatorLogs("train", { total, quant, nll, p, weight, factor, g }),
     "train/d_ratio": ratio,
@@ -286,4 +306,5 @@ export function discriminatorStep(
 function checkStep(who: string, options: StepOptions): void {
   check(who, "options", options, stepOptions);
   checkValues(who, options, rules);
+  checkOptions(`${who}: factors`, options.factors ?? {}, factorRules);
 }

@@ -28,7 +28,7 @@ import type { Logs } from "./logs.ts";
 import { LossScale } from "./loss_scale.ts";
 import { type UpdateOptions, updateRules } from "./optimizer_options.ts";
 import { applyGradients, makeOptimizers, type Network, type Optimizers } from "./optimizers.ts";
-import { type StepResult, trainingStep } from "./step.ts";
+import { type LossFactors, type StepResult, trainingStep } from "./step.ts";
 import type { TrainState } from "./train_state.ts";
 import { aRandom, checkBatches, checkModel } from "./step_checks.ts";
 
@@ -96,8 +96,10 @@ export class Trainer {
   readonly states: TrainState[] = [];
   /** The average of the weights; null without one. */
   readonly averages: WeightAverages | null;
-  /** The course and the balance of the GAN. */
+  /** The course and the balance of the GAN. `gan.scale` may change between steps. */
   readonly gan: Gan;
+  /** How much the other terms of the loss count. It may change between steps. Default: 1 each. */
+  factors: Partial<LossFactors> = {};
   #isBusy = false;
   #isBroken = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
@@ -169,7 +171,8 @@ export class Trainer {
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
     optimizers.generator.lossScale = lossScale;
-    const options = { globalStep: this.step, lossScale, lpipsDropout, tamingExact, identity, gan: this.gan };
+    const { step: globalStep, gan, factors } = this;
+    const options = { globalStep, lossScale, lpipsDropout, tamingExact, identity, gan, factors };
     const averages = this.#copyAverages(), norms = new Map<string, Tensor>();
     let hasChanged = false;
     const apply = (network: Network) => {

@@ -6,6 +6,7 @@ import {
   perceptualLoss,
   reconstructionLoss,
 } from "../nn/losses.ts";
+import { inEvaluation } from "../nn/module.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
 import { check, whole } from "../src/check.ts";
 import type { Tensor } from "../src/index.ts";
@@ -50,15 +51,4 @@ function* measure(model: VQGAN, images: Tensor, globalStep: number): Parts<Gener
     ...discriminatorLogs("val", loss, real, fake),
   };
   return { logs, reconstruction, indices, latents };
-}
-
-/** Runs a computation with all modules in evaluation mode. Each has a mode of its own: a frozen one may be in it already. */
-function* inEvaluation<T>(model: VQGAN, parts: Parts<T>): Parts<T> {
-  const modes = [...model.namedModules().values()].map((module) => [module, module.training] as const);
-  model.eval();
-  try {
-    return yield* parts;
-  } finally {
-    for (const [module, training] of modes) module.training = training;
-  }
 }

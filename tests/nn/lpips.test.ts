@@ -14,6 +14,7 @@ import { dropHalf, LPIPS, type PerceptualNet } from "../../nn/lpips.ts";
 import { loadPerceptual, perceptualNames } from "../../nn/perceptual_files.ts";
 import { findPerceptual, findPerceptuals } from "../../train/index.ts";
 import { expectNoLeak } from "../support/expectations.ts";
+import { maxError } from "../support/numbers.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -43,6 +44,26 @@ const distances: Record<PerceptualNet, number[]> = {
   squeeze: [0.7110476453019621, 0.14790157915413077, 0.6989600931223753, 0.10330481468330874],
   alex: [0.72188070882876, 0.13756560861834322, 0.7097900960631363, 0.02474052251545051],
 };
+
+/** What lpips 0.1.4 returns with `spatial=True`: the mean of the map, and its value at six pixels. */
+const maps = [
+  ["squeeze", "ex_p0", 61, 53, 0.6989667423531565, [
+    0.57278660113501,
+    0.49588435512032475,
+    0.6965605984649973,
+    0.8224174541244512,
+    0.5661725432817484,
+    0.5554305152821517,
+  ]],
+  ["alex", "ex_p1", 64, 64, 0.13755423116399676, [
+    0.11093686457611708,
+    0.13531139697029176,
+    0.12867135154057513,
+    0.19745092255086366,
+    0.07332479688310967,
+    0.12654371030929146,
+  ]],
+] as const;
 
 /** A corner of an example picture. */
 async function example(name: string, height: number, width: number): Promise<Tensor> {
@@ -103,6 +124,24 @@ describe(present ? "LPIPS" : "LPIPS, skipped: ../shared/weights is not there", (
         lpips.dispose();
       },
     );
+  }
+
+  for (const [net, name, height, width, mean, values] of maps) {
+    check(`on ${perceptualNames[net]} gives the package's map of ${name}`, async () => {
+      const lpips = new LPIPS(net);
+      await loadPerceptual(lpips, files[net]);
+      await asyncScope(async () => {
+        const [a, b] = [await example("ex_ref", height, width), await example(name, height, width)];
+        const map = await lpips.map(a, b).floats();
+        const [right, bottom] = [width - 1, (height - 1) * width];
+        const found = [0, right, 7 * width + 20, 30 * width + 30, bottom, bottom + right].map((at) =>
+          map[at]
+        );
+        expect(maxError(found, values)).toBeLessThan(1e-6);
+        expect(Math.abs(map.reduce((sum, value) => sum + value) / map.length - mean)).toBeLessThan(3e-7);
+      });
+      lpips.dispose();
+    });
   }
 
   check("names networks and heads that do not belong together", async () => {

@@ -406,6 +406,11 @@ const synchronous: [string, () => unknown, string | RegExp][] = [
     "lpipsDistance: shapes [1,2,2,3] and [1,2,2,3] with 4 weights do not fit",
   ],
   [
+    "lpipsMap",
+    () => t.lpipsMap(z([1, 2, 2, 3]), z([1, 2, 1, 3]), z([3])),
+    "lpipsMap: shapes [1,2,2,3] and [1,2,1,3] with 3 weights do not fit",
+  ],
+  [
     "adamStep",
     () => t.adamStep(z([3]), z([2]), z([3]), z([3]), { lr: 1, beta1: 0, beta2: 0, eps: 1, step: 1 }),
     "adamStep: shape [2] does not fit the parameter's [3]",

@@ -1,16 +1,17 @@
 // Frozen parts stay frozen while the others learn as before, and gradients can be changed before they are applied.
 import { expect, test } from "bun:test";
-import { preset } from "../../data/formats/config.ts";
+import { preset, withOverrides } from "../../data/formats/config.ts";
 import type { Module } from "../../nn/module.ts";
 import { VQGAN } from "../../nn/vqgan.ts";
 import { asyncScope, keep, ones, Random, scope, type Tensor, tensor } from "../../src/index.ts";
 import { DeadCodeRestart } from "../../train/codebook/restart.ts";
 import { CodeUsage } from "../../train/codebook/usage.ts";
 import { applyGradients, makeOptimizers, type Network } from "../../train/optimizers.ts";
-import { discriminatorStep, generatorStep, trainingStep } from "../../train/step.ts";
+import { discriminatorStep, generatorStep, type LossFactors, trainingStep } from "../../train/step.ts";
 import { Trainer } from "../../train/trainer.ts";
 import { validationStep } from "../../train/validation_step.ts";
 import { expectNoLeak } from "../support/expectations.ts";
+import { relativeError } from "../support/numbers.ts";
 
 const config = preset("faces", {
   nEmbed: 16,
@@ -58,6 +59,47 @@ const parts: Record<string, (model: VQGAN) => Module[]> = {
   ) => [m.encoder, m.quant_conv, m.decoder, m.post_quant_conv, m.loss!.discriminator],
   autoencoder: (m) => [m.encoder, m.quant_conv, m.quantize, m.post_quant_conv, m.decoder],
 };
+
+test("the factors of the terms scale their gradients, and change nothing else", () =>
+  expectNoLeak(async () => {
+    const alone = withOverrides(config, { lossconfig: { discStart: 9, codebookWeight: 0.7 } });
+    const model = new VQGAN(alone, new Random(1), { withLoss: true });
+    const gradientsWith = async (factors?: Partial<LossFactors>) => {
+      const { logs } = await asyncScope(async () => {
+        const { logs } = generatorStep(model, pictures(), { globalStep: 0, factors });
+        return {
+          logs: Object.fromEntries(
+            await Promise.all(
+              Object.entries(logs).map(async ([name, t]) => [name, await t.item()] as const),
+            ),
+          ),
+        };
+      });
+      const made = await Promise.all(
+        [...model.generatorParameters().values()].map((p) => p.grad?.floats() ?? new Float32Array(p.size)),
+      );
+      model.zeroGrad();
+      return { logs, values: made.flatMap((each) => [...each]) };
+    };
+    const pixels = await gradientsWith({ codebook: 0 }), codebook = await gradientsWith({ pixels: 0 });
+    const both = await gradientsWith({ pixels: 0.5, codebook: 3 }), { values } = await gradientsWith();
+    const sum = (a: number, b: number) => pixels.values.map((value, i) => a * value + b * codebook.values[i]);
+    expect(relativeError(both.values, sum(0.5, 3))).toBeLessThan(1e-5);
+    expect(relativeError(values, sum(1, 1))).toBeLessThan(1e-5);
+    expect(pixels.values.some((value) => value !== 0) && codebook.values.some((value) => value !== 0)).toBe(
+      true,
+    );
+    const { "train/total_loss": total, "train/nll_loss": nll, "train/quant_loss": quant } = both.logs;
+    expect(Math.abs(total - nll - 3 * 0.7 * quant)).toBeLessThan(1e-6);
+    expect(Math.abs(nll - 0.5 * pixels.logs["train/nll_loss"])).toBeLessThan(1e-6);
+    const step = (factors: Partial<LossFactors>) => () =>
+      scope(() => void generatorStep(model, pictures(), { globalStep: 0, factors }));
+    expect(step({ pixel: 1 } as Partial<LossFactors>)).toThrow(
+      'generatorStep: factors: there is no option "pixel"',
+    );
+    expect(step({ perceptual: -1 })).toThrow("perceptual is -1, expected a number >= 0");
+    model.dispose();
+  }));
 
 for (const [name, choose] of Object.entries(parts)) {
   test(`frozen: ${name}`, () =>

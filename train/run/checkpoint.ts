@@ -9,7 +9,6 @@ import {
   openCheckpoint,
   type StoredTensor,
   tamingAdam,
-  type TensorToWrite,
   type TrainingState,
   trainingState,
   writeSafetensors,
@@ -18,16 +17,14 @@ import { checkEnding } from "../../data/files/save.ts";
 import { FormatError } from "../../data/formats/source.ts";
 import { fillModule, fillTensors } from "../../nn/fill.ts";
 import type { LoadOptions, VQGAN } from "../../nn/index.ts";
-import { checkOptions, oneOf, shown } from "../../src/check.ts";
+import { checkOptions, shown } from "../../src/check.ts";
 import type { Tensor } from "../../src/index.ts";
 import { NotResumableError } from "../errors.ts";
 import { LossScale } from "../loss_scale.ts";
 import { parseState, type RunState, type StoredState } from "./state.ts";
 import { restoreStates, stateTensors, stateValues } from "../train_state.ts";
 import type { Trainer } from "../trainer.ts";
-
-/** The version of the state, and of everything else that checkpoints of runs hold. */
-const stateVersion = 3;
+import { entries, metadataOf, stateVersion, type WeightsOptions, weightsRules } from "../weights.ts";
 
 /** The prefix of the perceptual network's keys. */
 const perceptual = "loss.perceptual_loss.";
@@ -53,12 +50,8 @@ export async function saveCheckpoint(path: string, trainer: Trainer, state: RunS
     lossScale: await trainer.lossScale?.state() ?? null,
     training: await stateValues(trainer.states),
   };
-  await writeSafetensors(path, entries(tensors), {
-    format: "tessera",
-    version: String(stateVersion),
-    config: JSON.stringify(trainer.model.config),
-    state: JSON.stringify(stored),
-  });
+  const metadata = { ...metadataOf(trainer.model), state: JSON.stringify(stored) };
+  await writeSafetensors(path, entries(tensors), metadata);
 }
 
 /**
@@ -71,15 +64,6 @@ export function checkpointBytes({ model, optimizers, states }: Trainer): number 
   );
   const kept = sizes(model.stateDict().values()) + sizes(stateTensors(states).values());
   return 4 * (kept + 2 * learnt[0] + 2 * learnt[1]);
-}
-
-/** How `saveWeights` writes weights. */
-export interface WeightsOptions {
-  /**
-   * The type of the weights. f16 halves the file: tensors of two or more dimensions are rounded, statistics and biases
-   * stay f32.
-   */
-  readonly dtype?: "f32" | "f16";
 }
 
 /**
@@ -95,28 +79,9 @@ export interface WeightsOptions {
  * ```
  */
 export async function saveWeights(path: string, model: VQGAN, options: WeightsOptions = {}): Promise<void> {
-  checkOptions("saveWeights", options, { dtype: oneOf("f32", "f16") });
+  checkOptions("saveWeights", options, weightsRules);
   checkEnding("saveWeights", path, [".safetensors"]);
-  await writeSafetensors(path, entries(model.stateDict(), options.dtype), {
-    format: "tessera",
-    version: String(stateVersion),
-    config: JSON.stringify(model.config),
-  });
-}
-
-function entries(tensors: ReadonlyMap<string, Tensor>, dtype: "f32" | "f16" = "f32"): TensorToWrite[] {
-  return [...tensors].map(([name, t]) => {
-    // torch keeps batch norm's count as an integer
-    if (name.endsWith("num_batches_tracked")) {
-      const data = async () => new BigInt64Array([BigInt(await t.item())]);
-      return { name, shape: [...t.shape], dtype: "i64", data };
-    }
-    if (t.dtype === "i32") {
-      const data = async () => BigInt64Array.from(await t.ints(), BigInt);
-      return { name, shape: [...t.shape], dtype: "i64", data };
-    }
-    return { name, shape: [...t.shape], dtype: t.ndim < 2 ? "f32" : dtype, data: () => t.floats() };
-  });
+  await writeSafetensors(path, entries(model.stateDict(), options.dtype), metadataOf(model));
 }
 
 /**

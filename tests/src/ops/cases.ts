@@ -423,6 +423,24 @@ export const opTests: { readonly [K in keyof typeof ops]: OpTests } = {
       },
     ],
   },
+  lpipsMap: {
+    gradient: "checked",
+    cases: [
+      {
+        name: "lpipsMap",
+        inputs: [[2, 3, 2, 7], [2, 3, 2, 7]],
+        run: (a, b) => t.lpipsMap(a, b, t.tensor(draws("lin", 7)).abs()),
+        wanted: (a, b) => {
+          const weight = draws("lin", 7).map(Math.abs);
+          return Float32Array.from({ length: 12 }, (_, pixel) => {
+            const [left, right] = [a, b].map((x) => x.subarray(7 * pixel, 7 * pixel + 7));
+            const [m, n] = [left, right].map((x) => Math.hypot(...x));
+            return weight.reduce((sum, w, c) => sum + w * (left[c] / m - right[c] / n) ** 2, 0);
+          });
+        },
+      },
+    ],
+  },
   matmul: {
     gradient: "checked",
     cases: [
