@@ -1,61 +1,35 @@
 // Chapter 5: a codebook in two dimensions. Codes that start together mostly die; those that are restarted spread over all vectors.
-import {
-  adamStep,
-  backward,
-  codeColor,
-  embedding,
-  nearestCode,
-  type Picture,
-  Random,
-  scope,
-  type Tensor,
-  tensor,
-  zeros,
-} from "../../../mod.ts";
+import { codeColor, type Picture, Random } from "../../../mod.ts";
+import { ToyQuantizer, type ToyState } from "../../../playground/toy/toy_quantizer.ts";
 import { palette, Sketch } from "./sketch.ts";
 
 const CODES = 24, POINTS = 480, STEPS = 240;
 
 /** Vectors on three arcs, as an encoder might make them. */
-function vectors(): Tensor {
+function vectors(): Float32Array {
   const random = new Random(3), values: number[] = [];
   for (let i = 0; i < POINTS; i++) {
     const arc = i % 3, angle = 2.1 * arc + 1.7 * random.next(), radius = 1 + 0.5 * (random.next() - 0.5);
     values.push(radius * Math.cos(angle), radius * Math.sin(angle));
   }
-  return tensor(values, [POINTS, 2]);
+  return Float32Array.from(values);
 }
 
-/** The codes after training, and for each vector the number of its code. With `restart`, unused ones move to vectors. */
-async function train(z: Tensor, steps: number, restart: boolean): Promise<[Float32Array, Int32Array]> {
-  const random = new Random(5), points = await z.floats();
-  const codebook = random.uniform([CODES, 2], -0.15, 0.15),
-    mean = zeros([CODES, 2]),
-    square = zeros([CODES, 2]);
-  codebook.requiresGrad = true;
-  const nearest = () => nearestCode(z, codebook.detach());
+/** The state after training. With `restart`, unused codes move to vectors now and then. */
+async function train(points: Float32Array, steps: number, restart: boolean): Promise<ToyState> {
+  const random = new Random(5), start = random.uniform([CODES, 2], -0.15, 0.15);
+  const toy = new ToyQuantizer(points, await start.floats(), random);
   for (let step = 1; step <= steps; step++) {
-    // the second term of equation (4): codes move towards the vectors that chose them
-    scope(() => backward(embedding(nearest(), codebook).sub(z).square().mean()));
-    adamStep(codebook, codebook.grad!, mean, square, { lr: 0.02, beta1: 0.5, beta2: 0.9, eps: 1e-8, step });
-    codebook.grad!.dispose();
-    codebook.grad = null;
-    if (!restart || step % 20 !== 0 || step > 0.8 * steps) continue;
-    const tokens = nearest(), used = new Set(await tokens.ints());
-    tokens.dispose();
-    for (let code = 0; code < CODES; code++) {
-      const from = 2 * random.integer(POINTS);
-      if (!used.has(code)) codebook.write(points.subarray(from, from + 2), 2 * code);
-    }
+    toy.step(0.02);
+    if (restart && step % 20 === 0 && step <= 0.8 * steps) await toy.restart();
   }
-  const tokens = nearest(),
-    result: [Float32Array, Int32Array] = [await codebook.floats(), await tokens.ints()];
-  for (const t of [tokens, codebook, mean, square]) t.dispose();
-  return result;
+  const state = await toy.state();
+  for (const each of [start, toy]) each.dispose();
+  return state;
 }
 
 export async function draw(): Promise<Picture> {
-  const sketch = await Sketch.of(990, 356), z = vectors(), points = await z.floats();
+  const sketch = await Sketch.of(990, 356), points = vectors();
   const panels = [["at the start", 0, false], ["after 240 steps", STEPS, false], [
     "with restarts",
     STEPS,
@@ -63,7 +37,7 @@ export async function draw(): Promise<Picture> {
   ]] as const;
   for (const [i, [name, steps, restart]] of panels.entries()) {
     const left = 10 + 330 * i, toX = (x: number) => left + 155 + 118 * x, toY = (y: number) => 195 - 118 * y;
-    const [codes, tokens] = await train(z, steps, restart), used = new Set(tokens);
+    const { codes, tokens } = await train(points, steps, restart), used = new Set(tokens);
     sketch.text(`${name}: ${used.size} of ${CODES} codes in use`, left, 22, { bold: true });
     sketch.box(left, 34, 310, 312, palette.faint);
     for (let p = 0; p < POINTS; p++) {
@@ -80,6 +54,5 @@ export async function draw(): Promise<Picture> {
       }
     }
   }
-  z.dispose();
   return await sketch.render();
 }
