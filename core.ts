@@ -240,7 +240,7 @@ export {
   cropPicture,
   flipPicture,
   fromRgba,
-  type Picture,
+  Picture,
   type PixelRange,
   type RgbaPixels,
   toFloats,

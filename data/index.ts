@@ -36,6 +36,7 @@ export { type TensorToWrite, toWrite } from "./formats/values.ts";
 
 // Pictures and figures
 export { drawCartoonFace, writeCartoonFaces } from "./figures/cartoons.ts";
+import "./figures/notebook.ts"; // lets notebooks show tensors and pictures
 export { type Panel, plotCurves, type PlotOptions, type Series } from "./figures/plot.ts";
 export {
   codeColor,
@@ -56,7 +57,7 @@ export {
   cropPicture,
   flipPicture,
   fromRgba,
-  type Picture,
+  Picture,
   type PixelRange,
   type RgbaPixels,
   toFloats,

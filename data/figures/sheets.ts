@@ -1,6 +1,6 @@
 // Puts many pictures on one sheet: grids, labelled columns side by side, and tokens as coloured tiles.
 import { checkOptions, flag, isWhole, rule, type Rules, texts, whole } from "../../src/check.ts";
-import { checkPicture, cropPicture, type Picture } from "../pictures/picture.ts";
+import { checkPicture, cropPicture, Picture } from "../pictures/picture.ts";
 import { renderSvg, textPen } from "./svg.ts";
 
 /** How pictures are laid out on a sheet. */
@@ -21,7 +21,7 @@ const gridRules: Rules<GridOptions> = {
 
 /** An empty sheet of one grey level. */
 function blank(width: number, height: number, level: number): Picture {
-  return { width, height, pixels: new Uint8Array(width * height * 3).fill(level) };
+  return new Picture(width, height, new Uint8Array(width * height * 3).fill(level));
 }
 
 function paste(sheet: Picture, picture: Picture, left: number, top: number): void {

@@ -3,7 +3,7 @@
 // fonts/*.woff are from npm's @fontsource/b612 5.3.0.
 import type { Font, PathCommand } from "opentype.js";
 import { readAsset } from "../files/asset.ts";
-import type { Picture } from "../pictures/picture.ts";
+import { Picture } from "../pictures/picture.ts";
 import { loadSharp } from "../pictures/sharp.ts";
 
 export interface TextOptions {
@@ -79,5 +79,5 @@ export async function renderSvg(
   const sharp = await loadSharp();
   const { data, info } = await sharp(new TextEncoder().encode(svg)).flatten({ background: "#fff" })
     .toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
-  return { width: info.width, height: info.height, pixels: new Uint8Array(data) };
+  return new Picture(info.width, info.height, new Uint8Array(data));
 }

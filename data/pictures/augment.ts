@@ -2,7 +2,7 @@
 // draws its own random numbers, so that turning one on does not change what the others do.
 import { check, checkOptions, isNumber, type Rule, rule, type Rules } from "../../src/check.ts";
 import type { Random } from "../../src/random.ts";
-import { checkPicture, cropPicture, type Picture } from "./picture.ts";
+import { checkPicture, cropPicture, Picture } from "./picture.ts";
 
 /**
  * The strength of each change; 0 leaves it out. `hue`, `saturation`, `whiteBalance` and `light` are drawn for every picture, so that
@@ -131,7 +131,7 @@ function fitted(picture: Picture, size: number, random: Random): Picture {
       pixels.set(picture.pixels.subarray(from, from + 3), to);
     }
   }
-  return { width: size, height: size, pixels };
+  return new Picture(size, size, pixels);
 }
 
 /** The weights of red, green and blue in the brightness (BT.601). */
@@ -160,7 +160,7 @@ function withBackground({ width: side, pixels }: Picture, random: Random): Pictu
       changed[i + c] = clampByte(pixels[i + c] * (1 - weight) + colour * weight);
     }
   }
-  return { width: side, height: side, pixels: changed };
+  return new Picture(side, side, changed);
 }
 
 /** Changes gamma, then hue, saturation, white balance, contrast and brightness, which are one matrix and a sum. */
@@ -188,7 +188,7 @@ function withColours(picture: Picture, augment: Augment, random: Random): Pictur
       pixels[i + c] = clampByte(fromRed * r + fromGreen * g + fromBlue * b + offset);
     }
   }
-  return { ...picture, pixels };
+  return new Picture(picture.width, picture.height, pixels);
 }
 
 /**

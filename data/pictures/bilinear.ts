@@ -1,6 +1,6 @@
 // Resizes pictures as OpenCV's bilinear filter does, to the same bytes: taming's loader (albumentations) shrinks with it. The
 // filter looks at four pixels only, however much it shrinks, so large photographs get moire patterns.
-import type { Picture } from "./picture.ts";
+import { Picture } from "./picture.ts";
 
 /** OpenCV computes with weights of 11 bits. */
 const one = 2048;
@@ -46,7 +46,7 @@ export function resizeBilinear(picture: Picture, width: number, height: number):
       made[to++] = (((a * (above[i] >> 4)) >> 16) + ((b * (below[i] >> 4)) >> 16) + 2) >> 2;
     }
   }
-  return { width, height, pixels: made };
+  return new Picture(width, height, made);
 }
 
 function tapsOf(from: number, to: number): Taps {
@@ -83,7 +83,7 @@ function halved({ width: fromWidth, height: fromHeight, pixels }: Picture): Pict
       }
     }
   }
-  return { width, height, pixels: made };
+  return new Picture(width, height, made);
 }
 
 /** Rounds as processors do. */

@@ -13,7 +13,7 @@ import { resizeBilinear } from "./bilinear.ts";
 import { type Decoder, isPicture, type PictureFile, scaledDimensions, type Scaling } from "./decoder.ts";
 import { Gate } from "./gate.ts";
 import { ImageError } from "./image_error.ts";
-import { checkPicture, type Picture } from "./picture.ts";
+import { checkPicture, Picture } from "./picture.ts";
 import { decodeAsPillow } from "./pillow.ts";
 import { loadSharp } from "./sharp.ts";
 import { registerDecoder } from "./source.ts";
@@ -173,7 +173,7 @@ async function toPicture(image: Sharp, full: Dimensions, name: string, scaling: 
   if (width !== full.width || height !== full.height) image.resize(width, height, { fit: "fill" });
   const { data, info } = await image.flatten({ background: "#fff" }).toColourspace("srgb")
     .raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-  return { width: info.width, height: info.height, pixels: toRgb(data, info.channels, name) };
+  return new Picture(info.width, info.height, toRgb(data, info.channels, name));
 }
 
 async function rawImage({ width, height, pixels }: Picture): Promise<Sharp> {

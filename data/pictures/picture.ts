@@ -2,14 +2,34 @@
 // conversion to the network's floats and back.
 import { check, isWhole, oneOf, type Rule, rule, shown, whole } from "../../src/check.ts";
 
-/** A picture in memory: RGB, one byte per channel, rows from the top, `pixels.length = height * width * 3`. */
-export interface Picture {
+/**
+ * A picture in memory: RGB, one byte per channel, rows from the top, `pixels.length = height * width * 3`. Functions that take a
+ * picture also take a plain object with these three fields. In a notebook, a cell that ends with a `Picture` shows it.
+ * @example A white square
+ * ```ts
+ * import { Picture } from "@tessera/vqgan/core";
+ *
+ * const white = new Picture(64, 64, new Uint8Array(64 * 64 * 3).fill(255));
+ * ```
+ */
+export class Picture {
   /** In pixels. */
   readonly width: number;
   /** In pixels. */
   readonly height: number;
   /** Red, green and blue of each pixel, 0 to 255. */
   readonly pixels: Uint8Array;
+
+  /**
+   * Takes the pixels without copying them.
+   * @throws if the number of bytes does not match the width and height
+   */
+  constructor(width: number, height: number, pixels: Uint8Array) {
+    this.width = width;
+    this.height = height;
+    this.pixels = pixels;
+    checkPicture("Picture", this);
+  }
 }
 
 /** Pixels as browsers store them, four bytes each: red, green, blue and opacity. `ImageData` has this shape. */
@@ -67,7 +87,7 @@ export function fromRgba({ width, height, data }: RgbaPixels): Picture {
       pixels[to++] = Math.round((data[from + c] * opacity + 255 * (255 - opacity)) / 255);
     }
   }
-  return { width, height, pixels };
+  return new Picture(width, height, pixels);
 }
 
 /**
@@ -151,7 +171,7 @@ export function cropPicture(
     const start = ((top + row) * picture.width + left) * 3;
     pixels.set(picture.pixels.subarray(start, start + width * 3), row * width * 3);
   }
-  return { width, height, pixels };
+  return new Picture(width, height, pixels);
 }
 
 /** Returns the picture mirrored left to right. */
@@ -167,7 +187,7 @@ export function flipPicture(picture: Picture): Picture {
       flipped[to + 2] = pixels[from + 2];
     }
   }
-  return { width, height, pixels: flipped };
+  return new Picture(width, height, flipped);
 }
 
 /**
@@ -240,6 +260,6 @@ export function toPictures(
   }
   const length = height * width * 3;
   return Array.from({ length: count }, (_, i) => {
-    return { width, height, pixels: toPixels(floats.subarray(i * length, (i + 1) * length), range) };
+    return new Picture(width, height, toPixels(floats.subarray(i * length, (i + 1) * length), range));
   });
 }

@@ -1,7 +1,7 @@
 // Decodes picture files to the bytes of Pillow (with libjpeg-turbo, as its packages have it since 9.0) and its
 // convert("RGB"), which taming's loader begins with: no EXIF orientation, no colour profile, opacity dropped.
 import { ImageError } from "./image_error.ts";
-import type { Picture } from "./picture.ts";
+import { Picture } from "./picture.ts";
 import { loadSharp } from "./sharp.ts";
 
 /** The formats that sharp decodes to the same bytes. */
@@ -35,16 +35,16 @@ export async function decodeAsPillow(bytes: Uint8Array, name: string): Promise<P
   };
   if (space === "cmyk") {
     const { data, info: { width, height } } = await raw("cmyk", "uchar");
-    return { width, height, pixels: cmykToRgb(data) };
+    return new Picture(width, height, cmykToRgb(data));
   }
   if (space === "grey16" && !hasAlpha) {
     const { data, info: { width, height } } = await raw("grey16", "ushort");
     // Pillow cuts these numbers off and does not scale them
     const pixels = spread(new Uint16Array(Uint8Array.from(data).buffer)).map((value) => Math.min(255, value));
-    return { width, height, pixels: Uint8Array.from(pixels) };
+    return new Picture(width, height, Uint8Array.from(pixels));
   }
   const { data, info: { width, height, channels } } = await raw("srgb", "uchar");
-  return { width, height, pixels: Uint8Array.from(channels === 1 ? spread(data) : data) };
+  return new Picture(width, height, Uint8Array.from(channels === 1 ? spread(data) : data));
 }
 
 /** Repeats each value for red, green and blue. */

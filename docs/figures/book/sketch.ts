@@ -1,7 +1,7 @@
 // A sheet on which the figures of the book are drawn: text, shapes and enlarged pictures. It becomes a picture of pixels, so that
 // it looks the same everywhere.
 import { Buffer } from "node:buffer";
-import { encodePng, type Picture } from "../../../mod.ts";
+import { encodePng, Picture } from "../../../mod.ts";
 import { renderSvg, type TextOptions, type TextPen, textPen } from "../../../data/figures/svg.ts";
 
 /** The colours of the book's figures. */
@@ -24,7 +24,7 @@ export function enlarge({ width, height, pixels }: Picture, times: number): Pict
       out.set(pixels.subarray(from, from + 3), 3 * (y * width * times + x));
     }
   }
-  return { width: width * times, height: height * times, pixels: out };
+  return new Picture(width * times, height * times, out);
 }
 
 /** Numbers as a picture: `color` is called with each of them, row by row. */
@@ -35,7 +35,7 @@ export function pictureOf(
 ): Picture {
   const pixels = new Uint8Array(values.length * 3);
   for (let i = 0; i < values.length; i++) pixels.set(color(values[i]), 3 * i);
-  return { width, height: values.length / width, pixels };
+  return new Picture(width, values.length / width, pixels);
 }
 
 /** From white over yellow and red to black, for values from 0 to 1. */
