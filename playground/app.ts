@@ -1,10 +1,9 @@
 // What the panels share: the engine, the model, two faces, and the tokens that are edited.
 /// <reference lib="dom" />
-import type { PictureSource } from "../core.ts";
+import type { Picture, PictureSource } from "../core.ts";
 import type { EncodedFace } from "./engine/encode.ts";
 import type { ModelFacts } from "./engine/open.ts";
 import { type EngineClient, Latest } from "./page/client.ts";
-import type { Picture } from "../core.ts";
 import { History } from "./page/history.ts";
 import { Signal } from "./page/signal.ts";
 
@@ -20,6 +19,12 @@ export interface Decoded {
   readonly picture: Picture;
   /** Milliseconds that decoding took. */
   readonly ms: number;
+}
+
+/** The tokens of both faces with what was painted. */
+export interface Edit {
+  readonly face: Int32Array;
+  readonly other: Int32Array;
 }
 
 /** A model that is loaded. */
@@ -38,10 +43,12 @@ export class App {
   readonly other: Signal<Face | null> = new Signal<Face | null>(null);
   /** What the decoder makes of the face's own tokens. */
   readonly decoded: Signal<Decoded | null> = new Signal<Decoded | null>(null);
-  /** The face's tokens with what was painted, and what was undone. Same length as the face's. */
-  readonly edits: History<Int32Array> = new History<Int32Array>();
-  /** What the decoder makes of the edited tokens. */
+  /** What was painted on the tokens of both faces, and what was undone. */
+  readonly edits: History<Edit> = new History<Edit>();
+  /** What the decoder makes of the face's edited tokens. */
   readonly painted: Signal<Decoded | null> = new Signal<Decoded | null>(null);
+  /** What the decoder makes of the second face's edited tokens. */
+  readonly paintedOther: Signal<Decoded | null> = new Signal<Decoded | null>(null);
   /** The place in the grid that is looked at, row by row; -1 for none. */
   readonly tile: Signal<number> = new Signal(-1);
   /** The token that the brush paints. */
@@ -51,24 +58,24 @@ export class App {
   /** What went wrong last, in words; empty if nothing did. */
   readonly problem: Signal<string> = new Signal("");
 
-  readonly #decode;
   readonly #encode = {
-    face: this.#encoder(this.#setFace.bind(this)),
-    other: this.#encoder((face) => this.other.set(face)),
+    face: this.#encoder((face) => this.#setFace(face)),
+    other: this.#encoder((other) => this.#setOther(other)),
   };
 
   constructor(engine: EngineClient) {
     this.engine = engine;
-    const { edits } = this;
-    this.#decode = new Latest(
-      (tokens: Int32Array) => engine.ask("decode", { tokens, grid: this.face.value!.grid }),
-      (decoded, tokens) => {
-        if (tokens === this.face.value?.tokens) this.decoded.set(decoded);
-        if (tokens.length === edits.value.value?.length) this.painted.set(decoded);
-      },
-      (error) => this.fail(error),
-    );
-    edits.value.watch((tokens) => tokens && void this.#decode.put(tokens));
+    const face = this.#decoder((decoded, tokens) => {
+      if (tokens === this.face.value?.tokens) this.decoded.set(decoded);
+      this.painted.set(decoded);
+    });
+    const other = this.#decoder((decoded) => this.paintedOther.set(decoded));
+    let before: Edit | null = null;
+    this.edits.value.watch((edit) => {
+      if (edit && edit.face !== before?.face) void face.put(edit.face);
+      if (edit && edit.other !== before?.other && edit.other.length > 0) void other.put(edit.other);
+      before = edit;
+    });
   }
 
   /** Shows an error. */
@@ -100,7 +107,7 @@ export class App {
       this.code.set(Math.min(this.code.value, facts.vocabulary - 1));
       this.model.set({ ...facts, name, colors });
     });
-    for (const which of ["other", "face"] as const) {
+    for (const which of ["face", "other"] as const) {
       const face = this[which].value;
       if (face) await this.openPicture(face.source, which);
     }
@@ -126,8 +133,21 @@ export class App {
     );
   }
 
+  #decoder(use: (decoded: Decoded, tokens: Int32Array) => void): Latest<Int32Array, Decoded> {
+    return new Latest(
+      (tokens: Int32Array) => this.engine.ask("decode", { tokens, grid: this.face.value!.grid }),
+      use,
+      (error) => this.fail(error),
+    );
+  }
+
   #setFace(face: Face): void {
     this.face.set(face);
-    this.edits.start(face.tokens);
+    this.edits.start({ face: face.tokens, other: this.other.value?.tokens ?? new Int32Array(0) });
+  }
+
+  #setOther(other: Face): void {
+    this.other.set(other);
+    this.edits.rewrite(({ face }) => ({ face, other: other.tokens }));
   }
 }

@@ -26,7 +26,7 @@ export async function codeColors({ model }: Engine, _: null): Promise<Uint8Array
       return sum;
     });
     const spread = Math.sqrt(places.reduce((sum, x) => sum + x * x, 0) / count) || 1;
-    places.forEach((x, code) => colors[code * 3 + channel] = 255 / (1 + Math.exp(-1.2 * x / spread)));
+    places.forEach((x, code) => colors[code * 3 + channel] = 30 + 215 / (1 + Math.exp(-1.2 * x / spread)));
   });
   return colors;
 }

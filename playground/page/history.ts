@@ -25,6 +25,13 @@ export class History<T> {
     this.value.set(value);
   }
 
+  /** Changes the value and all that it was, as if it had never been otherwise. */
+  rewrite(change: (value: T) => T): void {
+    this.#past = this.#past.map(change);
+    this.#future = this.#future.map(change);
+    if (this.value.value !== null) this.value.set(change(this.value.value));
+  }
+
   get canUndo(): boolean {
     return this.#past.length > 0;
   }

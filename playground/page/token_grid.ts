@@ -1,13 +1,16 @@
 // The grid of tokens on a canvas: colours, numbers where there is room, a cursor that pointer and arrow keys move, and strokes.
 /// <reference lib="dom" />
+import type { Picture } from "../../data/pictures/picture.ts";
+import { css, pen, showPicture } from "./canvas.ts";
 import { html } from "./dom.ts";
-import { css, pen } from "./canvas.ts";
 
 /** What a grid shows. */
 export interface GridView {
   readonly grid: readonly [rows: number, columns: number];
   /** The colour of the tile at a place. */
   color(place: number): ArrayLike<number>;
+  /** Shown instead of colours, with the grid over it. */
+  readonly picture?: Picture | null;
   /** The number in a tile, shown where there is room; none by default. */
   text?(place: number): string;
   /** Whether a tile is marked as changed. */
@@ -39,6 +42,7 @@ export interface GridActions {
 export class TokenGrid {
   readonly canvas: HTMLCanvasElement;
   readonly #actions: GridActions;
+  readonly #buffer = html("canvas");
   #view: GridView | null = null;
   #cursor = -1;
   #start: number | null = null;
@@ -64,6 +68,8 @@ export class TokenGrid {
 
   /** Shows something else. */
   show(view: GridView | null): void {
+    const { picture } = view ?? {};
+    if (picture && picture !== this.#view?.picture) showPicture(this.#buffer, picture);
     this.#view = view;
     this.#paint();
   }
@@ -143,22 +149,31 @@ export class TokenGrid {
     g.font = `${Math.round(cell * 0.34)}px ui-monospace, monospace`;
     g.textAlign = "center";
     g.textBaseline = "middle";
-    const hasRoom = cell / scale >= 22;
+    g.imageSmoothingQuality = "high";
+    if (view.picture) g.drawImage(this.#buffer, 0, 0, side, height);
+    const hasRoom = cell / scale >= 22 && !view.picture;
     for (let row = 0, place = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++, place++) {
-        const color = view.color(place), left = edge(column), top = edge(row);
-        g.fillStyle = css(color);
-        g.fillRect(left, top, edge(column + 1) - left, edge(row + 1) - top);
-        const isLight = color[0] * 0.3 + color[1] * 0.59 + color[2] * 0.11 > 140;
-        g.fillStyle = isLight ? "#000c" : "#fffd";
-        if (hasRoom && view.text) {
-          g.fillText(view.text(place), left + cell / 2, top + cell / 2 + scale / 2, cell - 2);
+        const left = edge(column), top = edge(row), right = edge(column + 1);
+        if (view.picture) {
+          g.strokeStyle = "#fff3";
+          g.lineWidth = 1;
+          g.strokeRect(left - 0.5, top - 0.5, right - left, edge(row + 1) - top);
+        } else {
+          const color = view.color(place);
+          g.fillStyle = css(color);
+          g.fillRect(left, top, right - left, edge(row + 1) - top);
+          g.fillStyle = color[0] * 0.3 + color[1] * 0.59 + color[2] * 0.11 > 140 ? "#000c" : "#fffd";
+          if (hasRoom && view.text) {
+            g.fillText(view.text(place), left + cell / 2, top + cell / 2 + scale / 2, cell - 2);
+          }
         }
         if (view.isMarked?.(place)) {
           g.beginPath();
-          g.moveTo(edge(column + 1), top);
-          g.lineTo(edge(column + 1), top + cell * 0.38);
-          g.lineTo(edge(column + 1) - cell * 0.38, top);
+          g.moveTo(right, top);
+          g.lineTo(right, top + cell * 0.32);
+          g.lineTo(right - cell * 0.32, top);
+          g.fillStyle = "#ffd400";
           g.fill();
         }
       }

@@ -2,9 +2,9 @@
 /// <reference lib="dom" />
 import { psnr } from "../../train/metrics.ts";
 import type { App, Face } from "../app.ts";
-import { button, choice, chooseFile, html } from "../page/dom.ts";
+import { choice, html } from "../page/dom.ts";
 import { heat, pictureCanvas, showPicture } from "../page/canvas.ts";
-import { exampleCount, exampleFace } from "../page/examples.ts";
+import { faceButtons } from "../page/faces.ts";
 import { TokenGrid } from "../page/token_grid.ts";
 import { TokenTable } from "../page/token_table.ts";
 import type { Panel } from "../panel.ts";
@@ -27,7 +27,7 @@ export const facePanel: Panel = {
 };
 
 function mount(element: HTMLElement, app: App): void {
-  let view: View = "tokens", example = 0;
+  let view: View = "tokens";
   const original = pictureCanvas("the picture"),
     again = pictureCanvas("the picture that the decoder made of the tokens");
   const caption = html("figcaption", {}, captions.tokens), numbers = html("p", { className: "numbers" });
@@ -74,16 +74,11 @@ function mount(element: HTMLElement, app: App): void {
       : "Point at a tile, or move with the arrow keys.";
   };
 
-  const another = async () => {
-    example = (example + 1) % exampleCount;
-    await app.openPicture(await exampleFace(example));
-  };
   element.append(
     html(
       "div",
       { className: "bar" },
-      button("Choose a picture", () => chooseFile("image/*", (file) => void app.openPicture(file))),
-      button("Another example", () => void another()),
+      ...faceButtons(app, "face", 0),
       html("span", { className: "hint" }, "or drop one anywhere on the page"),
     ),
     html(

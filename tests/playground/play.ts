@@ -39,7 +39,7 @@ export function stop(server: Server): void {
 }
 
 /** An expression: whether the first picture is there. */
-export const isReady = `document.querySelector("#face .numbers").textContent !== ""`;
+export const isReady = `(document.querySelector("#face .numbers")?.textContent ?? "") !== ""`;
 
 /** Drops a file on the page, by the event that the browser sends. */
 export async function drop(tab: Tab, name: string, type: string, bytes: Uint8Array): Promise<void> {
@@ -62,4 +62,9 @@ export async function tokensIn(tab: Tab, panel: string): Promise<number[]> {
   return await tab.evaluate(
     `[...document.querySelectorAll("#${panel} tbody td")].map((cell) => Number(cell.textContent))`,
   );
+}
+
+/** Clicks one of the options of a panel that look like a bar, by its value. */
+export async function choose(tab: Tab, panel: string, value: string): Promise<void> {
+  await tab.evaluate(`document.querySelector('#${panel} input[value="${value}"]').click()`);
 }

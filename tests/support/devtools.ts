@@ -137,7 +137,12 @@ class Connection {
       },
       until: async (expression) => {
         const start = performance.now();
-        while (!await tab.evaluate<boolean>(`Boolean(${expression})`)) {
+        const isTrue = () =>
+          tab.evaluate<boolean>(`Boolean(${expression})`).catch((error: Error) => {
+            if (/context was destroyed|navigated/.test(error.message)) return false; // the page is being loaded again
+            throw error;
+          });
+        while (!await isTrue()) {
           if (performance.now() - start > 30_000) {
             const text = await tab.evaluate<string>("document.body.innerText");
             throw new Error(

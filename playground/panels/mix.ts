@@ -1,0 +1,89 @@
+// Going from one face to another, by their vectors or by their pixels.
+/// <reference lib="dom" />
+import type { Picture } from "../../core.ts";
+import type { App } from "../app.ts";
+import { pictureCanvas, showPicture } from "../page/canvas.ts";
+import { Latest } from "../page/client.ts";
+import { choice, html } from "../page/dom.ts";
+import type { Panel } from "../panel.ts";
+
+type Way = "vectors" | "pixels";
+
+export const mixPanel: Panel = {
+  id: "mix",
+  title: "Between two faces",
+  sees: "The encoder's vectors of two faces are mixed, and each mixture becomes its nearest code. " +
+    "In the middle nearly all tokens belong to neither face; mixed pixels, for comparison, show both faces at once.",
+  chapter: "4-autoencoder",
+  mount,
+};
+
+function mount(element: HTMLElement, app: App): void {
+  let way: Way = "vectors";
+  const [a, between, b] = ["the first face", "the face in between", "the second face"].map(pictureCanvas);
+  const share = html("output", {}, "50 %"),
+    readout = html("p", { className: "readout", "aria-live": "polite" });
+  const slider = html("input", {
+    type: "range",
+    min: "0",
+    max: "100",
+    value: "50",
+    "aria-label": "share of the second face",
+  });
+  const mixed = new Latest(
+    (share: number) => {
+      const { latents, grid } = app.face.value!;
+      return app.engine.ask("mix", { a: latents, b: app.other.value!.latents, grid, share });
+    },
+    ({ tokens, picture }) => {
+      if (way !== "vectors") return;
+      showPicture(between, picture);
+      const [ofA, ofB] = [app.face, app.other].map(({ value }) =>
+        tokens.filter((token, at) => token === value!.tokens[at])
+      );
+      const neither = tokens.filter((token, at) =>
+        token !== app.face.value!.tokens[at] && token !== app.other.value!.tokens[at]
+      );
+      readout.textContent =
+        `Of ${tokens.length} tokens ${ofA.length} are the first face's, ${ofB.length} the second's, ` +
+        `${neither.length} neither's.`;
+    },
+    (error) => app.fail(error),
+  );
+  const show = () => {
+    const first = app.face.value, second = app.other.value, part = Number(slider.value) / 100;
+    share.textContent = `${slider.value} %`;
+    if (!first || !second || first.latents.length !== second.latents.length) return;
+    showPicture(a, first.picture);
+    showPicture(b, second.picture);
+    if (way === "vectors") return void mixed.put(part);
+    showPicture(between, mixPixels(first.picture, second.picture, part));
+    readout.textContent = "Mixed pixels are a double exposure: two faces, both faint.";
+  };
+  slider.oninput = show;
+  element.append(
+    html(
+      "div",
+      { className: "three" },
+      html("figure", {}, a, html("figcaption", {}, "the first face")),
+      html("figure", {}, between, html("figcaption", {}, "in between")),
+      html("figure", {}, b, html("figcaption", {}, "the second face")),
+    ),
+    html("label", { className: "slider" }, "Share of the second face", slider, share),
+    html(
+      "div",
+      { className: "bar" },
+      choice<Way>("Mix", { vectors: "vectors", pixels: "pixels" }, way, (chosen) => {
+        way = chosen;
+        show();
+      }),
+      readout,
+    ),
+  );
+  app.face.watch(show);
+  app.other.watch(show);
+}
+
+function mixPixels(a: Picture, b: Picture, share: number): Picture {
+  return { ...a, pixels: a.pixels.map((value, i) => Math.round(value + (b.pixels[i] - value) * share)) };
+}
