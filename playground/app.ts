@@ -7,6 +7,19 @@ import { type EngineClient, Latest } from "./page/client.ts";
 import { History } from "./page/history.ts";
 import { Signal } from "./page/signal.ts";
 
+/** The model that the page begins with. */
+export const shippedModel = "faces.safetensors";
+
+/** The endings of files that are opened as checkpoints. */
+export const checkpointEndings: readonly string[] = [
+  ".safetensors",
+  ".ckpt",
+  ".pt",
+  ".pth",
+  ".bin",
+  ".msgpack",
+];
+
 /** A picture of a face, its tokens, and where it came from. */
 export interface Face extends EncodedFace {
   readonly source: PictureSource;
@@ -86,10 +99,9 @@ export class App {
   /** Says what goes on while some work is done. Its errors are shown. @returns null after an error */
   async during<T>(activity: string, work: () => Promise<T>): Promise<T | null> {
     this.activity.set(activity);
+    this.problem.set("");
     try {
-      const result = await work();
-      this.problem.set("");
-      return result;
+      return await work();
     } catch (error) {
       this.fail(error);
       return null;
@@ -100,21 +112,24 @@ export class App {
 
   /** Loads a checkpoint, and encodes the faces again. */
   async openModel(name: string, file: Blob): Promise<void> {
-    await this.during(`reading ${name}`, async () => {
+    const isOpen = await this.during(`reading ${name}`, async () => {
       const onReport = (share: number) => this.activity.set(`reading ${name}: ${Math.floor(share * 100)} %`);
       const facts = await this.engine.ask("open", { file }, { onReport });
       const colors = await this.engine.ask("codeColors", null);
       this.code.set(Math.min(this.code.value, facts.vocabulary - 1));
       this.model.set({ ...facts, name, colors });
+      return true;
     });
+    if (!isOpen) return;
     for (const which of ["face", "other"] as const) {
       const face = this[which].value;
-      if (face) await this.openPicture(face.source, which);
+      if (face) await this.#encode[which].put(face.source);
     }
   }
 
   /** Encodes a picture. If many come, such as while one is drawn, only the newest waits. */
   async openPicture(source: PictureSource, which: "face" | "other" = "face"): Promise<void> {
+    this.problem.set("");
     await this.#encode[which].put(source);
   }
 
@@ -125,10 +140,7 @@ export class App {
         const encoded = await this.engine.ask("encode", { source, size });
         return { ...encoded, source, ms: performance.now() - start };
       },
-      (face) => {
-        this.problem.set("");
-        use(face);
-      },
+      use,
       (error) => this.fail(error),
     );
   }

@@ -16,12 +16,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { shippedModel } from "./app.ts";
 import { writeBook } from "./book.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url)), root = join(here, "..");
-
-/** The file of the model. It is not part of the program, whose size is limited. */
-export const modelFile = "faces.safetensors";
 
 /** By this file a folder is recognised as a playground. */
 const program = "service_worker.js";
@@ -41,7 +39,7 @@ export function buildPlayground(folder: string): void {
     bundle(made, ["service_worker.ts"]);
     for (const name of ["index.html", "style.css"]) cpSync(join(here, name), join(made, name));
     cpSync(join(root, "docs/playground/faces.jpg"), join(made, "faces.jpg"));
-    cpSync(join(root, "models", modelFile), join(made, modelFile));
+    cpSync(join(root, "models", shippedModel), join(made, shippedModel));
     writeBook(join(made, "book"));
     nameFiles(made);
     rmSync(target, { recursive: true, force: true });
@@ -89,7 +87,7 @@ function nameFiles(folder: string): void {
   const hash = createHash("sha256");
   for (const name of files) hash.update(`${name} `).update(readFileSync(join(folder, name)));
   const version = hash.digest("hex").slice(0, 16);
-  const facts = { version, files: ["./", ...files.filter((name) => name !== program)], model: modelFile };
+  const facts = { version, files: ["./", ...files.filter((name) => name !== program)], model: shippedModel };
   const path = join(folder, program);
   writeFileSync(path, `self.playground=${JSON.stringify(facts)};\n${readFileSync(path, "utf8")}`);
 }

@@ -1,6 +1,6 @@
 // The page: starts the engine in its worker, shows the panels, and takes what is dropped.
 /// <reference lib="dom" />
-import { App } from "./app.ts";
+import { App, shippedModel } from "./app.ts";
 import { EngineClient } from "./page/client.ts";
 import { html } from "./page/dom.ts";
 import { exampleFace } from "./page/examples.ts";
@@ -9,9 +9,6 @@ import { isolate, keepForOffline } from "./page/offline.ts";
 import { takeDrops } from "./page/drop.ts";
 import { chapters, type Panel } from "./panel.ts";
 import { panels } from "./panels/all.ts";
-
-/** The model that the page begins with. */
-const model = "faces.safetensors";
 
 const byId = (id: string): HTMLElement => document.getElementById(id)!;
 
@@ -57,12 +54,10 @@ async function start(): Promise<void> {
   showState(app);
   byId("panels").append(...panels.map((panel) => sectionOf(panel, app)));
   takeDrops(app);
-  const file = await app.during(
-    "fetching the model",
-    () => fetchBlob(model, (share) => app.activity.set(`fetching the model: ${Math.floor(share * 100)} %`)),
-  );
+  const onShare = (share: number) => app.activity.set(`fetching the model: ${Math.floor(share * 100)} %`);
+  const file = await app.during("fetching the model", () => fetchBlob(shippedModel, { onShare }));
   if (file === null) return;
-  await app.openModel(model, file);
+  await app.openModel(shippedModel, file);
   await app.openPicture(await exampleFace(0));
   await app.openPicture(await exampleFace(1), "other");
   await keepForOffline();

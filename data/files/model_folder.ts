@@ -5,9 +5,6 @@ import { diffusersWeights } from "../formats/families/diffusers.ts";
 import { flaxWeights } from "../formats/flax/read.ts";
 import { FormatError } from "../formats/source.ts";
 
-/** The name under which transformers and diffusers keep the architecture beside the weights. */
-export const configName = "config.json";
-
 /** The names of weights, the preferred ones first. The variant, such as `fp16`, stands before or after the ending. */
 const names: readonly RegExp[] = [
   exactly(flaxWeights),

@@ -1,6 +1,7 @@
 // Opens checkpoints on the disk. Functions that take a checkpoint accept paths only after this file has been imported.
 import { dirname, join } from "node:path";
 import { checkOptions } from "../../src/check.ts";
+import { configName } from "../formats/config.ts";
 import type { CheckpointFile, FileContents } from "../formats/file.ts";
 import { problemInConfig } from "../formats/families/diffusers.ts";
 import { parseFlaxConfig } from "../formats/flax/read.ts";
@@ -8,7 +9,7 @@ import { jsonRecord } from "../formats/json.ts";
 import { localPath, type OpenOptions, openRules, registerOpener } from "../formats/opener.ts";
 import { readContents, withModel } from "../formats/read.ts";
 import { withSettingsBeside } from "./beside.ts";
-import { configName, weightsIn } from "./model_folder.ts";
+import { weightsIn } from "./model_folder.ts";
 import { isIndex, readShards } from "./shards.ts";
 import { openFile, readText } from "./source.ts";
 

@@ -5,6 +5,7 @@ import { check, text } from "../../src/check.ts";
 import { conversion, type ConvertOptions, type WrittenFormat } from "../formats/convert.ts";
 import type { CheckpointFile } from "../formats/file.ts";
 import { diffusersConfigJson, diffusersWeights } from "../formats/families/diffusers.ts";
+import { configName } from "../formats/config.ts";
 import { flaxWeights, parseFlaxConfig } from "../formats/flax/read.ts";
 import { type FlaxConfig, flaxConfigJson, writeFlaxTo } from "../formats/flax/write.ts";
 import { writeSafetensorsTo } from "../formats/safetensors.ts";
@@ -14,7 +15,6 @@ import type { Pickleable } from "../formats/torch/pickle_write.ts";
 import { writeTorchTo } from "../formats/torch/write.ts";
 import type { TensorToWrite } from "../formats/values.ts";
 import { writeAtomic } from "./atomic.ts";
-import { configName } from "./model_folder.ts";
 import { readConfig } from "./open.ts";
 
 /** Writes what `write` puts into the sink. If `write` throws, the file stays as it was. */

@@ -16,6 +16,9 @@ import {
   shown,
 } from "../../src/check.ts";
 
+/** The name of the file in which transformers and diffusers keep the architecture, beside the weights. */
+export const configName = "config.json";
+
 /** The architecture of the encoder and the decoder. */
 export interface DDConfig {
   /** Channels between the encoder and `quant_conv`. */

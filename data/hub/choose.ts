@@ -1,6 +1,6 @@
 // Chooses the checkpoint among the files of a repository.
 import { printable } from "../formats/text.ts";
-import { configName } from "../files/model_folder.ts";
+import { configName } from "../formats/config.ts";
 import type { HubName } from "./names.ts";
 
 /** The endings of checkpoints, the best first: a Lightning checkpoint also holds what training needs. */

@@ -1,5 +1,5 @@
 // Loads a model from the bytes of a checkpoint of any format.
-import { device, VQGAN } from "../../core.ts";
+import { device, loadVQGAN } from "../../core.ts";
 import type { Call, Engine } from "./engine.ts";
 
 /** What the page knows of a model. */
@@ -16,6 +16,10 @@ export interface ModelFacts {
   readonly embedDim: number;
   /** Numbers in encoder, decoder and codebook together. */
   readonly parameters: number;
+  /** The fields of the config that the file does not state, so that those of the published model were assumed. */
+  readonly assumed: readonly string[];
+  /** What model of another library it is; null for an ordinary checkpoint. */
+  readonly note: string | null;
 }
 
 /**
@@ -29,7 +33,7 @@ export async function open(
   call: Call<number>,
 ): Promise<ModelFacts> {
   const { description } = await device("auto");
-  const model = await VQGAN.load(request.file, {
+  const { model, assumed, note } = await loadVQGAN(request.file, {
     onProgress: (bytes, total) => call.report(bytes / total),
   });
   engine.replace(model, request.file);
@@ -43,5 +47,7 @@ export async function open(
     vocabulary,
     embedDim: config.embedDim,
     parameters,
+    assumed,
+    note,
   };
 }

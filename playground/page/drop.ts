@@ -1,8 +1,10 @@
 // Takes pictures and checkpoints that are dropped on the page or pasted into it.
 /// <reference lib="dom" />
-import type { App } from "../app.ts";
+import { type App, checkpointEndings } from "../app.ts";
 
-const isCheckpoint = (name: string): boolean => /\.(safetensors|ckpt|pt|pth|bin|msgpack)$/i.test(name);
+/** Whether a file has the ending of a checkpoint. */
+const isCheckpoint = (name: string): boolean =>
+  checkpointEndings.some((ending) => name.toLowerCase().endsWith(ending));
 
 /** Opens a file as what its name and type say. */
 export async function takeFile(app: App, file: File): Promise<void> {

@@ -1,24 +1,37 @@
 // Fetches a file, and says how far it is.
 /// <reference lib="dom" />
 
-/**
- * @param report called with the share that has come, if the server says how large the file is
- * @throws if the server cannot be reached or does not have the file
- */
-export async function fetchBlob(address: string | URL, report: (share: number) => void): Promise<Blob> {
-  const name = String(address);
-  const response = await fetch(address).catch((error: unknown) => {
-    throw new Error(`${name} cannot be fetched (${error instanceof Error ? error.message : error})`);
-  });
-  if (!response.ok) throw new Error(`${name} cannot be fetched: the server says ${response.status}`);
+/** How a download is watched and stopped. */
+export interface FetchOptions {
+  /** Called with the share that has come, if the server says how large the file is. */
+  readonly onShare?: (share: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws if the server cannot be reached or does not have the file, or if it was stopped */
+export async function fetchBlob(address: string, { onShare, signal }: FetchOptions = {}): Promise<Blob> {
+  const response = await reach(address, signal);
+  if (!response.ok) throw new Error(`${address} cannot be fetched: the server answers ${response.status}`);
   const total = Number(response.headers.get("content-length")), parts: Blob[] = [];
   let length = 0;
-  const reader = response.body!.getReader();
-  while (true) {
+  for (const reader = response.body!.getReader();;) {
     const { done, value } = await reader.read();
     if (done) return new Blob(parts);
-    parts.push(new Blob([value])); // the browser may keep it on the disk
+    parts.push(new Blob([value])); // the browser may keep large ones on the disk
     length += value.length;
-    if (total > 0) report(Math.min(1, length / total));
+    if (total > 0) onShare?.(Math.min(1, length / total));
+  }
+}
+
+/** `fetch` with an error that says what was asked, and why it may fail. */
+export async function reach(address: string, signal?: AbortSignal): Promise<Response> {
+  try {
+    return await fetch(address, { signal });
+  } catch (error) {
+    if (signal?.aborted) throw new Error("stopped");
+    const { host } = new URL(address, location.href), why = error instanceof Error ? error.message : error;
+    throw new Error(
+      `${host} cannot be reached, or does not let pages of other sites read ${address} (${why})`,
+    );
   }
 }

@@ -4,7 +4,7 @@ import { psnr } from "../../train/metrics.ts";
 import type { App, Face } from "../app.ts";
 import { choice, html } from "../page/dom.ts";
 import { heat, pictureCanvas, showPicture } from "../page/canvas.ts";
-import { faceButtons } from "../page/faces.ts";
+import { faceSources } from "../page/faces.ts";
 import { TokenGrid } from "../page/token_grid.ts";
 import { TokenTable } from "../page/token_table.ts";
 import type { Panel } from "../panel.ts";
@@ -74,17 +74,18 @@ function mount(element: HTMLElement, app: App): void {
       : "Point at a tile, or move with the arrow keys.";
   };
 
+  const { buttons, sheet } = faceSources(app, original);
   element.append(
     html(
       "div",
       { className: "bar" },
-      ...faceButtons(app, "face", 0),
+      ...buttons,
       html("span", { className: "hint" }, "or drop one anywhere on the page"),
     ),
     html(
       "div",
       { className: "three" },
-      html("figure", {}, original, html("figcaption", {}, "a picture")),
+      html("figure", {}, original, sheet, html("figcaption", {}, "a picture")),
       html("figure", {}, grid.canvas, caption),
       html("figure", {}, again, html("figcaption", {}, "the same, drawn from the tokens")),
     ),

@@ -4,9 +4,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { drawCartoonFace, savePng } from "../../data/index.ts";
-import { tessera } from "../support/commands.ts";
 import { browsers } from "./browsers.ts";
-import { drop, isReady, removeSite, served, tokensIn } from "./play.ts";
+import { drop, encodedBy, isReady, removeSite, served, tokensIn, tokenText, untilTokens } from "./play.ts";
 
 setDefaultTimeout(120_000);
 
@@ -24,19 +23,16 @@ for (const { name, missing, withTab } of browsers) {
     }
 
     test("a dropped picture has the command line's tokens, and wrong files say what they are", async () => {
-      const picture = join(folder, "cartoon.png"), list = join(folder, "tokens.jsonl");
+      const picture = join(folder, "cartoon.png");
       await savePng(picture, { width: 128, height: 128, pixels: await drawCartoonFace(7, 128) });
-      expect((await tessera("encode", picture, "-o", list)).code).toBe(0);
-      const [, row] = (await readFile(list, "utf8")).split("\n"); // the first line says how they were made
-      const { encoding } = JSON.parse(row) as { encoding: number[] };
+      const wanted = await encodedBy(folder, picture);
       await served((address) =>
         withTab(address, async (tab) => {
           await tab.until(isReady);
           const before = await tokensIn(tab, "face");
           expect(before.length).toBe(256);
           await drop(tab, "cartoon.png", "image/png", await readFile(picture));
-          await tab.until(`document.querySelector("#face tbody td").textContent === "${encoding[0]}"`);
-          expect(await tokensIn(tab, "face")).toEqual(encoding);
+          await untilTokens(tab, "face", wanted);
 
           const problem = `document.querySelector("#problem-text").textContent`;
           await drop(tab, "holiday.png", "image/png", Uint8Array.of(1, 2, 3));
@@ -47,7 +43,60 @@ for (const { name, missing, withTab } of browsers) {
           await drop(tab, "model.safetensors", "", Uint8Array.of(1, 2, 3));
           await tab.until(`${problem}.includes("model.safetensors")`);
           expect(await tab.evaluate(problem)).toContain("neither a torch, a safetensors nor a Flax file");
-          expect(await tokensIn(tab, "face")).toEqual(encoding);
+          expect(await tokensIn(tab, "face")).toEqual(wanted);
+          expect(tab.errors).toEqual([]);
+        })
+      );
+    });
+
+    test("a drawing by mouse and by keys, and the camera, become tokens while they change", async () => {
+      await served((address) =>
+        withTab(address, async (tab) => {
+          await tab.look(1200, 1000);
+          await tab.until(isReady);
+          const press = (button: string) =>
+            tab.evaluate(`[...document.querySelectorAll("#face button")]
+              .find((each) => each.textContent === "${button}").click()`);
+          const others = (tokens: readonly number[]) => `${tokenText("face")} !== "${tokens}"`;
+
+          const before = await tokensIn(tab, "face");
+          await press("Draw");
+          const { x, y, width } = await tab.evaluate<{ x: number; y: number; width: number }>(
+            `(({ x, y, width }) => ({ x, y, width }))(document.querySelector(".sheet canvas").getBoundingClientRect())`,
+          );
+          await tab.mouse("move", x + width / 4, y + width / 4);
+          await tab.mouse("down", x + width / 4, y + width / 4);
+          await tab.mouse("move", x + width * 3 / 4, y + width / 4);
+          await tab.mouse("up", x + width * 3 / 4, y + width / 4);
+          await tab.until(others(before));
+          const drawn = await tokensIn(tab, "face");
+          await tab.evaluate(`document.querySelector(".sheet canvas").focus()`);
+          for (const key of ["ArrowDown", " ", ..."ArrowDown ".repeat(8).trim().split(" "), " "]) {
+            await tab.press(key);
+          }
+          await tab.until(others(drawn));
+
+          // a camera that shows a moving bar
+          await tab.evaluate(`(() => {
+            const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+            let at = 0;
+            setInterval(() => {
+              pen.fillStyle = "#aaa"; pen.fillRect(0, 0, 300, 150);
+              pen.fillStyle = "#c33"; pen.fillRect(at = (at + 9) % 300, 0, 40, 150);
+            }, 50);
+            navigator.mediaDevices.getUserMedia = () => Promise.resolve(canvas.captureStream());
+          })()`);
+          await press("Camera");
+          for (let frame = 0; frame < 3; frame++) await tab.until(others(await tokensIn(tab, "face")));
+          expect(await tab.evaluate(`document.querySelector(".drawing").hidden`)).toBe(true);
+          await press("Camera");
+          await tab.evaluate(
+            `navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotFoundError"))`,
+          );
+          await press("Camera");
+          await tab.until(
+            `document.querySelector("#problem-text").textContent === "no picture from the camera: there is none"`,
+          );
           expect(tab.errors).toEqual([]);
         })
       );

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { buildPlayground, modelFile } from "../../playground/build.ts";
+import { shippedModel } from "../../playground/app.ts";
+import { buildPlayground } from "../../playground/build.ts";
 import { browsers } from "./browsers.ts";
 import { isReady, removeSite, served, site, stop } from "./play.ts";
 
@@ -77,7 +78,7 @@ for (const { name, missing, withTab } of browsers) {
 test("the page without the model and the book has at most 250 KB", () => {
   const files = readdirSync(site(), { recursive: true, encoding: "utf8" })
     .filter((file) =>
-      file !== modelFile && !file.startsWith("book") && statSync(join(site(), file)).isFile()
+      file !== shippedModel && !file.startsWith("book") && statSync(join(site(), file)).isFile()
     );
   expect(files.length).toBeGreaterThan(6);
   const sizes = files.map((file) => gzipSync(readFileSync(join(site(), file))).length);

@@ -110,6 +110,8 @@ export class HubServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse, isStore: boolean): void {
+    response.setHeader("access-control-allow-origin", "*"); // the hub lets pages read it
+    response.setHeader("access-control-expose-headers", "x-error-code, content-length");
     const chunks: Uint8Array[] = [];
     request.on("data", (chunk) => chunks.push(chunk));
     request.on("end", () => {
