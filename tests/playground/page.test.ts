@@ -64,7 +64,7 @@ for (const { name, missing, withTab } of browsers) {
           }
           const unnamed = await tab.evaluate<string[]>(`
             [...document.querySelectorAll("canvas, input, button, select")].filter((element) => {
-              const words = element.getAttribute("aria-label") ?? element.closest("label")?.textContent ?? element.textContent;
+              const words = element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent;
               return words.trim() === "";
             }).map((element) => element.outerHTML)`);
           expect(unnamed).toEqual([]);
