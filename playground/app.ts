@@ -23,8 +23,6 @@ export const checkpointEndings: readonly string[] = [
 /** A picture of a face, its tokens, and where it came from. */
 export interface Face extends EncodedFace {
   readonly source: PictureSource;
-  /** Milliseconds that encoding took. */
-  readonly ms: number;
 }
 
 /** A picture that was made of tokens. */
@@ -112,19 +110,19 @@ export class App {
 
   /** Loads a checkpoint, and encodes the faces again. */
   async openModel(name: string, file: Blob): Promise<void> {
-    const isOpen = await this.during(`reading ${name}`, async () => {
+    const sources = await this.during(`reading ${name}`, async () => {
       const onReport = (share: number) => this.activity.set(`reading ${name}: ${Math.floor(share * 100)} %`);
       const facts = await this.engine.ask("open", { file }, { onReport });
       const colors = await this.engine.ask("codeColors", null);
       this.code.set(Math.min(this.code.value, facts.vocabulary - 1));
+      const sources = { face: this.face.value?.source, other: this.other.value?.source };
+      for (const which of ["face", "other"] as const) this[which].set(null); // their tokens mean nothing to it
+      this.tile.set(-1);
       this.model.set({ ...facts, name, colors });
-      return true;
+      return sources;
     });
-    if (!isOpen) return;
-    for (const which of ["face", "other"] as const) {
-      const face = this[which].value;
-      if (face) await this.#encode[which].put(face.source);
-    }
+    if (sources?.face) await this.#encode.face.put(sources.face);
+    if (sources?.other) await this.#encode.other.put(sources.other);
   }
 
   /** Encodes a picture. If many come, such as while one is drawn, only the newest waits. */
@@ -136,9 +134,8 @@ export class App {
   #encoder(use: (face: Face) => void): Latest<PictureSource, Face> {
     return new Latest(
       async (source: PictureSource) => {
-        const start = performance.now(), { size } = this.model.value!;
-        const encoded = await this.engine.ask("encode", { source, size });
-        return { ...encoded, source, ms: performance.now() - start };
+        const { size } = this.model.value!;
+        return { ...await this.engine.ask("encode", { source, size }), source };
       },
       use,
       (error) => this.fail(error),

@@ -21,6 +21,8 @@ export interface EncodedFace {
   readonly latents: Float32Array;
   /** The distance from each vector to the code that replaced it. */
   readonly errors: Float32Array;
+  /** Milliseconds that it took, without decoding the file. */
+  readonly ms: number;
 }
 
 /** @throws ImageError if the picture cannot be decoded; an Error if the model has no encoder */
@@ -29,7 +31,7 @@ export async function encode(
   { source, size }: { readonly source: PictureSource; readonly size: number },
 ): Promise<EncodedFace> {
   const picture = await readImage(source, { size });
-  const { quantize } = model;
+  const { quantize } = model, start = performance.now();
   return await asyncScope(async () => {
     const images = tensor(toFloats(picture.pixels, model.range), [1, size, size, 3]);
     const latents = noGrad(() => model.quant_conv.call(model.encoder.call(images)));
@@ -37,12 +39,11 @@ export async function encode(
     const errors = noGrad(() =>
       quantize.comparable(latents).sub(quantize.lookup(indices, quantize.used)).square().sum(-1).sqrt()
     );
-    return {
-      picture,
+    const values = {
       tokens: await indices.ints(),
-      grid: [rows, columns],
       latents: await latents.floats(),
       errors: await errors.floats(),
     };
+    return { ...values, picture, grid: [rows, columns], ms: performance.now() - start };
   });
 }

@@ -46,6 +46,7 @@ export class TokenGrid {
   #view: GridView | null = null;
   #cursor = -1;
   #start: number | null = null;
+  #isStale = false;
 
   /** @param label says what the grid shows and which keys do what */
   constructor(label: string, actions: GridActions) {
@@ -63,7 +64,7 @@ export class TokenGrid {
     this.canvas.addEventListener("pointerup", () => this.#up());
     this.canvas.addEventListener("pointercancel", () => this.#up());
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
-    new ResizeObserver(() => this.#paint()).observe(this.canvas);
+    new ResizeObserver(() => this.#refresh()).observe(this.canvas);
   }
 
   /** Shows something else. */
@@ -71,13 +72,24 @@ export class TokenGrid {
     const { picture } = view ?? {};
     if (picture && picture !== this.#view?.picture) showPicture(this.#buffer, picture);
     this.#view = view;
-    this.#paint();
+    this.#refresh();
   }
 
   /** Moves the cursor; -1 hides it. */
   set cursor(place: number) {
+    if (this.#cursor === place) return;
     this.#cursor = place;
-    this.#paint();
+    this.#refresh();
+  }
+
+  /** Paints once before the browser shows the next frame, however much changes until then. */
+  #refresh(): void {
+    if (this.#isStale) return;
+    this.#isStale = true;
+    requestAnimationFrame(() => {
+      this.#isStale = false;
+      this.#paint();
+    });
   }
 
   #down(event: PointerEvent): void {

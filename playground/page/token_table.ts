@@ -26,6 +26,17 @@ export class TokenTable {
 
   #build(): void {
     if (!this.element.open) return;
+    const cells = this.#place.querySelectorAll("tbody td");
+    if (
+      cells.length === this.#tokens.length &&
+      this.#place.querySelectorAll("thead th").length === this.#columns
+    ) {
+      cells.forEach((cell, at) => {
+        const text = String(this.#tokens[at]);
+        if (cell.textContent !== text) cell.textContent = text;
+      });
+      return;
+    }
     const columns = Array.from({ length: this.#columns }, (_, i) => i);
     const rows = Array.from({ length: this.#tokens.length / this.#columns }, (_, i) => i);
     this.#place.replaceChildren(html(

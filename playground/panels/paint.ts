@@ -80,6 +80,11 @@ class Paint {
       ),
       this.#hint,
       html(
+        "p",
+        { className: "hint keys" },
+        "By keys: arrows move, Space paints, P picks a token, Ctrl+Z takes back.",
+      ),
+      html(
         "div",
         { className: "paint" },
         html("figure", {}, this.#grid.canvas, html("figcaption", {}, this.#readout)),
