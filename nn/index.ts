@@ -42,14 +42,5 @@ export {
 export { quantizerNames, registerQuantizer } from "./quantizers/registry.ts";
 export { VectorQuantizer, type VectorQuantizerOptions } from "./quantizers/vector_quantizer.ts";
 export { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
-export {
-  type Encoded,
-  type Forward,
-  type LoadedVQGAN,
-  loadVQGAN,
-  type Tokens,
-  type TokensOptions,
-  VQGAN,
-  type VQGANOptions,
-  type WatchOptions,
-} from "./vqgan.ts";
+export { type LoadedVQGAN, loadVQGAN, VQGAN } from "./vqgan.ts";
+export type { Encoded, Forward, Tokens, TokensOptions, VQGANOptions, WatchOptions } from "./vqgan_options.ts";

@@ -4,11 +4,11 @@ import { describeModel } from "../data/formats/find_model.ts";
 import { changed, configOf, describeBeside, resolutionField } from "../data/formats/guess.ts";
 import { type CheckpointSource, openRules, withCheckpoint } from "../data/formats/opener.ts";
 import { type Half, onlyHalf } from "../data/formats/shapes.ts";
+import { FormatError } from "../data/formats/source.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
-import { aRange, type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
-import type { Resize } from "../data/pictures/decoder.ts";
-import { aResize, type PictureSource, readImage } from "../data/pictures/source.ts";
-import { aSignal, check, checkOptions, flag, object, oneOf, type Rules, texts, whole } from "../src/check.ts";
+import { type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
+import { type PictureSource, readImage } from "../data/pictures/source.ts";
+import { check, checkOptions, flag, object, oneOf, type Rules, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
 import { CountingBackend } from "../src/backends/counting.ts";
 import { withBackend } from "../src/device.ts";
@@ -34,77 +34,19 @@ import { chain, Module } from "./module.ts";
 import { setPrecision } from "./precision.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
 import { makeQuantizer, quantizerKind } from "./quantizers/registry.ts";
+import {
+  buildRules,
+  type Encoded,
+  type Forward,
+  modelRules,
+  type Tokens,
+  type TokensOptions,
+  tokensRules,
+  type VQGANOptions,
+  type WatchOptions,
+  watchRules,
+} from "./vqgan_options.ts";
 import { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
-
-/** How a model is built. */
-export interface VQGANOptions {
-  /** Also build the discriminator and the perceptual network, which only training needs. Default false. */
-  readonly withLoss?: boolean;
-  /** What the model expects of pixels: `signed` is [-1, 1], `unit` is [0, 1]. Default `signed`. */
-  readonly range?: PixelRange;
-  /**
-   * Builds only this half, for a model that only encodes or only decodes. At full size this saves about 120 MB, which
-   * matters with large pictures. Using the other half throws.
-   */
-  readonly only?: Half;
-  /** The fields of the config that nothing states, such as "ddconfig.resolution". Default none. */
-  readonly assumed?: readonly string[];
-}
-
-/** What `encode` returns. */
-export interface Encoded {
-  /** The tokens, i32 [B, H/f, W/f], in raster order. */
-  readonly indices: Tensor;
-  /** Their codes, [B, H/f, W/f, embedDim]; with taming's remap also codes that have no token. */
-  readonly latents: Tensor;
-}
-
-/** What the training pass returns. */
-export interface Forward {
-  /** The reconstructions, [B, H, W, 3], not clamped. */
-  readonly reconstruction: Tensor;
-  /** The quantizer's loss, one number. */
-  readonly codebookLoss: Tensor;
-  /** The tokens, i32 [B, H/f, W/f]. */
-  readonly indices: Tensor;
-  /** The vectors before they were replaced by codes, [B, H/f, W/f, embedDim], without gradients. */
-  readonly latents: Tensor;
-}
-
-/** A picture as tokens. */
-export interface Tokens {
-  /** Row by row, each from 0 to `vocabulary` - 1. */
-  readonly tokens: Int32Array;
-  /** Rows and columns. */
-  readonly grid: [rows: number, columns: number];
-}
-
-/** How `tokensOf` and `pictureOf` are watched and stopped. Other events run while they compute on the CPU. */
-export interface WatchOptions {
-  /** Aborting it makes the function reject with its reason, within a fraction of a second. */
-  readonly signal?: AbortSignal;
-}
-
-/** How `tokensOf` resizes and crops a picture. */
-export interface TokensOptions extends WatchOptions {
-  /**
-   * The smallest side becomes this many pixels; 0 leaves the picture as it is. Default: the model's resolution. If nothing
-   * states that (see `VQGAN.assumed`), smaller pictures are not enlarged.
-   */
-  readonly size?: number;
-  /** `center` cuts out the middle square, `none` keeps the shape. Default `center`, but `none` if the size is 0. */
-  readonly crop?: "center" | "none";
-  /** How the picture is decoded and shrunk; see `ReadOptions`. Default `lanczos`. */
-  readonly resize?: Resize;
-}
-
-const modelRules = { withLoss: flag, range: aRange, only: oneOf("encoder", "decoder") };
-const buildRules: Rules<VQGANOptions> = { ...modelRules, assumed: texts };
-const watchRules: Rules<WatchOptions> = { signal: aSignal };
-const tokensRules: Rules<TokensOptions> = {
-  ...watchRules,
-  ...{ size: whole(0), crop: oneOf("center", "none"), resize: aResize },
-};
 
 /**
  * The autoencoder. Images are [B, H, W, 3]; H and W are multiples of the factor f, and pixels are in `range`.
@@ -519,7 +461,8 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
     const held = onlyHalf(file.tensors);
     checkUse(file, config, held, options);
     const build = { withLoss: options.withLoss, range: options.range, only: held ?? options.only, assumed };
-    checkFit(shapesOf(config, build), file.tensors, file.path, autoencoderOf(held));
+    const shapes = inFile(file.path, () => shapesOf(config, build));
+    checkFit(shapes, file.tensors, file.path, autoencoderOf(held));
     const model = new VQGAN(config, null, build);
     if (held) lacks(model, otherHalf(held), `${file.path} ${heldOnly(held)}`);
     try {
@@ -538,6 +481,16 @@ export async function loadVQGAN(source: CheckpointSource, options: LoadOptions =
       throw error;
     }
   }, options);
+}
+
+/** Names the file in what a config makes the model refuse, such as the options of a quantizer. */
+function inFile<T>(path: string, build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new FormatError(path, error.message, "its config does not describe a model that can be built");
+  }
 }
 
 /**

@@ -24,7 +24,7 @@ export function takeId(): number {
   return nextId++;
 }
 
-/** A recorded operation, which made a tensor. The tape (autograd.ts) is made of these nodes. */
+/** A recorded operation, which made a tensor. The tape (tape.ts) is made of these nodes. */
 export interface TapeNode {
   release(): void;
 }

@@ -137,6 +137,11 @@ export class VectorQuantizer extends Quantizer {
 function made(config: VQModelConfig, init: Init, normalized: boolean): VectorQuantizer {
   const { nEmbed, embedDim, beta, legacyBeta, remap } = config;
   checkHasNoOptions(config);
+  if (normalized && embedDim < 2) {
+    throw new Error(
+      `the quantizer "normalized" needs embedDim >= 2, because a vector of ${embedDim} number has only two directions`,
+    );
+  }
   return new VectorQuantizer(nEmbed, embedDim, { beta, legacyBeta, normalized, remap }, init);
 }
 

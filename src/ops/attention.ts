@@ -1,6 +1,6 @@
 // Attention, at once or in blocks of queries.
 import type { Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import { checkFloats } from "../operands.ts";
 import { finish, type Parts } from "../parts.ts";
 import { isGradEnabled } from "../scope.ts";

@@ -1,6 +1,6 @@
 // Look-ups in a codebook: the index of the code nearest to a vector, and the code of an index.
 import { filled, type Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import { checkFloats, checkTensor } from "../operands.ts";
 import { plain } from "./broadcast.ts";
 

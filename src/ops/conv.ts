@@ -1,7 +1,7 @@
 // 2-D convolution of NHWC images with OIHW weights. Adding a bias and a residual, and enlarging the input by nearest
 // neighbour, are part of the same kernel.
 import { filled, type Tensor } from "../array.ts";
-import { record, tracked } from "../autograd.ts";
+import { record, tracked } from "../tape.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { ConvSpec, GroupedConvSpec } from "../backends/kernels.ts";
 import { checkOptions, isWhole, oneOf, rule, type Rules, whole } from "../check.ts";

@@ -1,9 +1,9 @@
-// Elementwise operations. Each runs a kernel and then calls `record(name, output, inputs, saved, vjp)` (autograd.ts), whose
+// Elementwise operations. Each runs a kernel and then calls `record(name, output, inputs, saved, vjp)` (tape.ts), whose
 // last argument is the derivative: a function that takes the gradient `g` of the output and the saved tensors, and returns
 // the gradient of each input. Binary operations broadcast, and their gradients are summed back (`planBinary` and `sumTo`,
 // broadcast.ts).
 import { filled, materialize, type Operand, type Tensor } from "../array.ts";
-import { record, tracked } from "../autograd.ts";
+import { record, tracked } from "../tape.ts";
 import type { DType, Shape } from "../backends/buffer.ts";
 import type { BinaryOp, UnaryOp } from "../backends/kernels.ts";
 import { check, finite, isNumber, shown } from "../check.ts";

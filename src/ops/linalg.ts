@@ -1,6 +1,6 @@
 // Matrix products.
 import type { Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import { type DType, itemBytes, type Slot } from "../backends/buffer.ts";
 import { checkOptions, flag, type Rules } from "../check.ts";
 import { checkFloats } from "../operands.ts";

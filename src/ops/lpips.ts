@@ -1,6 +1,6 @@
 // The LPIPS distance of feature maps, fused into one pass over memory.
 import type { Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import type { Shape } from "../backends/buffer.ts";
 import { checkFloats } from "../operands.ts";
 import { sizeOf } from "../shape.ts";

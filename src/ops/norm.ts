@@ -1,6 +1,6 @@
 // Group normalisation with swish folded in (Wu & He 2018), and batch statistics (Ioffe & Szegedy 2015).
 import { filled, type Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import type { DType } from "../backends/buffer.ts";
 import type { NormSpec } from "../backends/kernels.ts";
 import { checkOptions, flag, notNegative, oneOf, type Rules, whole } from "../check.ts";

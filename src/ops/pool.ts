@@ -1,6 +1,6 @@
 // Pooling of [B, H, W, C] over square windows.
 import type { Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import type { AvgPoolSpec, PoolSpec } from "../backends/kernels.ts";
 import { checkOptions, flag, needed, type Rules, whole } from "../check.ts";
 import { checkFloats } from "../operands.ts";

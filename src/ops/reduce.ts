@@ -1,6 +1,6 @@
 // Sums, means and softmax over chosen axes.
 import type { Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import { check, positive } from "../check.ts";
 import { checkFloats } from "../operands.ts";
 import { sizeOf } from "../shape.ts";

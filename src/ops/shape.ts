@@ -1,6 +1,6 @@
 // Views and rearrangements. Reshape, permute, slice and expand share memory where they can.
 import { filled, materialize, type Tensor } from "../array.ts";
-import { record } from "../autograd.ts";
+import { record } from "../tape.ts";
 import type { Shape } from "../backends/buffer.ts";
 import { isList, isWhole, shown } from "../check.ts";
 import { checkTensor } from "../operands.ts";

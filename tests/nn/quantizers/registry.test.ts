@@ -134,3 +134,26 @@ test("every quantizer that is here has taming's options alone", () => {
     );
   }
 });
+
+test("directions need at least two numbers", () => {
+  expect(() => new VQGAN(preset("faces", { quantizer: "normalized", embedDim: 1 }), null)).toThrow(
+    'the quantizer "normalized" needs embedDim >= 2, because a vector of 1 number has only two directions',
+  );
+});
+
+test("a file whose quantizer refuses its options is named", async () => {
+  registerQuantizer(fsq);
+  const folder = await mkdtemp(join(tmpdir(), "tessera-quantizer-")), path = join(folder, "own.safetensors");
+  try {
+    const model = new VQGAN(config, new Random(1));
+    await saveWeights(path, model);
+    model.dispose();
+    const error = await loadVQGAN(path, { config: { quantizerOptions: { levels: [60] } } }).catch(String);
+    expect(error).toBe(
+      `FormatError: ${path}: fsq: quantizerOptions.levels must be 3 whole numbers >= 2 whose product is 60, the number of ` +
+        "codes; its config does not describe a model that can be built",
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
