@@ -6,7 +6,7 @@ import { html } from "./page/dom.ts";
 import { exampleFace } from "./page/examples.ts";
 import { fetchBlob } from "./page/fetch_blob.ts";
 import { isolate, keepForOffline } from "./page/offline.ts";
-import { takeDrops } from "./page/drop.ts";
+import { takeDrops } from "./drop.ts";
 import { chapters, type Panel } from "./panel.ts";
 import { panels } from "./panels/all.ts";
 

@@ -4,7 +4,7 @@ import { psnr } from "../../train/metrics.ts";
 import type { App, Face } from "../app.ts";
 import { choice, html } from "../page/dom.ts";
 import { heat, pictureCanvas, showPicture } from "../page/canvas.ts";
-import { faceSources } from "../page/faces.ts";
+import { faceSources } from "../faces.ts";
 import { TokenGrid } from "../page/token_grid.ts";
 import { TokenTable } from "../page/token_table.ts";
 import type { Panel } from "../panel.ts";

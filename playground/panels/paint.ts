@@ -4,7 +4,7 @@ import type { App, Edit } from "../app.ts";
 import { pictureCanvas, showPicture } from "../page/canvas.ts";
 import { Latest } from "../page/client.ts";
 import { button, choice, html } from "../page/dom.ts";
-import { faceButtons } from "../page/faces.ts";
+import { faceButtons } from "../faces.ts";
 import { type Frame, TokenGrid } from "../page/token_grid.ts";
 import { TokenTable } from "../page/token_table.ts";
 import type { Panel } from "../panel.ts";

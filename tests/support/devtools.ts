@@ -20,8 +20,8 @@ export interface Tab {
   mouse(action: "move" | "down" | "up", x: number, y: number): Promise<void>;
   /** Sets the size of the window in pixels, and whether the system is dark. */
   look(width: number, height: number, scheme?: "light" | "dark"): Promise<void>;
-  /** A PNG of the whole page. */
-  screenshot(): Promise<Uint8Array>;
+  /** A PNG of the whole page, or of what the window shows of it. */
+  screenshot(isWindow?: boolean): Promise<Uint8Array>;
   /** Errors in the page so far: exceptions, and what its policy has refused. */
   readonly errors: readonly string[];
 }
@@ -29,7 +29,13 @@ export interface Tab {
 /** Opens a page, lets `use` steer it, and ends the browser. */
 export async function withTab<T>(address: string, use: (tab: Tab) => Promise<T>): Promise<T> {
   const profile = mkdtempSync(join(tmpdir(), "tessera-profile-"));
-  const flags = ["--headless", "--no-sandbox", "--remote-debugging-port=0", `--user-data-dir=${profile}`];
+  const flags = [
+    "--headless",
+    "--no-sandbox",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+    `--user-data-dir=${profile}`,
+  ];
   const child = spawn(chromium!, [...flags, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
   const closed = new Promise<void>((resolve) => child.on("close", () => resolve()));
   try {
@@ -181,8 +187,8 @@ class Connection {
           features: [{ name: "prefers-color-scheme", value: scheme }],
         });
       },
-      screenshot: async () => {
-        const { data } = await send("Page.captureScreenshot", { captureBeyondViewport: true });
+      screenshot: async (isWindow = false) => {
+        const { data } = await send("Page.captureScreenshot", { captureBeyondViewport: !isWindow });
         return Uint8Array.from(atob(String(data)), (letter) => letter.charCodeAt(0));
       },
     };

@@ -1,6 +1,6 @@
 // Takes pictures and checkpoints that are dropped on the page or pasted into it.
 /// <reference lib="dom" />
-import { type App, checkpointEndings } from "../app.ts";
+import { type App, checkpointEndings } from "./app.ts";
 
 /** Whether a file has the ending of a checkpoint. */
 const isCheckpoint = (name: string): boolean =>

@@ -1,10 +1,10 @@
 // Where faces come from: a file, the examples, the camera and a drawing.
 /// <reference lib="dom" />
-import type { App } from "../app.ts";
-import { Camera } from "./camera.ts";
-import { button, chooseFile } from "./dom.ts";
-import { Drawing } from "./drawing.ts";
-import { exampleCount, exampleFace } from "./examples.ts";
+import type { App } from "./app.ts";
+import { Camera } from "./page/camera.ts";
+import { button, chooseFile } from "./page/dom.ts";
+import { Drawing } from "./page/drawing.ts";
+import { exampleCount, exampleFace } from "./page/examples.ts";
 
 /** Buttons that choose a face: from a file, or the next example from a number on. */
 export function faceButtons(app: App, which: "face" | "other", first: number): HTMLButtonElement[] {
