@@ -64,6 +64,8 @@ export class App {
   readonly tile: Signal<number> = new Signal(-1);
   /** The token that the brush paints. */
   readonly code: Signal<number> = new Signal(0);
+  /** What LPIPS is loaded, in words; empty if none is. */
+  readonly lpips: Signal<string> = new Signal("");
   /** What the page does at the moment, for everyone to read; empty if nothing. */
   readonly activity: Signal<string> = new Signal("");
   /** What went wrong last, in words; empty if nothing did. */
@@ -123,6 +125,16 @@ export class App {
     });
     if (sources?.face) await this.#encode.face.put(sources.face);
     if (sources?.other) await this.#encode.other.put(sources.other);
+  }
+
+  /** Takes a file of LPIPS. @returns whether it is one */
+  async openLpips(file: File): Promise<boolean> {
+    const found = await this.engine.ask("lpips", { file });
+    if (found?.isWhole) this.lpips.set(found.words);
+    else if (found) {
+      this.fail(new Error(`${file.name} holds ${found.words}; drop the other half of LPIPS as well`));
+    }
+    return found !== null;
   }
 
   /** Encodes a picture. If many come, such as while one is drawn, only the newest waits. */

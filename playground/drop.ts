@@ -6,10 +6,15 @@ import { type App, checkpointEndings } from "./app.ts";
 const isCheckpoint = (name: string): boolean =>
   checkpointEndings.some((ending) => name.toLowerCase().endsWith(ending));
 
-/** Opens a file as what its name and type say. */
+/** Opens a file as what its name and content say. */
 export async function takeFile(app: App, file: File): Promise<void> {
-  if (isCheckpoint(file.name)) await app.openModel(file.name, file);
-  else await app.openPicture(file);
+  if (!isCheckpoint(file.name)) return await app.openPicture(file);
+  const isLpips = await app.during(`reading ${file.name}`, () => app.openLpips(file));
+  if (isLpips === false) await app.openModel(file.name, file);
+}
+
+async function takeFiles(app: App, files: Iterable<File>): Promise<void> {
+  for (const file of files) await takeFile(app, file);
 }
 
 export function takeDrops(app: App): void {
@@ -24,11 +29,9 @@ export function takeDrops(app: App): void {
   addEventListener("drop", (event) => {
     event.preventDefault();
     classList.remove("dragged");
-    const [file] = event.dataTransfer?.files ?? [];
-    if (file) void takeFile(app, file);
+    void takeFiles(app, event.dataTransfer?.files ?? []);
   });
   addEventListener("paste", (event) => {
-    const [file] = event.clipboardData?.files ?? [];
-    if (file) void takeFile(app, file);
+    void takeFiles(app, event.clipboardData?.files ?? []);
   });
 }

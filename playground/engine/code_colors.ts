@@ -1,12 +1,14 @@
 // A colour for each token, so that codes that are close to each other look alike: the place of the code along the three principal
 // axes of the codebook, as red, green and blue.
-import { CodebookMap } from "../../core.ts";
+import { mapOf } from "./codebook.ts";
 import type { Engine } from "./engine.ts";
 
 /** @returns three bytes for each token */
-export async function codeColors({ model }: Engine, _: null): Promise<Uint8Array> {
-  const { quantize } = model, axes = Math.min(3, quantize.codebook.shape[1]);
-  const places = (await CodebookMap.of(quantize, axes)).places(), count = places.length / axes;
+export async function codeColors(engine: Engine, _: null): Promise<Uint8Array> {
+  const map = await mapOf(engine),
+    axes = map.axes.length,
+    places = map.places(),
+    count = places.length / axes;
   const colors = new Uint8Array(count * 3).fill(128);
   for (let axis = 0; axis < axes; axis++) {
     let squares = 0;

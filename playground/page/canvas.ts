@@ -20,6 +20,25 @@ export function showPicture(canvas: HTMLCanvasElement, picture: Picture | null):
   pen(canvas).putImageData(new ImageData(data, width), 0, 0);
 }
 
+/** Shows numbers, row by row, in the colours that `color` gives them. */
+export function showMap(
+  canvas: HTMLCanvasElement,
+  values: ArrayLike<number>,
+  width: number,
+  color: (value: number) => readonly [red: number, green: number, blue: number],
+): void {
+  const image = new ImageData(width, values.length / width);
+  for (let i = 0; i < values.length; i++) image.data.set([...color(values[i]), 255], i * 4);
+  Object.assign(canvas, { width: image.width, height: image.height });
+  pen(canvas).putImageData(image, 0, 0);
+}
+
+/** From blue, for -1, over white to orange, for 1. */
+export function blueOrOrange(value: number): [red: number, green: number, blue: number] {
+  const part = Math.min(1, Math.abs(value)), end = value < 0 ? [20, 92, 170] : [214, 96, 0];
+  return end.map((channel) => Math.round(250 + (channel - 250) * part)) as [number, number, number];
+}
+
 /** Where a heat map changes, from nothing to the most: dark blue, violet, orange, pale yellow, as red, green and blue. */
 const ramp = [[13, 20, 48], [84, 24, 110], [188, 55, 84], [249, 142, 9], [252, 255, 190]] as const;
 

@@ -27,13 +27,15 @@ export class Signal<T> {
   }
 }
 
+/** A signal of any value. */
+export interface AnySignal {
+  watch(watcher: () => void): () => void;
+}
+
 /** Calls a function now and whenever one of the signals changes. */
-export function watchAll(
-  signals: readonly Signal<never>[] | readonly Signal<unknown>[],
-  act: () => void,
-): void {
+export function watchAll(signals: readonly AnySignal[], act: () => void): void {
   let isReady = false;
-  for (const signal of signals) (signal as Signal<unknown>).watch(() => isReady && act());
+  for (const signal of signals) signal.watch(() => isReady && act());
   isReady = true;
   act();
 }
