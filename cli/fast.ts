@@ -13,12 +13,6 @@ interface Deno {
   readonly permissions: { querySync(descriptor: object): { readonly state: string } };
 }
 
-/** Variables that MPI launchers set. They keep track of the processes that they start. */
-const launchers = [
-  ...["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "PMI_FD", "PMIX_RANK"],
-  ...["MPI_LOCALRANKID", "MV2_COMM_WORLD_RANK", "SLURM_PROCID"],
-];
-
 let lacking = "";
 
 /** Why V8 does not have the flags, for `tessera doctor`; empty if it has them. */
@@ -40,8 +34,6 @@ function tryFast(): string {
   if (WIDE_FLAGS.length === 0) return "only V8 on x64 has more";
   if (hasWideFlags()) return "";
   if (Number(variable("TESSERA_FAST") ?? 1) === 0) return "TESSERA_FAST=0 forbids 256";
-  const launcher = launchers.find((name) => variable(name) !== undefined);
-  if (launcher) return `${launcher} is set, so an MPI launcher keeps track of this process`;
   if (Deno?.build.standalone) return "a compiled program has the flags that it was compiled with";
   if (Deno && process.platform !== "linux") return `256 with DENO_V8_FLAGS=${WIDE_FLAGS.join()}`;
   const missing = Deno ? missingPermissions(Deno) : [];
