@@ -198,6 +198,7 @@ export { psnr, ssim } from "./train/metrics.ts";
 export { learningRate, type Schedule } from "./train/schedule.ts";
 export type { Json, TrainState } from "./train/train_state.ts";
 export { IdentityLoss, type IdentityTerm } from "./train/identity.ts";
+export { oneRank, type Ranks } from "./train/distributed/ranks.ts";
 export { Trainer, type TrainerOptions } from "./train/trainer.ts";
 
 /** Reading checkpoints from bytes: torch, safetensors and Flax. No code in them is executed, and tensors are read on demand. */

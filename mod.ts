@@ -77,6 +77,7 @@ export {
   Sampler,
   type SamplerOptions,
   type SamplerState,
+  type Share,
   type Visit,
   writeCartoonFaces,
 } from "./data/index.ts";

@@ -65,7 +65,13 @@ export {
   toPixels,
   toRgba,
 } from "./pictures/picture.ts";
-export { Sampler, type SamplerOptions, type SamplerState, type Visit } from "./pictures/sampler.ts";
+export {
+  Sampler,
+  type SamplerOptions,
+  type SamplerState,
+  type Share,
+  type Visit,
+} from "./pictures/sampler.ts";
 export { eachSample, readAhead, type Sample } from "./pictures/samples.ts";
 export { type PictureSource, readImage, type ReadOptions } from "./pictures/source.ts";
 export type { Resize } from "./pictures/decoder.ts";

@@ -55,9 +55,12 @@ export class WeightAverages implements TrainState {
 
   /** Gives numbers of a weight that were overwritten to the average too, because a mean of the two would be neither. */
   overwrite(weight: Tensor, values: Float32Array, offset: number): void {
-    for (const [key, own] of this.#weights) {
-      if (own === weight) this.#averages.get(key)!.write(values, offset);
-    }
+    for (const average of this.averageOf(weight)) average.write(values, offset);
+  }
+
+  /** The average of a weight; none if the weight has none. */
+  averageOf(weight: Tensor): Tensor[] {
+    return [...this.#weights].flatMap(([key, own]) => own === weight ? [this.#averages.get(key)!] : []);
   }
 
   /**

@@ -7,6 +7,9 @@ export type { CodeLearning } from "./codebook/learning.ts";
 export { type CodebookOptions, type CodebookTraining, defaultCodebook } from "./codebook/options.ts";
 export { DeadCodeRestart, type RestartOptions } from "./codebook/restart.ts";
 export { CodeUsage, type RecentUsage } from "./codebook/usage.ts";
+export { RankLostError } from "./distributed/mpi.ts";
+export { type OpenRanks, openRanks, type RanksOptions } from "./distributed/open.ts";
+export { oneRank, type Ranks } from "./distributed/ranks.ts";
 export {
   DivergedError,
   GuardError,

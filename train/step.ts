@@ -1,6 +1,6 @@
 // One training step from top to bottom: forward pass, losses and gradients of the autoencoder, then of the
-// discriminator. The gradients stay in `.grad`. They are applied by a separate function, so that clipping, summing over
-// processes and averaging of weights can be done in between.
+// discriminator. The gradients stay in `.grad`, summed over all ranks. They are applied by a separate function, so that clipping
+// and averaging of weights can be done in between.
 import {
   discriminatorFactor,
   discriminatorLoss,
@@ -27,9 +27,10 @@ import {
   whole,
 } from "../src/check.ts";
 import { backwardParts, gradParts } from "../src/autograd.ts";
-import { asyncScope, backward, grad, noGrad, type Random, scope, type Tensor } from "../src/index.ts";
+import { asyncScope, grad, noGrad, type Random, scope, type Tensor } from "../src/index.ts";
 import { checkTensor } from "../src/operands.ts";
 import { finish, inTurns, type Parts, pause, scopeParts } from "../src/parts.ts";
+import { oneRank, type Ranks, sumGradients } from "./distributed/ranks.ts";
 import { Gan } from "./gan/gan.ts";
 import { checkLearns, withGradient, withoutGradients } from "./frozen.ts";
 import { average, constant, discriminatorLogs, generatorLogs, type Logs } from "./logs.ts";
@@ -74,6 +75,8 @@ export interface TrainingStepOptions extends Omit<StepOptions, "gradScale" | "id
    * forward pass. Default: the existing reconstruction is used.
    */
   readonly tamingExact?: boolean;
+  /** The processes that train together; the gradients are averaged over all of them. Default: this one alone. */
+  readonly ranks?: Ranks;
 }
 
 /** The GAN of steps that are given no other. */
@@ -97,6 +100,7 @@ const trainingRules: Rules<TrainingStepOptions> = {
   ...common,
   tamingExact: flag,
   identity: orNull(anIdentity),
+  ranks: object,
 };
 
 /** The result of a training step. */
@@ -114,7 +118,7 @@ export interface StepResult {
  * averaged. It reads nothing back from the device, unless there is an identity loss.
  *
  * Unlike in taming, the discriminator sees the reconstruction from before the generator's update, unless `tamingExact`
- * is set. As in taming, `apply` is called for the discriminator before `discStart` too. Its gradients are zero then, but
+ * is set. So the gradients of several ranks are summed while it learns. As in taming, `apply` is called for the discriminator before `discStart` too. Its gradients are zero then, but
  * Adam counts these steps: its first real step is up to 1.58 times the learning rate instead of 1.
  *
  * @param apply called when all gradients of a network are in `.grad`; it may change them and must end with
@@ -142,18 +146,32 @@ export async function trainingStep(
   checkOptions("trainingStep", options, trainingRules);
   checkOptions("trainingStep: factors", options.factors ?? {}, factorRules);
   check("trainingStep", "apply", apply, callback);
+  const { ranks = oneRank, tamingExact } = options;
   const learnFrom = (images: Tensor, isLast: boolean) =>
     asyncScope(async () => {
       const identity = await options.identity?.of(images);
-      const scaled = { ...options, gradScale: 1 / batches.length, identity };
+      const scaled = { ...options, gradScale: 1 / (batches.length * ranks.size), identity };
       const parts = generatorParts(model, images, scaled);
       const { logs, reconstruction, indices, latents } = await inTurns(images.backend, parts);
-      if (isLast) await apply("generator");
+      const summed = isLast ? sumGradients(ranks, model.generatorParameters()) : null;
+      summed?.catch(() => {}); // an error of the discriminator's pass comes first
+      const updateGenerator = async () => {
+        await summed;
+        if (isLast) await apply("generator");
+      };
+      if (tamingExact) await updateGenerator();
       await pause(images.backend); // otherwise signals and finished reads would wait for many steps
 
-      const shown = options.tamingExact ? noGrad(() => model.forward(images).reconstruction) : reconstruction;
-      const discriminatorLogs = discriminatorStep(model, images, shown, scaled);
-      if (isLast) await apply("discriminator");
+      const shown = tamingExact ? noGrad(() => model.forward(images).reconstruction) : reconstruction;
+      const discriminatorLogs = await inTurns(
+        images.backend,
+        discriminatorParts(model, images, shown, scaled),
+      );
+      if (!tamingExact) await updateGenerator();
+      if (isLast) {
+        await sumGradients(ranks, model.discriminatorParameters());
+        await apply("discriminator");
+      }
       await pause(images.backend);
       return { logs: { ...logs, ...discriminatorLogs }, indices, latents };
     });
@@ -283,23 +301,42 @@ export function discriminatorStep(
   reconstruction: Tensor,
   options: StepOptions,
 ): Logs {
+  return finish(discriminatorParts(model, images, reconstruction, options));
+}
+
+/** `discriminatorStep` in parts, between which other events may run. */
+function discriminatorParts(
+  model: VQGAN,
+  images: Tensor,
+  reconstruction: Tensor,
+  options: StepOptions,
+): Parts<Logs> {
   checkModel("discriminatorStep", model);
   for (const pictures of [images, reconstruction]) checkTensor("discriminatorStep", pictures);
   checkStep("discriminatorStep", options);
-  const { lossconfig } = model.config, { globalStep, gradScale = 1, gan = tamingGan } = options;
-  const { discriminator } = lossOf(model);
+  lossOf(model);
   checkLearns(model);
+  return scopeParts(() => learnDiscriminator(model, images, reconstruction, options));
+}
+
+function* learnDiscriminator(
+  model: VQGAN,
+  images: Tensor,
+  reconstruction: Tensor,
+  { globalStep, gradScale = 1, gan = tamingGan }: StepOptions,
+): Parts<Logs> {
+  const { lossconfig } = model.config, { discriminator } = lossOf(model);
   const factor = discriminatorFactor(lossconfig, globalStep);
-  return scope(() => {
-    const real = discriminator.call(images.detach());
-    const fake = discriminator.call(reconstruction.detach());
-    const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
-    const lecam = factor > 0 ? gan.lecam?.loss(real, fake) : undefined;
-    const logs = noGrad(() => discriminatorLogs("train", loss.detach(), real, fake));
-    const total = lecam ? loss.add(lecam.mul(gan.terms.lecam * factor)) : loss;
-    if (total.node) backward(total, [constant(gradScale, images)]);
-    return lecam ? { ...logs, "train/lecam_loss": lecam.detach() } : logs;
-  });
+  const real = discriminator.call(images.detach());
+  yield;
+  const fake = discriminator.call(reconstruction.detach());
+  yield;
+  const loss = discriminatorLoss(real, fake, lossconfig.discLoss).mul(factor);
+  const lecam = factor > 0 ? gan.lecam?.loss(real, fake) : undefined;
+  const logs = noGrad(() => discriminatorLogs("train", loss.detach(), real, fake));
+  const total = lecam ? loss.add(lecam.mul(gan.terms.lecam * factor)) : loss;
+  if (total.node) yield* backwardParts(total, [constant(gradScale, images)]);
+  return lecam ? { ...logs, "train/lecam_loss": lecam.detach() } : logs;
 }
 
 /** Checks the options of a step of one network, which may have those of `trainingStep` too. */

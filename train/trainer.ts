@@ -19,6 +19,7 @@ import { clipGradients } from "./clip.ts";
 import type { CodeLearning } from "./codebook/learning.ts";
 import { makeLearning } from "./codebook/make_learning.ts";
 import { codebookOf, type CodebookTraining, passOf } from "./codebook/options.ts";
+import { meanOf, oneRank, type Ranks } from "./distributed/ranks.ts";
 import { withAdvice } from "./estimate.ts";
 import { WeightAverages } from "./ema.ts";
 import { Gan } from "./gan/gan.ts";
@@ -50,6 +51,8 @@ export interface TrainerOptions {
   readonly gan?: Partial<GanTerms>;
   /** How the codebook is trained, where that differs from taming's way. */
   readonly codebook?: Partial<CodebookTraining>;
+  /** The processes that train together, each with a copy of the model. Default: this one alone. */
+  readonly ranks?: Ranks;
 }
 
 const rules: Rules<TrainerOptions> = {
@@ -61,6 +64,7 @@ const rules: Rules<TrainerOptions> = {
   update: object,
   gan: object,
   codebook: object,
+  ranks: object,
 };
 
 /**
@@ -100,6 +104,8 @@ export class Trainer {
   readonly gan: Gan;
   /** How much the other terms of the loss count. It may change between steps. Default: 1 each. */
   factors: Partial<LossFactors> = {};
+  /** The processes that train together. */
+  readonly ranks: Ranks;
   #isBusy = false;
   #isBroken = false;
   /** The number of steps done. A step is one update of both networks, with any number of batches. */
@@ -120,7 +126,8 @@ export class Trainer {
     checkOptions("Trainer: update", update, updateRules);
     this.optimizers = makeOptimizers(model, this.lr, update); // first, so that an invalid rate leaves the model's precision as it was
     model.quantize.setPass(passOf(codebook));
-    this.codes = makeLearning(model, codebook);
+    this.ranks = options.ranks ?? oneRank;
+    this.codes = makeLearning(model, codebook, this.ranks);
     if (this.codes) this.states.push(this.codes);
     setPrecision(model, precision);
     this.averages = update.ema ? new WeightAverages(model, update.ema) : null;
@@ -167,12 +174,12 @@ export class Trainer {
   }
 
   async #step(batches: readonly Tensor[]): Promise<StepResult> {
-    const { model, optimizers, options: { tamingExact, lpipsDropout, identity } } = this;
+    const { model, optimizers, ranks, gan, options: { tamingExact, lpipsDropout, identity } } = this;
     const lossScale = this.lossScale?.value;
     optimizers.generator.lr = optimizers.discriminator.lr = this.lr;
     optimizers.generator.lossScale = lossScale;
-    const { step: globalStep, gan, factors } = this;
-    const options = { globalStep, lossScale, lpipsDropout, tamingExact, identity, gan, factors };
+    const { step: globalStep, factors } = this;
+    const options = { globalStep, lossScale, lpipsDropout, tamingExact, identity, gan, factors, ranks };
     const averages = this.#copyAverages(), norms = new Map<string, Tensor>();
     let hasChanged = false;
     const apply = (network: Network) => {
@@ -181,7 +188,8 @@ export class Trainer {
     };
     try {
       const result = await trainingStep(model, batches, options, apply);
-      this.codes?.afterStep(result.latents, result.indices);
+      await this.codes?.afterStep(result.latents, result.indices);
+      for (const average of gan.lecam?.tensors().values() ?? []) average.assign(await meanOf(ranks, average));
       this.step++;
       const more: Logs = Object.fromEntries([...norms].map(([name, norm]) => [name, norm.detach()]));
       if (lossScale !== undefined) more["train/loss_scale"] = full([], lossScale, batches[0].backend);
@@ -210,6 +218,14 @@ export class Trainer {
       copies.set(average, copy);
     }
     return copies;
+  }
+
+  /**
+   * Gives all ranks the running statistics of batch norm that rank 0 has, because those are measured and saved. Training does not
+   * use them.
+   */
+  async shareStatistics(): Promise<void> {
+    await this.ranks.broadcast([...this.model.loss?.discriminator.namedBuffers().values() ?? []]);
   }
 
   /** Updates a network, and adds the norm of its gradients to `norms` if they are clipped. */

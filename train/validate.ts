@@ -3,11 +3,12 @@
 import { type Batch, type ImageDataset, toPictures } from "../data/index.ts";
 import { CodebookUsage } from "../nn/quantizers/codebook_usage.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
-import { aSignal, callback, checkOptions, orNull, type Rules } from "../src/check.ts";
+import { aSignal, callback, checkOptions, object, orNull, type Rules } from "../src/check.ts";
 import { asyncScope, noGrad, tensor } from "../src/index.ts";
 import { inTurns } from "../src/parts.ts";
 import { anIdentity, type IdentityLoss } from "./identity.ts";
 import { psnr, ssim } from "./metrics.ts";
+import { oneRank, type Ranks } from "./distributed/ranks.ts";
 import type { Reconstructed } from "./report/worst.ts";
 import type { Logs } from "./logs.ts";
 import { validationParts } from "./validation_step.ts";
@@ -31,6 +32,17 @@ export interface ValidateOptions extends WatchedWork {
   readonly onPicture?: (picture: Reconstructed) => void;
   /** The identity loss to measure as well. Default: none. */
   readonly identity?: IdentityLoss | null;
+  /** The processes among which the pictures are dealt out; `onPicture` hears of those of this one. Default: this one alone. */
+  readonly ranks?: Ranks;
+}
+
+/** What a rank has measured. */
+interface Measured {
+  readonly sums: Measurements;
+  readonly pictures: number;
+  readonly counts: Int32Array;
+  /** Why it could not. */
+  readonly failure: string | null;
 }
 
 /**
@@ -42,30 +54,55 @@ export interface ValidateOptions extends WatchedWork {
  */
 export async function validate(
   model: VQGAN,
-  pictures: ImageDataset,
+  dataset: ImageDataset,
   batchSize: number,
   globalStep: number,
   options: ValidateOptions = {},
 ): Promise<Measurements> {
-  checkOptions("validate", options, { ...workRules, onPicture: callback, identity: orNull(anIdentity) });
-  const { onProgress } = options;
+  checkOptions("validate", options, {
+    ...workRules,
+    onPicture: callback,
+    identity: orNull(anIdentity),
+    ranks: object,
+  });
+  const { onProgress, ranks = oneRank } = options;
   const sums: Measurements = {};
   const usage = new CodebookUsage(model.config.nEmbed);
-  let count = 0;
-  for await (const batch of pictures.once(batchSize)) {
-    const values = await measureBatch(model, batch, globalStep, usage, options);
-    for (const [name, value] of Object.entries(values)) {
-      sums[name] = (sums[name] ?? 0) + value * batch.pictures.length;
+  let pictures = 0, failure: { readonly error: unknown } | null = null;
+  try {
+    for await (const batch of dataset.once(batchSize, { rank: ranks.rank, size: ranks.size, block: 1 })) {
+      const values = await measureBatch(model, batch, globalStep, usage, options);
+      for (const [name, value] of Object.entries(values)) {
+        sums[name] = (sums[name] ?? 0) + value * batch.pictures.length;
+      }
+      pictures += batch.pictures.length;
+      onProgress?.(Math.min(pictures * ranks.size, dataset.length), dataset.length);
     }
-    count += batch.pictures.length;
-    onProgress?.(count, pictures.length);
+  } catch (error) {
+    failure = { error }; // the other ranks must hear of it
   }
-  if (count === 0) throw new Error(`none of the ${pictures.length} validation pictures can be read`);
-  const means = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count]));
-  const { usage: share, perplexity, total } = usage.summary();
+  const mine = { sums, pictures, counts: usage.counts, failure: failure && String(failure.error) };
+  const all = await ranks.gather<Measured>(mine, "validation");
+  if (failure) throw failure.error;
+  return together(all, dataset.length);
+}
+
+/** Adds up what all ranks have measured. @throws Error if one of them could not, or none has a picture */
+function together(all: readonly Measured[], length: number): Measurements {
+  const failed = all.findIndex(({ failure }) => failure !== null);
+  if (failed >= 0) throw new Error(`rank ${failed}: ${all[failed].failure}`);
+  const count = all.reduce((sum, { pictures }) => sum + pictures, 0);
+  if (count === 0) throw new Error(`none of the ${length} validation pictures can be read`);
+  const means: Measurements = {};
+  for (const { sums } of all) {
+    for (const [name, sum] of Object.entries(sums)) means[name] = (means[name] ?? 0) + sum;
+  }
+  for (const name of Object.keys(means)) means[name] /= count;
+  const counts = all[0].counts.map((_, code) => all.reduce((sum, { counts }) => sum + counts[code], 0));
+  const { usage, perplexity, total } = CodebookUsage.of(counts).summary();
   return {
     ...means,
-    "val/codebook_usage": share,
+    "val/codebook_usage": usage,
     "val/perplexity": perplexity,
     "val/codebook_tokens": total,
     "val/pictures": count,

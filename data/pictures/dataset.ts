@@ -8,6 +8,7 @@ import {
   flag,
   isNumber,
   needed,
+  object,
   oneOf,
   orNull,
   rule,
@@ -23,7 +24,7 @@ import { ImageError } from "./image_error.ts";
 import "./images.ts"; // reads paths
 import { listImages } from "./list.ts";
 import { aRange, flipPicture, type Picture, type PixelRange, toFloats } from "./picture.ts";
-import { Sampler, type SamplerState, type Visit } from "./sampler.ts";
+import { Sampler, type SamplerState, type Share, type Visit } from "./sampler.ts";
 import { aResize, readImage } from "./source.ts";
 
 /**
@@ -152,11 +153,12 @@ export class ImageDataset {
 
   /** Makes the next `batches()` start here. @throws if the state belongs to other pictures or another seed. */
   restore(state: SamplerState): void {
-    this.#state = this.#sampler(state).state();
+    this.#sampler(state); // checks it
+    this.#state = state;
   }
 
-  #sampler(state?: SamplerState): Sampler {
-    const sampler = new Sampler(this.length, this.options);
+  #sampler(state?: SamplerState, share?: Share): Sampler {
+    const sampler = new Sampler(this.length, { ...this.options, share });
     if (state !== undefined) sampler.restore(state);
     return sampler;
   }
@@ -191,13 +193,19 @@ export class ImageDataset {
    * Yields batches, starting at the current state. Without `epochs` they never end and are always full, so that a batch
    * may span two epochs. With `epochs` they end at the last picture of the last epoch, and the last batch may be
    * smaller. A picture that cannot be read is tried again twice within a second or so. Then it is reported, the next one in
-   * order takes its place, and it is tried again in the next epoch.
+   * order takes its place, and it is tried again in the next epoch. Where several processes share the pictures, each yields its own.
    * @throws Error if none of the pictures can be read
    */
-  async *batches(batchSize: number, options: { readonly epochs?: number } = {}): AsyncGenerator<Batch> {
-    checkOptions("batches", options, { epochs: rule("a number above 0", (n) => isNumber(n) && n > 0) });
-    const { epochs = Infinity } = options;
-    const sampler = this.#sampler(this.#state);
+  async *batches(
+    batchSize: number,
+    options: { readonly epochs?: number; readonly share?: Share } = {},
+  ): AsyncGenerator<Batch> {
+    checkOptions("batches", options, {
+      epochs: rule("a number above 0", (n) => isNumber(n) && n > 0),
+      share: object,
+    });
+    const { epochs = Infinity, share } = options;
+    const sampler = this.#sampler(this.#state, share);
     for await (const batch of this.#read(sampler, sampler.epoch + epochs, batchSize)) {
       this.#state = batch.state;
       yield batch;
@@ -205,9 +213,12 @@ export class ImageDataset {
     this.#state = sampler.state(); // beyond unreadable pictures at the end
   }
 
-  /** Yields every picture that can be read once, from the first of epoch 0 on. `state()` and `batches()` do not notice. */
-  async *once(batchSize: number): AsyncGenerator<Batch> {
-    yield* this.#read(this.#sampler(), 1, batchSize);
+  /**
+   * Yields every picture that can be read once, from the first of epoch 0 on: those of a share, if there is one. `state()` and `batches()`
+   * do not notice.
+   */
+  async *once(batchSize: number, share?: Share): AsyncGenerator<Batch> {
+    yield* this.#read(this.#sampler(undefined, share), 1, batchSize);
   }
 
   async *#read(sampler: Sampler, lastEpoch: number, batchSize: number): AsyncGenerator<Batch> {

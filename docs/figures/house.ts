@@ -99,6 +99,7 @@ const layers: readonly Layer[] = [
         "schedule",
       ),
       folder("train/evaluate", 1, "measuring models"),
+      folder("train/distributed", 1, "several processes on MPI"),
       folder("train/codebook", 1, "k-means start, restarts, usage; averages or a map that move codes"),
       folder("train/taming", 1, "taming's YAML configs"),
       folder("train/report", 1, "the page of a run"),

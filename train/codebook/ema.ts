@@ -1,8 +1,9 @@
 // Codes as running averages of the vectors that chose them (van den Oord et al. 2017, appendix A.1), with decay d and Laplace smoothing:
 // n <- d n + (1 - d) counts; m <- d m + (1 - d) sums; N = sum n; code = m / ((n + eps) / (N + K eps) N), where counts and sums are over
-// the vectors of a step. The loss then has no codebook term.
+// the vectors of a step, on all ranks. The loss then has no codebook term.
 import type { Quantizer } from "../../nn/quantizers/quantizer.ts";
-import { embedding, full, grad, keep, scope, type Tensor, zeros } from "../../src/index.ts";
+import { asyncScope, embedding, full, grad, keep, type Tensor, zeros } from "../../src/index.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
 import type { CodeLearning } from "./learning.ts";
 import { checkStarted } from "./started.ts";
 
@@ -14,26 +15,28 @@ export class EmaCodes implements CodeLearning {
   readonly name = "codebook_ema";
   readonly #quantizer: Quantizer;
   readonly #decay: number;
+  readonly #ranks: Ranks;
   /** n as [K, 1], and m as [K, C]. */
   #averages: { readonly sizes: Tensor; readonly sums: Tensor } | null = null;
   /** Until the first step the averages follow the codes, which k-means or a file may still replace. */
   #isStarted = false;
 
   /** @param decay from 0 to below 1 */
-  constructor(quantizer: Quantizer, decay: number) {
+  constructor(quantizer: Quantizer, decay: number, ranks: Ranks = oneRank) {
     this.#quantizer = quantizer;
     this.#decay = decay;
+    this.#ranks = ranks;
   }
 
   /** Adam has nothing to do with these codes. */
   beforeUpdate(): void {}
 
   /** Averages the vectors of a step, and sets the codes. */
-  afterStep(latents: readonly Tensor[], indices: readonly Tensor[]): void {
+  async afterStep(latents: readonly Tensor[], indices: readonly Tensor[]): Promise<void> {
     const { codebook } = this.#quantizer;
     if (!codebook.requiresGrad) return;
     const { sizes, sums } = this.#start();
-    scope(() => {
+    await asyncScope(async () => {
       const [codes, channels] = codebook.shape, d = this.#decay;
       const counted = zeros(sizes.shape, "f32", codebook.backend);
       const summed = zeros(sums.shape, "f32", codebook.backend);
@@ -44,6 +47,7 @@ export class EmaCodes implements CodeLearning {
         counted.assign(counted.add(sumByCode(one, tokens, codes)));
         summed.assign(summed.add(sumByCode(rows, tokens, codes)));
       });
+      await this.#ranks.sum([counted, summed]);
       sizes.assign(sizes.mul(d).add(counted.mul(1 - d)));
       sums.assign(sums.mul(d).add(summed.mul(1 - d)));
       const total = sizes.sum();

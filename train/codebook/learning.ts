@@ -7,8 +7,8 @@ import type { TrainState } from "../train_state.ts";
 export interface CodeLearning extends TrainState {
   /** Called when the autoencoder's gradients are there, before its optimizer uses them. */
   beforeUpdate(optimizer: Adam): void;
-  /** Called after a step, with the vectors [B, h, w, C] and the tokens [B, h, w] of each batch. */
-  afterStep(latents: readonly Tensor[], indices: readonly Tensor[]): void;
+  /** Called after a step, with the vectors [B, h, w, C] and the tokens [B, h, w] of each batch of this rank. */
+  afterStep(latents: readonly Tensor[], indices: readonly Tensor[]): Promise<void>;
   /** Called when some codes were set to new values. */
   moved(codes: readonly number[]): Promise<void>;
 }

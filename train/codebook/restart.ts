@@ -4,6 +4,7 @@ import type { VQGAN } from "../../nn/vqgan.ts";
 import { check, checkOptions, fraction, object, orNull, rule, type Rules } from "../../src/check.ts";
 import type { Random, Tensor } from "../../src/index.ts";
 import type { Adam } from "../adam.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
 import { WeightAverages } from "../ema.ts";
 import { checkAdam } from "../optimizers.ts";
 import { aRandom, checkModel } from "../step_checks.ts";
@@ -19,12 +20,15 @@ export interface RestartOptions {
   readonly learning?: CodeLearning | null;
   /** The average of the weights, which gets codes that move at once (`Trainer.averages`). */
   readonly averages?: WeightAverages | null;
+  /** The processes that train together. Rank 0 moves the codes, with its pictures, and the others take them over. */
+  readonly ranks?: Ranks;
 }
 
 const rules: Rules<RestartOptions> = {
   below: fraction,
   learning: orNull(object),
   averages: orNull(rule("a WeightAverages", (value) => value instanceof WeightAverages)),
+  ranks: object,
 };
 
 /** Moves dead codes to vectors of the current pictures. */
@@ -67,10 +71,26 @@ export class DeadCodeRestart {
    * @returns how many codes were moved
    */
   async restart(images: Tensor): Promise<number> {
+    const { ranks = oneRank } = this.#options;
     await this.usage.collect();
-    const moved = this.model.quantize.codebook.requiresGrad ? await this.#move(images) : 0;
+    let moved = 0;
+    if (this.model.quantize.codebook.requiresGrad) {
+      moved = await ranks.first("restarting codes", () => this.#move(images));
+      await ranks.broadcast(this.#changed());
+    }
     this.#counts.clear();
     return moved;
+  }
+
+  /** What a move changes. */
+  #changed(): Tensor[] {
+    const { model: { quantize: { codebook } }, optimizer } = this, { learning, averages } = this.#options;
+    const moments = () => {
+      const { expAvg, expAvgSq } = optimizer.moments(optimizer.keyOf(codebook));
+      return [expAvg, expAvgSq];
+    };
+    const own = learning ? learning.tensors().values() : moments();
+    return [codebook, ...own, ...averages?.averageOf(codebook) ?? []];
   }
 
   async #move(images: Tensor): Promise<number> {

@@ -55,7 +55,9 @@ export class MappedCodes implements CodeLearning {
   }
 
   /** There is nothing to do: the matrix follows gradients. */
-  afterStep(): void {}
+  afterStep(): Promise<void> {
+    return Promise.resolve();
+  }
 
   /** @throws always, because codes cannot be moved alone */
   moved(_codes: readonly number[]): Promise<void> {

@@ -3,6 +3,7 @@
 import { CodebookUsage } from "../../nn/quantizers/codebook_usage.ts";
 import { check, isList, isWhole, object, orNull, rule } from "../../src/check.ts";
 import { Tensor } from "../../src/index.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
 import type { TrainState } from "../train_state.ts";
 
 /** Tokens in the window for each code. */
@@ -25,10 +26,11 @@ export interface RecentUsage {
   readonly tokens: number;
 }
 
-/** Counts which codes training chooses. The counts continue when a run is resumed. */
+/** Counts which codes training chooses, on all ranks. The counts continue when a run is resumed. */
 export class CodeUsage implements TrainState {
   readonly name = "code_usage";
   readonly #codes: number;
+  readonly #ranks: Ranks;
   readonly #pending: Tensor[] = [];
   /** The last tokens in a ring: the next one is written at `#at`. */
   readonly #ring: Int32Array;
@@ -37,9 +39,10 @@ export class CodeUsage implements TrainState {
   readonly #inRing: Int32Array;
   #sinceRestart: CodebookUsage | null = null;
 
-  /** Starts without tokens. @param codes the number of codes */
-  constructor(codes: number) {
+  /** Starts without tokens. @param codes the number of codes @param ranks the processes that train together */
+  constructor(codes: number, ranks: Ranks = oneRank) {
     this.#codes = codes;
+    this.#ranks = ranks;
     this.#ring = new Int32Array(perCode * codes);
     this.#inRing = new Int32Array(codes);
   }
@@ -56,11 +59,13 @@ export class CodeUsage implements TrainState {
     return this.#pending.length > maxPending ? this.collect() : Promise.resolve();
   }
 
-  /** Reads the pending tensors, which brings all counts up to date. @throws if one has an index outside the codebook */
+  /** Reads the pending tensors of all ranks, which brings all counts up to date. @throws if one has an index outside the codebook */
   async collect(): Promise<void> {
     const pending = this.#pending.splice(0);
     try {
-      for (const indices of pending) this.#count(await indices.ints());
+      for (const indices of pending) {
+        for (const tokens of await this.#ranks.gather(await indices.ints())) this.#count(tokens);
+      }
     } finally {
       for (const indices of pending) indices.dispose();
     }

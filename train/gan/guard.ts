@@ -10,7 +10,8 @@ import {
   positive,
   whole,
 } from "../../src/check.ts";
-import { keep, noGrad, scope, type Tensor, zeros } from "../../src/index.ts";
+import { asyncScope, keep, noGrad, scope, type Tensor, zeros } from "../../src/index.ts";
+import { meanOf, oneRank, type Ranks } from "../distributed/ranks.ts";
 import type { TrainState } from "../train_state.ts";
 import type { Gan } from "./gan.ts";
 
@@ -37,6 +38,7 @@ export class Guard implements TrainState {
   /** "guard" */
   readonly name = "guard";
   readonly #gan: Gan;
+  readonly #ranks: Ranks;
   /** Sum of (1 - 1/window)^k * loss / window over the last losses. */
   readonly #average: Tensor;
   #window: number;
@@ -50,8 +52,10 @@ export class Guard implements TrainState {
    * @param steps the steps of the run
    * @param gan the GAN that is made gentler
    * @param beside a tensor on the device of the losses
+   * @param ranks the processes that train together, whose losses are averaged
    */
-  constructor(steps: number, gan: Gan, { backend }: Tensor) {
+  constructor(steps: number, gan: Gan, { backend }: Tensor, ranks: Ranks = oneRank) {
+    this.#ranks = ranks;
     this.#window = Math.min(100, Math.max(30, Math.round(steps / 20)));
     this.#gan = gan;
     this.#average = keep(zeros([], "f32", backend));
@@ -80,7 +84,10 @@ export class Guard implements TrainState {
   /** Takes the loss of a step, one number. @returns whether it has jumped */
   async observe(loss: Tensor): Promise<boolean> {
     const keeps = 1 - 1 / this.#window;
-    scope(() => noGrad(() => this.#average.assign(this.#average.mul(keeps).add(loss.mul(1 - keeps)))));
+    await asyncScope(async () => {
+      const mean = await meanOf(this.#ranks, loss);
+      noGrad(() => this.#average.assign(this.#average.mul(keeps).add(mean.mul(1 - keeps))));
+    });
     this.#count++;
     if (this.#count < this.#window || this.#count % Math.round(this.#window / 10) !== 0) return false;
     const smoothed = await this.#average.item() / (1 - keeps ** this.#count);

@@ -19,10 +19,12 @@ import {
   texts,
 } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
+import { checkSame, ofRank } from "../distributed/same.ts";
 import { startStep } from "../gan/start.ts";
 import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
 import { continueTrainer } from "./checkpoint.ts";
-import { RunFolder } from "./folder.ts";
+import { folderOfAll, RunFolder } from "./folder.ts";
 import { Notes } from "./notes.ts";
 import { describeParts, describePlan } from "./plan.ts";
 import { absolute, describeList, listPictures } from "./pictures.ts";
@@ -39,6 +41,7 @@ import {
 import {
   checkNewOptions,
   checkSettings,
+  picturesPerStep,
   type RunOptions,
   type RunSettings,
   suitedInterval,
@@ -58,18 +61,20 @@ export interface NewRun {
   /** The source of LPIPS's weights. */
   readonly perceptual: PerceptualChoice;
   /**
-   * The options. `size` defaults to the model's resolution, `lr` to the rate that suits the model times the pictures in a step,
-   * and `valEvery` to an eighth of the steps, but at most 500. `epochs` takes the place of `steps`: the number of passes over the
-   * pictures.
+   * The options. `size` defaults to the model's resolution, `lr` to `baseLr` times the pictures in a step, on all ranks together,
+   * `baseLr` to what suits the model, and `valEvery` to an eighth of the steps, but at most 500. `epochs` takes the place of `steps`:
+   * the number of passes over the pictures.
    */
   readonly options:
     & Omit<RunOptions, "size" | "lr" | "valEvery">
     & Partial<Pick<RunOptions, "size" | "lr" | "valEvery">>
-    & { readonly epochs?: number };
+    & { readonly epochs?: number; readonly baseLr?: number };
   /** The folder in which the run's folder is created. */
   readonly out: string;
   /** How loading the checkpoint is watched and stopped; `train` has a signal of its own. */
   readonly loading?: Loading;
+  /** The processes that train together (`openRanks`). Default: this one alone. */
+  readonly ranks?: Ranks;
 }
 
 const newRules: Rules<NewRun> = {
@@ -86,6 +91,7 @@ const newRules: Rules<NewRun> = {
   options: needed(object),
   out: needed(text),
   loading: object,
+  ranks: object,
 };
 const startRules = { from: needed(text), overrides: object, goOn: flag };
 
@@ -109,24 +115,23 @@ const startRules = { from: needed(text), overrides: object, goOn: flag };
  */
 export async function beginRun(run: NewRun): Promise<Run> {
   checkOptions("beginRun", run, newRules);
-  const { start, perceptual, out, loading = {} } = run;
+  const { start, perceptual, out, loading = {}, ranks = oneRank } = run;
   checkOptions("beginRun: loading", loading, loadingRules);
   checkOptions<object>("beginRun: start", start, "scratch" in start ? { scratch: object } : startRules);
   const { size = 1, lr = 1, valEvery = 1 } = run.options;
-  const { epochs, ...given } = run.options;
+  const { epochs, baseLr, ...given } = run.options;
   checkNewOptions({ ...given, size, lr, valEvery });
-  checkOptions("beginRun", { epochs }, { epochs: positive });
+  checkOptions("beginRun", { epochs, baseLr }, { epochs: positive, baseLr: positive });
   const { onListed, ...reading } = loading;
   const listed = absolute(given);
   const list = await listPictures(listed, null, false, { signal: loading.signal, onFound: onListed });
-  const steps = epochs === undefined
-    ? listed.steps
-    : stepsIn(epochs, list.train, listed.batch * listed.accumulate);
+  const perStep = picturesPerStep({ ...listed, ranks: ranks.size });
+  const steps = epochs === undefined ? listed.steps : stepsIn(epochs, list.train, perStep);
   const options = { ...listed, steps };
   return await freedOnError(async (own) => {
     const reporter = new Notes();
-    const { gan, batch, accumulate, steps } = options;
-    const length = { steps, pictures: list.train, perStep: batch * accumulate };
+    const { gan, steps } = options;
+    const length = { steps, pictures: list.train, perStep };
     const chosen = gan.start === null ? {} : { discStart: startStep(gan.start, length) };
     const from = "from" in start ? await localPath(start.from, reading) : null;
     const { model, notes } = "from" in start
@@ -139,10 +144,11 @@ export async function beginRun(run: NewRun): Promise<Run> {
     const settings: RunSettings = {
       ...options,
       size: options.size ?? model.config.ddconfig.resolution,
-      lr: options.lr ?? options.batch * options.accumulate * suitedLearningRate(model.config),
+      lr: options.lr ?? perStep * (baseLr ?? suitedLearningRate(model.config)),
       valEvery: options.valEvery ?? suitedInterval(options.steps),
       from: "from" in start ? isRemote(start.from) ? start.from : resolve(start.from) : null,
       model: model.config,
+      ranks: ranks.size,
     };
     checkMeasurable("beginRun", settings.stopWhen, {
       held: list.held,
@@ -151,6 +157,8 @@ export async function beginRun(run: NewRun): Promise<Run> {
     });
     checkSettings("beginRun", settings); // again, because some values are known only now
     checkSize(settings, model);
+    await checkSame(ranks, "settings", JSON.stringify(settings));
+    await checkSame(ranks, "pictures", `${list.train} and ${list.held}, ${list.hash}`);
     for (
       const note of [
         ...describeParts(settings),
@@ -160,8 +168,8 @@ export async function beginRun(run: NewRun): Promise<Run> {
     ) reporter.add(note);
     const pictures = openPictures(list, settings, reporter);
     const seed = new Random(options.seed);
-    const random = { dropout: seed.fork("dropout"), restart: seed.fork("codebook") };
-    const parts = await makeTrainer(model, settings, random, own);
+    const random = { dropout: ofRank(seed.fork("dropout"), ranks), restart: seed.fork("codebook") };
+    const parts = await makeTrainer(model, settings, random, own, ranks);
     let epoch = 0;
     if ("from" in start && start.goOn) {
       const goesOn = await continueTrainer(from!, parts.trainer);
@@ -174,13 +182,16 @@ export async function beginRun(run: NewRun): Promise<Run> {
       reporter.add({ kind: "resumed", checkpoint: start.from, step: goesOn.step, text });
     }
     const savesOften = settings.steps > Math.min(settings.saveEvery, settings.valEvery);
-    await checkRoom(out, parts.trainer, savesOften ? 2 : 1);
-    for (const note of await warnOfRoom(out, parts.trainer, settings)) reporter.add(note);
-    const folder = await RunFolder.create(out, options.name);
-    await folder.removedOnError(async () => {
-      await folder.take();
-      await folder.writeConfig(settings);
-      await folder.writePictures(list.hash, list.text);
+    const folder = await folderOfAll(ranks, async () => {
+      await checkRoom(out, parts.trainer, savesOften ? 2 : 1);
+      for (const note of await warnOfRoom(out, parts.trainer, settings)) reporter.add(note);
+      const folder = await RunFolder.create(out, options.name);
+      await folder.removedOnError(async () => {
+        await folder.take();
+        await folder.writeConfig(settings);
+        await folder.writePictures(list.hash, list.text);
+      });
+      return folder;
     });
     return {
       ...{

@@ -3,7 +3,7 @@ import { optimizerChangeRules, type OptimizerChanges } from "../optimizer_option
 import type { PartRates } from "../parts.ts";
 import { learningRate } from "../schedule.ts";
 import type { RunNote } from "./notes.ts";
-import type { RunOptions, RunSettings } from "./settings.ts";
+import { picturesPerStep, type RunOptions, type RunSettings } from "./settings.ts";
 import { stopInWords } from "./stopping.ts";
 
 /** The options that may change, in words. */
@@ -48,12 +48,16 @@ export function describeChanges(before: RunSettings, now: RunSettings, step: num
       notes.push({ kind: "changed", option, text: `${optimizerWords[option]}: ${fresh} (before: ${old})` });
     }
   }
+  if (before.ranks !== now.ranks) {
+    const text = `processes: ${now.ranks} (before: ${before.ranks})`;
+    notes.push({ kind: "changed", option: "ranks", text });
+  }
   const [oldRule, rule] = [before, now].map(({ stopWhen }) => stopInWords(stopWhen));
   if (oldRule !== rule) {
     notes.push({ kind: "changed", option: "stopWhen", text: `the run ends ${rule} (before: ${oldRule})` });
   }
   const rates = [before, now].map((settings) => learningRate(settings, step));
-  const perStep = [before, now].map(({ batch, accumulate }) => batch * accumulate);
+  const perStep = [before, now].map(picturesPerStep);
   const [old, fresh] = rates.map((rate) => rate.toPrecision(3));
   if (rates[0] !== rates[1]) {
     const why = before.lr !== now.lr ? "" : `, because the ${now.decay} now ends at step ${now.steps}`;

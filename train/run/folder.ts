@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type Picture, readImage, savePng, sideBySide } from "../../data/index.ts";
 import { removeLeftovers, writeAtomic } from "../../data/files/atomic.ts";
 import { LineFile } from "../../data/files/line_file.ts";
+import type { Ranks } from "../distributed/ranks.ts";
 import { type Metrics, MetricsFile } from "../report/metrics_file.ts";
 import { parseSheetName, type SheetKind, sheetName, sheetPadding } from "../report/sheets.ts";
 import type { Reconstructed } from "../report/worst.ts";
@@ -255,6 +256,13 @@ export class RunFolder {
     const path = join(this.path, "loss.png");
     return await drawCurves(path, await this.readMetrics()) ? path : null;
   }
+}
+
+/** Lets rank 0 make the folder. The others only know where it is. */
+export async function folderOfAll(ranks: Ranks, make: () => Promise<RunFolder>): Promise<RunFolder> {
+  let made: RunFolder | null = null;
+  const path = await ranks.first("making the folder", async () => (made = await make()).path);
+  return made ?? new RunFolder(path);
 }
 
 /**

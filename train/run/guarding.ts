@@ -1,6 +1,8 @@
 // Goes back to the last good checkpoint of a run when the guard finds that the GAN ruins the pictures (../gan/guard.ts).
 import { mostReturns, type Smoothed } from "../gan/guard.ts";
+import { ofRank } from "../distributed/same.ts";
 import { type DivergedError, GuardError } from "../errors.ts";
+import { Random } from "../../src/index.ts";
 import { readRunState, restoreTrainer } from "./checkpoint.ts";
 import { reasonOf } from "./notes.ts";
 import type { Run } from "./run.ts";
@@ -13,10 +15,11 @@ const newName = "maybe-good.safetensors";
 
 /** Makes sure that there is a good checkpoint before the first step. */
 export async function keepFirstGood(run: Run, saver: Saver): Promise<void> {
-  const { guard, folder } = run;
+  const { guard, folder, trainer: { ranks } } = run;
   if (!guard) return;
-  if (await folder.hasCheckpoint(goodName) && run.saved !== null) return await keepGood(run);
-  if (await saver.save()) await folder.keepLastAs(goodName);
+  const hasGood = await ranks.first("looking", () => folder.hasCheckpoint(goodName));
+  if (hasGood && run.saved !== null) return await keepGood(run);
+  if (await saver.save()) await ranks.first("keeping", () => folder.keepLastAs(goodName));
 }
 
 /**
@@ -24,13 +27,14 @@ export async function keepFirstGood(run: Run, saver: Saver): Promise<void> {
  * an interruption changes nothing, and doing it twice does nothing more.
  */
 export async function keepGood({ guard, folder, trainer, settings, saved, reporter }: Run): Promise<void> {
-  const { step } = trainer;
+  const { step, ranks } = trainer;
   if (!guard?.isGood || saved !== step || step % settings.saveEvery !== 0) return;
-  await reporter.attempt("kept", step, async () => {
+  const keep = async () => {
     const before = await readRunState(folder.checkpoint(newName)).catch(() => null);
     if (before !== null && before.step < step) await folder.renameCheckpoint(newName, goodName);
     await folder.keepLastAs(newName);
-  });
+  };
+  await reporter.attempt("kept", step, () => ranks.first("keeping", keep));
 }
 
 /** Why a run goes back: the smoothed loss has jumped, or a number is no longer finite. */
@@ -76,7 +80,7 @@ export async function goBack(run: Run, saver: Saver, trouble: Trouble): Promise<
     text:
       `${what}: back to step ${trainer.step}, and from there on the GAN counts ${gan.scale} times as much as at first`,
   });
-  if (await saver.save()) await folder.rewind(trainer.step);
+  if (await saver.save()) await trainer.ranks.first("rewinding", () => folder.rewind(trainer.step));
 }
 
 /** Says how far the smoothed loss is above its lowest value. */
@@ -94,7 +98,7 @@ async function restore(run: Run, path: string): Promise<void> {
   trainer.lossScale?.dispose();
   const state = await restoreTrainer(path, trainer, { withoutPerceptual: true }); // it does not change
   trainer.model.setDiscStart(state.settings.model.lossconfig.discStart);
-  random.dropout.restore(state.random.dropout);
+  random.dropout.restore(ofRank(Random.from(state.random.dropout), trainer.ranks).state());
   random.restart.restore(state.random.restart);
   const { epoch, sampler, last, patience } = state;
   Object.assign(progress, { epoch, sampler, last, patience, random: state.random }); // the checkpoints that were kept stay

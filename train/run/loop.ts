@@ -1,5 +1,5 @@
 // The loop around the training step: it prepares a new model, trains, measures, saves, and stops cleanly.
-import type { Batch } from "../../data/index.ts";
+import type { Batch, SamplerState } from "../../data/index.ts";
 import { aSignal, callback, checkOptions, rule, type Rules } from "../../src/check.ts";
 import { asyncScope, currentBackend, keep, tensor } from "../../src/index.ts";
 import { initializeCodebook } from "../codebook/kmeans.ts";
@@ -8,7 +8,7 @@ import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
 import { goBack, keepFirstGood, keepGood, type Trouble } from "./guarding.ts";
 import { Measuring } from "./measuring.ts";
-import type { Failure, TrainMonitor } from "./notes.ts";
+import { type Failure, reasonOf, type TrainMonitor } from "./notes.ts";
 import { isFinished, type Run } from "./run.ts";
 import { Outlook } from "./outlook.ts";
 import { drawComparison, saveSamples } from "./samples.ts";
@@ -84,11 +84,16 @@ class Loop {
   readonly #outlook: Outlook;
   readonly #measuring: Measuring;
   #hasStepped = false;
+  /** Whether any rank was told to stop. */
+  #isStopped = false;
+  /** Whether the error that ends the training is known to all ranks, so that they can save together. */
+  #isCommon: boolean;
 
   constructor(run: Run, { monitor, signal }: TrainOptions) {
     this.#run = run;
     this.#monitor = monitor ?? { update: () => {}, log: () => {} };
     this.#signal = signal;
+    this.#isCommon = run.trainer.ranks.size === 1;
     this.#showing = new Showing(run);
     this.#saver = new Saver(run, this.#showing);
     this.#gan = new GanCourse(run);
@@ -97,14 +102,15 @@ class Loop {
   }
 
   async go(): Promise<TrainOutcome> {
-    const { folder, reporter } = this.#run;
-    await folder.take();
+    const { folder, reporter, trainer: { ranks } } = this.#run;
+    await ranks.first("taking the folder", () => folder.take());
     folder.startHeartbeat();
-    reporter.attach(this.#monitor, this.#signal);
+    // what several ranks do together is not ended by one of them: they agree on it after a step
+    reporter.attach(this.#monitor, ranks.size === 1 ? this.#signal : undefined);
     try {
       return await this.#train();
     } catch (error) {
-      await this.#saver.rescue(error);
+      if (this.#isCommon) await this.#saver.rescue(error);
       // the page that was written with the last checkpoint says that the run is training
       if (!(error instanceof RunTakenError)) await this.#showing.files("stopped");
       throw error;
@@ -117,24 +123,28 @@ class Loop {
   async #train(): Promise<TrainOutcome> {
     const { trainer, settings, folder, pictures, progress, reporter } = this.#run;
     const hasEnded = () => isFinished(this.#run);
-    pictures.restore(progress.sampler); // pictures that were read, but not used before an error, are read again
-    let batches = pictures.batches(settings.batch);
+    const batchesFrom = (sampler: SamplerState) => {
+      pictures.restore(sampler);
+      const { rank, size } = trainer.ranks;
+      return pictures.batches(settings.batch, { share: { rank, size, block: settings.batch } });
+    };
+    let batches = batchesFrom(progress.sampler); // pictures that were read, but not used before an error, are read again
     try {
       if (!hasEnded()) {
-        await folder.rewind(trainer.step);
+        await trainer.ranks.first("rewinding", () => folder.rewind(trainer.step));
         await this.#showing.begin();
       }
       await this.#prepare(hasEnded());
-      while (!hasEnded() && !this.#signal?.aborted) {
-        const trouble = await this.#tryStep(batches);
+      await this.#agree();
+      while (!hasEnded() && !this.#isStopped) {
+        const trouble = await this.#tryStep(await this.#read(batches));
         if (trouble === null) continue;
         await batches.return(undefined);
         await goBack(this.#run, this.#saver, trouble);
         await this.#showing.begin();
         this.#measuring.restartClock();
         this.#outlook.goBack();
-        pictures.restore(progress.sampler);
-        batches = pictures.batches(settings.batch);
+        batches = batchesFrom(progress.sampler);
       }
     } catch (error) {
       if (!reporter.isStop(error)) throw error;
@@ -164,14 +174,17 @@ class Loop {
    */
   async #prepare(hasEnded: boolean): Promise<void> {
     const { settings, trainer, guard, pictures, random, progress, reporter } = this.#run;
-    const { model, step, averages } = trainer;
+    const { model, step, averages, ranks } = trainer;
     if (!progress.hasCodebook) {
       const batches = pictures.batches(settings.batch);
-      const vectors = await reporter.aside("codebook: reading pictures", ({ signal }) => {
-        const onProgress = (what: string, done: number, total: number) =>
-          this.#monitor.aside?.(`codebook: ${what} ${done}/${total}`);
-        return initializeCodebook(model, batches, random.restart, { signal, onProgress });
-      });
+      const initialize = () =>
+        reporter.aside("codebook: reading pictures", ({ signal }) => {
+          const onProgress = (what: string, done: number, total: number) =>
+            this.#monitor.aside?.(`codebook: ${what} ${done}/${total}`);
+          return initializeCodebook(model, batches, random.restart, { signal, onProgress });
+        });
+      const vectors = await ranks.first("k-means of the codebook", initialize);
+      await ranks.broadcast([model.quantize.codebook]);
       averages?.begin(); // with the new codes
       pictures.restore(progress.sampler);
       progress.hasCodebook = true;
@@ -193,8 +206,9 @@ class Loop {
 
   /** @returns the seconds of one reconstruction; null if the sheet could not be made */
   #drawSamples(): Promise<number | null> {
-    const { trainer: { step }, reporter } = this.#run;
-    const draw = () => reporter.attempt("pictures", step, () => saveSamples(this.#run, this.#showing));
+    const { trainer: { step, ranks }, reporter } = this.#run;
+    const save = () => saveSamples(this.#run, this.#showing);
+    const draw = () => reporter.attempt("pictures", step, () => ranks.first("drawing", save));
     return this.#outlook.time("draw", draw);
   }
 
@@ -209,23 +223,45 @@ class Loop {
   }
 
   /** @returns null if the losses are fine; otherwise why a guarded run must go back @throws what a step throws */
-  async #tryStep(batches: AsyncGenerator<Batch>): Promise<Trouble | null> {
+  async #tryStep(read: readonly Batch[]): Promise<Trouble | null> {
     try {
-      return await this.#step(batches) ? null : "jump";
+      return await this.#step(read) ? null : "jump";
     } catch (error) {
       if (this.#run.guard && error instanceof DivergedError) return error;
       throw error;
     }
   }
 
-  /** @returns whether the losses are fine */
-  async #step(batches: AsyncGenerator<Batch>): Promise<boolean> {
-    const { settings, trainer, guard, usage, restarts, progress, random } = this.#run;
-    const read: Batch[] = [];
-    while (read.length < settings.accumulate) {
-      const next = await batches.next();
-      if (!next.done) read.push(next.value);
+  /** Lets all ranks stop if one of them was told to. @returns whether rank 0, whose clock counts, wants to save */
+  async #agree(): Promise<boolean> {
+    const mine = { isAborted: this.#signal?.aborted ?? false, isDue: this.#saver.isDue };
+    const votes = await this.#run.trainer.ranks.gather(mine);
+    this.#isStopped = votes.some(({ isAborted }) => isAborted);
+    return votes[0].isDue;
+  }
+
+  /** Reads the batches of a step. @throws on all ranks if one of them cannot */
+  async #read(batches: AsyncGenerator<Batch>): Promise<readonly Batch[]> {
+    const { settings: { accumulate }, trainer: { ranks } } = this.#run, read: Batch[] = [];
+    let failure: { readonly error: unknown } | null = null;
+    try {
+      while (read.length < accumulate) {
+        const next = await batches.next();
+        if (!next.done) read.push(next.value);
+      }
+    } catch (error) {
+      failure = { error };
     }
+    const failures = await ranks.gather(failure && reasonOf(failure.error));
+    const failed = failures.findIndex((reason) => reason !== null);
+    if (failed < 0) return read;
+    this.#isCommon = true;
+    throw failure ? failure.error : new Error(`rank ${failed}: ${failures[failed]}`);
+  }
+
+  /** @returns whether the losses are fine */
+  async #step(read: readonly Batch[]): Promise<boolean> {
+    const { settings, trainer, guard, usage, restarts, progress, random } = this.#run;
     if (!this.#hasStepped && currentBackend().name === "webgpu") {
       this.#monitor.update(trainer.step, "compiling the kernels of the first step");
     }
@@ -252,7 +288,8 @@ class Loop {
       this.#gan.afterStep();
       if (this.#isDue(settings.imageEvery)) await this.#drawSamples();
       if (this.#isDue(settings.valEvery)) await this.#measure();
-      if (this.#saver.isDue || this.#signal?.aborted) {
+      const isDue = await this.#agree();
+      if (isDue || this.#isStopped) {
         await this.#measuring.read(logs);
         await this.#outlook.time("save", () => this.#saver.save());
         await keepGood(this.#run);
@@ -262,14 +299,14 @@ class Loop {
   }
 
   async #draw(isFinished: boolean): Promise<Pick<TrainOutcome, "curves" | "comparison" | "report">> {
-    const { trainer: { step }, folder, reporter } = this.#run;
-    return {
+    const { trainer: { step, ranks }, folder, reporter } = this.#run;
+    return await ranks.first("drawing", async () => ({
       comparison: isFinished
         ? await reporter.attempt("comparison", step, () => drawComparison(this.#run))
         : null,
       curves: await reporter.attempt("curves", step, () => folder.drawCurves()),
       report: await this.#showing.files(isFinished ? "finished" : "stopped"),
-    };
+    }));
   }
 
   /** Says what failed more than once, and whether metrics are missing. */

@@ -2,6 +2,7 @@
 // for the user.
 import type { Tensor } from "../../src/index.ts";
 import type { ImageDataset } from "../../data/index.ts";
+import { meansOver } from "../distributed/ranks.ts";
 import type { Logs } from "../logs.ts";
 import { type Reconstructed, WorstPictures } from "../report/worst.ts";
 import { type Measurements, readItems, validate } from "../validate.ts";
@@ -85,9 +86,9 @@ export class Measuring {
     return performance.now() - this.#run.reporter.asideTime;
   }
 
-  /** Reads the losses of a step. @throws DivergedError if one of them is not a finite number */
+  /** Reads the losses of a step, averaged over all ranks. @throws DivergedError if one of them is not a finite number */
   async read(logs: Logs): Promise<Record<string, number>> {
-    const values = await readItems(logs);
+    const values = await meansOver(this.#run.trainer.ranks, await readItems(logs));
     for (const [name, value] of Object.entries(values)) {
       if (!Number.isFinite(value)) throw this.#saver.diverged(`${name} is ${value}`);
     }
@@ -106,7 +107,8 @@ export class Measuring {
    * is told and counted.
    */
   async measure(): Promise<void> {
-    const { trainer: { step, model }, progress, list, reporter } = this.#run;
+    const { trainer, progress, list, reporter } = this.#run, { step, model } = trainer;
+    await trainer.shareStatistics();
     const values = await reporter.attempt("validation", step, () => this.#values());
     if (values === null) return;
     const isFirst = progress.first === null;
@@ -148,7 +150,7 @@ export class Measuring {
 
   async #values(): Promise<Measurements> {
     const { validation, seen, settings: { batch }, trainer, folder, reporter } = this.#run,
-      { model, step, options: { identity } } = trainer;
+      { model, step, ranks, options: { identity } } = trainer;
     const worst = new WorstPictures();
     const measured = (what: string, pictures: ImageDataset) => {
       const onPicture = pictures === (validation ?? seen)
@@ -157,22 +159,29 @@ export class Measuring {
       return reporter.aside(
         what,
         (watch) =>
-          trainer.evaluate(() => validate(model, pictures, batch, step, { ...watch, onPicture, identity })),
+          trainer.evaluate(() =>
+            validate(model, pictures, batch, step, { ...watch, onPicture, identity, ranks })
+          ),
       );
     };
     const known = Object.entries(await measured("measuring training pictures", seen))
       .filter(([name]) => seenNames.includes(name))
       .map(([name, value]) => [name.replace("val/", "seen/"), value]);
     const held = validation ? await measured("validating", validation) : {};
-    await reporter.attempt("pictures", step, async () => {
-      await folder.saveSheet("worst", step, worst.list);
-      await this.#showing.sheet("worst");
-    });
+    const found = (await ranks.gather(worst.list)).flat(), worstOfAll = new WorstPictures();
+    for (const one of found) worstOfAll.add(one);
+    if (ranks.isFirst) {
+      await reporter.attempt("pictures", step, async () => {
+        await folder.saveSheet("worst", step, worstOfAll.list);
+        await this.#showing.sheet("worst");
+      });
+    }
     return { ...held, ...Object.fromEntries(known) };
   }
 
   async #write(metrics: Metrics): Promise<void> {
-    const { folder, reporter, trainer: { step } } = this.#run;
+    const { folder, reporter, trainer: { step, ranks } } = this.#run;
+    if (!ranks.isFirst) return;
     await reporter.attempt("metrics", step, () => folder.addMetrics(metrics));
     await this.#showing.metrics(metrics);
   }

@@ -40,7 +40,8 @@ export class Outlook {
    * @param picture the seconds of one picture's reconstruction; null if none was timed, as when a run is resumed
    */
   async foresee(picture: number | null): Promise<void> {
-    const { settings, trainer: { model, step }, reporter } = this.#run;
+    const { settings, trainer: { model, step, ranks }, reporter } = this.#run;
+    if (!ranks.isFirst) return;
     const { ratio, memory } = await countStep(settings, model.loss?.perceptual_loss?.ready ?? false);
     const each = picture === null ? await this.#lastRate() : picture * ratio;
     if (each !== null) this.#foreseen = this.#foresee(each, each / ratio);
@@ -57,7 +58,7 @@ export class Outlook {
     return {
       step,
       draw: picture * samples.length,
-      measure: picture * measuring * (seen.length + (validation?.length ?? 0)),
+      measure: picture * measuring * (seen.length + (validation?.length ?? 0)) / trainer.ranks.size,
       save: checkpointBytes(trainer) / diskSpeed,
     };
   }

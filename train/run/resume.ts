@@ -4,13 +4,15 @@ import { withOverrides } from "../../data/formats/config.ts";
 import { VQGAN } from "../../nn/index.ts";
 import { checkOptions, object, orNull, positive, rule, texts } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
+import { checkSame, ofRank } from "../distributed/same.ts";
 import { optimizerChangeRules, type OptimizerChanges } from "../optimizer_options.ts";
 import { fillPerceptual } from "../perceptual.ts";
 import { describePerceptual, perceptualOverrides, sourceOf } from "../start.ts";
 import { describeChanges } from "./changes.ts";
 import { frozenParameters, readRunState, restoreTrainer } from "./checkpoint.ts";
 import { checkpointOf } from "./find.ts";
-import { fileOfStep, RunFolder } from "./folder.ts";
+import { fileOfStep, folderOfAll, RunFolder } from "./folder.ts";
 import { Notes } from "./notes.ts";
 import { describePlan } from "./plan.ts";
 import { absolute } from "./pictures.ts";
@@ -29,6 +31,7 @@ import {
 import {
   checkSettings,
   given,
+  picturesPerStep,
   rulesOf,
   type RunOptions,
   type RunSettings,
@@ -85,6 +88,7 @@ const changeRules = {
  * the interruption. What was frozen (`setRequiresGrad(false)`) when the checkpoint was saved is frozen again. Changes, and
  * pictures that are not those of before, are announced in the run's `notes`. A checkpoint that is not the run's last one goes on
  * in a new folder, which begins with a copy of the metrics and pictures up to its step.
+ * @param ranks the processes that train together (`openRanks`). There may be more or fewer than before, if a step has as many pictures.
  * @throws NotResumableError if the file holds only weights; RunInUseError if another process trains the run;
  * MissingPicturesError if its pictures are not where they were; FormatError if the file says something that cannot be; an Error
  * if an option cannot be changed, or the disk has no room for a checkpoint
@@ -99,6 +103,7 @@ export async function resumeRun(
   runOrFile: string,
   changes: ResumeChanges = {},
   loading: Loading = {},
+  ranks: Ranks = oneRank,
 ): Promise<Run> {
   checkOptions<object>("resumeRun", changes, changeRules);
   checkOptions("resumeRun: optimizer", changes.optimizer ?? {}, optimizerChangeRules);
@@ -106,9 +111,9 @@ export async function resumeRun(
   const path = await checkpointOf(runOrFile);
   const source = new RunFolder(join(dirname(path), ".."));
   const isLast = await isLastOf(source, path);
-  const left = isLast ? await source.take() : [];
+  const left = isLast ? await ranks.first("taking the folder", () => source.take()) : [];
   try {
-    return await freedOnError((own) => resume({ path, source, isLast, left }, changes, loading, own));
+    return await freedOnError((own) => resume({ path, source, isLast, left }, changes, loading, own, ranks));
   } catch (error) {
     source.release();
     throw error;
@@ -132,7 +137,13 @@ interface Place {
   readonly left: readonly string[];
 }
 
-async function resume(place: Place, changes: ResumeChanges, loading: Loading, own: Own): Promise<Run> {
+async function resume(
+  place: Place,
+  changes: ResumeChanges,
+  loading: Loading,
+  own: Own,
+  ranks: Ranks,
+): Promise<Run> {
   const { path, source, isLast, left } = place,
     { perceptual, optimizer, stopWhen, epochs, ...options } = changes;
   const reporter = new Notes(), saved = await readRunState(path), { step } = saved;
@@ -146,12 +157,13 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     optimizer: { ...saved.settings.optimizer, ...given(optimizer ?? {}) },
     stopWhen: ruleFor(saved.settings.stopWhen, stopWhen),
     model,
+    ranks: ranks.size,
   };
   checkSettings("resumeRun", chosen);
+  checkRanks(saved.settings, chosen);
   const isSameVal = options.val === undefined, aboutPictures = new Notes();
   const { list, progress } = await picturesOf(saved, chosen, source, isSameVal, aboutPictures, loading);
-  const { batch, accumulate } = chosen;
-  const steps = epochs === undefined ? chosen.steps : stepsIn(epochs, list.train, batch * accumulate);
+  const steps = epochs === undefined ? chosen.steps : stepsIn(epochs, list.train, picturesPerStep(chosen));
   const settings: RunSettings = {
     ...chosen,
     steps,
@@ -163,6 +175,8 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     hasLpips: model.lossconfig.perceptualWeight > 0,
     size: settings.size,
   });
+  await checkSame(ranks, "settings", JSON.stringify({ step, settings }));
+  await checkSame(ranks, "pictures", `${list.train} and ${list.held}, ${list.hash}`);
   const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
   if (!isSameMetric || perceptual !== undefined) progress.patience = null;
   const stopped = whyStopped(settings.stopWhen, progress.patience);
@@ -190,8 +204,11 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
 
   const net = own(new VQGAN(model, null, { withLoss: true }));
   checkSize(settings, net);
-  const random = { dropout: Random.from(saved.random.dropout), restart: Random.from(saved.random.restart) };
-  const parts = await makeTrainer(net, settings, random, own);
+  const random = {
+    dropout: ofRank(Random.from(saved.random.dropout), ranks),
+    restart: Random.from(saved.random.restart),
+  };
+  const parts = await makeTrainer(net, settings, random, own, ranks);
   const { onListed: _onListed, ...reading } = loading;
   await restoreTrainer(path, parts.trainer, { ...reading, withoutPerceptual: perceptual !== undefined });
   if (lpips && net.loss?.perceptual_loss) await fillPerceptual(net.loss.perceptual_loss, lpips);
@@ -201,21 +218,24 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     reporter.add({ kind: "model", text });
   }
   if (!isFinished) {
-    await checkRoom(source.path, parts.trainer);
+    await ranks.first("looking for room", () => checkRoom(source.path, parts.trainer));
     for (const note of await warnOfRoom(source.path, parts.trainer, settings)) reporter.add(note);
   } else {
     const text = `the run is finished: ${stopped ?? `it has all its ${steps} steps`}`;
     reporter.add({ kind: "finished", step, text });
   }
 
-  const folder = isLast ? source : await branch(place, saved, reporter);
-  const write = async () => {
-    await folder.writeConfig(settings);
-    await folder.writePictures(list.hash, list.text);
-    if (!isLast) await folder.adopt(path); // last, so that half a folder is not taken for a run
-    await keepNames(folder, step, progress);
-  };
-  await (isLast ? write() : folder.removedOnError(write));
+  const folder = await folderOfAll(ranks, async () => {
+    const folder = isLast ? source : await branch(place, saved, reporter);
+    const write = async () => {
+      await folder.writeConfig(settings);
+      await folder.writePictures(list.hash, list.text);
+      if (!isLast) await folder.adopt(path); // last, so that half a folder is not taken for a run
+      await keepNames(folder, step, progress);
+    };
+    await (isLast ? write() : folder.removedOnError(write));
+    return folder;
+  });
   return {
     settings,
     ...parts,
@@ -225,10 +245,29 @@ async function resume(place: Place, changes: ResumeChanges, loading: Loading, ow
     random,
     progress,
     // a last.ckpt goes on as last.safetensors
-    saved: await folder.hasCheckpoint(basename(folder.lastCheckpoint)) ? step : null,
+    saved: await ranks.first("looking", () => folder.hasCheckpoint(basename(folder.lastCheckpoint)))
+      ? step
+      : null,
     reporter,
     notes: reporter.all,
   };
+}
+
+/** @throws Error if other ranks would make other steps: it names the numbers, and what fits */
+function checkRanks(before: RunSettings, now: RunSettings): void {
+  const [was, is] = [picturesPerStep(before), picturesPerStep(now)];
+  if (before.ranks === now.ranks || was === is) return;
+  const inWords = ({ batch, accumulate, ranks }: RunSettings) =>
+    `batch ${batch} x accumulate ${accumulate} x ${ranks} rank${ranks === 1 ? "" : "s"}`;
+  const accumulate = was / (now.batch * now.ranks);
+  const fits = Number.isInteger(accumulate)
+    ? `accumulate ${accumulate} makes it ${was} here`
+    : `start ${before.ranks} ranks, or choose batch and accumulate so that it is ${was}`;
+  throw new Error(
+    `resumeRun: a step of the run has ${was} pictures (${inWords(before)}), but here it would have ${is} (${
+      inWords(now)
+    }): ${fits}`,
+  );
 }
 
 /** The interval between measurements follows the number of steps, unless the user has chosen it. */

@@ -48,7 +48,8 @@ export async function picturesOf(
   reporter.add({ kind: "data", added: added.length, gone: gone.length, changed: changed.length, text });
   if (!(differences?.isSameOrder ?? list.train === train)) {
     progress.epoch = sampler.epoch + (sampler.position > 0 ? 1 : 0);
-    progress.sampler = { ...sampler, length: list.train, epoch: progress.epoch, position: 0 };
+    const { ranks: _, ...order } = sampler;
+    progress.sampler = { ...order, length: list.train, epoch: progress.epoch, position: 0 };
     const text = `the order of the pictures begins again, with epoch ${progress.epoch}`;
     reporter.add({ kind: "changed", option: "data", text });
   }

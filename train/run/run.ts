@@ -6,6 +6,7 @@ import type { Random } from "../../src/index.ts";
 import { trainingOf } from "../codebook/options.ts";
 import { DeadCodeRestart } from "../codebook/restart.ts";
 import { CodeUsage } from "../codebook/usage.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
 import { Guard } from "../gan/guard.ts";
 import { termsOf } from "../gan/options.ts";
 import { Plateau } from "../gan/start.ts";
@@ -107,6 +108,7 @@ export async function makeTrainer(
   settings: RunSettings,
   random: Run["random"],
   own: Own,
+  ranks: Ranks = oneRank,
 ): Promise<Pick<Run, "trainer" | "usage" | "restarts" | "plateau" | "guard">> {
   const { train, rates, ...update } = settings.optimizer;
   if (!train.includes("all")) trainOnly(model, train);
@@ -123,9 +125,10 @@ export async function makeTrainer(
       lpipsDropout: settings.lpipsDropout ? random.dropout : null,
       gan: termsOf(settings.gan),
       codebook: trainingOf(settings.codebook),
+      ranks,
     }),
   );
-  const usage = new CodeUsage(model.config.nEmbed);
+  const usage = new CodeUsage(model.config.nEmbed, ranks);
   trainer.states.push(usage);
   const { restartEvery, restartBelow: below } = settings.codebook, { codes: learning, averages } = trainer;
   const restarts = restartEvery > 0
@@ -133,12 +136,13 @@ export async function makeTrainer(
       below,
       learning,
       averages,
+      ranks,
     })
     : null;
   const plateau = settings.gan.start === "plateau" ? new Plateau() : null;
   if (plateau) trainer.states.push(plateau);
   const guard = settings.gan.guard
-    ? new Guard(settings.steps, trainer.gan, model.decoder.conv_out.weight)
+    ? new Guard(settings.steps, trainer.gan, model.decoder.conv_out.weight, ranks)
     : null;
   if (guard) trainer.states.push(guard);
   return { trainer, usage, restarts, plateau, guard };

@@ -1,6 +1,8 @@
 // Writes the checkpoints of a run. One that cannot be written is tried again, and the last one stays. When a run ends, whatever
 // the reason, its last step is saved, as long as the weights are healthy.
+import { jointState } from "../../data/pictures/sampler.ts";
 import { asyncScope, full, noGrad, scope } from "../../src/index.ts";
+import { checkSameBits } from "../distributed/same.ts";
 import { DivergedError, GuardError, NotSavedError, RunTakenError } from "../errors.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { fileOfStep } from "./folder.ts";
@@ -50,16 +52,17 @@ export class Saver {
 
   /** Saves a step that has the lowest loss so far, and keeps it beside the last one. */
   async saveBest(best: Omit<Best, "file">): Promise<void> {
-    const { trainer: { step }, progress, folder, reporter } = this.#run;
+    const { trainer: { step, ranks }, progress, folder, reporter } = this.#run;
     const before = progress.best, file = fileOfStep(step);
     progress.best = { ...best, file };
     if (await this.#write()) {
-      const isKept = await reporter.attempt("best", step, async () => {
+      const keep = async () => {
         await folder.keepLastAs(file);
         const old = before?.file;
         if (old && old !== file && !progress.kept.includes(old)) await folder.removeCheckpoint(old);
         return true;
-      });
+      };
+      const isKept = await reporter.attempt("best", step, () => ranks.first("keeping the best", keep));
       if (!isKept) progress.best = { ...best, file: null };
     } else progress.best = before;
   }
@@ -72,7 +75,8 @@ export class Saver {
 
   /** Gives the checkpoint that was just written its name among the latest ones, and removes those that are no longer among them. */
   async #keepLatest(before: readonly string[]): Promise<void> {
-    const { trainer: { step }, progress: { kept, best }, folder, reporter } = this.#run;
+    const { trainer: { step, ranks }, progress: { kept, best }, folder, reporter } = this.#run;
+    if (!ranks.isFirst) return;
     await reporter.attempt("kept", step, async () => {
       if (kept.includes(fileOfStep(step))) await folder.keepLastAs(fileOfStep(step));
       for (const name of before) {
@@ -134,17 +138,22 @@ export class Saver {
   async #writeNow(): Promise<boolean> {
     await this.#checkWeights();
     const { trainer, folder, settings, progress, list: { hash, train, held }, reporter } = this.#run;
-    const { step } = trainer, { kept } = progress;
+    const { step, ranks, optimizers } = trainer, { kept } = progress;
+    await trainer.shareStatistics();
+    await this.#run.usage.collect();
+    await checkSameBits(
+      ranks,
+      Object.values(optimizers).flatMap(({ parameters }) => [...parameters.values()]),
+    );
+    const sampler = jointState(await ranks.gather(progress.sampler), settings.batch);
     if (this.isDue) progress.kept = this.#keptNow();
     try {
-      await folder.prepareCheckpoints();
-      folder.checkOwned();
-      await checkRoom(folder.path, trainer);
-      await saveCheckpoint(folder.lastCheckpoint, trainer, {
-        ...progress,
-        step,
-        pictures: { hash, train, held },
-        settings,
+      await ranks.first("saving", async () => {
+        await folder.prepareCheckpoints();
+        folder.checkOwned();
+        await checkRoom(folder.path, trainer);
+        const state = { ...progress, sampler, step, pictures: { hash, train, held }, settings };
+        await saveCheckpoint(folder.lastCheckpoint, trainer, state);
       });
     } catch (error) {
       progress.kept = kept;

@@ -7,6 +7,7 @@ import { checkGan, defaultGan, type GanOptions } from "../gan/options.ts";
 import { aResize } from "../../data/pictures/source.ts";
 import type { Precision } from "../../nn/index.ts";
 import {
+  check,
   checkOptions,
   checkValues,
   flag,
@@ -106,6 +107,15 @@ export interface RunSettings extends RunOptions {
   readonly from: string | null;
   /** The config of the model. */
   readonly model: VQModelConfig;
+  /** How many processes train together. A step has `batch` times `accumulate` times as many pictures. */
+  readonly ranks: number;
+}
+
+/** How many pictures a step has, on all ranks together. */
+export function picturesPerStep(
+  { batch, accumulate, ranks }: Pick<RunSettings, "batch" | "accumulate" | "ranks">,
+): number {
+  return batch * accumulate * ranks;
 }
 
 /** Options that suit most runs. The fields that depend on the pictures are missing. */
@@ -211,6 +221,7 @@ export function checkNewOptions(options: RunOptions): void {
 /** Checks settings from a checkpoint, which have additional fields. @throws like `checkNewOptions` */
 export function checkSettings(who: string, settings: RunSettings): void {
   checkValues<RunOptions>(who, settings, rules);
+  check(who, "ranks", settings.ranks, whole(1));
   checkTogether(who, settings);
 }
 

@@ -23,8 +23,8 @@ export class Showing {
 
   /** Begins an event file, if the run writes them. */
   async begin(): Promise<void> {
-    const { settings: { report }, folder, trainer: { step } } = this.#run;
-    if (!report.tensorboard) return;
+    const { settings: { report }, folder, trainer: { step, ranks } } = this.#run;
+    if (!report.tensorboard || !ranks.isFirst) return;
     const begin = async () => {
       const { EventFile } = await import("../report/tensorboard/event_file.ts"); // it needs a library for protobuf
       return await EventFile.begin(folder.path, step, await folder.readMetrics());
@@ -66,12 +66,13 @@ export class Showing {
   }
 
   /**
-   * Writes report.html and metrics.csv.
+   * Writes report.html and metrics.csv, if this is rank 0.
    * @param activity what the run is doing, where that is not seen in its folder yet
    * @returns the path of report.html; null if it could not be written
    */
   async files(activity?: RunActivity): Promise<string | null> {
-    const { reporter, trainer: { step } } = this.#run;
+    const { reporter, trainer: { step, ranks } } = this.#run;
+    if (!ranks.isFirst) return null;
     await reporter.attempt("table", step, () => this.#files.writeTable());
     return await reporter.attempt("report", step, () => this.#files.writePage(activity));
   }

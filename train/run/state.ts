@@ -149,6 +149,7 @@ const rules: Rules<StoredState> = {
     epoch: whole(0),
     position: whole(0),
     firstEpoch: rule("a whole number", (epoch) => epoch === undefined || isWhole(epoch)),
+    ranks: rule("whole numbers", (visits) => visits === undefined || listOf("", isWhole).accepts(visits)),
   }),
   random: record("{ dropout, restart }", { dropout: random, restart: random }),
   hasCodebook: needed(flag),
@@ -206,7 +207,7 @@ export function parseState(path: string, json: string, model: RunSettings["model
     check("the run's state", "it", state, object);
     checkValues("the run's state", state, rules);
     if (state.best) checkValues("the run's state: best", state.best, bestRules);
-    const settings = { ...state.settings, model };
+    const settings = { ...{ ranks: 1 }, ...state.settings, model }; // runs of one process did not say so at first
     checkSettings("the run's settings", settings);
     check("the run's settings", "from", settings.from, orNull(text));
     const { sampler } = state;

@@ -54,9 +54,9 @@ describeDevices("running averages", () => {
         const { decay, sizes, sums, codes } = wanted.ema[kind];
         const quantize = quantizer(kind === "normalized"), averages = new EmaCodes(quantize, decay);
         for (let step = 0; step < 3; step++) {
-          scope(() => {
+          await asyncScope(async () => {
             const z = [0, 1].map((batch) => drawn(`z${step}.${batch}`, [2, 4, 5, 6]));
-            averages.afterStep(z, z.map((z) => quantize.encode(z)));
+            await averages.afterStep(z, z.map((z) => quantize.encode(z)));
           });
         }
         const kept = averages.tensors();
@@ -73,7 +73,7 @@ describeDevices("running averages", () => {
       const quantize = quantizer(), averages = new EmaCodes(quantize, 0.5);
       averages.tensors(); // as before a checkpoint is written
       quantize.codebook.write(Float32Array.from({ length: 66 }, (_, i) => i)); // as k-means does
-      scope(() =>
+      await asyncScope(() =>
         averages.afterStep([tensor([0, 1, 2, 3, 4, 5], [1, 1, 1, 6])], [tensor(Int32Array.of(0), [1, 1, 1])])
       );
       const kept = averages.tensors(), sizes = await kept.get("sizes")!.floats();
@@ -95,9 +95,9 @@ describeDevices("running averages", () => {
         averages = new EmaCodes(quantize, 0.5),
         before = await quantize.codebook.floats();
       quantize.setRequiresGrad(false);
-      scope(() => {
+      await asyncScope(async () => {
         const z = drawn("z", [1, 2, 2, 6]);
-        averages.afterStep([z], [quantize.encode(z)]);
+        await averages.afterStep([z], [quantize.encode(z)]);
       });
       expect(await quantize.codebook.floats()).toEqual(before);
       averages.dispose();
