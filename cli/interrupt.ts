@@ -1,4 +1,4 @@
-// Lets long work end in good order: at Ctrl-C and other signals, when nobody reads the output any more and, if asked for, after an
+// Lets long work end in good order: at Ctrl-C and other signals (SIGUSR2 is a scheduler's warning that the time is nearly over), when nobody reads the output any more and, if asked for, after an
 // error that nothing caught. A second Ctrl-C ends the process at once.
 import { fstatSync, readFileSync, readSync } from "node:fs";
 import process from "node:process";
@@ -8,7 +8,7 @@ import { isGranted } from "../src/environment.ts";
 export const interruptedCode = 130;
 
 /** The numbers of the signals that end work in good order. SIGHUP: the terminal or the SSH session was closed. */
-const signals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+const signals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGUSR2: 12 } as const;
 const SIGPIPE = 13;
 
 /** Milliseconds within which a second SIGINT is the same Ctrl-C, which npm passes on to a process that the terminal tells too. */

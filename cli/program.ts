@@ -17,6 +17,7 @@ import { inWordsOfOptions } from "./messages.ts";
 import { UsageError } from "./options.ts";
 import { say } from "./output.ts";
 import { printAside } from "./print.ts";
+import { abortRanks, closeRanks, turnToSpeak, withRanks } from "./ranks.ts";
 import { reconstructCommand } from "./reconstruct.ts";
 import { Interrupted } from "./stoppable.ts";
 import { typed } from "./typed.ts";
@@ -45,7 +46,7 @@ function buildProgram(): Command {
     withDevice(reconstructCommand()),
     withDevice(encodeCommand()),
     withDevice(decodeCommand()),
-    withDevice(finetuneCommand()),
+    withDevice(withRanks(finetuneCommand())),
     withDevice(evaluateCommand()),
     watchCommand(),
     convertCommand(),
@@ -65,6 +66,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
   try {
     if (words.length === 0) program.outputHelp();
     else await program.parseAsync(words, { from: "user" });
+    await closeRanks();
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -75,8 +77,11 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
       say(error.message);
       return error.code;
     }
+    const who = await turnToSpeak(error);
     if (variable("DEBUG") && error instanceof Error) printAside(...(error.stack ?? "").split("\n"));
-    return fail(inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
+    const code = fail(who + inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
+    await abortRanks();
+    return code;
   }
 }
 

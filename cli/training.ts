@@ -9,8 +9,9 @@ import {
   train,
   type TrainOutcome,
 } from "../train/index.ts";
+import { picturesPerStep } from "../train/run/settings.ts";
 import { stopInWords } from "../train/run/stopping.ts";
-import { listenForInterrupt } from "./interrupt.ts";
+import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
 import { output, say } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -43,7 +44,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     if (interrupt.error !== undefined) throw interrupt.error;
     monitor.finish();
     if (outcome.interrupted) {
-      process.exitCode = interrupt.code;
+      process.exitCode = await commonCode(run, interrupt);
       say(`saved step ${outcome.step}; ${goOn}`);
     } else say(...describeOutcome(outcome));
     return outcome;
@@ -62,12 +63,20 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
   }
 }
 
+/** The exit code of all ranks, of which perhaps only one was told to stop. */
+async function commonCode({ trainer: { ranks } }: Run, { signal, code }: Interrupt): Promise<number> {
+  const codes = await ranks.gather(signal.aborted ? code : null);
+  return codes.find((code) => code !== null) ?? code;
+}
+
 function describePlan({ settings, folder, pictures, validation }: Run): void {
-  const passes = settings.steps * settings.batch * settings.accumulate / pictures.length;
+  const passes = settings.steps * picturesPerStep(settings) / pictures.length;
   const held = validation ? `, ${validation.length} for validation` : "";
   say(
     `${count(pictures.length, "picture")}${held}; ${count(settings.steps, "step")} of ${settings.batch}` +
-      `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""} at ${settings.size}x${settings.size}, ` +
+      `${settings.accumulate > 1 ? ` x ${settings.accumulate}` : ""}${
+        settings.ranks > 1 ? ` on each of ${settings.ranks} ranks` : ""
+      } at ${settings.size}x${settings.size}, ` +
       `learning rate ${settings.lr.toPrecision(3)}, ${
         passes.toFixed(passes < 10 ? 1 : 0)
       } passes over the pictures`,

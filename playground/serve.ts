@@ -39,13 +39,12 @@ export async function serveFolder(
     response.setHeader("x-content-type-options", "nosniff");
     response.setHeader("cache-control", "no-cache");
     for (const [header, value] of Object.entries(headers)) response.setHeader(header, value);
-    if (size === undefined || !["GET", "HEAD"].includes(request.method ?? "")) {
+    if (size === undefined || request.method !== "GET") {
       return void response.writeHead(404, { "content-type": "text/plain" }).end("there is no such file\n");
     }
     const type = types[extname(file)] ?? "application/octet-stream";
     response.writeHead(200, { "content-type": type, "content-length": size });
-    if (request.method === "HEAD") response.end();
-    else createReadStream(file).pipe(response);
+    createReadStream(file).pipe(response);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

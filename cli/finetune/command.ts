@@ -1,7 +1,7 @@
 // tessera finetune: trains on pictures, starting from a checkpoint, with a new model, or from the point where a run
 // stopped.
 import { Command, Option } from "commander";
-import { beginRun, defaultOptions } from "../../train/index.ts";
+import { beginRun, defaultOptions, resumeRun } from "../../train/index.ts";
 import { checkpointPath } from "../checkpoint.ts";
 import { fetched, namesHelp } from "../fetch.ts";
 import { withLoading } from "../loading.ts";
@@ -15,6 +15,7 @@ import {
   wholeNumbers,
 } from "../options.ts";
 import { print } from "../print.ts";
+import { currentRanks, ranksOptions } from "../ranks.ts";
 import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
 import { type Flags, newRun } from "./flags.ts";
@@ -25,6 +26,7 @@ import { ganOptions } from "./options/gan.ts";
 import { identityOption } from "./options/identity.ts";
 import { optimizerOptions } from "./options/optimizer.ts";
 import { reportOptions } from "./options/report.ts";
+import { rememberJob, requeuedRun } from "./requeue.ts";
 import { continueRun } from "./resume.ts";
 import { applyRecipe, recipeOption } from "./options/recipe.ts";
 import { withConfigs } from "./taming.ts";
@@ -147,6 +149,7 @@ export function finetuneCommand(): Command {
     precisionOption(),
     number("--seed <n>", "seed of the order, the crops and new weights", 0, defaultOptions.seed),
   );
+  group("Several processes:", ...ranksOptions());
   group("Codebook:", ...codebookOptions());
   group(
     "Losses:",
@@ -220,11 +223,15 @@ async function run(settings: readonly string[], command: Command): Promise<void>
   }
   const flags = await withFetched(named);
   print(...recipe === null ? [] : [recipe], ...notes);
-  const started = await withLoading((loading) =>
-    flags.resume === undefined
-      ? beginRun({ ...newRun(flags), loading })
-      : continueRun(flags.resume, flags, command, loading)
-  );
+  const ranks = currentRanks(), requeued = await requeuedRun(flags.out, ranks);
+  const started = await withLoading(async (loading) => {
+    if (requeued !== null) return await resumeRun(requeued, {}, loading, ranks);
+    const run = flags.resume === undefined
+      ? await beginRun({ ...newRun(flags), loading, ranks })
+      : await continueRun(flags.resume, flags, command, loading);
+    if (ranks.isFirst) await rememberJob(run.folder.path);
+    return run;
+  });
   await trainWithProgress(started, "fine-tune");
 }
 

@@ -16,6 +16,7 @@ import { newestCheckpoint } from "../../train/taming/log_folder.ts";
 import { fetched } from "../fetch.ts";
 import { UsageError } from "../options.ts";
 import { print } from "../print.ts";
+import { currentRanks } from "../ranks.ts";
 import { checkOptionsApply } from "./applies.ts";
 import { continuedRun, type Flags } from "./flags.ts";
 import { stopChange } from "./options/course.ts";
@@ -40,7 +41,9 @@ export async function continueRun(
       `a run of Tessera is resumed in its folder: copy ${path} to yours first, or begin a new run with --from`,
     );
   }
-  if (progress === "own run") return await resumeRun(runOrFile, resumeChanges(command), loading);
+  if (progress === "own run") {
+    return await resumeRun(runOrFile, resumeChanges(command), loading, currentRanks());
+  }
   checkOptionsApply(flags, command);
   const steps = flags.steps ?? progress.step + defaultOptions.steps;
   if (steps <= progress.step) {
@@ -50,13 +53,19 @@ export async function continueRun(
   const hasBaseLr = command.getOptionValueSource("baseLr") === "cli";
   const lr = flags.lr ?? (hasBaseLr ? undefined : progress.lr);
   const betas: [number, number] = flags.betas ?? [...progress.betas];
-  return await beginRun({ ...continuedRun(path, { ...flags, betas }, steps, lr), loading });
+  return await beginRun({
+    ...continuedRun(path, { ...flags, betas }, steps, lr),
+    loading,
+    ranks: currentRanks(),
+  });
 }
 
 /** The options that can be changed when a run is resumed. */
 const resumable: readonly string[] = [
   "resume",
   "device",
+  "ranks",
+  "allReduce",
   "precision",
   "steps",
   "epochs",
@@ -94,6 +103,8 @@ function resumeChanges(command: Command): ResumeChanges {
   const {
     resume: _resume,
     device: _device,
+    ranks: _ranks,
+    allReduce: _allReduce,
     lpips,
     stopWhen,
     patience,

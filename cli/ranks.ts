@@ -1,0 +1,73 @@
+// The options --ranks and --all-reduce: a command that a launcher of MPI has started several times trains in all these processes together.
+// Rank 0 speaks for all of them; another rank speaks only if it has an error that rank 0 does not have.
+import { type Command, Option } from "commander";
+import { findLauncher } from "../train/distributed/launcher.ts";
+import { RankLostError } from "../train/distributed/mpi.ts";
+import { type OpenRanks, openRanks } from "../train/distributed/open.ts";
+import { oneRank, type Ranks } from "../train/distributed/ranks.ts";
+import { mute, print, printAside } from "./print.ts";
+
+interface Flags {
+  readonly ranks: "auto" | "mpi" | "one";
+  readonly allReduce: "ordered" | "fast";
+}
+
+/** Milliseconds that another rank than the first waits before it speaks. If rank 0 has the same error, all have ended by then. */
+const patience = 1500;
+
+let opened: OpenRanks | null = null;
+/** Which of the processes that a launcher has started this is. */
+let rank = 0;
+
+/** The options of a command that may train in several processes. */
+export function ranksOptions(): Option[] {
+  return [
+    new Option(
+      "--ranks <kind>",
+      "mpi: train together with the other processes that mpirun or srun has started; one: alone; auto: mpi if there are others",
+    ).choices(["auto", "mpi", "one"]).default("auto"),
+    new Option(
+      "--all-reduce <kind>",
+      "how ranks sum gradients: ordered, with the bits of one process and --accumulate, or fast, as the library of MPI does",
+    ).choices(["ordered", "fast"]).default("ordered"),
+  ];
+}
+
+/** Opens the ranks before a command with these options runs, and before it opens a device. */
+export function withRanks(command: Command): Command {
+  return command.hook("preAction", async () => {
+    const { ranks, allReduce } = command.opts<Flags>();
+    rank = ranks === "one" ? 0 : findLauncher()?.rank ?? 0;
+    mute(rank > 0);
+    opened = await openRanks({ ranks, allReduce });
+    rank = opened.ranks.rank;
+    mute(rank > 0);
+    if (opened.description !== null) print(`ranks: ${opened.description}`);
+    printAside(...opened.warnings);
+  });
+}
+
+/** The processes that train together. */
+export function currentRanks(): Ranks {
+  return opened?.ranks ?? oneRank;
+}
+
+/** Ends MPI in good order, when a command has ended on all ranks. */
+export async function closeRanks(): Promise<void> {
+  await opened?.close();
+  opened = null;
+}
+
+/** Waits until this rank may speak about an error. @returns what to put before the message */
+export async function turnToSpeak(error: unknown): Promise<string> {
+  const lost = error instanceof RankLostError ? error.ranks : [];
+  const speaker = Array.from({ length: rank }, (_, i) => i).find((other) => !lost.includes(other)) ?? rank;
+  if (rank !== speaker) await new Promise((resolve) => setTimeout(resolve, patience));
+  mute(false);
+  return rank === 0 ? "" : `rank ${rank}: `;
+}
+
+/** Ends all ranks, after this one has said why. */
+export async function abortRanks(): Promise<void> {
+  await opened?.abort();
+}
