@@ -2,7 +2,7 @@
 /// <reference lib="dom" />
 import type { App, Model } from "./app.ts";
 import { html } from "./page/dom.ts";
-import { pen } from "./page/canvas.ts";
+import { showPicture } from "./page/canvas.ts";
 
 /** Codes are drawn in groups, each of which takes as long as one picture. */
 const group = 64;
@@ -41,11 +41,7 @@ export class CodePictures {
     const canvas = html("canvas", { width: this.#side || 1, height: this.#side || 1, role: "presentation" });
     const pixels = this.#pixels.get(token);
     if (!pixels) return canvas;
-    const image = new ImageData(this.#side, this.#side);
-    for (let i = 0; i < this.#side ** 2; i++) {
-      image.data.set([...pixels.subarray(i * 3, i * 3 + 3), 255], i * 4);
-    }
-    pen(canvas).putImageData(image, 0, 0);
+    showPicture(canvas, { width: this.#side, height: this.#side, pixels });
     return canvas;
   }
 

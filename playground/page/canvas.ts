@@ -28,7 +28,13 @@ export function showMap(
   color: (value: number) => readonly [red: number, green: number, blue: number],
 ): void {
   const image = new ImageData(width, values.length / width);
-  for (let i = 0; i < values.length; i++) image.data.set([...color(values[i]), 255], i * 4);
+  for (let i = 0, at = 0; i < values.length; i++) {
+    const [red, green, blue] = color(values[i]);
+    image.data[at++] = red;
+    image.data[at++] = green;
+    image.data[at++] = blue;
+    image.data[at++] = 255;
+  }
   Object.assign(canvas, { width: image.width, height: image.height });
   pen(canvas).putImageData(image, 0, 0);
 }

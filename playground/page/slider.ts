@@ -29,7 +29,7 @@ export class Slider {
       this.#say();
       onchange(this.value);
     };
-    this.element = html("label", { className: "slider" }, html("span", {}, name), this.#output, this.#input);
+    this.element = html("label", { className: "dial" }, html("span", {}, name), this.#output, this.#input);
     this.#say();
   }
 

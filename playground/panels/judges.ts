@@ -6,6 +6,7 @@ import { Latest } from "../page/client.ts";
 import { blueOrOrange, heat, pictureCanvas, showMap, showPicture } from "../page/canvas.ts";
 import { html } from "../page/dom.ts";
 import { lpipsButton } from "../lpips_button.ts";
+import { later } from "../page/later.ts";
 import { watchSeen } from "../page/seen.ts";
 import type { Panel } from "../panel.ts";
 
@@ -33,22 +34,23 @@ function mount(element: HTMLElement, app: App): void {
       "classifier (such as vgg16-397923af.pth or squeezenet1_1-b8a52dc0.pth) and its heads (vgg.pth or squeeze.pth). ",
     lpipsButton(app),
   );
+  const eyes = figure(difference, differenceCaption);
   element.append(
     html(
       "div",
-      { className: "four" },
+      { className: "judged" },
       figure(picture, caption("the picture")),
       figure(real, realCaption),
       figure(copy, caption("the copy")),
       figure(made, madeCaption),
+      eyes,
     ),
-    html("h3", {}, "Where LPIPS sees a difference"),
-    html("div", { className: "four" }, figure(difference, differenceCaption)),
     ask,
   );
 
   const show = ({ discriminator, lpips }: Verdicts, width: number) => {
     realCaption.textContent = madeCaption.textContent = "This checkpoint has no discriminator.";
+    for (const canvas of [real, made]) showPicture(canvas, null);
     if (discriminator) {
       const { patch } = discriminator;
       const most = Math.max(
@@ -62,7 +64,7 @@ function mount(element: HTMLElement, app: App): void {
           discriminator.made,
         ]] as const
       ) {
-        showMap(canvas, map, width, (value) => blueOrOrange(value / most));
+        later(() => showMap(canvas, map, width, (value) => blueOrOrange(value / most)));
         const share = map.reduce((sum, value) => sum + (value > 0 ? 1 : 0), 0) / map.length;
         words.textContent = `the discriminator, in patches of ${patch}x${patch} pixels: mean ${
           signed(mean(map))
@@ -71,10 +73,10 @@ function mount(element: HTMLElement, app: App): void {
     }
     const isThere = lpips !== null;
     ask.hidden = isThere;
-    difference.parentElement!.parentElement!.hidden = !isThere;
+    eyes.hidden = !isThere;
     if (!isThere) return;
     const [, most] = extremes(lpips.map);
-    showMap(difference, lpips.map, width, (value) => heat(value / most));
+    later(() => showMap(difference, lpips.map, width, (value) => heat(value / most)));
     differenceCaption.textContent = `LPIPS (${lpips.name}) ${
       lpips.distance.toFixed(3)
     } in all; the lightest place has ${most.toFixed(2)}`;

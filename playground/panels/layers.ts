@@ -6,6 +6,7 @@ import { AttentionView } from "../page/attention.ts";
 import { Latest } from "../page/client.ts";
 import { showMap } from "../page/canvas.ts";
 import { button, html } from "../page/dom.ts";
+import { later } from "../page/later.ts";
 import { watchSeen } from "../page/seen.ts";
 import type { Panel } from "../panel.ts";
 
@@ -23,7 +24,7 @@ const grey = (value: number): [number, number, number] => [value, value, value];
 
 function mapCanvas(values: Uint8Array, width: number, label: string): HTMLCanvasElement {
   const canvas = html("canvas", { className: "picture", role: "img", "aria-label": label });
-  showMap(canvas, values, width, grey);
+  later(() => showMap(canvas, values, width, grey));
   return canvas;
 }
 

@@ -9,6 +9,7 @@ import { Chart } from "../page/chart.ts";
 import { Latest } from "../page/client.ts";
 import { button, html } from "../page/dom.ts";
 import { exampleCount, exampleFace } from "../page/examples.ts";
+import { later } from "../page/later.ts";
 import { lpipsButton } from "../lpips_button.ts";
 import { Slider } from "../page/slider.ts";
 import type { Panel } from "../panel.ts";
@@ -95,7 +96,7 @@ function mount(element: HTMLElement, app: App): void {
         html("span", {}, name, html("small", {}, note)),
         ...all.map((picture, i) => {
           const canvas = pictureCanvas(`${name}, picture ${i + 1}`);
-          showPicture(canvas, picture);
+          later(() => showPicture(canvas, picture));
           return canvas;
         }),
       );

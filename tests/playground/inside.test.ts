@@ -60,7 +60,7 @@ async function layers(tab: Tab): Promise<void> {
   const captions =
     `[...document.querySelectorAll("#layers .maps figcaption")].map((each) => each.textContent)`;
   expect((await tab.evaluate<string[]>(captions)).length).toBe(12);
-  expect(await text(tab, `document.querySelector("#layers .maps canvas").width + ""`)).toBe("16");
+  await tab.until(`document.querySelector("#layers .maps canvas").width === 16`); // it is drawn a little later
   const seen = await text(tab, readout("layers"));
   expect(seen).toMatch(
     /^The tile in row 9, column 9 takes half of what it gets from \d+ tiles?, most of all from row/,
