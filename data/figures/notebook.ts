@@ -5,30 +5,33 @@ import { Buffer } from "node:buffer";
 import { Tensor } from "../../src/array.ts";
 import { Picture, toPictures } from "../pictures/picture.ts";
 import { loadSharp } from "../pictures/sharp.ts";
-import { grid } from "./sheets.ts";
+import { enlarge, grid } from "./sheets.ts";
 
-/** Pictures below this side are enlarged by a whole factor, so that their pixels are seen as squares. */
-const comfortable = 256;
+/** Smaller pictures are enlarged by a whole factor up to this side, so that their pixels are seen as squares; those of a batch to less. */
+const alone = 256, amongOthers = 160;
 /** Pictures above this side are shown smaller, because a notebook's file holds what it shows. */
 const longest = 1024;
-/** How many pictures of a batch are shown. */
-const shown = 16;
+/** How many pictures of a batch are shown at most, and in a row. */
+const shown = 16, columns = 8;
 /** Below this side, [B, H, W, C] is more likely the weight of a convolution than a batch of pictures. */
 const smallest = 8;
 
 /** What a kernel sends to the notebook. Images are in base64. */
 type MediaBundle = Readonly<Record<string, string>>;
 
+/** The picture with squares for pixels, as large as fits into the side. A picture that is larger already is returned as it is. */
+function enlargeTo(picture: Picture, side: number): Picture {
+  const times = Math.floor(side / Math.max(picture.width, picture.height));
+  return times > 1 ? enlarge(picture, times) : picture;
+}
+
 async function showPicture(picture: Picture): Promise<MediaBundle> {
-  const { width, height, pixels } = picture, sharp = await loadSharp();
-  const times = Math.max(1, Math.floor(comfortable / Math.max(width, height)));
-  const target = times > 1
-    ? { width: width * times, height: height * times, kernel: "nearest", fit: "fill" } as const
-    : { width: longest, height: longest, fit: "inside", withoutEnlargement: true } as const;
-  const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).resize(target)
+  const { width, height, pixels } = enlargeTo(picture, alone), sharp = await loadSharp();
+  const png = await sharp(pixels, { raw: { width, height, channels: 3 } })
+    .resize({ width: longest, height: longest, fit: "inside", withoutEnlargement: true })
     .png({ compressionLevel: 9 }).toBuffer();
   return {
-    "text/plain": `Picture of ${width}x${height} pixels`,
+    "text/plain": `Picture of ${picture.width}x${picture.height} pixels`,
     "image/png": Buffer.from(png).toString("base64"),
   };
 }
@@ -46,9 +49,13 @@ async function picturesIn(tensor: Tensor): Promise<Picture[]> {
 }
 
 async function showTensor(tensor: Tensor): Promise<MediaBundle> {
-  const pictures = await picturesIn(tensor);
-  const sheet = pictures.length > 1 ? grid(pictures) : pictures[0];
-  return { ...(sheet && await showPicture(sheet)), "text/plain": String(tensor) };
+  const pictures = await picturesIn(tensor), text = { "text/plain": String(tensor) };
+  if (pictures.length === 0) return text;
+  if (pictures.length === 1) return { ...await showPicture(pictures[0]), ...text };
+  const across = Math.min(columns, pictures.length), padding = 2;
+  const side = Math.min(amongOthers, (longest - padding) / across - padding);
+  const sheet = grid(pictures.map((picture) => enlargeTo(picture, side)), { columns, padding });
+  return { ...await showPicture(sheet), ...text };
 }
 
 const display = Symbol.for("Jupyter.display");

@@ -32,6 +32,18 @@ function paste(sheet: Picture, picture: Picture, left: number, top: number): voi
   }
 }
 
+/** Each pixel as a square of `times` x `times` pixels. */
+export function enlarge({ width, height, pixels }: Picture, times: number): Picture {
+  const out = new Uint8Array(width * height * 3 * times * times);
+  for (let y = 0; y < height * times; y++) {
+    for (let x = 0; x < width * times; x++) {
+      const from = 3 * (Math.floor(y / times) * width + Math.floor(x / times));
+      out.set(pixels.subarray(from, from + 3), 3 * (y * width * times + x));
+    }
+  }
+  return new Picture(width * times, height * times, out);
+}
+
 /**
  * Lays pictures out in rows. Every cell is as large as the largest picture; smaller pictures are centred in their
  * cells.

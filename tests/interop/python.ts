@@ -10,6 +10,7 @@ const variables = {
   "diffusers.py": "PYTHON",
   "hub.py": "PYTHON",
   "boards.py": "BOARDS_PYTHON",
+  "notebooks.py": "NOTEBOOKS_PYTHON",
   "authors.py": "AUTHORS_PYTHON",
 } as const;
 

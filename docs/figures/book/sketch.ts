@@ -2,6 +2,7 @@
 // it looks the same everywhere.
 import { Buffer } from "node:buffer";
 import { encodePng, Picture } from "../../../mod.ts";
+import { enlarge } from "../../../data/figures/sheets.ts";
 import { renderSvg, type TextOptions, type TextPen, textPen } from "../../../data/figures/svg.ts";
 
 /** The colours of the book's figures. */
@@ -14,18 +15,6 @@ export const palette = {
   blue: "#2d6fb5",
   orange: "#d98a1f",
 };
-
-/** Each pixel as a square of `times` x `times` pixels. */
-export function enlarge({ width, height, pixels }: Picture, times: number): Picture {
-  const out = new Uint8Array(width * height * 3 * times * times);
-  for (let y = 0; y < height * times; y++) {
-    for (let x = 0; x < width * times; x++) {
-      const from = 3 * (Math.floor(y / times) * width + Math.floor(x / times));
-      out.set(pixels.subarray(from, from + 3), 3 * (y * width * times + x));
-    }
-  }
-  return new Picture(width * times, height * times, out);
-}
 
 /** Numbers as a picture: `color` is called with each of them, row by row. */
 export function pictureOf(

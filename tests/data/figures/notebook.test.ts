@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { cropPicture, encodePng, Picture, plotCurves, readImage, tensor, toFloats } from "../../../mod.ts";
-import { enlarge } from "../../../docs/figures/book/sketch.ts";
+import { enlarge } from "../../../data/figures/sheets.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
 
@@ -69,8 +69,8 @@ describe("a tensor", () => {
 
   test("of many pictures shows the first sixteen", async () => {
     const x = tensor(new Float32Array(20 * 8 * 8 * 3), [20, 8, 8, 3]);
-    const { width, height } = await drawnOf(x), side = 4 * (8 + 2) + 2;
-    expect([width, height]).toEqual([6 * side, 6 * side]);
+    const { width, height } = await drawnOf(x); // in two rows, each pixel as 15x15
+    expect([width, height]).toEqual([8 * (120 + 2) + 2, 2 * (120 + 2) + 2]);
     x.dispose();
   });
 
