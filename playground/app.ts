@@ -146,8 +146,9 @@ export class App {
   #encoder(use: (face: Face) => void): Latest<PictureSource, Face> {
     return new Latest(
       async (source: PictureSource) => {
-        const { size } = this.model.value!;
-        return { ...await this.engine.ask("encode", { source, size }), source };
+        const model = this.model.value;
+        if (!model) throw new Error("there is no model yet: wait until it is loaded, and try again");
+        return { ...await this.engine.ask("encode", { source, size: model.size }), source };
       },
       use,
       (error) => this.fail(error),

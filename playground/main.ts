@@ -47,20 +47,23 @@ function showState(app: App): void {
   byId("problem-close").onclick = () => app.problem.set("");
 }
 
-async function start(): Promise<void> {
-  if (await isolate()) return;
-  const worker = new Worker(new URL("./engine/worker.js", import.meta.url), { type: "module" });
-  const app = new App(new EngineClient(worker));
-  showState(app);
-  byId("panels").append(...panels.map((panel) => sectionOf(panel, app)));
-  takeDrops(app);
+/** Loads the model and the first faces. */
+async function begin(app: App): Promise<void> {
   const onShare = (share: number) => app.activity.set(`fetching the model: ${Math.floor(share * 100)} %`);
   const file = await app.during("fetching the model", () => fetchBlob(shippedModel, { onShare }));
-  if (file === null) return;
-  await app.openModel(shippedModel, file);
+  if (file !== null) await app.openModel(shippedModel, file);
+  if (app.model.value === null) return; // the page says why
   await app.openPicture(await exampleFace(0));
   await app.openPicture(await exampleFace(1), "other");
   await keepForOffline();
 }
 
-await start();
+if (!await isolate()) {
+  const worker = new Worker(new URL("./engine/worker.js", import.meta.url), { type: "module" });
+  const engine = new EngineClient(worker), app = new App(engine);
+  engine.onBusy = (isBusy) => document.body.dataset.engine = isBusy ? "busy" : "idle";
+  showState(app);
+  byId("panels").append(...panels.map((panel) => sectionOf(panel, app)));
+  takeDrops(app);
+  await begin(app).catch((error) => app.fail(error));
+}

@@ -39,12 +39,13 @@ export async function serveFolder(
     response.setHeader("x-content-type-options", "nosniff");
     response.setHeader("cache-control", "no-cache");
     for (const [header, value] of Object.entries(headers)) response.setHeader(header, value);
-    if (size === undefined || request.method !== "GET") {
+    if (size === undefined || !["GET", "HEAD"].includes(request.method ?? "")) {
       return void response.writeHead(404, { "content-type": "text/plain" }).end("there is no such file\n");
     }
     const type = types[extname(file)] ?? "application/octet-stream";
     response.writeHead(200, { "content-type": type, "content-length": size });
-    createReadStream(file).pipe(response);
+    if (request.method === "HEAD") response.end();
+    else createReadStream(file).pipe(response);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

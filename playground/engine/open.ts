@@ -32,7 +32,7 @@ export async function open(
   request: { readonly file: Blob },
   call: Call<number>,
 ): Promise<ModelFacts> {
-  const { description } = await device("auto");
+  const { description } = await device("auto").catch(() => device("cpu")); // a GPU that cannot be used is none
   const { model, assumed, note } = await loadVQGAN(request.file, {
     onProgress: (bytes, total) => call.report(bytes / total),
   });

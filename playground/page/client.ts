@@ -19,13 +19,19 @@ export class EngineClient {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #count = 0;
+  /** Why the worker cannot answer any more; null while it can. */
+  #failure: Error | null = null;
+  /** Called when the engine begins to work, and when nothing waits for it any more. */
+  onBusy: (isBusy: boolean) => void = () => {};
 
   constructor(worker: Worker) {
     this.#worker = worker;
     worker.onmessage = ({ data }: MessageEvent<FromEngine>) => this.#receive(data);
     worker.onerror = ({ message }) => {
-      for (const { reject } of this.#waiting.values()) reject(new Error(`the engine stopped: ${message}`));
+      this.#failure = new Error(`the engine stopped${message ? `: ${message}` : ""}; load the page again`);
+      for (const { reject } of this.#waiting.values()) reject(this.#failure);
       this.#waiting.clear();
+      this.onBusy(false);
     };
   }
 
@@ -39,8 +45,10 @@ export class EngineClient {
     const send = (message: ToEngine): void => this.#worker.postMessage(message);
     return new Promise<AnswerOf<K>>((resolve, reject) => {
       signal?.throwIfAborted();
+      if (this.#failure) throw this.#failure;
       signal?.addEventListener("abort", () => send({ id, stop: true }), { once: true });
       this.#waiting.set(id, { resolve, reject, onReport });
+      this.onBusy(true);
       send({ id, op, request });
     });
   }
@@ -49,6 +57,7 @@ export class EngineClient {
     const waiting = this.#waiting.get(message.id);
     if ("report" in message) return waiting?.onReport?.(message.report as never);
     this.#waiting.delete(message.id);
+    if (this.#waiting.size === 0) this.onBusy(false);
     if ("error" in message) waiting?.reject(new Error(message.error));
     else waiting?.resolve(message.answer as never);
   }
@@ -65,7 +74,7 @@ export class Latest<Request, Answer> {
   #isBusy = false;
   #next: { readonly request: Request } | null = null;
 
-  /** @param use takes each answer, if no newer request waits already or the answer is worth showing meanwhile */
+  /** @param use takes each answer, also when a newer request waits: it is the newest that there is to show */
   constructor(
     ask: (request: Request) => Promise<Answer>,
     use: (answer: Answer, request: Request) => void,

@@ -8,10 +8,14 @@ const mark = "tessera-isolated";
 /** Lets the service worker fetch and keep all files of the page. @returns whether it does */
 export async function keepForOffline(): Promise<boolean> {
   if (!("serviceWorker" in navigator)) return false; // not a secure address
-  const registered = await navigator.serviceWorker.register("service_worker.js").catch(() => null);
-  if (registered === null) return false;
-  await navigator.serviceWorker.ready;
-  return true;
+  const registration = await navigator.serviceWorker.register("service_worker.js").catch(() => null);
+  const worker = registration?.installing ?? registration?.waiting;
+  if (worker) {
+    await new Promise<void>((resolve) => {
+      worker.onstatechange = () => ["activated", "redundant"].includes(worker.state) && resolve();
+    });
+  }
+  return registration?.active != null;
 }
 
 /** Loads the page again by the service worker, if that isolates it. @returns whether the page is being loaded again */
