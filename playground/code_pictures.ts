@@ -28,10 +28,10 @@ export class CodePictures {
   clear(model: Model): void {
     this.#model = model;
     this.#pixels = new Map();
-    this.#colors = model.colors.slice();
+    this.#colors = new Uint8Array(3 * model.vocabulary).fill(205);
   }
 
-  /** Red, green and blue: the mean of the picture if it is there, otherwise by where the code is in the codebook. */
+  /** Red, green and blue: the mean of the picture, or light grey before it is drawn. */
   colorOf(token: number): Uint8Array {
     return this.#colors.subarray(token * 3, token * 3 + 3);
   }

@@ -130,6 +130,12 @@ function mount(element: HTMLElement, app: App): void {
       return codeButton(stop, place === 0 ? "start" : `${place > 0 ? "+" : "−"}${Math.abs(place) / 4} σ`);
     }));
   };
+  /** Gives the code to the brush of the panel that paints. */
+  const takeCode = () => {
+    if (code < 0) return;
+    app.code.set(code);
+    readout.textContent = `The brush “one code” of “Paint with tokens” paints code ${code} now.`;
+  };
   const show = (token: number) => void go(token).catch((error) => app.fail(error));
 
   /** The code nearest to a place, or the nearest one in a direction. */
@@ -153,7 +159,7 @@ function mount(element: HTMLElement, app: App): void {
   };
   canvas.onkeydown = (event) => {
     if (!facts || code < 0) return;
-    if (event.key === "Enter") app.code.set(code);
+    if (event.key === "Enter") takeCode();
     const directions: Readonly<Record<string, readonly [number, number]>> = {
       ArrowLeft: [-1, 0],
       ArrowRight: [1, 0],
@@ -199,7 +205,7 @@ function mount(element: HTMLElement, app: App): void {
         html(
           "div",
           { className: "bar" },
-          button("Paint with this code", () => code >= 0 && app.code.set(code)),
+          button("Paint with this code", takeCode),
         ),
       ),
     ),
@@ -218,7 +224,9 @@ function mount(element: HTMLElement, app: App): void {
           Math.round(100 * (facts.shares[0] + facts.shares[1]))
         } % of the differences between the ${model.vocabulary.toLocaleString("en")} codes: ${
           Math.round(100 * facts.shares[0])
-        } % to the right, ${Math.round(100 * facts.shares[1])} % upwards.`;
+        } % to the right, ${
+          Math.round(100 * facts.shares[1])
+        } % upwards. Codes are light grey until they are drawn.`;
     }
     const uses = [...counts()].sort((a, b) => b[1] - a[1]), first = uses.slice(0, most);
     drawMap();

@@ -22,8 +22,10 @@ export const layersPanel: Panel = {
 
 const grey = (value: number): [number, number, number] => [value, value, value];
 
+/** @param label what a screen reader says; "" if what is around it says that */
 function mapCanvas(values: Uint8Array, width: number, label: string): HTMLCanvasElement {
-  const canvas = html("canvas", { className: "picture", role: "img", "aria-label": label });
+  const words = label === "" ? { role: "presentation" } : { role: "img", "aria-label": label };
+  const canvas = html("canvas", { className: "picture", ...words });
   later(() => showMap(canvas, values, width, grey));
   return canvas;
 }

@@ -63,7 +63,7 @@ for (const { name, missing, withTab } of browsers) {
             expect([title, statSync(join(site(), href)).isFile()]).toEqual([title, true]);
           }
           const unnamed = await tab.evaluate<string[]>(`
-            [...document.querySelectorAll("canvas, input, button, select")].filter((element) => {
+            [...document.querySelectorAll("canvas:not([role=presentation]), input, button, select")].filter((element) => {
               const words = element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent;
               return words.trim() === "";
             }).map((element) => element.outerHTML)`);
