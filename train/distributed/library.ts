@@ -77,7 +77,7 @@ const abi: Family = {
 const files: Readonly<Record<Family["name"], readonly string[]>> = {
   "Open MPI": ["libmpi.so.40"],
   "MPICH": ["libmpich.so.12", "libmpi.so.12"],
-  "MPI-5 ABI": ["libmpi_abi.so.1", "libmpi_abi.so.0", "libmpi_abi.so"],
+  "MPI-5 ABI": ["libmpi_abi.so.1"],
 };
 
 /** The files to try for a family that is preferred, or for any. */

@@ -1,6 +1,6 @@
 // The order of pictures, which a seed determines.
 import { describe, expect, test } from "bun:test";
-import { Sampler } from "../../../data/pictures/sampler.ts";
+import { jointState, Sampler, type SamplerState, type Share } from "../../../data/pictures/sampler.ts";
 
 describe("Sampler", () => {
   test("every epoch visits each picture once, in a new order; a seed always gives the same order", () => {
@@ -50,5 +50,56 @@ describe("Sampler", () => {
     );
     expect(() => new Sampler(4, { seed: 2 }).restore(state)).toThrow("saved with seed 1, not 2");
     expect(() => new Sampler(0)).toThrow("at least 1");
+  });
+
+  /** Lets every rank of `size` take steps of `accumulate` batches. @returns the visits in the order of one process, and the state */
+  function together(size: number, accumulate: number, steps: number, from?: SamplerState) {
+    const block = 3, share = (rank: number): Share => ({ rank, size, block });
+    const samplers = Array.from(
+      { length: size },
+      (_, rank) => new Sampler(37, { seed: 4, share: share(rank) }),
+    );
+    if (from) { for (const sampler of samplers) sampler.restore(from); }
+    const visits = Array.from(
+      { length: steps * accumulate },
+      () => samplers.flatMap((sampler) => Array.from({ length: block }, () => sampler.next())),
+    ).flat();
+    return { samplers, visits, state: jointState(samplers.map((sampler) => sampler.state()), block) };
+  }
+
+  test("several processes deal out the visits of one, and go on in another number", () => {
+    const alone = new Sampler(37, { seed: 4 });
+    const wanted = Array.from({ length: 11 * 12 }, () => alone.next());
+    for (const size of [1, 2, 4]) {
+      const { visits, state } = together(size, 4 / size, 11);
+      expect(visits).toEqual(wanted);
+      expect(state).toEqual(alone.state());
+    }
+    const { state } = together(4, 1, 5);
+    expect([...together(4, 1, 5).visits, ...together(2, 2, 6, state).visits]).toEqual(wanted);
+  });
+
+  test("processes that skipped pictures go on where each was, and in another number lose none", () => {
+    const { samplers } = together(2, 1, 4);
+    samplers[1].next(); // in place of a picture that it could not read
+    const states = samplers.map((sampler) => sampler.state()), joint = jointState(states, 3);
+    expect(joint.ranks).toEqual([24, 28]);
+    const again = [0, 1].map((rank) => {
+      const sampler = new Sampler(37, { seed: 4, share: { rank, size: 2, block: 3 } });
+      sampler.restore(JSON.parse(JSON.stringify(joint)));
+      return sampler;
+    });
+    for (const [rank, sampler] of again.entries()) expect(sampler.next()).toEqual(samplers[rank].next());
+    const alone = new Sampler(37, { seed: 4 });
+    alone.restore(joint);
+    expect(alone.next()).toMatchObject({ epoch: 0, position: 24 });
+  });
+
+  test("each picture belongs to one process, also if there are fewer pictures than processes", () => {
+    const own = Array.from({ length: 5 }, (_, rank) => {
+      const sampler = new Sampler(3, { shuffle: false, share: { rank, size: 5, block: 1 } });
+      return sampler.epoch === 0 ? sampler.next().index : null;
+    });
+    expect(own).toEqual([0, 1, 2, null, null]);
   });
 });
