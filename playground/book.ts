@@ -13,6 +13,7 @@ export function writeBook(folder: string): void {
   for (const name of readdirSync(join(root, book))) {
     if (name.endsWith(".md")) writeFileSync(join(folder, pageName(name)), page(name, folder));
   }
+  copyFileSync(new URL("book.css", import.meta.url), join(folder, "book.css"));
   const images = join(root, book, "images");
   for (const name of readdirSync(images)) copyFileSync(join(images, name), join(folder, "images", name));
 }
@@ -33,6 +34,7 @@ function page(name: string, folder: string): string {
 <meta name="color-scheme" content="light dark">
 <title>${title.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</title>
 <link rel="stylesheet" href="../style.css">
+<link rel="stylesheet" href="book.css">
 </head>
 <body class="book">
 <nav><a href="../">Playground</a> <a href="index.html">All chapters</a></nav>

@@ -37,7 +37,7 @@ export function buildPlayground(folder: string): void {
   try {
     bundle(made, ["main.ts", "engine/worker.ts"]);
     bundle(made, ["service_worker.ts"]);
-    for (const name of ["index.html", "style.css"]) cpSync(join(here, name), join(made, name));
+    for (const name of ["index.html", "style.css", "panels.css"]) cpSync(join(here, name), join(made, name));
     cpSync(join(root, "docs/playground/faces.jpg"), join(made, "faces.jpg"));
     cpSync(join(root, "models", shippedModel), join(made, shippedModel));
     writeBook(join(made, "book"));

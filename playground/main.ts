@@ -63,6 +63,7 @@ if (!await isolate()) {
   const engine = new EngineClient(worker), app = new App(engine);
   engine.onBusy = (isBusy) => document.body.dataset.engine = isBusy ? "busy" : "idle";
   showState(app);
+  byId("contents").append(...panels.map(({ id, title }) => html("a", { href: `#${id}` }, title)));
   byId("panels").append(...panels.map((panel) => sectionOf(panel, app)));
   takeDrops(app);
   await begin(app).catch((error) => app.fail(error));

@@ -5,6 +5,7 @@ import type { App } from "../app.ts";
 import { pictureCanvas, showPicture } from "../page/canvas.ts";
 import { Latest } from "../page/client.ts";
 import { choice, html } from "../page/dom.ts";
+import { Slider } from "../page/slider.ts";
 import type { Panel } from "../panel.ts";
 
 type Way = "vectors" | "pixels";
@@ -21,15 +22,7 @@ export const mixPanel: Panel = {
 function mount(element: HTMLElement, app: App): void {
   let way: Way = "vectors";
   const [a, between, b] = ["the first face", "the face in between", "the second face"].map(pictureCanvas);
-  const share = html("output", {}, "50 %"),
-    readout = html("p", { className: "readout", "aria-live": "polite" });
-  const slider = html("input", {
-    type: "range",
-    min: "0",
-    max: "100",
-    value: "50",
-    "aria-label": "share of the second face",
-  });
+  const readout = html("p", { className: "readout", "aria-live": "polite" });
   const mixed = new Latest(
     (share: number) => {
       const { latents, grid } = app.face.value!;
@@ -51,8 +44,7 @@ function mount(element: HTMLElement, app: App): void {
     (error) => app.fail(error),
   );
   const show = () => {
-    const first = app.face.value, second = app.other.value, part = Number(slider.value) / 100;
-    share.textContent = `${slider.value} %`;
+    const first = app.face.value, second = app.other.value, part = slider.value / 100;
     if (!first || !second || first.latents.length !== second.latents.length) return;
     showPicture(a, first.picture);
     showPicture(b, second.picture);
@@ -60,7 +52,8 @@ function mount(element: HTMLElement, app: App): void {
     showPicture(between, mixPixels(first.picture, second.picture, part));
     readout.textContent = "Mixed pixels are a double exposure: two faces, both faint.";
   };
-  slider.oninput = show;
+  const range = { min: 0, max: 100, step: 1, value: 50, text: (percent: number) => `${percent} %` };
+  const slider = new Slider("Share of the second face", range, show);
   element.append(
     html(
       "div",
@@ -69,7 +62,7 @@ function mount(element: HTMLElement, app: App): void {
       html("figure", {}, between, html("figcaption", {}, "in between")),
       html("figure", {}, b, html("figcaption", {}, "the second face")),
     ),
-    html("label", { className: "slider" }, "Share of the second face", slider, share),
+    slider.element,
     html(
       "div",
       { className: "bar" },
