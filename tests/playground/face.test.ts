@@ -76,7 +76,7 @@ for (const { name, missing, withTab } of browsers) {
           }
           await tab.until(others(drawn));
 
-          // a camera that shows a moving bar
+          // a camera that shows a moving bar; without a rate, WebKit would send a single frame
           await tab.evaluate(`(() => {
             const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
             let at = 0;
@@ -84,7 +84,7 @@ for (const { name, missing, withTab } of browsers) {
               pen.fillStyle = "#aaa"; pen.fillRect(0, 0, 300, 150);
               pen.fillStyle = "#c33"; pen.fillRect(at = (at + 9) % 300, 0, 40, 150);
             }, 50);
-            navigator.mediaDevices.getUserMedia = () => Promise.resolve(canvas.captureStream());
+            navigator.mediaDevices.getUserMedia = () => Promise.resolve(canvas.captureStream(20));
           })()`);
           await press("Camera");
           for (let frame = 0; frame < 3; frame++) await tab.until(others(await tokensIn(tab, "face")));
