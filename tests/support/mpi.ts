@@ -123,7 +123,7 @@ export function start(words: readonly string[], env: object = {}, seconds = 120)
 
 /** Runs a program to its end. @throws Error with what it printed if it does not end well */
 export async function outputOf(words: readonly string[], env: object = {}): Promise<string> {
-  const { code, signal, out, err } = await start(words, env).ended;
+  const { code, signal, out, err } = await start(words, env, 280).ended;
   if (code === 0) return out;
   throw new Error(`${words.join(" ")} ended with ${code ?? signal}:\n${out}\n${err.slice(-4000)}`);
 }
