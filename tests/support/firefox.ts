@@ -1,5 +1,5 @@
-// Steers a page in headless Firefox as devtools.ts does in Chromium: by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/) over a
-// WebSocket.
+// Steers a page in headless Firefox as devtools.ts does in Chromium: by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/) over
+// a WebSocket.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

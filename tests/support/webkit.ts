@@ -1,5 +1,6 @@
 // Steers a page in WebKitGTK, which stands in for Safari, as devtools.ts does in Chromium: by WebDriver
-// (https://www.w3.org/TR/webdriver2/) over HTTP, on a screen that Xvfb keeps in memory. Debian has both, as webkit2gtk-driver and xvfb.
+// (https://www.w3.org/TR/webdriver2/) over HTTP, on a screen that Xvfb keeps in memory. Debian has them as webkit2gtk-driver
+// and xvfb.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
