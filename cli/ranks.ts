@@ -1,5 +1,5 @@
-// The options --ranks and --all-reduce: a command that a launcher of MPI has started several times trains in all these processes together.
-// Rank 0 speaks for all of them; another rank speaks only if it has an error that rank 0 does not have.
+// The options --ranks and --all-reduce. If an MPI launcher (mpirun, srun) has started the command several times, all these processes, the
+// ranks, train one model together. Only rank 0 prints; another rank prints only an error that rank 0 does not have.
 import { type Command, Option } from "commander";
 import { findLauncher } from "../train/distributed/launcher.ts";
 import { RankLostError } from "../train/distributed/mpi.ts";
@@ -12,7 +12,7 @@ interface Flags {
   readonly allReduce: "ordered" | "fast";
 }
 
-/** Milliseconds that another rank than the first waits before it speaks. If rank 0 has the same error, all have ended by then. */
+/** Milliseconds that every rank but the first waits before it prints an error. If rank 0 has the same error, all have ended by then. */
 const patience = 1500;
 
 let opened: OpenRanks | null = null;
@@ -24,11 +24,13 @@ export function ranksOptions(): Option[] {
   return [
     new Option(
       "--ranks <kind>",
-      "mpi: train together with the other processes that mpirun or srun has started; one: alone; auto: mpi if there are others",
+      "mpi: train together with the other processes that mpirun or srun has started; one: train alone; " +
+        "auto: mpi if there are other processes, else one",
     ).choices(["auto", "mpi", "one"]).default("auto"),
     new Option(
       "--all-reduce <kind>",
-      "how ranks sum gradients: ordered, with the bits of one process and --accumulate, or fast, as the library of MPI does",
+      "how gradients are added up over all processes; ordered: with the same bits as one process " +
+        "with --accumulate; fast: in the order that the MPI library chooses",
     ).choices(["ordered", "fast"]).default("ordered"),
   ];
 }

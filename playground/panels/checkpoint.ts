@@ -10,8 +10,8 @@ export const checkpointPanel: Panel = {
   id: "checkpoint",
   title: "Another model",
   sees:
-    "The page takes VQGANs of torch, safetensors and Flax, as large as its memory allows, and everything on it is then about that model. " +
-    "What a file does not say of its model is guessed from the shapes of its tensors, and listed below.",
+    "Open a VQGAN from a file of torch, safetensors or Flax, if it fits into the page's memory, and all panels then show that model. " +
+    "What the file does not say about the model is guessed from the shapes of its tensors, and listed below.",
   chapter: "8-checkpoint",
   mount,
 };
@@ -47,7 +47,7 @@ function mount(element: HTMLElement, app: App): void {
   const form = html(
     "form",
     { className: "bar" },
-    html("label", { for: "hub-name" }, "Name on the Hugging Face hub, or address"),
+    html("label", { for: "hub-name" }, "Name on the Hugging Face hub, or web address"),
     name,
     load,
     stop,

@@ -13,8 +13,8 @@ export const codebookPanel: Panel = {
   id: "codebook",
   title: "The codebook as a map",
   sees:
-    "Each dot is a code, in the colour of what the decoder draws for it; codes that are far apart here are far apart in the codebook. " +
-    "The large dots are the codes that this face uses: choose one to see its nearest neighbours, or walk from it along an axis.",
+    "Each dot is a code, in the colour of what the decoder draws for it, and codes that are far apart on the map are far apart in the codebook. " +
+    "The large dots are the codes that this face uses: choose one to see its nearest neighbours, or to walk away from it along an axis of the map.",
   chapter: "5-codebook",
   mount,
 };
@@ -134,7 +134,7 @@ function mount(element: HTMLElement, app: App): void {
   const takeCode = () => {
     if (code < 0) return;
     app.code.set(code);
-    readout.textContent = `The brush “one code” of “Paint with tokens” paints code ${code} now.`;
+    readout.textContent = `In the panel “Paint with tokens” the brush “one code” now paints code ${code}.`;
   };
   const show = (token: number) => void go(token).catch((error) => app.fail(error));
 
@@ -187,7 +187,7 @@ function mount(element: HTMLElement, app: App): void {
         "div",
         {},
         readout,
-        html("h3", {}, "Nearest codes, with their distance"),
+        html("h3", {}, "The nearest codes and their distances"),
         neighbours,
         html(
           "div",

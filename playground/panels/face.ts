@@ -12,7 +12,7 @@ import type { Panel } from "../panel.ts";
 type View = "tokens" | "error";
 
 const captions: Readonly<Record<View, string>> = {
-  tokens: "its tokens: the number of a code for each tile; codes that are alike have colours that are alike",
+  tokens: "its tokens: for each tile the number of a code; similar codes have similar colours",
   error:
     "the quantization error: how far each vector was from the code that replaced it, from dark (near) to light (far)",
 };
@@ -59,7 +59,7 @@ function mount(element: HTMLElement, app: App): void {
     numbers.replaceChildren(
       number(
         `${psnr(picture, decoded.picture).toFixed(2)} dB`,
-        "PSNR: how close the copy is; more is closer",
+        "PSNR: how close the copy is; higher is closer",
       ),
       number(`${tokens.length}`, `tokens, ${new Set(tokens).size} of them different`),
       number(`${bytes} bytes`, `instead of ${size.toLocaleString("en")}: 1/${Math.round(size / bytes)}`),

@@ -14,8 +14,9 @@ export const judgesPanel: Panel = {
   id: "judges",
   title: "What the judges see",
   sees:
-    "The discriminator looks at patches and says which look real (orange) and which look drawn by the decoder (blue). " +
-    "LPIPS shows where another network sees a difference between picture and copy, from dark (none) to light.",
+    "The discriminator looks at patches and judges which ones look real (orange) and which look as if the decoder drew them (blue). " +
+    "LPIPS, which compares pictures with the help of another network, shows where it sees a " +
+    "difference between the picture and its copy, from dark (none) to light.",
   chapter: "7-discriminator",
   mount,
 };
@@ -30,7 +31,7 @@ function mount(element: HTMLElement, app: App): void {
   const realCaption = caption(""), madeCaption = caption(""), differenceCaption = caption("");
   const ask = html("p", { className: "hint" });
   ask.append(
-    "The published checkpoint brings LPIPS along, the small model does not. Drop the two files of LPIPS on the page, or choose them: a " +
+    "The published checkpoint contains LPIPS, and the small model does not. Drop the two files of LPIPS on the page, or choose them: a " +
       "classifier (such as vgg16-397923af.pth or squeezenet1_1-b8a52dc0.pth) and its heads (vgg.pth or squeeze.pth). ",
     lpipsButton(app),
   );

@@ -14,7 +14,8 @@ export const layersPanel: Panel = {
   id: "layers",
   title: "Layer by layer",
   sees:
-    "From left to right, what each level of the encoder and then of the decoder makes of the face: bright where a level is active. " +
+    "From left to right you see what each level of the encoder, and then of the decoder, makes of the face: bright places are " +
+    "where a level is active. " +
     "The encoder's maps get smaller and harder to read until only tokens are left, and the decoder's grow into a picture again.",
   chapter: "3-convolutions",
   mount,
@@ -52,8 +53,8 @@ function mount(element: HTMLElement, app: App): void {
     const { width, height, channels, shown } = layer;
     title.textContent = path;
     explanation.textContent =
-      `${channels} channels of ${width}x${height} numbers. Here are the ${shown.length} that differ most from place ` +
-      "to place, each from its least value, black, to its greatest, white.";
+      `${channels} channels of ${width}x${height} numbers. Here are the ${shown.length} that vary most across ` +
+      "the picture, each from black (its lowest value) to white (its highest).";
     maps.replaceChildren(...shown.map(({ channel, values }) =>
       html(
         "figure",

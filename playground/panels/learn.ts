@@ -18,8 +18,8 @@ export const learnPanel: Panel = {
   id: "learn",
   title: "Let it learn",
   sees:
-    "A copy of the model learns a few pictures by heart, here in the page: one step changes all of its weights a little, so that the loss gets smaller. " +
-    "The sliders say how much each term of the loss counts, and may be moved while it learns.",
+    "A copy of the model learns a few pictures by heart, here in the page: each step changes all of its weights a little to make the loss smaller. " +
+    "The sliders set how much each term of the loss counts, and you can move them while the model learns.",
   chapter: "8-checkpoint",
   mount,
 };
@@ -67,7 +67,7 @@ function mount(element: HTMLElement, app: App): void {
   });
   const charts = {
     pixels: new Chart("L1", "the mean difference of pixels"),
-    perceptual: new Chart("LPIPS", "the difference in another network's eyes"),
+    perceptual: new Chart("LPIPS", "the difference as another network sees it"),
     codebook: new Chart("Codebook", "how far vectors are from their codes"),
     gan: new Chart("GAN", "low if the copies look real to the discriminator"),
     discriminator: new Chart("Discriminator", "its own loss; 1 is guessing"),
@@ -178,7 +178,7 @@ function mount(element: HTMLElement, app: App): void {
   const noLpips = html(
     "p",
     { className: "hint" },
-    "LPIPS counts once its weights are there. ",
+    "LPIPS only counts after you have added its weights. ",
     lpipsButton(app),
   );
   element.append(

@@ -13,8 +13,9 @@ type Way = "vectors" | "pixels";
 export const mixPanel: Panel = {
   id: "mix",
   title: "Between two faces",
-  sees: "The encoder's vectors of two faces are mixed, and each mixture becomes its nearest code. " +
-    "In the middle nearly all tokens belong to neither face; mixed pixels, for comparison, show both faces at once.",
+  sees:
+    "The encoder's vectors of two faces are mixed, and each mixed vector is replaced by the code nearest to it. " +
+    "In the middle nearly all tokens belong to neither face, while mixing the pixels instead shows both faces at once.",
   chapter: "4-autoencoder",
   mount,
 };
@@ -38,8 +39,8 @@ function mount(element: HTMLElement, app: App): void {
         token !== app.face.value!.tokens[at] && token !== app.other.value!.tokens[at]
       );
       readout.textContent =
-        `Of ${tokens.length} tokens ${ofA.length} are the first face's, ${ofB.length} the second's, ` +
-        `${neither.length} neither's.`;
+        `Of ${tokens.length} tokens, ${ofA.length} belong to the first face, ${ofB.length} to the second ` +
+        `and ${neither.length} to neither.`;
     },
     (error) => app.fail(error),
   );
@@ -50,7 +51,8 @@ function mount(element: HTMLElement, app: App): void {
     showPicture(b, second.picture);
     if (way === "vectors") return void mixed.put(part);
     showPicture(between, mixPixels(first.picture, second.picture, part));
-    readout.textContent = "Mixed pixels are a double exposure: two faces, both faint.";
+    readout.textContent =
+      "Mixed pixels are like a double exposure: both faces are there, and both are faint.";
   };
   const range = { min: 0, max: 100, step: 1, value: 50, text: (percent: number) => `${percent} %` };
   const slider = new Slider("Share of the second face", range, show);

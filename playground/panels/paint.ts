@@ -28,8 +28,8 @@ const hints: Readonly<Record<Tool, string>> = {
 export const paintPanel: Panel = {
   id: "paint",
   title: "Paint with tokens",
-  sees: "Each stroke replaces tokens, and the decoder draws the whole face anew. " +
-    "A tile also changes its neighbours, because the decoder looks at many tokens for each pixel.",
+  sees: "Each stroke replaces tokens, and the decoder then draws the whole face again. " +
+    "Replacing one token also changes the tiles around it, because the decoder uses many tokens for each pixel.",
   chapter: "5-codebook",
   mount: (element, app) => new Paint(app).build(element),
 };
@@ -56,7 +56,7 @@ class Paint {
   constructor(app: App) {
     this.#app = app;
     this.#tools = choice<Tool>("Brush", tools, "other", (tool) => this.#take(tool));
-    const keys = "Arrow keys move, Space paints, P picks the token below the cursor, Ctrl+Z takes back.";
+    const keys = "Arrow keys move, Space paints, P picks the token below the cursor, Ctrl+Z undoes.";
     this.#grid = new TokenGrid(`The first face, to paint on. ${keys}`, {
       point: (place) => app.tile.set(place),
       draw: (place, start) => this.#draw(place, start),
@@ -82,7 +82,7 @@ class Paint {
       html(
         "p",
         { className: "hint keys" },
-        "By keys: arrows move, Space paints, P picks a token, Ctrl+Z takes back.",
+        "By keys: arrows move, Space paints, P picks a token, Ctrl+Z undoes.",
       ),
       html(
         "div",
@@ -267,7 +267,7 @@ class Paint {
     const place = at < 0
       ? ""
       : `Row ${Math.floor(at / columns) + 1}, column ${at % columns + 1}: token ${edit.face[at]}` +
-        (edit.face[at] === tokens[at] ? ". " : `, before ${tokens[at]}. `);
+        (edit.face[at] === tokens[at] ? ". " : `, originally ${tokens[at]}. `);
     this.#readout.textContent = `${place}${count} of ${tokens.length} tokens changed.`;
   }
 }

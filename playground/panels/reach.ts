@@ -12,8 +12,8 @@ export const reachPanel: Panel = {
   id: "reach",
   title: "How far one token reaches",
   sees:
-    "The token under the cursor is replaced by the second face's, and the map shows where the picture changes, and how much. " +
-    "The change is strongest at its tile and reaches the whole picture, because attention and group norm see all of it.",
+    "The token under the cursor is replaced by the second face's token at that place, and the map shows where the picture changes and how much. " +
+    "The change is strongest at the token's own tile, but it reaches the whole picture, because attention and group norm use all of it.",
   chapter: "3-convolutions",
   mount,
 };

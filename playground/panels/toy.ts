@@ -14,8 +14,9 @@ export const toyPanel: Panel = {
   id: "toy",
   title: "Watch codes live and die",
   sees:
-    "Each small dot is the colour of a pixel, and each circle is a code that stands for the colours nearest to it; when it learns, it moves to their middle. " +
-    "A code that no pixel chooses (a cross) never moves again, unless it is restarted on a pixel.",
+    "Each small dot is the colour of a pixel, and each circle is a code, which stands for the colours nearest " +
+    "to it and moves towards their mean as it learns. " +
+    "A code that is nearest to no pixel (a cross) does not learn, and is dead until it is restarted on a pixel.",
   chapter: "5-codebook",
   mount,
 };
@@ -223,7 +224,7 @@ function mount(element: HTMLElement, app: App): void {
             "figure",
             {},
             copy,
-            html("figcaption", {}, "the same with the colours of the codes; brightness is not quantized"),
+            html("figcaption", {}, "the same in the colours of the codes; its brightness is not quantized"),
           ),
         ),
         readout,

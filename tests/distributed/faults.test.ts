@@ -68,7 +68,7 @@ describe("several ranks", () => {
       const { code, out: said } = await ended;
       expect(code).not.toBe(0);
       expect(said).toMatch(
-        new RegExp(`rank 0 ends: nothing was heard of rank 1 \\(.*process ${pids[1]}\\) for \\d+ s`),
+        new RegExp(`rank 0 ends: nothing was heard from rank 1 \\(.*process ${pids[1]}\\) for \\d+ s`),
       );
       expect(await allEnded(pids, 10)).toBe(true);
       expect(await stepOfWhole(out) % 10).toBe(0);

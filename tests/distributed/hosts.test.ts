@@ -30,7 +30,7 @@ else {
         const pids = (await printed(/pids ([\d,]+)/))[1].split(",").map(Number);
         await printed(/step 1[2-9]\n/);
         hosts.cut();
-        await printed(/rank 0 ends: nothing was heard of rank 1 \(.*\) for \d+ s/);
+        await printed(/rank 0 ends: nothing was heard from rank 1 \(.*\) for \d+ s/);
         expect(await allEnded(pids, 60)).toBe(true);
         const { step } = await readRunState(await checkpointOf(join(out, (await readdir(out))[0])));
         expect(step % 10).toBe(0);

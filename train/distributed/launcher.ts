@@ -1,4 +1,4 @@
-// What launchers of MPI and schedulers tell the processes that they start, by environment variables.
+// Recognises the MPI launcher (mpirun) or the scheduler (Slurm's srun) that has started this process, by the environment variables that it sets.
 import { variable } from "../../src/environment.ts";
 
 /** A launcher that has started this process. */

@@ -1,5 +1,5 @@
-// The libraries of MPI. There are three families, whose functions are the same and whose constants are not: Open MPI has addresses of
-// variables, MPICH (with Intel MPI, MVAPICH and Cray MPICH) has ints, and the ABI of MPI 5 has small fixed addresses.
+// Opens an MPI library. There are three families of them, which have the same functions but other constants. In Open MPI constants are addresses
+// of variables, in MPICH (and Intel MPI, MVAPICH and Cray MPICH) they are ints, and in the ABI of MPI 5 they are small fixed addresses.
 import { addresses, type Library, openLibrary, type Word } from "./ffi.ts";
 
 /** The functions that are used, with the types of their parameters. */
@@ -134,8 +134,8 @@ export class Mpi {
     throw new Error(
       `MPI: no library was found (tried ${
         paths.join(", ")
-      }): install Open MPI or MPICH, or name the file of yours with ` +
-        `TESSERA_MPI=/path/to/libmpi.so. The first attempt said: ${reasons[0]}`,
+      }): install Open MPI or MPICH, or set TESSERA_MPI to the ` +
+        `path of your library (libmpi.so). The first attempt failed with: ${reasons[0]}`,
     );
   }
 

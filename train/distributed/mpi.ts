@@ -1,4 +1,4 @@
-// Ranks on MPI, as the training's thread sees them: it packs tensors into buckets, and MPI's thread (worker.ts) sends them.
+// The ranks as the training's thread uses them when there are several: it packs tensors into buckets, and MPI's thread (worker.ts) sends these.
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import v8 from "node:v8";
@@ -101,7 +101,11 @@ export class MpiRanks implements Ranks {
       worker.once("error", reject);
       worker.once("message", (report: Report) => {
         if (report.kind === "begun") resolve(report);
-        else reject(new Error(report.kind === "error" ? report.message : "MPI: a rank was lost at once"));
+        else {reject(
+            new Error(
+              report.kind === "error" ? report.message : "MPI: a rank was lost before training began",
+            ),
+          );}
       });
     });
     return new MpiRanks(worker, start, begun, isFast);
@@ -130,14 +134,14 @@ export class MpiRanks implements Ranks {
   #lossOf({ ranks, seconds, isSilent }: Loss): RankLostError {
     const who = ranks.map((rank) => this.nameOf(rank)).join(", ") || "some rank";
     const text = isSilent
-      ? `nothing was heard of ${who} for ${
+      ? `nothing was heard from ${who} for ${
         seconds.toFixed(0)
-      } s, so training ended (at ${this.#work}): the process was ` +
-        "stopped, or the network does not reach it"
-      : `${who} did not come to ${this.#work} within ${
+      } s during ${this.#work}, so training ended: the process was ` +
+        "stopped, or the network no longer reaches it"
+      : `${who} did not reach ${this.#work} within ${
         seconds.toFixed(0)
       } s, although the process is alive, so training ended`;
-    return new RankLostError(`${text}. The last checkpoint stays`, ranks);
+    return new RankLostError(`${text}. The last checkpoint is kept`, ranks);
   }
 
   /** Waits until an order is done. */
@@ -154,7 +158,7 @@ export class MpiRanks implements Ranks {
   /** Why MPI's thread has ended; its message may still be on its way. */
   async #reason(): Promise<Error> {
     for (let i = 0; i < 100 && !this.#failure; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-    return this.#failure ?? new Error("MPI: the thread that speaks it has ended");
+    return this.#failure ?? new Error("MPI: the thread that calls it has ended and did not say why");
   }
 
   #issue(command: Command, offset: number, count: number, work?: string): number {
@@ -173,11 +177,13 @@ export class MpiRanks implements Ranks {
   sum(tensors: readonly Tensor[]): Promise<void> {
     return this.#inTurn(async () => {
       const sizes = tensors.map(({ size }) => size);
-      const about = `${tensors.length} tensors of ${sizes.reduce((sum, size) => sum + size, 0)} numbers`;
+      const about = `${sizes.reduce((sum, size) => sum + size, 0)} numbers in ${tensors.length} tensors`;
       const all = await this.#gatherTexts(about);
       const other = all.findIndex((one) => one !== about);
       if (other >= 0) {
-        throw new Error(`sum: this rank, ${this.rank}, sums ${about}, but rank ${other} sums ${all[other]}`);
+        throw new Error(
+          `sum: rank ${this.rank}, this one, sums ${about}, but rank ${other} sums ${all[other]}`,
+        );
       }
       await this.#sumBuckets(tensors);
     });

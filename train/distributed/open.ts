@@ -1,4 +1,4 @@
-// Finds the processes that a launcher has started, and sees to it that they fit together, before anything is computed.
+// Finds the processes that an MPI launcher has started, and checks that they fit together before anything is computed.
 import { cpus, hostname } from "node:os";
 import process from "node:process";
 import { check, oneOf } from "../../src/check.ts";
@@ -18,7 +18,7 @@ export interface RanksOptions {
   readonly ranks?: "auto" | "mpi" | "one";
   /**
    * How gradients are summed. `ordered` (the default): from rank 0 on, with the bits of one process that accumulates. `fast`: by the
-   * library's MPI_Allreduce, which adds in an order of its own and takes about half the time.
+   * library's MPI_Iallreduce, which adds in an order of its own. It may be faster: bench/README.md has figures.
    */
   readonly allReduce?: "ordered" | "fast";
 }
@@ -83,10 +83,12 @@ export async function openRanks(options: RanksOptions = {}): Promise<OpenRanks> 
   if (launcher === null) {
     if (choice !== "mpi") return alone;
     throw new Error(
-      "MPI: no launcher has started this process together with others: begin the command with mpirun -n 2, or with srun",
+      "MPI: no launcher has started this process together with others: start the command with mpirun -n 2 or srun in front of it",
     );
   }
-  if (!hasFfi) throw new Error("MPI: this needs Deno or Bun, because Node cannot call its library");
+  if (!hasFfi) {
+    throw new Error("MPI: several processes need Deno or Bun, because Node cannot call the MPI library");
+  }
   const mpi = await MpiRanks.open({
     paths: pathsFor(launcher),
     silence: Number(variable("TESSERA_RANK_TIMEOUT")) || silence,
@@ -100,7 +102,7 @@ export async function openRanks(options: RanksOptions = {}): Promise<OpenRanks> 
   }
 }
 
-/** Sees to it that the ranks belong together, and divides the cores of this machine among them. */
+/** Checks that the ranks belong together, and divides the cores of this machine among them. */
 async function checked(launcher: Launcher, mpi: MpiRanks): Promise<OpenRanks> {
   checkSize(launcher, mpi);
   const all = (await mpi.gatherTexts(JSON.stringify(identity()))).map((text) => JSON.parse(text) as Identity);
@@ -129,11 +131,11 @@ function pathsFor({ library }: Launcher): readonly string[] {
 function checkSize({ name, variable, size, wayOut }: Launcher, mpi: MpiRanks): void {
   if (mpi.size === size) return;
   throw new Error(
-    `MPI: ${name} has started ${size} processes (${variable}), but the library ${mpi.library} finds ${mpi.size}: they do not ` +
-      `belong together. ${
+    `MPI: ${name} has started ${size} processes (${variable}), but the library ${mpi.library} finds ${mpi.size}: this launcher and ` +
+      `this library do not belong together. ${
         wayOut[0].toUpperCase() + wayOut.slice(1)
-      }; TESSERA_MPI names the file of another library, and --ranks one ` +
-      "trains in each process by itself",
+      }. Or set TESSERA_MPI to the file of another library, or train in ` +
+      "each process separately with --ranks one",
   );
 }
 
@@ -158,7 +160,7 @@ function checkRuntimes(all: readonly Identity[]): void {
     `MPI: rank 0 runs in ${all[0].runtime} and rank ${other} in ${
       all[other].runtime
     }, which do not compute the same bits: start ` +
-      "all of them with the same runtime",
+      "all ranks with the same runtime",
   );
 }
 
@@ -170,6 +172,6 @@ function threadsOf({ cores, isBound }: Identity, ranksHere: number): number {
 function warningsOf({ cores, isBound }: Identity): string[] {
   if (!isBound || cores > 1) return [];
   return [
-    "warning: the launcher lets each rank use only one core: with Open MPI, --bind-to none lets the ranks share all of them",
+    "warning: the launcher lets each rank use only one core; with Open MPI, --bind-to none lets the ranks share all cores",
   ];
 }

@@ -1,5 +1,5 @@
-// What a training knows of the other processes that train with it. Each process is a rank, counted from 0, and has a copy of the model.
-// All ranks call these functions in the same order. Rank 0 alone writes files and speaks to the user.
+// What the training knows about the other processes that train with it. Each process is a rank, counted from 0, and has a copy of the model.
+// All ranks must call these functions in the same order. Only rank 0 writes files and prints.
 import type { Tensor } from "../../src/index.ts";
 
 /** The processes that train together. One process is `oneRank`; `openRanks` finds those that a launcher of MPI has started. */
