@@ -1,235 +1,48 @@
-// One run folder belongs to one process. lock.json in it names the process and its machine, and its date is a heartbeat, so that
-// the lock of a process that has ended is recognised, also from another machine.
-import { randomUUID } from "node:crypto";
-import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
-import { hostname } from "node:os";
+// One run folder belongs to one process: lock.json in it says to which.
 import { join } from "node:path";
-import process from "node:process";
-import { clearInterval, setInterval } from "node:timers";
-import { writeAtomic, writeError } from "../../data/files/atomic.ts";
-import { place, startOf, stateOf } from "../../data/files/process.ts";
-import { jsonRecord } from "../../data/formats/json.ts";
-import { printable } from "../../data/formats/text.ts";
+import { FileLock, LockedError, LockLostError } from "../../data/files/lock.ts";
 import { RunInUseError, RunTakenError } from "../errors.ts";
-
-/** Milliseconds between two heartbeats. */
-const beatEvery = 15_000;
-/** A lock whose process cannot be looked at counts as left behind after this many milliseconds without a heartbeat. */
-const staleAfter = 300_000;
-/** A process needs less than this many milliseconds from creating the file until it holds it. */
-const creation = 2000;
-
-/** What lock.json says. */
-interface Owner {
-  readonly host: string;
-  readonly place: string;
-  readonly pid: number;
-  /** When the process started (`startOf`), because numbers of processes are used again. */
-  readonly started: number | null;
-  /** Tells this lock from all others. */
-  readonly token: string;
-  /** Whether the process also holds the file by the system's own lock, which ends with the process. */
-  readonly isHeld: boolean;
-}
 
 /** The lock of a run folder, which this process has until `release`. */
 export class RunLock {
-  /** The number of the process that had the folder before and has ended; undefined if there was none on this machine. */
-  readonly before: number | undefined;
   readonly #folder: string;
-  readonly #owner: Owner;
-  #held: HeldFile | null = null;
-  #timer: ReturnType<typeof setInterval> | undefined;
+  readonly #lock: FileLock;
 
-  private constructor(folder: string, owner: Owner, before: number | undefined) {
+  private constructor(folder: string, lock: FileLock) {
     this.#folder = folder;
-    this.#owner = owner;
-    this.before = before;
+    this.#lock = lock;
   }
 
   /** Takes the folder. @throws RunInUseError if another process has it, or this one already */
   static async take(folder: string): Promise<RunLock> {
-    const owner: Owner = {
-      host: hostname(),
-      place: place(),
-      pid: process.pid,
-      started: startOf(process.pid),
-      token: randomUUID(),
-      isHeld: denoFiles() !== null,
-    };
-    const path = pathOf(folder);
-    if (create(path, owner)) return new RunLock(folder, owner, undefined).#hold();
-    const other = ownerOf(path);
-    if (await isAlive(path, other)) throw inUse(folder, other);
-    // Both of two processes that find the same lock left behind may come here. The last one to replace it has it.
-    await writeAtomic(path, (file) => file.writeFile(textOf(owner)));
-    const isHere = other?.place === owner.place;
-    const lock = new RunLock(folder, owner, isHere ? other?.pid : undefined).#hold();
-    await sleep(200);
-    if (ownerOf(path)?.token !== owner.token) {
-      lock.release();
-      throw inUse(folder, ownerOf(path));
+    try {
+      return new RunLock(folder, await FileLock.take(join(folder, "lock.json")));
+    } catch (error) {
+      throw error instanceof LockedError ? new RunInUseError(folder, error.owner, error.doubt) : error;
     }
-    return lock;
+  }
+
+  /** The number of the process that had the folder before and has ended; undefined if there was none on this machine. */
+  get before(): number | undefined {
+    return this.#lock.before;
   }
 
   /** Starts the heartbeat, which does not keep the process alive. @param every milliseconds, for tests */
-  start(every = beatEvery): void {
-    this.#timer ??= setInterval(() => this.#beat(), every);
-    this.#timer.unref?.();
+  start(every?: number): void {
+    this.#lock.start(every);
   }
 
   /** @throws RunTakenError if another process has taken the folder, for example while this one was suspended */
   check(): void {
-    const path = pathOf(this.#folder), owner = ownerOf(path);
-    if (owner?.token === this.#owner.token) return;
-    // a user may have removed the file
-    if (owner !== null || !create(path, this.#owner)) throw new RunTakenError(this.#folder, nameOf(owner));
-    this.#hold();
+    try {
+      this.#lock.check();
+    } catch (error) {
+      throw error instanceof LockLostError ? new RunTakenError(this.#folder, error.owner) : error;
+    }
   }
 
   /** Gives the folder back. */
   release(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
-    this.#held?.close();
-    this.#held = null;
-    const path = pathOf(this.#folder);
-    if (ownerOf(path)?.token === this.#owner.token) rmSync(path, { force: true });
+    this.#lock.release();
   }
-
-  /** Asks the system to lock the file too, where it can. */
-  #hold(): this {
-    this.#held?.close();
-    this.#held = denoFiles()?.(pathOf(this.#folder)) ?? null;
-    if (this.#held) lockFile(this.#held);
-    return this;
-  }
-
-  /** Writes the last byte again: the date of the file is then the time of the disk, which all machines see alike. */
-  #beat(): void {
-    try {
-      const path = pathOf(this.#folder), text = textOf(this.#owner);
-      if (readFileSync(path, "utf8") !== text) return; // `check` will notice
-      const file = openSync(path, "r+");
-      try {
-        const bytes = new TextEncoder().encode(text);
-        writeSync(file, bytes, bytes.length - 1, 1, bytes.length - 1);
-      } finally {
-        closeSync(file);
-      }
-    } catch {
-      // a disk that is full or away for a moment
-    }
-  }
-}
-
-const pathOf = (folder: string): string => join(folder, "lock.json");
-const textOf = (owner: Owner): string => `${JSON.stringify(owner, null, 2)}\n`;
-
-/** Creates the lock. @returns whether there was none */
-function create(path: string, owner: Owner): boolean {
-  try {
-    writeFileSync(path, textOf(owner), { flag: "wx" });
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    rmSync(path, { force: true }); // a full disk leaves it empty
-    throw writeError(path, error);
-  }
-}
-
-/** Reads a lock; null if there is none, or it says nothing. */
-function ownerOf(path: string): Owner | null {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch {
-    return null;
-  }
-  const told = jsonRecord(text);
-  const isOwner = typeof told?.host === "string" && typeof told.place === "string" &&
-    Number.isInteger(told.pid);
-  return isOwner ? told as unknown as Owner : null;
-}
-
-/** Whether the process that has a lock still runs, as far as can be known. */
-async function isAlive(path: string, owner: Owner | null): Promise<boolean> {
-  const age = ageOf(path);
-  if (owner === null) return age < creation; // it is being created, or its process was killed just then
-  if (owner.place === place()) {
-    const state = stateOf(owner.pid, owner.started);
-    if (state !== "unknown") return state === "running";
-    if (owner.isHeld && isFree(path) !== null) {
-      if (age < creation) await sleep(creation); // it may not hold the file yet
-      return !isFree(path);
-    }
-  }
-  return age < staleAfter;
-}
-
-/** Whether no process holds the file; null where this cannot be found out. */
-function isFree(path: string): boolean | null {
-  const file = denoFiles()?.(path) ?? null;
-  const isLocked = file && lockFile(file);
-  file?.close();
-  return isLocked;
-}
-
-const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Milliseconds since the last heartbeat, by the clock of the disk where a file can be written. */
-function ageOf(path: string): number {
-  const { mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
-  const probe = join(path, "..", `.probe.${place()}-${process.pid}-0.tmp`);
-  try {
-    writeFileSync(probe, "");
-    return statSync(probe).mtimeMs - mtimeMs;
-  } catch {
-    return Date.now() - mtimeMs;
-  } finally {
-    rmSync(probe, { force: true });
-  }
-}
-
-function nameOf(owner: Owner | null): string {
-  return owner === null ? "another process" : printable(`process ${owner.pid} on ${owner.host}`);
-}
-
-function inUse(folder: string, owner: Owner | null): RunInUseError {
-  const path = pathOf(folder), seconds = Math.max(0, Math.round(ageOf(path) / 1000));
-  const isHere = owner !== null && owner.place === place() && stateOf(owner.pid, owner.started) === "running";
-  const doubt = isHere
-    ? ""
-    : `. Its last sign of life was ${seconds} s ago; if it has ended, delete ${path}, or wait until that is ` +
-      `${staleAfter / 60_000} minutes ago`;
-  return new RunInUseError(folder, nameOf(owner), doubt);
-}
-
-/** An open file in Deno, whose lock needs no further permission. Bun and Node have none, and no permissions either. */
-interface HeldFile {
-  tryLockSync(exclusive: boolean): boolean;
-  close(): void;
-}
-
-/** Locks a file. @returns whether it was free; null where the disk has no such locks */
-function lockFile(file: HeldFile): boolean | null {
-  try {
-    return file.tryLockSync(true);
-  } catch {
-    return null;
-  }
-}
-
-/** Returns what opens a file so that it can be locked; null where the runtime has no such locks. */
-function denoFiles(): ((path: string) => HeldFile | null) | null {
-  const { Deno: deno } = globalThis as { Deno?: { openSync(path: string, options: object): HeldFile } };
-  if (typeof deno?.openSync !== "function") return null;
-  return (path) => {
-    try {
-      return deno.openSync(path, { read: true, write: true });
-    } catch {
-      return null;
-    }
-  };
 }
