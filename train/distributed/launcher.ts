@@ -1,5 +1,6 @@
-// Recognises the MPI launcher (mpirun) or the scheduler (Slurm's srun) that has started this process, by the environment variables that it sets.
+// Which MPI launcher (mpirun) or scheduler (srun) has started this process, and the MPI library that it belongs to.
 import { variable } from "../../src/environment.ts";
+import { launchedProcess } from "../../src/launcher.ts";
 
 /** A launcher that has started this process. */
 export interface Launcher {
@@ -20,39 +21,35 @@ export interface Launcher {
 const hydra = "mpirun of MPICH (mpirun.mpich on Debian)",
   openMpi = "mpirun of Open MPI (mpirun.openmpi on Debian)";
 
-/** The launchers, those first that also set variables of others. */
-const known: readonly (Omit<Launcher, "size" | "rank"> & { readonly rankVariable: string })[] = [
-  {
+/** The launchers, by the variable that says how many processes there are. */
+const known: Readonly<Record<string, Pick<Launcher, "name" | "library" | "wayOut">>> = {
+  OMPI_COMM_WORLD_SIZE: {
     name: "mpirun of Open MPI",
-    variable: "OMPI_COMM_WORLD_SIZE",
-    rankVariable: "OMPI_COMM_WORLD_RANK",
     library: "Open MPI",
     wayOut: `install Open MPI, or start with ${hydra}`,
   },
-  {
+  PMI_SIZE: {
     name: "mpirun of MPICH, or srun --mpi=pmi2",
-    variable: "PMI_SIZE",
-    rankVariable: "PMI_RANK",
     library: "MPICH",
     wayOut: `install MPICH, or start with ${openMpi}`,
   },
-  {
-    name: "srun",
-    variable: "SLURM_STEP_NUM_TASKS",
-    rankVariable: "SLURM_PROCID",
-    library: null,
-    wayOut:
-      "start with srun --mpi=pmix for Open MPI, or srun --mpi=pmi2 for MPICH (srun --mpi=list says what there is)",
-  },
-];
+};
+/** Starts the processes of any library. */
+const srun = {
+  name: "srun",
+  library: null,
+  wayOut:
+    "start with srun --mpi=pmix for Open MPI, or srun --mpi=pmi2 for MPICH (srun --mpi=list says what there is)",
+};
 
-/** Finds what has started this process; null if nothing has, or it has started only this one. */
+/**
+ * Finds what has started this process; null if nothing has, or it has started only this one.
+ * @throws LauncherError if its variables contradict each other
+ */
 export function findLauncher(read: (name: string) => string | undefined = variable): Launcher | null {
-  for (const { rankVariable, ...one } of known) {
-    const size = Number(read(one.variable));
-    if (!(size > 1)) continue;
-    const library = one.library ?? (read("PMIX_RANK") === undefined ? null : "Open MPI");
-    return { ...one, library, size, rank: Number(read(rankVariable) ?? 0) };
-  }
-  return null;
+  const launched = launchedProcess(read);
+  if (launched === null || launched.size === 1) return null;
+  const { rank, size, sizeVariable } = launched, one = known[sizeVariable] ?? srun;
+  const library = one.library ?? (read("PMIX_RANK") === undefined ? null : "Open MPI");
+  return { ...one, variable: sizeVariable, library, size, rank };
 }
