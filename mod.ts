@@ -92,6 +92,7 @@ export {
   type TokenFile,
   type TokenHeader,
   type TokenRecord,
+  TokensInUseError,
   TokenWriter,
   type WriterOptions,
 } from "./data/index.ts";

@@ -18,7 +18,7 @@ import { checkRows, count, forceOption, type Rows, rowsOption } from "./options.
 import { outputPaths, refuseExisting } from "./outputs.ts";
 import { print, printAside } from "./print.ts";
 import { Progress } from "./progress.ts";
-import { checkTokens, dalleMiniOption, mismatches, modelFacts } from "./tokens.ts";
+import { checkTokens, dalleMiniOption, mismatches, modelFacts } from "./tokens/facts.ts";
 import { stoppable } from "./stoppable.ts";
 
 interface Flags extends ModelFlags {

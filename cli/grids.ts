@@ -1,19 +1,22 @@
 // encode --grids: pictures of the token grids.
 import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, extname } from "node:path";
 import { makeFolder } from "../data/files/atomic.ts";
 import { savePng, tokenGrid, type TokenRecord } from "../data/index.ts";
 import type { VQGAN } from "../nn/index.ts";
 import { outputPaths } from "./outputs.ts";
 
-/** Draws token grids next to the token file, in the subfolders of their pictures. */
+/**
+ * Draws token grids next to the token file, in the subfolders of their pictures. Those of a shard are in a folder of its name,
+ * because other shards may have pictures of the same names.
+ */
 export class Grids {
   readonly #paths: ReadonlyMap<string, string>;
   readonly #tile: number;
 
-  /** @param names of all pictures, those of other shards too, so that a picture's grid has the same name in each */
-  constructor(out: string, names: readonly string[], { factor }: VQGAN) {
-    const paths = outputPaths(dirname(out), names, ".tokens.png");
+  constructor(out: string, isShard: boolean, names: readonly string[], { factor }: VQGAN) {
+    const folder = isShard ? out.slice(0, -extname(out).length) : dirname(out);
+    const paths = outputPaths(folder, names, ".tokens.png");
     this.#paths = new Map(names.map((name, i) => [name, paths[i]]));
     this.#tile = Math.max(factor, 32);
   }

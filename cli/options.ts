@@ -1,5 +1,6 @@
 // Parsers for the values of options, and the error for incorrect use.
 import { InvalidArgumentError, Option } from "commander";
+import type { Shard } from "../data/pictures/shards.ts";
 
 /** The option --precision of commands that compute. */
 export const precisionOption = (): Option =>
@@ -64,12 +65,6 @@ export function fractionOrPath(text: string): string | number {
   if (text.trim() === "" || Number.isNaN(value)) return text;
   if (value >= 0 && value < 1) return value;
   throw new InvalidArgumentError("expected a folder, or a fraction from 0 to below 1");
-}
-
-/** One of n equal parts of the work, counted from 1. "2/8" is the second of eight. */
-export interface Shard {
-  readonly part: number;
-  readonly of: number;
 }
 
 /** Parses shards such as 2/8. */

@@ -1,9 +1,7 @@
-// The pictures of encode and reconstruct: how they are found, read and put into batches.
-import process from "node:process";
+// The pictures of encode and reconstruct: how they are read and put into batches.
 import { Option } from "commander";
 import { resolutionField } from "../data/formats/guess.ts";
 import {
-  eachSample,
   ImageError,
   type Picture,
   readAhead,
@@ -18,7 +16,6 @@ import type { Size } from "./cost.ts";
 import { messageOf } from "./messages.ts";
 import { count, resizeOption, wholeNumber } from "./options.ts";
 import { printAside } from "./print.ts";
-import { Progress, shortWork } from "./progress.ts";
 
 export interface PictureFlags {
   readonly size?: number;
@@ -69,32 +66,6 @@ export function preprocessing(
   return { words: steps.join(", "), side };
 }
 
-/** Lists the names of all pictures, and says what is left out. Long listings show how many were found so far. */
-export async function listNames(sources: readonly string[], signal: AbortSignal): Promise<string[]> {
-  const progress = new Progress({
-    ...{ label: "list", unit: "picture", patience: shortWork, stream: process.stderr },
-  });
-  const names: string[] = [], leftOut: string[] = [];
-  const onLeftOut = (source: string, what: string) => leftOut.push(`left out in ${source}: ${what}`);
-  const onFound = (found: number) => progress.update(names.length + found);
-  try {
-    for await (const { name } of eachSample(sources, { signal, onLeftOut, onFound })) {
-      signal.throwIfAborted();
-      names.push(name);
-      progress.update(names.length);
-    }
-  } finally {
-    progress.erase();
-  }
-  printAside(...leftOut);
-  return names;
-}
-
-/** Yields the samples with these names, each once. */
-export async function* only(samples: AsyncIterable<Sample>, names: Set<string>): AsyncGenerator<Sample> {
-  for await (const sample of samples) if (names.delete(sample.name)) yield sample;
-}
-
 /** A picture with its name and caption. */
 export interface NamedPicture {
   readonly name: string;
@@ -135,7 +106,7 @@ export class PictureReader {
    * cannot be read or are too large are reported and skipped, and so are captions.
    */
   async *batches(
-    samples: AsyncIterable<Sample>,
+    samples: AsyncIterable<Sample> | Iterable<Sample>,
     signal: AbortSignal,
     batch = 1,
   ): AsyncGenerator<PictureBatch> {
@@ -206,13 +177,13 @@ export class PictureReader {
 
   /**
    * Says how many pictures and captions were left out.
-   * @param before how many pictures an earlier call has read
-   * @throws if no picture could be read, now or before
+   * @param mayBeEmpty whether there may be no picture that could be read
+   * @throws if there is none all the same
    */
-  summary(before = 0): void {
+  summary({ mayBeEmpty = false } = {}): void {
     const all = this.#read + this.#skipped;
     if (this.#captions > 0) printAside(`${count(this.#captions, "caption")} left out`);
-    if (this.#skipped > 0 && this.#read + before === 0) {
+    if (this.#skipped > 0 && this.#read === 0 && !mayBeEmpty) {
       throw new Error(`none of the ${count(all, "picture")} could be used`);
     }
     if (this.#skipped > 0) printAside(`${count(this.#skipped, "picture")} of ${all} skipped`);

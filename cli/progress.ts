@@ -27,6 +27,8 @@ export interface ProgressOptions {
   readonly patience?: number;
   /** Default: process.stdout. */
   readonly stream?: ProgressStream;
+  /** Whether the line is drawn again and again in its place. Default: if the stream is a terminal. */
+  readonly isLive?: boolean;
   /** The clock in milliseconds, for tests. */
   readonly now?: () => number;
 }
@@ -91,7 +93,7 @@ export class Progress {
     this.#options = options;
     this.#stream = options.stream ?? process.stdout;
     this.#now = options.now ?? (() => performance.now());
-    this.#isLive = this.#stream.isTTY === true && process.env.TERM !== "dumb";
+    this.#isLive = options.isLive ?? (this.#stream.isTTY === true && process.env.TERM !== "dumb");
     this.#startTime = this.#now();
     this.#done = options.start ?? 0;
     this.#marks = [{ time: this.#startTime, done: this.#done }];

@@ -87,4 +87,4 @@ export {
   type TokenRecord,
 } from "./tokens/record.ts";
 export { tokenFormat } from "./tokens/format.ts";
-export { TokenWriter, type WriterOptions } from "./tokens/writer.ts";
+export { TokensInUseError, TokenWriter, type WriterOptions } from "./tokens/writer.ts";

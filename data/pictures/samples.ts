@@ -50,14 +50,16 @@ export async function* eachSample(
   check("eachSample", "the list of sources", sources, texts);
   checkOptions("eachSample", options, listRules);
   for (const source of sources) {
-    for (const path of await listFiles(source, options)) {
-      if (isArchive(path)) {
-        const archive = await listArchive(path);
-        reportLeftOut(path, archive.leftOut, options);
-        for (const member of archive.pictures.values()) yield memberSample(archive, member);
-      } else yield fileSample(path);
-    }
+    for (const path of await listFiles(source, options)) yield* samplesAt(path, options);
   }
+}
+
+/** Yields the picture at a path, or all those of the archive there. */
+export async function* samplesAt(path: string, options: ListOptions): AsyncGenerator<Sample> {
+  if (!isArchive(path)) return yield fileSample(path);
+  const archive = await listArchive(path);
+  reportLeftOut(path, archive.leftOut, options);
+  for (const member of archive.pictures.values()) yield memberSample(archive, member);
 }
 
 /** A picture of its own, or one in an archive that was named by its path. */
@@ -113,7 +115,7 @@ async function captionOf(path: string, bytes: number, read: () => Promise<Uint8A
  * ```
  */
 export async function* readAhead<T, R>(
-  items: AsyncIterable<T>,
+  items: AsyncIterable<T> | Iterable<T>,
   start: (item: T) => Promise<R>,
   ahead: number,
 ): AsyncGenerator<R> {

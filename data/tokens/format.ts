@@ -16,9 +16,14 @@ export function tokenFormat(path: string): TokenFormat {
 const longestName = 255;
 
 /** Returns the path of the journal of a token file: FILE.partial, or with a hash in a name that leaves no room for that. */
-export function journalOf(path: string): string {
+export const journalOf = (path: string): string => beside(path, ".partial");
+
+/** Returns the path of the lock of a token file: FILE.lock, or with a hash. */
+export const lockOf = (path: string): string => beside(path, ".lock");
+
+function beside(path: string, ending: string): string {
   const name = basename(path), bytes = new TextEncoder().encode(name);
-  if (bytes.length + ".partial".length <= longestName) return `${path}.partial`;
+  if (bytes.length + ending.length <= longestName) return path + ending;
   const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 32);
-  return join(dirname(path), `${hash}.partial`);
+  return join(dirname(path), hash + ending);
 }

@@ -12,7 +12,10 @@ import { openJsonLines } from "./text.ts";
 
 /** A file whose records are kept. */
 export interface Kept extends TokenFile {
+  /** What its header should be from now on: its own, with the sources of now. */
   readonly header: TokenHeader;
+  /** Whether its own header says the same. */
+  readonly isCurrent: boolean;
 }
 
 /**
@@ -48,7 +51,8 @@ export async function recover(
   });
   if (found === null || size === 0) return null;
   const model = typeof found.model === "string" ? found.model : header.model;
-  return { header: { ...header, model }, size, records: (await openJsonLines(partial)).records };
+  const isCurrent = `${found.source}` === `${header.source}`;
+  return { header: { ...header, model }, isCurrent, size, records: (await openJsonLines(partial)).records };
 }
 
 /**
@@ -68,7 +72,7 @@ export async function openFinished(path: string, header: TokenHeader): Promise<K
   if (other !== null) {
     throw new FileExistsError(path, `it exists already, made with other settings (${other})`);
   }
-  return { header: found, records };
+  return { header: { ...found, source: header.source }, isCurrent: true, records };
 }
 
 async function* eachLine(path: string): AsyncGenerator<Line> {
@@ -83,16 +87,34 @@ function parsed(text: string): Readonly<Record<string, unknown>> | null {
   }
 }
 
-/**
- * Describes the first field in which two headers differ, such as "range unit, now signed". The name of a model's file does not
- * matter.
- * @returns null if there is none
- */
+/** Says in which field two headers differ, such as "range unit, now signed"; null if they do not. */
 function difference(before: TokenHeader, now: TokenHeader): string | null {
+  const found = firstDifference(before, now);
+  return found && `${found.field} ${found.before}, now ${found.now}`;
+}
+
+/**
+ * Finds the first field in which two headers differ. The name of a model's file does not matter. There may be more sources now
+ * than before, such as new archives.
+ * @returns the field and its values in words; null if there is none
+ */
+export function firstDifference(
+  before: TokenHeader,
+  now: TokenHeader,
+): { readonly field: string; readonly before: string; readonly now: string } | null {
   const [old, wanted] = [before, now].map((header) => header as unknown as Record<string, unknown>);
   const show = (value: unknown) => JSON.stringify(value)?.replaceAll('"', "") ?? "nothing";
-  if (before.weights !== now.weights) return `the weights of ${before.model}, now of ${now.model}`;
-  const names = new Set([...Object.keys(wanted), ...Object.keys(old)]);
-  const key = [...names].find((key) => key !== "model" && show(old[key]) !== show(wanted[key]));
-  return key === undefined ? null : `${key} ${show(old[key])}, now ${show(wanted[key])}`;
+  if (before.weights !== now.weights) {
+    return { field: "the weights", before: `of ${before.model}`, now: `of ${now.model}` };
+  }
+  const sources = new Set(now.source), names = new Set([...Object.keys(wanted), ...Object.keys(old)]);
+  const isMore = Array.isArray(before.source) && before.source.every((source) => sources.has(source));
+  const isSame = (field: string) => field === "source" && isMore || show(old[field]) === show(wanted[field]);
+  const field = [...names].find((field) => field !== "model" && !isSame(field));
+  return field === undefined
+    ? null
+    : { field, before: short(show(old[field])), now: short(show(wanted[field])) };
 }
+
+/** A corpus may have thousands of sources. */
+const short = (text: string) => text.length <= 200 ? text : `${text.slice(0, 200)}...`;

@@ -56,6 +56,22 @@ function parseObject(path: string, number: number, text: string): Record<string,
   }
 }
 
+/** Writes all records as JSON lines. */
+export async function writeJsonLines(
+  file: FileHandle,
+  header: TokenHeader,
+  records: AsyncIterable<TokenRecord>,
+): Promise<void> {
+  let lines = JSON.stringify(header) + "\n";
+  for await (const record of records) {
+    lines += toJsonLine(record, header) + "\n";
+    if (lines.length < 2 ** 20) continue;
+    await file.writeFile(lines);
+    lines = "";
+  }
+  await file.writeFile(lines);
+}
+
 /** Writes all records as tab-separated values. pandas: `read_csv(path, sep="\t", skiprows=1)`. */
 export async function writeTsv(
   file: FileHandle,

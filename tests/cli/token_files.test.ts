@@ -94,7 +94,7 @@ describe("encode", () => {
     expect(code).toBe(0);
     expect(err).toContain("caption left out: " + join(captions, "a.txt") + ": this text is not in UTF-8");
     expect(err).toContain("1 caption left out\n");
-    expect(err).toContain("left out: 2 pictures named more than once");
+    expect(err).toContain("left out: 2 paths named more than once");
     expect(err).toContain(`left out in ${captions}: 1 file: 1 .heic`);
     expect((await rowsOf(out)).map(({ caption }) => caption)).toEqual([null, "é"]);
   });

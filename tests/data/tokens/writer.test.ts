@@ -3,11 +3,13 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import {
   FileExistsError,
   openTokens,
   type TokenHeader,
   type TokenRecord,
+  TokensInUseError,
   TokenWriter,
 } from "../../../data/index.ts";
 import { header, readAll, records, write } from "../../support/token_files.ts";
@@ -150,13 +152,60 @@ describe("TokenWriter", () => {
     expect((await stat(`${path}.partial`)).size).toBeGreaterThan(0);
   });
 
-  test("notices another process that writes to the same file", async () => {
-    const path = join(folder, "two.tsv");
-    const one = await TokenWriter.open(path, header), two = await TokenWriter.open(path, header);
-    await one.add(records.slice(0, 1));
-    await expect(two.add(records.slice(0, 1))).rejects.toThrow("another process writes to it");
+  test("a file belongs to one writer until that is closed", async () => {
+    const path = join(folder, "two.tsv"), one = await TokenWriter.open(path, header);
+    const refused = TokenWriter.open(path, header);
+    await expect(refused).rejects.toThrow(TokensInUseError);
+    await expect(refused).rejects.toThrow(`${path} is in use: process ${process.pid} on `);
+    await one.add(records.slice(0, 1)); // the writer that was refused has changed nothing
     await one.close();
-    await two.close();
+    const two = await TokenWriter.open(path, header);
+    expect(two.length).toBe(1);
+    await two.finish();
+    expect((await readdir(folder)).filter((name) => name.startsWith("two"))).toEqual(["two.tsv"]);
+    await expect(TokenWriter.open(path, { ...header, range: "unit" })).rejects.toThrow("with other settings");
+    expect((await readdir(folder)).filter((name) => name.startsWith("two"))).toEqual(["two.tsv"]);
+  });
+
+  test("stops where another process has taken the file, or has written to the journal", async () => {
+    const path = join(folder, "taken.tsv"), lost = await TokenWriter.open(path, header);
+    await lost.add(records.slice(0, 1));
+    const lock = JSON.parse(await readFile(`${path}.lock`, "utf8"));
+    await writeFile(`${path}.lock`, JSON.stringify({ ...lock, pid: 1, host: "elsewhere", token: "other" }));
+    await expect(lost.add(records.slice(1, 2))).rejects.toThrow(
+      "is in use: process 1 on elsewhere writes it",
+    );
+    await expect(lost.finish()).rejects.toThrow(TokensInUseError);
+    expect((await readdir(folder)).filter((name) => name.startsWith("taken")).sort()).toEqual([
+      ...["taken.tsv.lock", "taken.tsv.partial"], // the lock is the other's
+    ]);
+    await rm(`${path}.lock`);
+    const going = await TokenWriter.open(path, header);
+    expect(going.length).toBe(1);
+    await appendFile(`${path}.partial`, "x\n");
+    await expect(going.add(records.slice(1, 2))).rejects.toThrow("something else has written to it");
+    await going.close();
+  });
+
+  test("takes more sources than before, and says so in the header", async () => {
+    const more: TokenHeader = { ...header, source: ["faces", "more.tar"] };
+    for (const format of ["parquet", "jsonl", "tsv"]) {
+      const path = join(folder, `sources.${format}`);
+      const writer = await TokenWriter.open(path, header);
+      await writer.add(records.slice(0, 1));
+      await writer.close();
+      const going = await TokenWriter.open(path, more);
+      await going.finish();
+      expect([(await openTokens(path)).header, (await readAll(path)).length]).toEqual([more, 1]);
+      const third: TokenHeader = { ...more, source: ["faces", "more.tar", "third.tar"] };
+      const adding = await TokenWriter.open(path, third);
+      await adding.add(records.slice(1, 2));
+      await adding.finish();
+      expect([(await openTokens(path)).header, (await readAll(path)).length]).toEqual([third, 2]);
+      await expect(TokenWriter.open(path, header)).rejects.toThrow(
+        "source [faces,more.tar,third.tar], now [faces]",
+      );
+    }
   });
 
   test("a name that fills the disk's limit works too", async () => {

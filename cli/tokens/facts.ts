@@ -2,9 +2,9 @@
 // conventions of DALL-E mini.
 import { basename } from "node:path";
 import { Option } from "commander";
-import { hashWeights, type TokenHeader, type TokenRecord } from "../data/index.ts";
-import type { VQGAN } from "../nn/index.ts";
-import { bytesProgress } from "./progress.ts";
+import { hashWeights, type TokenHeader, type TokenRecord } from "../../data/index.ts";
+import type { VQGAN } from "../../nn/index.ts";
+import { bytesProgress } from "../progress.ts";
 
 /** The option for DALL-E mini, which gave its VQGAN pixels in [0, 1] and put one token before those of each picture. */
 export function dalleMiniOption(description: string): Option {
