@@ -20,6 +20,7 @@ import { printAside } from "./print.ts";
 import { abortRanks, closeRanks, turnToSpeak, withRanks } from "./ranks.ts";
 import { reconstructCommand } from "./reconstruct.ts";
 import { Interrupted } from "./stoppable.ts";
+import { tokensCommand } from "./tokens/command.ts";
 import { typed } from "./typed.ts";
 import { watchCommand } from "./watch/command.ts";
 
@@ -46,6 +47,7 @@ function buildProgram(): Command {
     withDevice(reconstructCommand()),
     withDevice(encodeCommand()),
     withDevice(decodeCommand()),
+    tokensCommand(),
     withDevice(withRanks(finetuneCommand())),
     withDevice(evaluateCommand()),
     watchCommand(),
@@ -54,7 +56,7 @@ function buildProgram(): Command {
   ];
   for (const command of commands) program.addCommand(command);
   program.helpCommand(false);
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
     command.exitOverride().configureOutput({ writeErr: () => {} }).configureHelp({ helpWidth: 110 });
   }
   return program;
@@ -96,8 +98,10 @@ function oneLine(message: string): string {
   return message.replace(/^error: /, "").replace(/\.?\s*\n\s*/g, " ").replace(/\.$/, "").trim();
 }
 
-/** Returns the command among the words, if there is one. */
+/** Returns the command among the words, and the one within it, if there is one. */
 function commandOf(program: Command, words: readonly string[]): string[] {
-  const name = words.find((word) => program.commands.some((command) => command.name() === word));
-  return name === undefined ? [] : [name];
+  const at = words.findIndex((word) => program.commands.some((command) => command.name() === word));
+  if (at < 0) return [];
+  const found = program.commands.find((command) => command.name() === words[at])!;
+  return [words[at], ...commandOf(found, words.slice(at + 1))];
 }

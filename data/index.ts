@@ -87,4 +87,6 @@ export {
   type TokenRecord,
 } from "./tokens/record.ts";
 export { tokenFormat } from "./tokens/format.ts";
+export { checkTogether, eachRecord, openFiles, type SetFile } from "./tokens/set.ts";
+export { writeTokens } from "./tokens/write.ts";
 export { TokensInUseError, TokenWriter, type WriterOptions } from "./tokens/writer.ts";

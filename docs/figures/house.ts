@@ -49,6 +49,7 @@ const layers: readonly Layer[] = [
       rest("cli", "the commands", 0, "encode, decode, demo, ..."),
       folder("cli/evaluate", 0, "how good a model is"),
       folder("cli/finetune", 0, "training from the prompt"),
+      folder("cli/tokens", 0, "the files of many workers"),
       folder("cli/doctor", 0, "what this machine offers"),
       folder("cli/bench", 0, "how fast it is"),
       folder("cli/watch", 0, "a run in the browser"),

@@ -70,6 +70,23 @@ describe("incorrect use gives a one-line error", () => {
       "x.csv: token files end in .parquet, .jsonl or .tsv",
     ],
     [["encode", "--shard", "0/4", faces], 2, "expected part/parts, such as 1/8 to 8/8"],
+    [["encode", "--shard", "1/4", "--shards", "4", faces], 2, "cannot be used with option '--shards <n>'"],
+    [["encode", "--shards", "0", faces], 2, "expected a whole number >= 1"],
+    [
+      ["tokens", "merge", "a.parquet"],
+      2,
+      "required option '-o, --out <file>' not specified; see tessera tokens merge",
+    ],
+    [
+      ["tokens", "merge", "-o", "x.csv", "a.parquet"],
+      1,
+      "x.csv: token files end in .parquet, .jsonl or .tsv",
+    ],
+    [["tokens", "verify", "no.parquet"], 1, "no.parquet: there is no such file"],
+    [["tokens", "verify", "no*.parquet"], 1, "nothing matches the pattern no*.parquet"],
+    [["tokens", "stats", model], 1, "token files end in .parquet, .jsonl or .tsv"],
+    [["tokens", "split", "--shards", "2", "a.tsv", "b.tsv"], 1, "a.tsv: there is no such file"],
+    [["tokens", "join"], 2, "unknown command 'join'"],
     [
       ["encode", "--dalle-mini", "--range", "signed", faces],
       2,
@@ -97,15 +114,20 @@ test("every command explains itself with examples", async () => {
     "reconstruct",
     "encode",
     "decode",
+    "tokens",
+    "tokens verify",
+    "tokens stats",
+    "tokens merge",
+    "tokens split",
     "finetune",
     "evaluate",
     "convert",
   ];
-  for (const words of [["--help"], [], ...commands.map((command) => [command, "--help"])]) {
+  for (const words of [["--help"], [], ...commands.map((command) => [...command.split(" "), "--help"])]) {
     const { code, out, err } = await tessera(...words);
     expect([code, err]).toEqual([0, ""]);
     expect(out).toContain("Usage: tessera");
-    expect(out).toContain(`Examples:\n  $ tessera ${words.length === 2 ? words[0] : ""}`);
+    expect(out).toContain(`Examples:\n  $ tessera ${words.slice(0, -1).join(" ")}`);
     for (const line of out.split("\n")) expect(line.length).toBeLessThanOrEqual(118);
   }
   expect((await tessera("--version")).out.trim()).toMatch(/^\d+\.\d+\.\d+$/);

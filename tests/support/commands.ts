@@ -62,9 +62,16 @@ export async function tessera(...words: string[]): Promise<Answer> {
 
 /** Runs a command line as users do, in a process of the current runtime. */
 export function start(...words: string[]): ChildProcess {
+  return startWith({}, ...words);
+}
+
+/** Runs a command line as a launcher does, with variables of its own. */
+export function startWith(variables: Readonly<Record<string, string>>, ...words: string[]): ChildProcess {
   const cli = fileURLToPath(new URL("../../cli.ts", import.meta.url));
   const runner = process.versions.bun ? [cli] : ["run", "-A", "--no-check", cli];
-  return spawn(process.execPath, [...runner, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(process.execPath, [...runner, ...words], {
+    ...{ stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...variables } },
+  });
 }
 
 export async function ended(child: ChildProcess): Promise<Answer> {
