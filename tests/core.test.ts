@@ -55,7 +55,7 @@ describe("core.ts", () => {
     let wanted: Int32Array | null = null;
     for (const source of [bytes, bytes.buffer, blob, named, file]) {
       const { model, assumed } = await core.loadVQGAN(source);
-      expect([model.config.nEmbed, assumed]).toEqual([2048, []]);
+      expect([model.config.nEmbed, assumed]).toEqual([16384, []]);
       const { indices } = model.encode(images);
       const tokens = await indices.ints();
       expect(tokens.length).toBe(16);

@@ -66,7 +66,7 @@ describe("a checkpoint of the hub", () => {
     const loaded = await VQGAN.load("hf:o/faces", {
       onProgress: (_bytes, _total, stage) => stages.add(stage),
     });
-    expect([loaded.config.nEmbed, [...stages]]).toEqual([2048, ["download", "read"]]);
+    expect([loaded.config.nEmbed, [...stages]]).toEqual([16384, ["download", "read"]]);
     loaded.dispose();
     const name = "hf:o/faces/faces.safetensors";
     expect((await hashFile(name)).sha256).toBe(sha256(model));
