@@ -5,8 +5,8 @@
 //   messages      2 (n - 1) for each bucket of 16 MiB, `latency` seconds each
 //   step          computing + max(0, wire + ranks + messages - what the discriminator's pass hides)
 //
-// It assumes that the network carries its full rate in both directions between all pairs at once, that all ranks compute equally long, and
-// that nothing of the copying is hidden behind the wire, so it is pessimistic where buckets overlap.
+// It assumes that the network carries its full rate in both directions between all pairs at once, that all ranks compute
+// equally long, and that nothing of the copying is hidden behind the wire, so it is pessimistic where buckets overlap.
 
 /** What the time depends on. Times are in seconds. */
 export interface Setting {

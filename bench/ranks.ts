@@ -1,10 +1,10 @@
-// Several ranks: how long the gradients of f16-16384 take between two of them, what share of a step that is, and what networks of other
-// speeds would make of it.
+// Several ranks: how long the gradients of f16-16384 take between two of them, what share of a step that is, and what networks
+// of other speeds would make of it.
 //
 //   deno run -A bench/ranks.ts [--size 64] [--repeat 3] [--only sums | steps | links]
 //
-// It needs Open MPI or MPICH. As root it also joins two network namespaces by links of limited speed, which shows how well the model in
-// bench/network.ts foretells.
+// It needs Open MPI or MPICH. As root it also joins two network namespaces by links of limited speed, which shows how well the
+// model in bench/network.ts foretells.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

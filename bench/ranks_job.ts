@@ -1,5 +1,5 @@
-// One rank of bench/ranks.ts: `ranks_job.ts sums REPEAT` times the sum of the gradients of f16-16384, `ranks_job.ts steps REPEAT SIZE` steps
-// with the sums and without. Rank 0 prints one JSON line with the best times in seconds.
+// One rank of bench/ranks.ts: `ranks_job.ts sums REPEAT` times the sum of the gradients of f16-16384, `ranks_job.ts steps
+// REPEAT SIZE` steps with the sums and without. Rank 0 prints one JSON line with the best times in seconds.
 import process from "node:process";
 import { preset } from "../data/formats/config.ts";
 import { VQGAN } from "../nn/index.ts";

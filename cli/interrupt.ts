@@ -1,5 +1,6 @@
-// Lets long work end in good order: at Ctrl-C and other signals (SIGUSR2 is a scheduler's warning that the time is nearly over), when nobody reads the output any more and, if asked for, after an
-// error that nothing caught. A second Ctrl-C ends the process at once.
+// Lets long work end in good order: at Ctrl-C and other signals (SIGUSR2 is a scheduler's warning that the time is nearly
+// over), when nobody reads the output any more and, if asked for, after an error that nothing caught. A second Ctrl-C ends the
+// process at once.
 import { fstatSync, readFileSync, readSync } from "node:fs";
 import process from "node:process";
 import { isGranted } from "../src/environment.ts";

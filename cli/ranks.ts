@@ -1,5 +1,6 @@
-// The options --ranks and --all-reduce. If an MPI launcher (mpirun, srun) has started the command several times, all these processes, the
-// ranks, train one model together. Only rank 0 prints; another rank prints only an error that rank 0 does not have.
+// The options --ranks and --all-reduce. If an MPI launcher (mpirun, srun) has started the command several times, all these
+// processes, the ranks, train one model together. Only rank 0 prints; another rank prints only an error that rank 0 does not
+// have.
 import { type Command, Option } from "commander";
 import { findLauncher } from "../train/distributed/launcher.ts";
 import { RankLostError } from "../train/distributed/mpi.ts";

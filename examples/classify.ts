@@ -1,9 +1,9 @@
-// A tiny classifier that sees only tokens: which way is a picture turned? (Gidaris et al. 2018, arXiv 1803.07728, train networks
-// with this question, because it needs no labels.) It looks up the code of each token, and multiplies all numbers of these codes by
-// one matrix.
+// A tiny classifier that sees only tokens: which way is a picture turned? (Gidaris et al. 2018, arXiv 1803.07728, train
+// networks with this question, because it needs no labels.) It looks up the code of each token, and multiplies all numbers of
+// these codes by one matrix.
 //   deno run -A examples/classify.ts [pictures] [folder]      (or: bun examples/classify.ts)
-// It encodes 40 cartoons of 64x64 pixels, each turned in four ways, and learns from 30 of them. Expect it to be right about all of
-// these, and about 36 of the 40 turned pictures that it has not seen (90 %; guessing would give 25 %).
+// It encodes 40 cartoons of 64x64 pixels, each turned in four ways, and learns from 30 of them. Expect it to be right about all
+// of these, and about 36 of the 40 turned pictures that it has not seen (90 %; guessing would give 25 %).
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Adam, argmax, backward, drawCartoonFace, embedding, listImages, readImage, scope } from "../mod.ts";

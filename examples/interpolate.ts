@@ -1,8 +1,9 @@
-// From one face to another in seven steps, in three ways: by mixing pixels, by mixing codes, and by replacing each mixed vector with
-// its nearest code.
+// From one face to another in seven steps, in three ways: by mixing pixels, by mixing codes, and by replacing each mixed vector
+// with its nearest code.
 //   deno run -A examples/interpolate.ts [picture] [picture] [checkpoint]      (or: bun examples/interpolate.ts)
-// Writes interpolate.png, with a row for each way, and prints where the tokens of the third row come from. Half way between the two
-// cartoons that it draws, expect 6 % of the first one's tokens, 10 % of the second one's, and 86 % that neither has at this place.
+// Writes interpolate.png, with a row for each way, and prints where the tokens of the third row come from. Half way between the
+// two cartoons that it draws, expect 6 % of the first one's tokens, 10 % of the second one's, and 86 % that neither has at this
+// place.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { asyncScope, concat, drawCartoonFace, grid, readImage, savePng, tensor, VQGAN } from "../mod.ts";

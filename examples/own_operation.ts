@@ -1,6 +1,7 @@
 // How to write your own operation with its gradient, outside Tessera: quick GELU, x * sigmoid(1.702 x), as in CLIP.
 //   deno run -A examples/own_operation.ts      (or: bun examples/own_operation.ts)
-// Expect the same gradients as autograd computes for its parts, except for rounding (1.9e-6), with two tensors kept instead of three.
+// Expect the same gradients as autograd computes for its parts, except for rounding (1.9e-6), with two tensors kept instead of
+// three.
 import { backward, memory, noGrad, Random, record, scope, type Tensor } from "../mod.ts";
 
 /** Made of three operations: the tape keeps what each of them needs. */

@@ -1,5 +1,5 @@
-// How to write your own quantizer, outside Tessera: FSQ (Mentzer et al. 2023, arXiv 2309.15505). Each number of a vector is bounded and
-// rounded to one of a few levels, so that there is no codebook to learn and no code can die.
+// How to write your own quantizer, outside Tessera: FSQ (Mentzer et al. 2023, arXiv 2309.15505). Each number of a vector is
+// bounded and rounded to one of a few levels, so that there is no codebook to learn and no code can die.
 //   deno run -A examples/own_quantizer.ts      (or: bun examples/own_quantizer.ts)
 // Expect a model with 240 codes that is trained for a few steps on noise, saved, and loaded with the same tokens.
 import { tmpdir } from "node:os";

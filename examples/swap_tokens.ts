@@ -1,8 +1,8 @@
-// Swaps the tokens around the eyes of two faces. A token says what is in its tile, and its place in the grid says where, so a part
-// of one face can be put into another one, without training and without editing pixels.
+// Swaps the tokens around the eyes of two faces. A token says what is in its tile, and its place in the grid says where, so a
+// part of one face can be put into another one, without training and without editing pixels.
 //   deno run -A examples/swap_tokens.ts [picture] [picture] [checkpoint]      (or: bun examples/swap_tokens.ts)
-// Writes swap_tokens.png: both faces from their own tokens, and both with the other's eyes. With the two cartoons that it draws,
-// expect 40 of the 256 tokens to be swapped, and pixels to change by 41 of 255 in their tiles and by 4.6 in all others.
+// Writes swap_tokens.png: both faces from their own tokens, and both with the other's eyes. With the two cartoons that it
+// draws, expect 40 of the 256 tokens to be swapped, and pixels to change by 41 of 255 in their tiles and by 4.6 in all others.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { drawCartoonFace, readImage, savePng, sideBySide, VQGAN } from "../mod.ts";

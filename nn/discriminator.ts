@@ -73,8 +73,9 @@ export class NLayerDiscriminator extends Layer {
   }
 
   /**
-   * The logits as a picture, [B, H, W]: at the middle of a patch its logit, and bilinearly between. It shows where the discriminator
-   * takes a picture for real. It is computed in evaluation mode, so that no picture is judged by comparison with others.
+   * The logits as a picture, [B, H, W]: at the middle of a patch its logit, and bilinearly between. It shows where the
+   * discriminator takes a picture for real. It is computed in evaluation mode, so that no picture is judged by comparison with
+   * others.
    *
    * @param images [B, H, W, 3]
    * @example The score of each pixel

@@ -1,4 +1,5 @@
-// What loading a VQGAN needs beside the model itself: its options, what a file with one half can do, and how the model is filled.
+// What loading a VQGAN needs beside the model itself: its options, what a file with one half can do, and how the model is
+// filled.
 import type { LossConfig, VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import type { CheckpointFile } from "../data/formats/file.ts";
 import type { OpenOptions } from "../data/formats/opener.ts";

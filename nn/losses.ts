@@ -1,5 +1,5 @@
-// The terms of VQGAN's loss as functions of tensors; train/step.ts combines them. x are the images, x̂ their reconstructions, and
-// D(...) the discriminator's logits, which are high for what looks real (discriminator.ts). The idea is that of Esser et
+// The terms of VQGAN's loss as functions of tensors; train/step.ts combines them. x are the images, x̂ their reconstructions,
+// and D(...) the discriminator's logits, which are high for what looks real (discriminator.ts). The idea is that of Esser et
 // al. 2021: reconstruction and codebook in equation 4, the GAN and its adaptive weight in 5 to 7. The details are those of
 // taming's code and not of the paper: |x - x̂| plus LPIPS, the hinge loss, -mean D(x̂) for the generator, 1e-4 in the
 // adaptive weight, its upper limit, and discWeight.
@@ -9,8 +9,8 @@ import { type Parts, scopeParts } from "../src/parts.ts";
 import type { LPIPS } from "./lpips.ts";
 
 /**
- * pixelWeight * mean |x - x̂| + perceptualWeight * p, where p is the mean LPIPS distance of x and x̂ (lpips.ts), which is small for pictures
- * that look alike. taming logs this loss under two names, nll_loss and rec_loss.
+ * pixelWeight * mean |x - x̂| + perceptualWeight * p, where p is the mean LPIPS distance of x and x̂ (lpips.ts), which is small
+ * for pictures that look alike. taming logs this loss under two names, nll_loss and rec_loss.
  */
 export function reconstructionLoss(
   images: Tensor,
@@ -67,8 +67,8 @@ export function gradientRatio(nllLength: Tensor, generatorLength: Tensor): Tenso
 }
 
 /**
- * The weight of the generator's loss: discWeight * clamp(ratio, 0, 1e4), but at most `maxWeight`. At W, and only there, the gradient of
- * the GAN is then about discWeight times as long as that of the reconstruction.
+ * The weight of the generator's loss: discWeight * clamp(ratio, 0, 1e4), but at most `maxWeight`. At W, and only there, the
+ * gradient of the GAN is then about discWeight times as long as that of the reconstruction.
  */
 export function adaptiveWeight(ratio: Tensor, discWeight: number, maxWeight: number | null = null): Tensor {
   return scope(() => {
@@ -79,8 +79,8 @@ export function adaptiveWeight(ratio: Tensor, discWeight: number, maxWeight: num
 
 /**
  * LeCam's regularizer of the discriminator (Tseng et al. 2021, equation 4, with the ReLUs of its code):
- * mean relu(D(x) - fake)^2 + mean relu(real - D(x̂))^2, where `real` and `fake` are the averages of earlier logits of pictures and of
- * reconstructions.
+ * mean relu(D(x) - fake)^2 + mean relu(real - D(x̂))^2, where `real` and `fake` are the averages of earlier logits of pictures
+ * and of reconstructions.
  */
 export function lecamLoss(
   real: Tensor,

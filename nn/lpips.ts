@@ -142,9 +142,9 @@ export class LPIPS extends Module {
   }
 
   /**
-   * Where two pictures differ, [B, H, W]: the distance at the pixels of each tap, enlarged bilinearly to the size of the pictures and
-   * summed over taps, as in the package lpips with `spatial=True`. The mean of a tap's map is its distance if its sides divide those of
-   * the picture; otherwise it is about that.
+   * Where two pictures differ, [B, H, W]: the distance at the pixels of each tap, enlarged bilinearly to the size of the
+   * pictures and summed over taps, as in the package lpips with `spatial=True`. The mean of a tap's map is its distance if its
+   * sides divide those of the picture; otherwise it is about that.
    *
    * @param a [B, H, W, 3] in [-1, 1] @param b pictures of the same shape
    * @example A picture of what a reconstruction has lost

@@ -172,8 +172,8 @@ export function* chain(x: Tensor, layers: Iterable<Layer>): Parts<Tensor> {
 }
 
 /**
- * Runs a computation with a module and all modules below it in evaluation mode. Afterwards each has the mode that it had: a frozen one
- * may be in evaluation mode already.
+ * Runs a computation with a module and all modules below it in evaluation mode. Afterwards each has the mode that it had: a
+ * frozen one may be in evaluation mode already.
  */
 export function* inEvaluation<T>(module: Module, parts: Parts<T>): Parts<T> {
   const modes = [...module.namedModules().values()].map((each) => [each, each.training] as const);

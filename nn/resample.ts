@@ -42,8 +42,8 @@ export function beside(other: Tensor, values: ArrayLike<number>, shape: Shape): 
 }
 
 /**
- * Linear interpolation along one axis. `place` returns where pixel i of the result lies among the `from` values: 1.25 is a quarter of
- * the way from the second to the third. Before the first and after the last value the axis is constant.
+ * Linear interpolation along one axis. `place` returns where pixel i of the result lies among the `from` values: 1.25 is a
+ * quarter of the way from the second to the third. Before the first and after the last value the axis is constant.
  */
 export function linearMap(from: number, to: number, place: (i: number) => number): AxisMap {
   const weights = new Float32Array(to * from);

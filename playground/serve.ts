@@ -1,5 +1,5 @@
-// The command `deno task playground`: bundles the page and serves it on this machine. With `--build DIR` it writes a folder for any
-// static host instead.
+// The command `deno task playground`: bundles the page and serves it on this machine. With `--build DIR` it writes a folder for
+// any static host instead.
 import { createReadStream, mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,5 +1,5 @@
-// Makes the notebooks of docs/notebooks/: `deno task notebooks` runs the cells of each source there and saves NAME.ipynb with what they
-// show, `deno task notebooks 1-pictures` only one of them.
+// Makes the notebooks of docs/notebooks/: `deno task notebooks` runs the cells of each source there and saves NAME.ipynb with
+// what they show, `deno task notebooks 1-pictures` only one of them.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,5 +1,6 @@
-// Draws the pictures of the playground for README: docs/playground/page.jpg, and play.webp, in which somebody uses it for 20 seconds.
-// It steers the page in headless Chromium and takes each frame when the page has drawn it, so the speed of the machine does not show.
+// Draws the pictures of the playground for README: docs/playground/page.jpg, and play.webp, in which somebody uses it for 20
+// seconds. It steers the page in headless Chromium and takes each frame when the page has drawn it, so the speed of the machine
+// does not show.
 //
 //   deno run -A scripts/playground_pictures.ts
 import { mkdtempSync, rmSync } from "node:fs";

@@ -1,6 +1,7 @@
 // Trains a model for some steps without its codebook, as a plain autoencoder. Vectors that go through a codebook soon use few
-// directions, because the commitment loss shrinks all in which vectors differ less than codes can tell (docs/book/5-codebook.md).
-// Without a codebook new directions grow. Afterwards `tessera finetune --kmeans --from OUT` begins a codebook that uses them.
+// directions, because the commitment loss shrinks all in which vectors differ less than codes can tell
+// (docs/book/5-codebook.md). Without a codebook new directions grow. Afterwards `tessera finetune --kmeans --from OUT` begins a
+// codebook that uses them.
 //   deno run -A scripts/without_codebook.ts FROM OUT.safetensors PICTURES STEPS [BACKBONE HEADS]      (the files of LPIPS)
 // Prints rec_loss and the variance of the vectors in their main directions, largest first, every 50 steps.
 import process from "node:process";

@@ -1,5 +1,5 @@
-// Eigenvalues and eigenvectors of symmetric matrices in double precision: Householder reflections make the matrix tridiagonal, and
-// implicit QL steps make that diagonal (Golub and Van Loan, Matrix Computations, 8.3; EISPACK's tred2 and tql2).
+// Eigenvalues and eigenvectors of symmetric matrices in double precision: Householder reflections make the matrix tridiagonal,
+// and implicit QL steps make that diagonal (Golub and Van Loan, Matrix Computations, 8.3; EISPACK's tred2 and tql2).
 import type { Parts } from "./parts.ts";
 
 /** The eigenvalues in rising order and, row by row in the same order, the eigenvectors if they were asked for. */

@@ -1,5 +1,5 @@
-// The tape: a graph of Nodes, one for each recorded operation. A node knows its inputs, the values that it saved, and the function
-// that applies the chain rule to it (`Vjp`). autograd.ts walks it backwards.
+// The tape: a graph of Nodes, one for each recorded operation. A node knows its inputs, the values that it saved, and the
+// function that applies the chain rule to it (`Vjp`). autograd.ts walks it backwards.
 import { takeId, type TapeNode, Tensor } from "./array.ts";
 import type { DType, Shape } from "./backends/buffer.ts";
 import { callback, check, orNull, shown, text } from "./check.ts";

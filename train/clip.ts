@@ -1,5 +1,5 @@
-// Clipping of gradients by their global norm (Pascanu et al. 2013), with the arithmetic of torch.nn.utils.clip_grad_norm_. The norm
-// and the factor stay on the device, so that nothing waits for it.
+// Clipping of gradients by their global norm (Pascanu et al. 2013), with the arithmetic of torch.nn.utils.clip_grad_norm_. The
+// norm and the factor stay on the device, so that nothing waits for it.
 import { check, positive } from "../src/check.ts";
 import { full, noGrad, scope, type Tensor } from "../src/index.ts";
 import { scaleInPlace } from "../src/ops/in_place.ts";
@@ -40,8 +40,8 @@ export function clipGradients(
         full([], 0, gradients[0].backend),
       );
       const norm = squares.sqrt().mul(1 / lossScale);
-      // norm - norm is 0, but NaN if the norm is not finite: Adam then leaves the weights as they are with f16, and the run ends
-      // with f32. Without it the factor would be 0, and infinity times 0 would be NaN in some places only.
+      // norm - norm is 0, but NaN if the norm is not finite: Adam then leaves the weights as they are with f16, and the run
+      // ends with f32. Without it the factor would be 0, and infinity times 0 would be NaN in some places only.
       const factor = full([], maxNorm, norm.backend).div(norm.add(more)).minimum(1).add(norm.sub(norm));
       for (const gradient of gradients) scaleInPlace(gradient, factor);
       return norm;

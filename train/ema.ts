@@ -1,5 +1,5 @@
-// The average of a model's weights over the steps (Polyak & Juditsky 1992), with weights that fall exponentially (EMA). It is less
-// noisy than the weights of the last step, and is what a run measures, draws and calls the best.
+// The average of a model's weights over the steps (Polyak & Juditsky 1992), with weights that fall exponentially (EMA). It is
+// less noisy than the weights of the last step, and is what a run measures, draws and calls the best.
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import type { VQGAN } from "../nn/vqgan.ts";
 import { check, isWhole, rule } from "../src/check.ts";
@@ -11,8 +11,8 @@ import type { TrainState } from "./train_state.ts";
 const aDecay = rule("a number above 0 and below 1", (n) => typeof n === "number" && n > 0 && n < 1);
 
 /**
- * The average of the autoencoder's weights: average = d average + (1 - d) weight after each step. As in TensorFlow, d begins low,
- * (1 + n) / (10 + n) after n steps, so that the first weights are soon forgotten. What is frozen has no average.
+ * The average of the autoencoder's weights: average = d average + (1 - d) weight after each step. As in TensorFlow, d begins
+ * low, (1 + n) / (10 + n) after n steps, so that the first weights are soon forgotten. What is frozen has no average.
  */
 export class WeightAverages implements TrainState {
   /** "ema", its name in checkpoints. */

@@ -1,5 +1,5 @@
-// The identity loss: how far the face of a reconstruction is from that of its original, as the face network sees it. The face is
-// found and aligned once, in the original, and both pictures are cut at that place; gradients flow through the recognition
+// The identity loss: how far the face of a reconstruction is from that of its original, as the face network sees it. The face
+// is found and aligned once, in the original, and both pictures are cut at that place; gradients flow through the recognition
 // network alone.
 import type { PixelRange } from "../data/pictures/picture.ts";
 import type { FaceNetwork } from "../nn/index.ts";

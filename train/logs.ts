@@ -22,8 +22,8 @@ export function generatorLogs(
 }
 
 /**
- * The loss of the discriminator, and what it says of real and of reconstructed pictures: the mean logits, their gap, and the shares of
- * logits on the right side of 0.
+ * The loss of the discriminator, and what it says of real and of reconstructed pictures: the mean logits, their gap, and the
+ * shares of logits on the right side of 0.
  */
 export function discriminatorLogs(split: "train" | "val", loss: Tensor, real: Tensor, fake: Tensor): Logs {
   const onReal = real.mean(), onFake = fake.mean();

@@ -46,8 +46,8 @@ export function isIn(part: PartName, key: string): boolean {
 }
 
 /**
- * Lets these parts of a model learn and freezes all others, as `model.encoder.setRequiresGrad(false)` does for one. Frozen parts
- * take neither moments nor gradients, and `backward` does not go through what nothing learns from.
+ * Lets these parts of a model learn and freezes all others, as `model.encoder.setRequiresGrad(false)` does for one. Frozen
+ * parts take neither moments nor gradients, and `backward` does not go through what nothing learns from.
  * @throws TypeError if a name is misspelt; Error if the model lacks a part
  * @example Only the decoder, so that tokens stay what they are
  * ```ts
@@ -85,8 +85,8 @@ export function frozenParts(parts: readonly (PartName | "all")[]): PartName[] {
 }
 
 /**
- * The factor of the learning rate for each parameter, if some parts have a rate of their own beside the common one, `lr`. That of
- * attention counts more than that of the half that it is in.
+ * The factor of the learning rate for each parameter, if some parts have a rate of their own beside the common one, `lr`. That
+ * of attention counts more than that of the half that it is in.
  */
 export function rateFactors(rates: PartRates, lr: number): (key: string) => number {
   const byWeight = [...partNames].sort((a, b) => Number(b === "attention") - Number(a === "attention"));

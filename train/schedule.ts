@@ -1,5 +1,5 @@
-// The learning rate over a run. It rises linearly, then stays, or falls to a floor in a line or along half a cosine (Loshchilov &
-// Hutter 2017).
+// The learning rate over a run. It rises linearly, then stays, or falls to a floor in a line or along half a cosine (Loshchilov
+// & Hutter 2017).
 import { check, checkValues, needed, notNegative, oneOf, type Rules, whole } from "../src/check.ts";
 
 /** How the learning rate changes over a run. */

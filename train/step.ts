@@ -1,6 +1,6 @@
 // One training step from top to bottom: forward pass, losses and gradients of the autoencoder, then of the
-// discriminator. The gradients stay in `.grad`, summed over all ranks. They are applied by a separate function, so that clipping
-// and averaging of weights can be done in between.
+// discriminator. The gradients stay in `.grad`, summed over all ranks. They are applied by a separate function, so that
+// clipping and averaging of weights can be done in between.
 import {
   discriminatorFactor,
   discriminatorLoss,
@@ -118,8 +118,9 @@ export interface StepResult {
  * averaged. It reads nothing back from the device, unless there is an identity loss.
  *
  * Unlike in taming, the discriminator sees the reconstruction from before the generator's update, unless `tamingExact`
- * is set. So the gradients of several ranks are summed while it learns. As in taming, `apply` is called for the discriminator before `discStart` too. Its gradients are zero then, but
- * Adam counts these steps: its first real step is up to 1.58 times the learning rate instead of 1.
+ * is set. So the gradients of several ranks are summed while it learns. As in taming, `apply` is called for the discriminator
+ * before `discStart` too. Its gradients are zero then, but Adam counts these steps: its first real step is up to 1.58 times the
+ * learning rate instead of 1.
  *
  * @param apply called when all gradients of a network are in `.grad`; it may change them and must end with
  * `applyGradients`
@@ -196,9 +197,9 @@ export async function trainingStep(
 /** The result of a step of the autoencoder, in training or in validation. */
 export interface GeneratorStep {
   /**
-   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, d_ratio, disc_factor, g_loss, and
-   * identity_loss if there is one. From `validationStep`: the same without d_ratio under val/, and val/ disc_loss, logits_real,
-   * logits_fake, logit_gap, disc_acc_real, disc_acc_fake.
+   * From `generatorStep`: train/ total_loss, quant_loss, nll_loss, rec_loss, p_loss, d_weight, d_ratio, disc_factor, g_loss,
+   * and identity_loss if there is one. From `validationStep`: the same without d_ratio under val/, and val/ disc_loss,
+   * logits_real, logits_fake, logit_gap, disc_acc_real, disc_acc_fake.
    */
   readonly logs: Logs;
   /** [B, H, W, 3], without a graph for gradients. */
@@ -291,8 +292,8 @@ function* learnGenerator(model: VQGAN, images: Tensor, options: StepOptions): Pa
  * autoencoder. Before `discStart` the gradients are exactly zero, but the averages of batch norm do change. If the
  * discriminator is frozen, its losses are returned and no gradients are computed.
  *
- * @returns train/ disc_loss, logits_real, logits_fake, logit_gap, disc_acc_real, disc_acc_fake; with LeCam also lecam_loss, which is
- * not part of disc_loss, so that 1 stays what a guess costs (hinge)
+ * @returns train/ disc_loss, logits_real, logits_fake, logit_gap, disc_acc_real, disc_acc_fake; with LeCam also lecam_loss,
+ * which is not part of disc_loss, so that 1 stays what a guess costs (hinge)
  * @throws if everything is frozen
  */
 export function discriminatorStep(

@@ -157,8 +157,8 @@ export class Trainer {
    * except one number every ten steps with f16. The tensors in the result belong to the surrounding scope. A step that
    * fails frees its gradients.
    *
-   * @throws TypeError if the batches are not a list of tensors, or the learning rate is not a number >= 0; Error if another step is still running; BatchTooLargeError, with the batch size that would fit,
-   * if memory runs out
+   * @throws TypeError if the batches are not a list of tensors, or the learning rate is not a number >= 0; Error if another
+   * step is still running; BatchTooLargeError, with the batch size that would fit, if memory runs out
    */
   async trainStep(batches: readonly Tensor[]): Promise<StepResult> {
     checkBatches("trainStep", batches);
@@ -221,8 +221,8 @@ export class Trainer {
   }
 
   /**
-   * Gives all ranks the running statistics of batch norm that rank 0 has, because those are measured and saved. Training does not
-   * use them.
+   * Gives all ranks the running statistics of batch norm that rank 0 has, because those are measured and saved. Training does
+   * not use them.
    */
   async shareStatistics(): Promise<void> {
     await this.ranks.broadcast([...this.model.loss?.discriminator.namedBuffers().values() ?? []]);

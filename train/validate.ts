@@ -47,9 +47,9 @@ interface Measured {
 
 /**
  * Goes through a dataset once; it must not shuffle.
- * @returns taming's val/ losses, and val/identity_loss if it is asked for; val/psnr (dB) and val/ssim, means over pictures; val/codebook_usage (fraction of the
- * codes that were chosen) and val/perplexity over all pictures, of which there are val/codebook_tokens tokens (fewer tokens than codes
- * cannot use all codes); val/pictures, how many could be read.
+ * @returns taming's val/ losses, and val/identity_loss if it is asked for; val/psnr (dB) and val/ssim, means over pictures;
+ * val/codebook_usage (fraction of the codes that were chosen) and val/perplexity over all pictures, of which there are
+ * val/codebook_tokens tokens (fewer tokens than codes cannot use all codes); val/pictures, how many could be read.
  * @throws if none of them can be read
  */
 export async function validate(

@@ -1,5 +1,5 @@
-// The weights of a model as the tensors of a file, with the metadata that says what model it is. Where they are written is left to others:
-// a page has no disk, and `saveWeights` (run/checkpoint.ts) writes files.
+// The weights of a model as the tensors of a file, with the metadata that says what model it is. Where they are written is left
+// to others: a page has no disk, and `saveWeights` (run/checkpoint.ts) writes files.
 import { writeSafetensorsTo } from "../data/formats/safetensors.ts";
 import type { Sink } from "../data/formats/sink.ts";
 import type { TensorToWrite } from "../data/formats/values.ts";

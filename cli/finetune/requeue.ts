@@ -1,5 +1,5 @@
-// A job that a scheduler has put back into its queue runs the same command again. Its run then goes on: the folder of a run remembers
-// the job that began it.
+// A job that a scheduler has put back into its queue runs the same command again. Its run then goes on: the folder of a run
+// remembers the job that began it.
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

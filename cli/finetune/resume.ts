@@ -1,4 +1,5 @@
-// What --resume does: it continues a run of Tessera with the options that may change, or a checkpoint by Lightning as a new run.
+// What --resume does: it continues a run of Tessera with the options that may change, or a checkpoint by Lightning as a new
+// run.
 import { basename, dirname } from "node:path";
 import type { Command } from "commander";
 import { isRemote } from "../../data/index.ts";

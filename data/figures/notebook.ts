@@ -1,6 +1,6 @@
-// Lets notebooks show tensors and pictures: a Jupyter kernel asks a value's method Symbol.for("Jupyter.display") for what to show,
-// by media type. The method is given to both classes here and not where they are declared, because it needs sharp, which web pages
-// do not have.
+// Lets notebooks show tensors and pictures: a Jupyter kernel asks a value's method Symbol.for("Jupyter.display") for what to
+// show, by media type. The method is given to both classes here and not where they are declared, because it needs sharp, which
+// web pages do not have.
 import { Buffer } from "node:buffer";
 import { Tensor } from "../../src/array.ts";
 import { Picture, toPictures } from "../pictures/picture.ts";

@@ -1,5 +1,5 @@
-// A text file that grows by whole lines, such as metrics.jsonl. A line that does not fit on the disk waits for the next one, and
-// half a line is never left behind.
+// A text file that grows by whole lines, such as metrics.jsonl. A line that does not fit on the disk waits for the next one,
+// and half a line is never left behind.
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { writeError } from "./atomic.ts";

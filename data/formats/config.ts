@@ -91,8 +91,8 @@ export interface VQModelConfig {
   readonly lossconfig: LossConfig;
   /**
    * How vectors become tokens: the name of a quantizer. `nearest`: the nearest code, as in taming's VQModel. `normalized`: the
-   * same after vectors and codes were scaled to length 1, as in LlamaGen. `gumbel`: the code with the highest logit, as in taming's
-   * GumbelVQ, which cannot be trained here. Others can be registered (`registerQuantizer`).
+   * same after vectors and codes were scaled to length 1, as in LlamaGen. `gumbel`: the code with the highest logit, as in
+   * taming's GumbelVQ, which cannot be trained here. Others can be registered (`registerQuantizer`).
    */
   readonly quantizer: string;
   /** The options of a quantizer that is not taming's, by name. Those here have none: {}. */

@@ -1,5 +1,5 @@
-// Opens a checkpoint from bytes, a Blob, a path, a name, or one that is open already. Opening paths needs a disk, and names need
-// the network and a disk, so the full package registers both (data/files/open.ts, data/hub/fetch.ts).
+// Opens a checkpoint from bytes, a Blob, a path, a name, or one that is open already. Opening paths needs a disk, and names
+// need the network and a disk, so the full package registers both (data/files/open.ts, data/hub/fetch.ts).
 import { aSignal, callback, flag, type Rules, shown, text } from "../../src/check.ts";
 import type { CheckpointFile, ModelChoice } from "./file.ts";
 import { readCheckpoint } from "./read.ts";

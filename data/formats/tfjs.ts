@@ -1,5 +1,5 @@
-// Reads the weights of TensorFlow.js: a manifest in JSON, which lists tensors with their shapes, and one file with their numbers,
-// often quantised to 8 or 16 bits: number = quantised * scale + min.
+// Reads the weights of TensorFlow.js: a manifest in JSON, which lists tensors with their shapes, and one file with their
+// numbers, often quantised to 8 or 16 bits: number = quantised * scale + min.
 import { sizeOf } from "../../src/shape.ts";
 import { FormatError } from "./source.ts";
 import { isCounts } from "./stored_tensor.ts";

@@ -1,12 +1,12 @@
-// Random changes of training pictures, so that a model learns more colours, backgrounds and sizes than its pictures have. Each kind
-// draws its own random numbers, so that turning one on does not change what the others do.
+// Random changes of training pictures, so that a model learns more colours, backgrounds and sizes than its pictures have. Each
+// kind draws its own random numbers, so that turning one on does not change what the others do.
 import { check, checkOptions, isNumber, type Rule, rule, type Rules } from "../../src/check.ts";
 import type { Random } from "../../src/random.ts";
 import { checkPicture, cropPicture, Picture } from "./picture.ts";
 
 /**
- * The strength of each change; 0 leaves it out. `hue`, `saturation`, `whiteBalance` and `light` are drawn for every picture, so that
- * small changes are frequent and the full strength is rare.
+ * The strength of each change; 0 leaves it out. `hue`, `saturation`, `whiteBalance` and `light` are drawn for every picture, so
+ * that small changes are frequent and the full strength is rare.
  */
 export interface Augment {
   /** The largest rotation of all hues, in degrees up to 180. */
@@ -16,8 +16,8 @@ export interface Augment {
   /** By how much red and blue are amplified or weakened, 0 to 1, as under warmer or colder lamps. Grey keeps its brightness. */
   readonly whiteBalance?: number;
   /**
-   * How often the surroundings of the middle get other colours, 0 to 1. In a portrait the middle is the face: an ellipse with a soft
-   * edge stays as it is.
+   * How often the surroundings of the middle get other colours, 0 to 1. In a portrait the middle is the face: an ellipse with a
+   * soft edge stays as it is.
    */
   readonly background?: number;
   /** By how much brightness, contrast and gamma change, 0 to 1. */
@@ -192,8 +192,8 @@ function withColours(picture: Picture, augment: Augment, random: Random): Pictur
 }
 
 /**
- * The matrix that turns all hues by an angle and multiplies the saturation, and leaves the brightness Y = 0.299 R + 0.587 G + 0.114 B
- * as it is: it turns and stretches the plane of the colour differences R - Y and B - Y, scaled as in YUV.
+ * The matrix that turns all hues by an angle and multiplies the saturation, and leaves the brightness Y = 0.299 R + 0.587 G +
+ * 0.114 B as it is: it turns and stretches the plane of the colour differences R - Y and B - Y, scaled as in YUV.
  */
 function hueMatrix(angle: number, saturation: number): number[][] {
   const [cos, sin] = [saturation * Math.cos(angle), saturation * Math.sin(angle)];

@@ -193,7 +193,8 @@ export class ImageDataset {
    * Yields batches, starting at the current state. Without `epochs` they never end and are always full, so that a batch
    * may span two epochs. With `epochs` they end at the last picture of the last epoch, and the last batch may be
    * smaller. A picture that cannot be read is tried again twice within a second or so. Then it is reported, the next one in
-   * order takes its place, and it is tried again in the next epoch. Where several processes share the pictures, each yields its own.
+   * order takes its place, and it is tried again in the next epoch. Where several processes share the pictures, each yields its
+   * own.
    * @throws Error if none of the pictures can be read
    */
   async *batches(
@@ -214,8 +215,8 @@ export class ImageDataset {
   }
 
   /**
-   * Yields every picture that can be read once, from the first of epoch 0 on: those of a share, if there is one. `state()` and `batches()`
-   * do not notice.
+   * Yields every picture that can be read once, from the first of epoch 0 on: those of a share, if there is one. `state()` and
+   * `batches()` do not notice.
    */
   async *once(batchSize: number, share?: Share): AsyncGenerator<Batch> {
     yield* this.#read(this.#sampler(undefined, share), 1, batchSize);

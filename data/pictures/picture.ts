@@ -3,8 +3,8 @@
 import { check, isWhole, oneOf, type Rule, rule, shown, whole } from "../../src/check.ts";
 
 /**
- * A picture in memory: RGB, one byte per channel, rows from the top, `pixels.length = height * width * 3`. Functions that take a
- * picture also take a plain object with these three fields. In a notebook, a cell that ends with a `Picture` shows it.
+ * A picture in memory: RGB, one byte per channel, rows from the top, `pixels.length = height * width * 3`. Functions that take
+ * a picture also take a plain object with these three fields. In a notebook, a cell that ends with a `Picture` shows it.
  * @example A white square
  * ```ts
  * import { Picture } from "@tessera/vqgan/core";

@@ -1,6 +1,6 @@
-// The order in which pictures are visited, by one process or by several that share them. Every epoch has a new shuffle that is computed from the seed and the epoch
-// alone. Seed, epoch and position are therefore the whole state, and a resumed run visits exactly the pictures that are
-// left.
+// The order in which pictures are visited, by one process or by several that share them. Every epoch has a new shuffle that is
+// computed from the seed and the epoch alone. Seed, epoch and position are therefore the whole state, and a resumed run visits
+// exactly the pictures that are left.
 import { checkValues, flag, isWhole, object, whole } from "../../src/check.ts";
 import { Random } from "../../src/random.ts";
 
@@ -15,13 +15,13 @@ export interface SamplerState {
   /** How many pictures of this epoch were visited. */
   readonly position: number;
   /**
-   * The epoch whose shuffle is the first one. A run that goes on from another program's counts its epochs, but begins an order of
-   * its own. Default 0.
+   * The epoch whose shuffle is the first one. A run that goes on from another program's counts its epochs, but begins an order
+   * of its own. Default 0.
    */
   readonly firstEpoch?: number;
   /**
-   * Where each of several processes goes on, in visits counted over all epochs, if they had not come equally far. `epoch` and `position`
-   * are those of the first of them.
+   * Where each of several processes goes on, in visits counted over all epochs, if they had not come equally far. `epoch` and
+   * `position` are those of the first of them.
    */
   readonly ranks?: readonly number[];
 }
@@ -164,8 +164,8 @@ export class Sampler {
 }
 
 /**
- * The state of several processes together, each of which has its own: that of the one that has come least far. Unreadable pictures let one
- * get ahead of the others, and then it also says how far each has come.
+ * The state of several processes together, each of which has its own: that of the one that has come least far. Unreadable
+ * pictures let one get ahead of the others, and then it also says how far each has come.
  * @param block the size of their batches
  */
 export function jointState(states: readonly SamplerState[], block: number): SamplerState {

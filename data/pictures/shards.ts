@@ -25,9 +25,9 @@ export class Corpus {
   }
 
   /**
-   * Lists the sources and divides them. Archives are dealt out whole, in the order of their names, so that each shard has as many
-   * as the others, and archives whose names come last can be added later. The shard of a picture follows from a hash of its
-   * name: pictures that are added later move no others, whatever their names.
+   * Lists the sources and divides them. Archives are dealt out whole, in the order of their names, so that each shard has as
+   * many as the others, and archives whose names come last can be added later. The shard of a picture follows from a hash of
+   * its name: pictures that are added later move no others, whatever their names.
    * @throws as `listImages` does
    */
   static async list(sources: readonly string[], of: number, options: ListOptions = {}): Promise<Corpus> {

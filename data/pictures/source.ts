@@ -24,8 +24,8 @@ export interface ReadOptions {
   /** Returns numbers in [0, 1) for the random crop: first for the row, then for the column. Default `Math.random`. */
   readonly random?: () => number;
   /**
-   * How the picture is decoded and shrunk. `taming` makes the very bytes of taming's own loader, for those who continue its runs
-   * or compare tokens; see `Resize`. Default `lanczos`.
+   * How the picture is decoded and shrunk. `taming` makes the very bytes of taming's own loader, for those who continue its
+   * runs or compare tokens; see `Resize`. Default `lanczos`.
    */
   readonly resize?: Resize;
   /** Whether pictures whose shorter side is less than `size` are enlarged. If not, their square is smaller. Default true. */

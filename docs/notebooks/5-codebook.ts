@@ -118,9 +118,9 @@ await plotCurves([{ title: "Perplexity", series }], { width: 640, height: 320, s
 /*
 ## Tokens of a face
 
-The small model turns a face of 128×128 into 16×16 tokens, numbers of 2,048 codes. Each colour stands for a
-code, so equal colours are equal tokens. Hardly any code appears twice: expect 228 different ones among the
-256 tokens, and a perplexity of 219.
+The small model turns a face of 128×128 into 16×16 tokens, numbers of 16,384 codes. Each colour stands for
+a code, so equal colours are equal tokens. Hardly any code appears twice: expect 255 different ones among the
+256 tokens, and a perplexity of 255.
 */
 
 // %%

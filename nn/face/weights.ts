@@ -1,5 +1,5 @@
-// The weights of a face network by the names of the npm package @vladmandic/face-api, turned into layers: layouts become torch's,
-// and a scale or batch norm that follows a convolution is multiplied into its weights.
+// The weights of a face network by the names of the npm package @vladmandic/face-api, turned into layers: layouts become
+// torch's, and a scale or batch norm that follows a convolution is multiplied into its weights.
 import type { NamedValues } from "../../data/formats/tfjs.ts";
 import { conv2d, scope, type Tensor, tensor } from "../../src/index.ts";
 import { buffer } from "../init.ts";

@@ -1,6 +1,7 @@
 // Inception v3 with the weights that the FID is computed with (Heusel et al. 2017): the network of 2015-12-05 as pytorch-fid
-// loads it from pt_inception-2015-12-05-6726825d.pth. Names are torchvision's. It differs from torchvision's Inception where the
-// average of a window leaves out the zeros around the picture, and in the last block, which takes the largest value instead.
+// loads it from pt_inception-2015-12-05-6726825d.pth. Names are torchvision's. It differs from torchvision's Inception where
+// the average of a window leaves out the zeros around the picture, and in the last block, which takes the largest value
+// instead.
 import { avgPool2d, concat, maxPool2d, scope, type Tensor } from "../../src/index.ts";
 import { filled } from "../../src/array.ts";
 import { checkFloats } from "../../src/operands.ts";

@@ -1,5 +1,5 @@
-// A codebook to look at: which codes are near to each other, and where each lies on its principal axes, the directions in which codes
-// differ most (principal component analysis: eigenvectors of the covariance of the codes).
+// A codebook to look at: which codes are near to each other, and where each lies on its principal axes, the directions in which
+// codes differ most (principal component analysis: eigenvectors of the covariance of the codes).
 import { check, isWhole, rule, whole } from "../../src/check.ts";
 import { eigenParts } from "../../src/eigen.ts";
 import { asyncScope, noGrad, tensor } from "../../src/index.ts";
@@ -32,8 +32,8 @@ export interface Neighbour {
  */
 export class CodebookMap {
   /**
-   * The code of each token, row by row, as it is compared with vectors: of length 1 if only directions count. Without taming's remap
-   * tokens are the numbers of the codes.
+   * The code of each token, row by row, as it is compared with vectors: of length 1 if only directions count. Without taming's
+   * remap tokens are the numbers of the codes.
    */
   readonly codes: Float32Array;
   /** How many numbers a code has. */

@@ -1,5 +1,6 @@
-// The quantizer of taming's GumbelVQ, which the published f8 models have: a layer computes a logit for each code. Training draws a
-// code at random by the Gumbel-softmax (Jang et al. 2016) and is not done here; encoding takes the code with the highest logit.
+// The quantizer of taming's GumbelVQ, which the published f8 models have: a layer computes a logit for each code. Training
+// draws a code at random by the Gumbel-softmax (Jang et al. 2016) and is not done here; encoding takes the code with the
+// highest logit.
 import { check, whole } from "../../src/check.ts";
 import { argmax, concat, conv2d, embedding, scope, type Tensor } from "../../src/index.ts";
 import { type Init, normalParameter } from "../init.ts";

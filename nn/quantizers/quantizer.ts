@@ -1,5 +1,5 @@
-// The interface of a quantizer: it takes vectors, and returns the indices of codes and the codes themselves. A quantizer of your
-// own is one file like those beside this one (docs/training.md, "A quantizer of your own").
+// The interface of a quantizer: it takes vectors, and returns the indices of codes and the codes themselves. A quantizer of
+// your own is one file like those beside this one (docs/training.md, "A quantizer of your own").
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import { concat, slice, type Tensor, tensor } from "../../src/index.ts";
 import type { Parts } from "../../src/parts.ts";

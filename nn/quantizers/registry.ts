@@ -1,5 +1,5 @@
-// The kinds of quantizers by their names. No other place decides which kind a model has: a new quantizer is one file and one line
-// here, or, outside of this repository, one call of `registerQuantizer`.
+// The kinds of quantizers by their names. No other place decides which kind a model has: a new quantizer is one file and one
+// line here, or, outside of this repository, one call of `registerQuantizer`.
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import { callback, check, checkValues, flag, needed, object, rule, type Rules } from "../../src/check.ts";
 import type { Init } from "../init.ts";

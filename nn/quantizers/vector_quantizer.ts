@@ -1,5 +1,5 @@
-// Vector quantization (van den Oord et al. 2017): each vector is replaced by the nearest code. This choice has no derivative, so
-// `backward` passes the gradient of the code on to the vector, unchanged or rotated (gradient.ts).
+// Vector quantization (van den Oord et al. 2017): each vector is replaced by the nearest code. This choice has no derivative,
+// so `backward` passes the gradient of the code on to the vector, unchanged or rotated (gradient.ts).
 import type { VQModelConfig } from "../../data/formats/config.ts";
 import { check, flag, notNegative, whole } from "../../src/check.ts";
 import { embedding, nearestCode, scope, type Tensor } from "../../src/index.ts";

@@ -1,5 +1,5 @@
-// A colour for each token, so that codes that are close to each other look alike: the place of the code along the three principal
-// axes of the codebook, as red, green and blue.
+// A colour for each token, so that codes that are close to each other look alike: the place of the code along the three
+// principal axes of the codebook, as red, green and blue.
 import { mapOf } from "./codebook.ts";
 import type { Engine } from "./engine.ts";
 

@@ -1,4 +1,5 @@
-// The codebook to look at: where each code lies, which are near to it, what lies on a walk along an axis, and what codes look like.
+// The codebook to look at: where each code lies, which are near to it, what lies on a walk along an axis, and what codes look
+// like.
 import { asyncScope, CodebookMap, type Neighbour, toPixels, type VQGAN } from "../../core.ts";
 import type { Engine } from "./engine.ts";
 
@@ -37,7 +38,8 @@ export async function neighbours(
 
 /**
  * A walk from a code along an axis, in both directions: the code nearest to each stop.
- * @param request `stops` lie as far apart as a quarter of the standard deviation along the axis; the code itself is in the middle
+ * @param request `stops` lie as far apart as a quarter of the standard deviation along the axis; the code itself is in the
+ * middle
  */
 export async function walk(
   engine: Engine,

@@ -1,4 +1,5 @@
-// The networks that judge pictures: the discriminator in the file of the model, and LPIPS, from the same file or from files of its own.
+// The networks that judge pictures: the discriminator in the file of the model, and LPIPS, from the same file or from files of
+// its own.
 import {
   asyncScope,
   blobSource,

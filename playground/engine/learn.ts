@@ -1,5 +1,5 @@
-// Fine-tunes a copy of the model on a few pictures. Between two steps other operations run, such as those that change the weights of the
-// losses or decode for other panels.
+// Fine-tunes a copy of the model on a few pictures. Between two steps other operations run, such as those that change the
+// weights of the losses or decode for other panels.
 import {
   asyncScope,
   loadPerceptual,

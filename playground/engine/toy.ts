@@ -14,8 +14,8 @@ function toyOf(engine: Engine): ToyQuantizer {
 
 /**
  * Begins anew.
- * @param request `spread` is how far the codes begin from each other, around a place beyond grey, where no pixel is: the mean of all
- * colours, mirrored
+ * @param request `spread` is how far the codes begin from each other, around a place beyond grey, where no pixel is: the mean
+ * of all colours, mirrored
  */
 export async function toyStart(
   engine: Engine,

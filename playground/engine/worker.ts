@@ -1,4 +1,5 @@
-// The engine's worker: runs one operation at a time, in the order of the page's requests, and sends what each reports and returns.
+// The engine's worker: runs one operation at a time, in the order of the page's requests, and sends what each reports and
+// returns.
 /// <reference lib="dom" />
 import { type Call, Engine } from "./engine.ts";
 import { operations } from "./operations.ts";

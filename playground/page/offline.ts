@@ -1,5 +1,5 @@
-// Registers the service worker, which keeps the page for use without a network and isolates it from other origins where the server
-// does not. Only an isolated page has threads.
+// Registers the service worker, which keeps the page for use without a network and isolates it from other origins where the
+// server does not. Only an isolated page has threads.
 /// <reference lib="dom" />
 
 /** The page is loaded again once at most. */

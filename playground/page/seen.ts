@@ -3,8 +3,8 @@
 import { type AnySignal, watchAll } from "./signal.ts";
 
 /**
- * Calls `act` now and whenever one of the signals changes, while the element is in the window or close to it. What changes meanwhile is made
- * up for when the element comes into view.
+ * Calls `act` now and whenever one of the signals changes, while the element is in the window or close to it. What changes
+ * meanwhile is made up for when the element comes into view.
  * @returns a function that says that `act` is due for another reason, and whether the element is in view
  */
 export function watchSeen(

@@ -1,4 +1,5 @@
-// Painting with tokens: from a second face, with one code of the codebook, with an eraser, and by swapping regions of two faces.
+// Painting with tokens: from a second face, with one code of the codebook, with an eraser, and by swapping regions of two
+// faces.
 /// <reference lib="dom" />
 import type { App, Edit } from "../app.ts";
 import { pictureCanvas, showPicture } from "../page/canvas.ts";

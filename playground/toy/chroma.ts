@@ -1,5 +1,6 @@
-// The colour of a pixel in two numbers, so that colours can be quantized where everyone can see it: how much bluer and how much redder
-// the pixel is than grey of the same brightness (B - Y and R - Y, from which televisions make Cb and Cr; Y as in BT.601).
+// The colour of a pixel in two numbers, so that colours can be quantized where everyone can see it: how much bluer and how much
+// redder the pixel is than grey of the same brightness (B - Y and R - Y, from which televisions make Cb and Cr; Y as in
+// BT.601).
 
 /** The parts of red, green and blue in the brightness Y. */
 const [red, green, blue] = [0.299, 0.587, 0.114];

@@ -1,5 +1,5 @@
-// A codebook in two dimensions, small enough to watch: codes move towards the vectors that chose them, those that nobody chooses stay
-// where they are, and a restart moves them onto vectors (chapter 5 of docs/book).
+// A codebook in two dimensions, small enough to watch: codes move towards the vectors that chose them, those that nobody
+// chooses stay where they are, and a restart moves them onto vectors (chapter 5 of docs/book).
 import {
   adamStep,
   asyncScope,

@@ -1,5 +1,6 @@
-// A notebook's source and its file. The source is a TypeScript module in which `// %%` begins a cell of code and `// %% [markdown]` one
-// of text, which stands in a block comment (Jupytext's percent format). The file is Jupyter's, format 4.5, with the outputs.
+// A notebook's source and its file. The source is a TypeScript module in which `// %%` begins a cell of code and `// %%
+// [markdown]` one of text, which stands in a block comment (Jupytext's percent format). The file is Jupyter's, format 4.5, with
+// the outputs.
 
 /** A cell of a notebook. */
 export interface Cell {
@@ -71,8 +72,8 @@ const noExpression =
   /^(?:import|export|const|let|var|function|async function|class|interface|type|for|if|while|do|try|switch|throw|[)}\]/])/;
 
 /**
- * The code of a cell in which the value of the last statement goes to `show`, if it has one. It depends on `deno fmt`: a line that
- * begins without a space begins a statement, or closes one.
+ * The code of a cell in which the value of the last statement goes to `show`, if it has one. It depends on `deno fmt`: a line
+ * that begins without a space begins a statement, or closes one.
  */
 export function withResult(code: string, show: string): string {
   const lines = code.split("\n"), last = lines.findLastIndex((line) => /^[^\s)}\]]/.test(line));

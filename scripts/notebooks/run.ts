@@ -1,5 +1,6 @@
-// Runs the cells of one notebook as one module, in a process of its own, and prints what each of them shows as one line of JSON:
-// `deno run -A scripts/notebooks/run.ts docs/notebooks/1-pictures.ts`. This is what Deno's kernel for Jupyter does, without Jupyter.
+// Runs the cells of one notebook as one module, in a process of its own, and prints what each of them shows as one line of
+// JSON: `deno run -A scripts/notebooks/run.ts docs/notebooks/1-pictures.ts`. This is what Deno's kernel for Jupyter does,
+// without Jupyter.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";

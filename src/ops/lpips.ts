@@ -8,8 +8,8 @@ import { disposeCopies, plain } from "./broadcast.ts";
 import { mean } from "./reduce.ts";
 
 /**
- * The LPIPS distance of two feature maps [B, H, W, C] at each pixel (Zhang et al. 2018), as [B, H, W]: the features are divided by
- * their length, and the squared differences are weighted by channel [C] and summed over channels.
+ * The LPIPS distance of two feature maps [B, H, W, C] at each pixel (Zhang et al. 2018), as [B, H, W]: the features are divided
+ * by their length, and the squared differences are weighted by channel [C] and summed over channels.
  * Where a feature vector is zero, its gradient is 0 (the textbook formula gives NaN).
  * @throws if the shapes differ, or there is not one weight for each channel
  */

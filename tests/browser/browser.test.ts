@@ -1,5 +1,6 @@
 // The library in a real browser: on WebGPU a small model encodes, decodes and trains in headless Chromium and gives the
-// CPU's numbers, and pictures are read without sharp. Chromium computes by SwiftShader here. Skipped where there is no Chromium.
+// CPU's numbers, and pictures are read without sharp. Chromium computes by SwiftShader here. Skipped where there is no
+// Chromium.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

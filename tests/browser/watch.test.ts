@@ -1,4 +1,5 @@
-// The page of tessera watch and report.html in headless Chromium: live, by keyboard, light and dark, narrow, and with hostile names.
+// The page of tessera watch and report.html in headless Chromium: live, by keyboard, light and dark, narrow, and with hostile
+// names.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

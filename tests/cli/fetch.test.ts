@@ -1,4 +1,5 @@
-// Checkpoints by their names at the prompt: every command that takes one, and processes that are stopped, killed or start at once.
+// Checkpoints by their names at the prompt: every command that takes one, and processes that are stopped, killed or start at
+// once.
 import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { readdir, readFile, rm, stat } from "node:fs/promises";

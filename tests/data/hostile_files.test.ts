@@ -1,5 +1,5 @@
-// Files that were made to do harm or went wrong, in tests/fixtures/hostile: each is read, or ends in one line with its name. The
-// files that end in .gz are unpacked first.
+// Files that were made to do harm or went wrong, in tests/fixtures/hostile: each is read, or ends in one line with its name.
+// The files that end in .gz are unpacked first.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -1,4 +1,5 @@
-// Two hosts, which are network namespaces of this machine: they train together over TCP, and notice when the link between them is cut.
+// Two hosts, which are network namespaces of this machine: they train together over TCP, and notice when the link between them
+// is cut.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// The book (docs/book): its figures can be redrawn, its solutions print what they say, and the kernels that it quotes are those of
-// the sources. The code blocks of its text run with the other examples of the documentation (tests/support/examples.ts).
+// The book (docs/book): its figures can be redrawn, its solutions print what they say, and the kernels that it quotes are those
+// of the sources. The code blocks of its text run with the other examples of the documentation (tests/support/examples.ts).
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

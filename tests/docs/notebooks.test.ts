@@ -1,5 +1,5 @@
-// The notebooks (docs/notebooks): each is what its source says, small, and linked; and every cell runs, one notebook after the other,
-// without Jupyter or Python, and shows what was saved. tests/interop/notebooks.test.ts runs them in the real kernel.
+// The notebooks (docs/notebooks): each is what its source says, small, and linked; and every cell runs, one notebook after the
+// other, without Jupyter or Python, and shows what was saved. tests/interop/notebooks.test.ts runs them in the real kernel.
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// The programs in examples/, each in a process of its own and in the runtime that runs the tests: what they print, and which pictures
-// they leave. examples/vqgan.ts has a test of its own, and the server answers requests.
+// The programs in examples/, each in a process of its own and in the runtime that runs the tests: what they print, and which
+// pictures they leave. examples/vqgan.ts has a test of its own, and the server answers requests.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";

@@ -1,5 +1,5 @@
-// examples/vqgan.ts, a whole VQGAN in one file: a few of its steps, in a process of its own. Its numbers after all 1,200 steps stand
-// in its first lines.
+// examples/vqgan.ts, a whole VQGAN in one file: a few of its steps, in a process of its own. Its numbers after all 1,200 steps
+// stand in its first lines.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

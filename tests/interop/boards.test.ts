@@ -1,4 +1,5 @@
-// TensorBoard and Weights & Biases show what a run has done, also one that was killed, rewound and resumed, or goes on in a new folder.
+// TensorBoard and Weights & Biases show what a run has done, also one that was killed, rewound and resumed, or goes on in a new
+// folder.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

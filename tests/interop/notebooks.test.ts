@@ -1,5 +1,5 @@
-// The notebooks of docs/notebooks in Deno's real kernel for Jupyter: the cells show what was saved, and an interrupt leaves the kernel
-// with its variables, as docs/notebooks/README.md says.
+// The notebooks of docs/notebooks in Deno's real kernel for Jupyter: the cells show what was saved, and an interrupt leaves the
+// kernel with its variables, as docs/notebooks/README.md says.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import process from "node:process";
 import type { Output } from "../../scripts/notebooks/cells.ts";

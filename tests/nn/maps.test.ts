@@ -1,5 +1,5 @@
-// What networks see at each pixel: the patches of the discriminator and its map, and the map of LPIPS. (lpips.test.ts compares the
-// latter with the package lpips.)
+// What networks see at each pixel: the patches of the discriminator and its map, and the map of LPIPS. (lpips.test.ts compares
+// the latter with the package lpips.)
 import { expect, test } from "bun:test";
 import { NLayerDiscriminator } from "../../nn/discriminator.ts";
 import { LPIPS } from "../../nn/lpips.ts";

@@ -1,5 +1,5 @@
-// VQGANs of other libraries, wherever they lie in a file: the tokens and pixels that the libraries compute (fixtures/neighbours),
-// what is said about each file, and what is refused.
+// VQGANs of other libraries, wherever they lie in a file: the tokens and pixels that the libraries compute
+// (fixtures/neighbours), what is said about each file, and what is refused.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

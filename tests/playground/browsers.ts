@@ -1,5 +1,5 @@
-// The browsers that the playground is tested in: how each is started, and a Tab that steers it. In Bun only Chromium is, because
-// a browser does the same whoever steers it.
+// The browsers that the playground is tested in: how each is started, and a Tab that steers it. In Bun only Chromium is,
+// because a browser does the same whoever steers it.
 import process from "node:process";
 import { browsers as names, chromium } from "../support/chromium.ts";
 import { type Tab, withTab } from "../support/devtools.ts";

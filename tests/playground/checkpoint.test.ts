@@ -1,5 +1,5 @@
-// Other models in the playground: dropped as torch, safetensors and Flax files, and downloaded from a hub, with the tokens that the
-// command line has; and files that are no models.
+// Other models in the playground: dropped as torch, safetensors and Flax files, and downloaded from a hub, with the tokens that
+// the command line has; and files that are no models.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// What the playground's worker does, without a page: feature maps, attention, judges, the codebook, and a training whose weights change
-// while it runs.
+// What the playground's worker does, without a page: feature maps, attention, judges, the codebook, and a training whose
+// weights change while it runs.
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { captureOutputs } from "../../nn/capture.ts";
 import { LPIPS } from "../../nn/lpips.ts";

@@ -1,4 +1,5 @@
-// The playground in real browsers: a picture that is dropped has the tokens of `tessera encode`, and a wrong file an error in words.
+// The playground in real browsers: a picture that is dropped has the tokens of `tessera encode`, and a wrong file an error in
+// words.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// The panels that look inside, in real browsers: the codebook, layers, the toy quantizer, and a training whose file the command line
-// reads.
+// The panels that look inside, in real browsers: the codebook, layers, the toy quantizer, and a training whose file the command
+// line reads.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

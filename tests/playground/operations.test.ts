@@ -1,5 +1,5 @@
-// What the playground's worker computes for the face, the mixture and the reach of a token, without a page; and the page's undo and
-// its line of questions.
+// What the playground's worker computes for the face, the mixture and the reach of a token, without a page; and the page's undo
+// and its line of questions.
 import { describe, expect, test } from "bun:test";
 import { asyncScope, preset, Random, VQGAN } from "../../core.ts";
 import { decode } from "../../playground/engine/decode.ts";

@@ -1,4 +1,5 @@
-// The page of the playground as a whole: on a host that sends no headers and below a path, offline, on a phone, and how large it is.
+// The page of the playground as a whole: on a host that sends no headers and below a path, offline, on a phone, and how large
+// it is.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

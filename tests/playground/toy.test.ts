@@ -1,5 +1,5 @@
-// The toy quantizer of the playground: codes move, some die, and a restart revives them. And colours in two numbers give the same pixels
-// again.
+// The toy quantizer of the playground: codes move, some die, and a restart revives them. And colours in two numbers give the
+// same pixels again.
 import { expect, test } from "bun:test";
 import { drawCartoonFace, Random } from "../../mod.ts";
 import { chromaOf, recolored, rgbOf } from "../../playground/toy/chroma.ts";

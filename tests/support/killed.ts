@@ -1,5 +1,5 @@
-// The program that kills.test.ts kills: `killed.ts FOLDER KIND` begins a run in FOLDER/out, or resumes the one that is there. It
-// prints what it is doing, one word and a step a line.
+// The program that kills.test.ts kills: `killed.ts FOLDER KIND` begins a run in FOLDER/out, or resumes the one that is there.
+// It prints what it is doing, one word and a step a line.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";

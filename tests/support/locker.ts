@@ -1,4 +1,5 @@
-// The program that lock.test.ts runs: `locker.ts FOLDER [MILLISECONDS]` takes a run folder, says "taken" or why not, and holds it.
+// The program that lock.test.ts runs: `locker.ts FOLDER [MILLISECONDS]` takes a run folder, says "taken" or why not, and holds
+// it.
 import process from "node:process";
 import { RunLock } from "../../train/run/lock.ts";
 

@@ -12,9 +12,9 @@ export const readNotebook = (name: string): NotebookFile =>
   JSON.parse(readFileSync(notebookPath(name), "utf8")) as NotebookFile;
 
 /**
- * How far pictures may be from the saved ones, in levels of 255. Another processor rounds in another way, and training magnifies that:
- * where convolutions are computed by their definition (TESSERA_EXACT=1), the rings that a discriminator trained differ by 9 levels,
- * and all other pictures by less than 3.
+ * How far pictures may be from the saved ones, in levels of 255. Another processor rounds in another way, and training
+ * magnifies that: where convolutions are computed by their definition (TESSERA_EXACT=1), the rings that a discriminator trained
+ * differ by 9 levels, and all other pictures by less than 3.
  */
 const levels = (name: string) => name === "7-discriminator" ? 15 : 4;
 

@@ -1,6 +1,6 @@
-// The program that tests/distributed runs in several ranks: `ranked.ts FOLDER OUT KIND TOTAL` trains on the pictures in FOLDER/faces, in
-// steps of TOTAL batches on all ranks together. If OUT has a run already, it goes on. It prints a line for each step and, at the end, what
-// has become of the run.
+// The program that tests/distributed runs in several ranks: `ranked.ts FOLDER OUT KIND TOTAL` trains on the pictures in
+// FOLDER/faces, in steps of TOTAL batches on all ranks together. If OUT has a run already, it goes on. It prints a line for
+// each step and, at the end, what has become of the run.
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";

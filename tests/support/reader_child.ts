@@ -1,5 +1,5 @@
-// The program that data/bounds.test.ts runs in processes of their own: `reader_child.ts HOW FILE` uses a file as Tessera does and
-// prints one JSON line with what came of it and what it cost.
+// The program that data/bounds.test.ts runs in processes of their own: `reader_child.ts HOW FILE` uses a file as Tessera does
+// and prints one JSON line with what came of it and what it cost.
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { eachSample, formatInspectReport, inspect, openTokens } from "../../data/index.ts";

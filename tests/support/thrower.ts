@@ -1,5 +1,5 @@
-// The program that finetune's tests run: a command line in a process in which something else fails as soon as a run has metrics, and
-// is caught by nobody: `thrower.ts FOLDER_OF_RUNS throw|reject WORD...`
+// The program that finetune's tests run: a command line in a process in which something else fails as soon as a run has
+// metrics, and is caught by nobody: `thrower.ts FOLDER_OF_RUNS throw|reject WORD...`
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";

@@ -1,5 +1,5 @@
-// The identity loss: its value is the distance of the faces, its gradient adds to that of the reconstruction loss by its weight, and
-// pictures without a face change nothing.
+// The identity loss: its value is the distance of the faces, its gradient adds to that of the reconstruction loss by its
+// weight, and pictures without a face change nothing.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
-// Codes as running averages of the vectors that chose them (van den Oord et al. 2017, appendix A.1), with decay d and Laplace smoothing:
-// n <- d n + (1 - d) counts; m <- d m + (1 - d) sums; N = sum n; code = m / ((n + eps) / (N + K eps) N), where counts and sums are over
-// the vectors of a step, on all ranks. The loss then has no codebook term.
+// Codes as running averages of the vectors that chose them (van den Oord et al. 2017, appendix A.1), with decay d and Laplace
+// smoothing: n <- d n + (1 - d) counts; m <- d m + (1 - d) sums; N = sum n; code = m / ((n + eps) / (N + K eps) N), where
+// counts and sums are over the vectors of a step, on all ranks. The loss then has no codebook term.
 import type { Quantizer } from "../../nn/quantizers/quantizer.ts";
 import { asyncScope, embedding, full, grad, keep, type Tensor, zeros } from "../../src/index.ts";
 import { oneRank, type Ranks } from "../distributed/ranks.ts";

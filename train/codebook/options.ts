@@ -1,4 +1,5 @@
-// The options of how a codebook is trained. None of them changes what a file needs to be decoded: that is in the model's config.
+// The options of how a codebook is trained. None of them changes what a file needs to be decoded: that is in the model's
+// config.
 import { type QuantizerPass, tamingPass } from "../../nn/quantizers/quantizer.ts";
 import {
   checkOptions,
@@ -17,8 +18,8 @@ import {
 export interface CodebookTraining
   extends Pick<QuantizerPass, "gradient" | "entropyWeight" | "entropyTemperature"> {
   /**
-   * What moves the codes. `adam`: the codebook term of the loss, as in taming. `ema`: each code is a running average of its vectors
-   * (ema.ts). `simvq`: one linear map of all codes, which Adam learns (simvq.ts). The files are the same in all cases.
+   * What moves the codes. `adam`: the codebook term of the loss, as in taming. `ema`: each code is a running average of its
+   * vectors (ema.ts). `simvq`: one linear map of all codes, which Adam learns (simvq.ts). The files are the same in all cases.
    */
   readonly learning: "adam" | "ema" | "simvq";
   /** The decay of the running averages of `ema`. */
@@ -32,8 +33,8 @@ export interface CodebookOptions extends CodebookTraining {
   /** The number of steps after which dead codes move to vectors of the current pictures; 0 for never. */
   readonly restartEvery: number;
   /**
-   * A code is dead if it was chosen at most this many times as often as the average code since the last restart; 0: if it was never
-   * chosen.
+   * A code is dead if it was chosen at most this many times as often as the average code since the last restart; 0: if it was
+   * never chosen.
    */
   readonly restartBelow: number;
 }

@@ -66,8 +66,8 @@ export class DeadCodeRestart {
   }
 
   /**
-   * Moves every code that is dead since the last call, clears its Adam moments, and starts to count again. A frozen codebook stays as
-   * it is.
+   * Moves every code that is dead since the last call, clears its Adam moments, and starts to count again. A frozen codebook
+   * stays as it is.
    * @returns how many codes were moved
    */
   async restart(images: Tensor): Promise<number> {

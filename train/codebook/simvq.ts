@@ -1,6 +1,6 @@
-// SimVQ (Zhu et al. 2024, arXiv 2411.02038): the codes are a fixed table times a learnt matrix, E = T W, so that every step moves all
-// codes, also those that are not chosen. T is the codebook at the first step and W begins as the identity. The model holds the
-// product, an ordinary codebook, so that its files need nothing new. The gradient of W is T' times that of E.
+// SimVQ (Zhu et al. 2024, arXiv 2411.02038): the codes are a fixed table times a learnt matrix, E = T W, so that every step
+// moves all codes, also those that are not chosen. T is the codebook at the first step and W begins as the identity. The model
+// holds the product, an ordinary codebook, so that its files need nothing new. The gradient of W is T' times that of E.
 import type { Quantizer } from "../../nn/quantizers/quantizer.ts";
 import { check, whole } from "../../src/check.ts";
 import { adamStep, keep, matmul, noGrad, scope, type Tensor, zeros } from "../../src/index.ts";

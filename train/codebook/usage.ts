@@ -1,5 +1,5 @@
-// How many codes training uses: the fraction that was chosen, and the perplexity, over the last tokens. A window of four tokens for each
-// code is long enough to see a codebook that is used evenly (98 % of the codes), and the same for every size of batch.
+// How many codes training uses: the fraction that was chosen, and the perplexity, over the last tokens. A window of four tokens
+// for each code is long enough to see a codebook that is used evenly (98 % of the codes), and the same for every size of batch.
 import { CodebookUsage } from "../../nn/quantizers/codebook_usage.ts";
 import { check, isList, isWhole, object, orNull, rule } from "../../src/check.ts";
 import { Tensor } from "../../src/index.ts";

@@ -1,5 +1,6 @@
-// Opens an MPI library. There are three families of them, which have the same functions but other constants. In Open MPI constants are addresses
-// of variables, in MPICH (and Intel MPI, MVAPICH and Cray MPICH) they are ints, and in the ABI of MPI 5 they are small fixed addresses.
+// Opens an MPI library. There are three families of them, which have the same functions but other constants. In Open MPI
+// constants are addresses of variables, in MPICH (and Intel MPI, MVAPICH and Cray MPICH) they are ints, and in the ABI of MPI 5
+// they are small fixed addresses.
 import { addresses, type Library, openLibrary, type Word } from "./ffi.ts";
 
 /** The functions that are used, with the types of their parameters. */

@@ -1,4 +1,5 @@
-// The ranks as the training's thread uses them when there are several: it packs tensors into buckets, and MPI's thread (worker.ts) sends these.
+// The ranks as the training's thread uses them when there are several: it packs tensors into buckets, and MPI's thread
+// (worker.ts) sends these.
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import v8 from "node:v8";

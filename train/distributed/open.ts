@@ -12,13 +12,13 @@ import { oneRank, type Ranks } from "./ranks.ts";
 /** How processes are found and how they sum. */
 export interface RanksOptions {
   /**
-   * `mpi`: those that a launcher of MPI has started. `one`: this process alone. `auto` (the default): as `mpi` if a launcher has started
-   * several processes, else as `one`.
+   * `mpi`: those that a launcher of MPI has started. `one`: this process alone. `auto` (the default): as `mpi` if a launcher
+   * has started several processes, else as `one`.
    */
   readonly ranks?: "auto" | "mpi" | "one";
   /**
-   * How gradients are summed. `ordered` (the default): from rank 0 on, with the bits of one process that accumulates. `fast`: by the
-   * library's MPI_Iallreduce, which adds in an order of its own. It may be faster: bench/README.md has figures.
+   * How gradients are summed. `ordered` (the default): from rank 0 on, with the bits of one process that accumulates. `fast`:
+   * by the library's MPI_Iallreduce, which adds in an order of its own. It may be faster: bench/README.md has figures.
    */
   readonly allReduce?: "ordered" | "fast";
 }
@@ -58,10 +58,10 @@ interface Identity {
 }
 
 /**
- * Opens the ranks. The cores of each machine are divided among its ranks (TESSERA_THREADS, unless it is set), so call it before the
- * first tensor is made.
- * @throws Error if there is no launcher or no library where one is asked for, if the library does not find the processes that the launcher
- * has started, or if they are not run by the same runtime
+ * Opens the ranks. The cores of each machine are divided among its ranks (TESSERA_THREADS, unless it is set), so call it before
+ * the first tensor is made.
+ * @throws Error if there is no launcher or no library where one is asked for, if the library does not find the processes that
+ * the launcher has started, or if they are not run by the same runtime
  * @example A script that `mpirun -n 4` starts
  * ```ts
  * import { openRanks, Trainer, type VQGAN } from "@tessera/vqgan";

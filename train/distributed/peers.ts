@@ -1,5 +1,5 @@
-// Signs of life. MPI's thread sends one to every other rank each second, whatever the training does, and looks for theirs. This distinguishes
-// a process that was stopped, or that the network no longer reaches, from one that is merely slow.
+// Signs of life. MPI's thread sends one to every other rank each second, whatever the training does, and looks for theirs. This
+// distinguishes a process that was stopped, or that the network no longer reaches, from one that is merely slow.
 import type { Mpi } from "./library.ts";
 
 /** What went wrong among the ranks. */

@@ -1,5 +1,5 @@
-// What the training knows about the other processes that train with it. Each process is a rank, counted from 0, and has a copy of the model.
-// All ranks must call these functions in the same order. Only rank 0 writes files and prints.
+// What the training knows about the other processes that train with it. Each process is a rank, counted from 0, and has a copy
+// of the model. All ranks must call these functions in the same order. Only rank 0 writes files and prints.
 import type { Tensor } from "../../src/index.ts";
 
 /** The processes that train together. One process is `oneRank`; `openRanks` finds those that a launcher of MPI has started. */
@@ -11,8 +11,8 @@ export interface Ranks {
   /** Whether this is rank 0. */
   readonly isFirst: boolean;
   /**
-   * Adds up tensors of f32 over all ranks, in place: every rank gets t0 + t1 + t2 + ..., added in this order, so that the bits are
-   * those of one process that accumulates. It begins at once, and other work may be done until the promise resolves.
+   * Adds up tensors of f32 over all ranks, in place: every rank gets t0 + t1 + t2 + ..., added in this order, so that the bits
+   * are those of one process that accumulates. It begins at once, and other work may be done until the promise resolves.
    * @throws Error if the ranks sum other shapes
    */
   sum(tensors: readonly Tensor[]): Promise<void>;

@@ -1,5 +1,5 @@
-// The memory that the training's thread and MPI's thread share: a ring buffer of orders, and a block of staging memory through which all
-// numbers pass.
+// The memory that the training's thread and MPI's thread share: a ring buffer of orders, and a block of staging memory through
+// which all numbers pass.
 
 /** What MPI's thread can do. `offset` and `count` are in bytes of the staging memory. */
 export const commands = {

@@ -1,6 +1,6 @@
-// The only thread of its process that calls MPI. It takes orders from the ring (ring.ts). While it waits for MPI it asks again and
-// again whether the operation is done, so that it can also listen to the other ranks (peers.ts). In between it sleeps, because the
-// training needs the cores.
+// The only thread of its process that calls MPI. It takes orders from the ring (ring.ts). While it waits for MPI it asks again
+// and again whether the operation is done, so that it can also listen to the other ranks (peers.ts). In between it sleeps,
+// because the training needs the cores.
 import { parentPort, workerData } from "node:worker_threads";
 import { Mpi } from "./library.ts";
 import { type Loss, Peers } from "./peers.ts";

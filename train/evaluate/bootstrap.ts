@@ -1,5 +1,5 @@
-// Confidence intervals by the bootstrap (Efron 1979): pictures are drawn again with replacement, many times, and the means of the
-// draws are spread as the mean itself would be over other sets of pictures.
+// Confidence intervals by the bootstrap (Efron 1979): pictures are drawn again with replacement, many times, and the means of
+// the draws are spread as the mean itself would be over other sets of pictures.
 import { Random } from "../../src/index.ts";
 
 /** The mean of some numbers, and where it lies with a probability of 95 %. */

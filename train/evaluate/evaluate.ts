@@ -1,5 +1,5 @@
-// Evaluates models on pictures: the numbers of all metrics with their intervals, the differences of two models, and the protocol
-// by which they were made.
+// Evaluates models on pictures: the numbers of all metrics with their intervals, the differences of two models, and the
+// protocol by which they were made.
 import { ImageDataset } from "../../data/index.ts";
 import type { VQGAN } from "../../nn/index.ts";
 import { checkModel } from "../step_checks.ts";

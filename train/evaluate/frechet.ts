@@ -1,4 +1,5 @@
-// The Fréchet distance of two sets of features as if both were normally distributed (Dowson and Landau 1982; Heusel et al. 2017):
+// The Fréchet distance of two sets of features as if both were normally distributed (Dowson and Landau 1982; Heusel et al.
+// 2017):
 // |m1 - m2|^2 + tr(C1) + tr(C2) - 2 tr sqrt(C1^1/2 C2 C1^1/2), in double precision.
 import { eigenParts } from "../../src/eigen.ts";
 import type { Parts } from "../../src/parts.ts";

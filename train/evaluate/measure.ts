@@ -1,5 +1,5 @@
-// Measures what models make of pictures, batch by batch: per-picture numbers, features, tokens and faces. Of the pictures only the
-// worst are kept.
+// Measures what models make of pictures, batch by batch: per-picture numbers, features, tokens and faces. Of the pictures only
+// the worst are kept.
 import { type Batch, type ImageDataset, type Picture, toPictures } from "../../data/index.ts";
 import { toFloats } from "../../data/pictures/picture.ts";
 import { faceDistance, type FaceNetwork, type LPIPS, samePerson, type VQGAN } from "../../nn/index.ts";

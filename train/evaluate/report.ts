@@ -1,5 +1,5 @@
-// Writes an evaluation: evaluation.json with every number, evaluation.html as a table, and a sheet of the worst pictures of each
-// model.
+// Writes an evaluation: evaluation.json with every number, evaluation.html as a table, and a sheet of the worst pictures of
+// each model.
 import { join } from "node:path";
 import { makeFolder, writeAtomic } from "../../data/files/atomic.ts";
 import { encodePng, type Picture, sideBySide } from "../../data/index.ts";

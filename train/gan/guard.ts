@@ -1,5 +1,5 @@
-// Watches whether the GAN ruins the reconstructions: a run goes back to its last good checkpoint when rec_loss jumps, and the GAN
-// counts half as much from then on.
+// Watches whether the GAN ruins the reconstructions: a run goes back to its last good checkpoint when rec_loss jumps, and the
+// GAN counts half as much from then on.
 import {
   check,
   checkOptions,
@@ -31,8 +31,9 @@ export interface Smoothed {
 }
 
 /**
- * Smooths train/rec_loss by an exponential average of about a twentieth of the run: `window` = steps / 20, from 30 to 100. After a
- * first window it looks at it ten times in each: more than 25 % above its lowest value is a jump. Nothing else is read back.
+ * Smooths train/rec_loss by an exponential average of about a twentieth of the run: `window` = steps / 20, from 30 to 100.
+ * After a first window it looks at it ten times in each: more than 25 % above its lowest value is a jump. Nothing else is read
+ * back.
  */
 export class Guard implements TrainState {
   /** "guard" */

@@ -1,6 +1,6 @@
 // LeCam regularisation (Tseng et al. 2021): it keeps the discriminator's logits of real pictures near those of recent
-// reconstructions, and the other way round, so that it does not learn its few pictures by heart. As in Open-MAGVIT2 and IBQ, the
-// averages begin at 0 and take in the present logits first.
+// reconstructions, and the other way round, so that it does not learn its few pictures by heart. As in Open-MAGVIT2 and IBQ,
+// the averages begin at 0 and take in the present logits first.
 import { lecamLoss } from "../../nn/losses.ts";
 import { keep, noGrad, type Tensor, zeros } from "../../src/index.ts";
 import type { TrainState } from "../train_state.ts";

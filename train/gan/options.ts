@@ -1,5 +1,5 @@
-// How the GAN is begun, balanced and watched: all of its settings beside those of taming's lossconfig. With the defaults training
-// is taming's.
+// How the GAN is begun, balanced and watched: all of its settings beside those of taming's lossconfig. With the defaults
+// training is taming's.
 import {
   checkOptions,
   flag,
@@ -33,7 +33,8 @@ export interface GanTerms {
 export interface GanOptions extends GanTerms {
   /**
    * When the discriminator starts: a step, counted from 0; a share of the run such as "50%"; passes over the pictures such as
-   * "2epochs"; "plateau", when the autoencoder no longer gets better by itself (`Plateau`); null for the `discStart` of the model's config.
+   * "2epochs"; "plateau", when the autoencoder no longer gets better by itself (`Plateau`); null for the `discStart` of the
+   * model's config.
    */
   readonly start: DiscStart | null;
   /** Whether the run goes back to its last good checkpoint when the losses jump, with a gentler GAN (`Guard`). */

@@ -1,5 +1,5 @@
-// The files beside metrics.jsonl that show a run to people and other programs: report.html and metrics.csv. Both are replaced whole
-// at every save.
+// The files beside metrics.jsonl that show a run to people and other programs: report.html and metrics.csv. Both are replaced
+// whole at every save.
 import { join } from "node:path";
 import { writeAtomic } from "../../data/files/atomic.ts";
 import { formatCsv } from "./csv.ts";

@@ -21,8 +21,8 @@ export class MetricsFile {
   }
 
   /**
-   * Reads what is new. Lines that are no record with a step are left out. Where the steps go back, the run was rewound, and what
-   * it had measured from there on counts no more.
+   * Reads what is new. Lines that are no record with a step are left out. Where the steps go back, the run was rewound, and
+   * what it had measured from there on counts no more.
    * @returns all lines so far; the array grows with the next call
    */
   async read(): Promise<readonly Metrics[]> {

@@ -1,5 +1,5 @@
-// Makes the page of a run: one HTML file with its style, its program and its data inside, so that it needs no network. What a run
-// says is data for the program, which writes it as text and never as HTML; a policy forbids any other program.
+// Makes the page of a run: one HTML file with its style, its program and its data inside, so that it needs no network. What a
+// run says is data for the program, which writes it as text and never as HTML; a policy forbids any other program.
 import { createHash } from "node:crypto";
 import { readAsset } from "../../data/files/asset.ts";
 import type { RunReport } from "./report.ts";

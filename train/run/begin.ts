@@ -61,9 +61,9 @@ export interface NewRun {
   /** The source of LPIPS's weights. */
   readonly perceptual: PerceptualChoice;
   /**
-   * The options. `size` defaults to the model's resolution, `lr` to `baseLr` times the pictures in a step, on all ranks together,
-   * `baseLr` to what suits the model, and `valEvery` to an eighth of the steps, but at most 500. `epochs` takes the place of `steps`:
-   * the number of passes over the pictures.
+   * The options. `size` defaults to the model's resolution, `lr` to `baseLr` times the pictures in a step, on all ranks
+   * together, `baseLr` to what suits the model, and `valEvery` to an eighth of the steps, but at most 500. `epochs` takes the
+   * place of `steps`: the number of passes over the pictures.
    */
   readonly options:
     & Omit<RunOptions, "size" | "lr" | "valEvery">

@@ -1,7 +1,7 @@
 // One safetensors file holds a whole run: all weights under taming's keys (including discriminator and perceptual
 // network), the moments of both Adam optimizers as optimizer.<0|1>.<exp_avg|exp_avg_sq>.<key>, the tensors of what else a
-// training keeps as training.<name>.<key>, and everything else in its metadata. The file has about 12 bytes per trained parameter plus 4 per frozen one: 921 MB for f16-16384, 980 MB
-// with VGG.
+// training keeps as training.<name>.<key>, and everything else in its metadata. The file has about 12 bytes per trained
+// parameter plus 4 per frozen one: 921 MB for f16-16384, 980 MB with VGG.
 import {
   type CheckpointFile,
   configOf,
@@ -86,8 +86,8 @@ export async function saveWeights(path: string, model: VQGAN, options: WeightsOp
 
 /**
  * Reads the settings and the state of a run.
- * @throws FormatError naming the first field that cannot be right; NotResumableError if it is no run by Tessera but a file of weights, or a checkpoint by Lightning, which
- * `readProgress` reads.
+ * @throws FormatError naming the first field that cannot be right; NotResumableError if it is no run by Tessera but a file of
+ * weights, or a checkpoint by Lightning, which `readProgress` reads.
  */
 export async function readRunState(path: string): Promise<RunState> {
   const file = await openCheckpoint(path);

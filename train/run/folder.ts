@@ -219,8 +219,8 @@ export class RunFolder {
   }
 
   /**
-   * Saves pictures above their reconstructions as images/step-000250.png, or worst-000250.png, and beside it as .json which pictures
-   * they are.
+   * Saves pictures above their reconstructions as images/step-000250.png, or worst-000250.png, and beside it as .json which
+   * pictures they are.
    */
   async saveSheet(kind: SheetKind, step: number, pictures: readonly Reconstructed[]): Promise<void> {
     await this.#within("images");
@@ -266,8 +266,8 @@ export async function folderOfAll(ranks: Ranks, make: () => Promise<RunFolder>):
 }
 
 /**
- * Gives a file a second name, in place of what has that name now. A link takes no room: a checkpoint is replaced as a whole, and
- * its content is never changed. Where there are no links, the file is copied.
+ * Gives a file a second name, in place of what has that name now. A link takes no room: a checkpoint is replaced as a whole,
+ * and its content is never changed. Where there are no links, the file is copied.
  */
 async function linkOrCopy(from: string, to: string): Promise<void> {
   const isSame = await exists(to) && (await stat(from)).ino === (await stat(to)).ino;

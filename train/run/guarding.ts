@@ -23,8 +23,8 @@ export async function keepFirstGood(run: Run, saver: Saver): Promise<void> {
 }
 
 /**
- * After a checkpoint was saved: if the losses are good, the one before it is a good one. Only those of every so many steps count, so that
- * an interruption changes nothing, and doing it twice does nothing more.
+ * After a checkpoint was saved: if the losses are good, the one before it is a good one. Only those of every so many steps
+ * count, so that an interruption changes nothing, and doing it twice does nothing more.
  */
 export async function keepGood({ guard, folder, trainer, settings, saved, reporter }: Run): Promise<void> {
   const { step, ranks } = trainer;
@@ -42,8 +42,8 @@ export type Trouble = "jump" | DivergedError;
 
 /**
  * Goes back to the last good checkpoint, with half the GAN.
- * @throws GuardError if that was done often enough, would change nothing, or there is no such checkpoint; the run is saved then. A
- * DivergedError is thrown again instead, because there is nothing worth saving
+ * @throws GuardError if that was done often enough, would change nothing, or there is no such checkpoint; the run is saved
+ * then. A DivergedError is thrown again instead, because there is nothing worth saving
  */
 export async function goBack(run: Run, saver: Saver, trouble: Trouble): Promise<void> {
   const { guard, trainer, folder, reporter } = run, { step, model, gan } = trainer;

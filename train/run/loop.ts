@@ -65,9 +65,9 @@ export interface TrainOutcome {
  * Trains until the last step of the run, or until its metric no longer gets better (`stopWhen`). If the training ends earlier,
  * for whatever reason, the last step is saved as long as its weights are finite numbers. What is not needed for training
  * (metrics, pictures, validation) may fail: it is told once, counted, and training goes on.
- * @throws DivergedError if a loss or a weight becomes NaN or infinite, and a guard cannot help; the last good checkpoint stays. NotSavedError if the last
- * step cannot be written. RunInUseError or RunTakenError if another process has the folder. Other errors, such as that
- * none of the pictures can be read any more, come after saving.
+ * @throws DivergedError if a loss or a weight becomes NaN or infinite, and a guard cannot help; the last good checkpoint stays.
+ * NotSavedError if the last step cannot be written. RunInUseError or RunTakenError if another process has the folder. Other
+ * errors, such as that none of the pictures can be read any more, come after saving.
  */
 export async function train(run: Run, options: TrainOptions = {}): Promise<TrainOutcome> {
   checkOptions("train", options, rules);
@@ -169,8 +169,8 @@ class Loop {
   }
 
   /**
-   * Does what comes before the next step: a new model's codebook gets its first codes, and the first pictures are saved. What an
-   * interruption left out, such as a validation, is made up for.
+   * Does what comes before the next step: a new model's codebook gets its first codes, and the first pictures are saved. What
+   * an interruption left out, such as a validation, is made up for.
    */
   async #prepare(hasEnded: boolean): Promise<void> {
     const { settings, trainer, guard, pictures, random, progress, reporter } = this.#run;

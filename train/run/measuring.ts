@@ -1,5 +1,5 @@
-// The numbers of a run: the losses of its steps and the measurements on pictures that stay the same, in metrics.jsonl and as lines
-// for the user.
+// The numbers of a run: the losses of its steps and the measurements on pictures that stay the same, in metrics.jsonl and as
+// lines for the user.
 import type { Tensor } from "../../src/index.ts";
 import type { ImageDataset } from "../../data/index.ts";
 import { meansOver } from "../distributed/ranks.ts";
@@ -103,8 +103,8 @@ export class Measuring {
   }
 
   /**
-   * Measures the model on the pictures kept back and on some training pictures, and saves it if it is the best so far. A failure
-   * is told and counted.
+   * Measures the model on the pictures kept back and on some training pictures, and saves it if it is the best so far. A
+   * failure is told and counted.
    */
   async measure(): Promise<void> {
     const { trainer, progress, list, reporter } = this.#run, { step, model } = trainer;

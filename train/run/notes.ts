@@ -54,8 +54,8 @@ export type RunNote =
     /** Something beside the training failed. It is told once, and counted. */
     | { readonly kind: "failed"; readonly what: SideWork; readonly step: number }
     /**
-     * How long the run will still take, in seconds (null: not known yet). Before the first step also what it takes, in bytes, and
-     * later only if it takes much longer, or shorter, than was said.
+     * How long the run will still take, in seconds (null: not known yet). Before the first step also what it takes, in bytes,
+     * and later only if it takes much longer, or shorter, than was said.
      */
     | {
       readonly kind: "estimate";

@@ -1,5 +1,5 @@
-// How long a run will take, with its measurements, pictures and checkpoints: foreseen before its first step from the time of one
-// reconstruction, and corrected by everything that it does.
+// How long a run will take, with its measurements, pictures and checkpoints: foreseen before its first step from the time of
+// one reconstruction, and corrected by everything that it does.
 import { formatBytes } from "../../data/formats/text.ts";
 import { checkpointBytes } from "./checkpoint.ts";
 import type { Run } from "./run.ts";

@@ -1,5 +1,5 @@
-// Says what a run will do that is not seen at once: which parts learn, when the discriminator starts, and a warning for settings that
-// do not do what they say.
+// Says what a run will do that is not seen at once: which parts learn, when the discriminator starts, and a warning for
+// settings that do not do what they say.
 import { describeStart } from "../gan/announce.ts";
 import { notYet } from "../gan/start.ts";
 import { keepsTokens } from "../parts.ts";

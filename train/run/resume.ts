@@ -86,9 +86,10 @@ const changeRules = {
 /**
  * Resumes a run from its folder or from one of its checkpoints. The following steps compute the same bits as without
  * the interruption. What was frozen (`setRequiresGrad(false)`) when the checkpoint was saved is frozen again. Changes, and
- * pictures that are not those of before, are announced in the run's `notes`. A checkpoint that is not the run's last one goes on
- * in a new folder, which begins with a copy of the metrics and pictures up to its step.
- * @param ranks the processes that train together (`openRanks`). There may be more or fewer than before, if a step has as many pictures.
+ * pictures that are not those of before, are announced in the run's `notes`. A checkpoint that is not the run's last one goes
+ * on in a new folder, which begins with a copy of the metrics and pictures up to its step.
+ * @param ranks the processes that train together (`openRanks`). There may be more or fewer than before, if a step has as many
+ * pictures.
  * @throws NotResumableError if the file holds only weights; RunInUseError if another process trains the run;
  * MissingPicturesError if its pictures are not where they were; FormatError if the file says something that cannot be; an Error
  * if an option cannot be changed, or the disk has no room for a checkpoint

@@ -28,8 +28,8 @@ export async function checkRoom(folder: string, trainer: Trainer, atATime: 1 | 2
 }
 
 /**
- * The most checkpoints that a run has at a time: the last ones, the best one, and the one that is being written; with a guard also
- * the last good one and the one that may be good.
+ * The most checkpoints that a run has at a time: the last ones, the best one, and the one that is being written; with a guard
+ * also the last good one and the one that may be good.
  */
 export function checkpointsAtATime({ keep, gan }: Pick<RunSettings, "keep" | "gan">): number {
   return Math.max(1, keep) + 2 + (gan.guard ? 2 : 0);

@@ -22,8 +22,8 @@ export async function saveSamples(run: Run, showing: Showing): Promise<number | 
 }
 
 /**
- * Draws a sheet with the originals and their reconstructions in the first sheet and now, two pictures in a row. Pictures that are
- * not in the first sheet are left out.
+ * Draws a sheet with the originals and their reconstructions in the first sheet and now, two pictures in a row. Pictures that
+ * are not in the first sheet are left out.
  * @returns its path; null if the run has no first sheet, or none of its pictures can be read now
  */
 export async function drawComparison(run: Run): Promise<string | null> {

@@ -152,9 +152,9 @@ export const defaultOptions: Omit<RunOptions, "data" | "size" | "lr" | "valEvery
 export const baseLearningRate = 4.5e-6;
 
 /**
- * The learning rate that suits a model, for one picture a step. It is taming's for the published model with its 128 channels, and
- * grows with the inverse square of the channels, because small models need and bear larger steps: the small faces model with 64
- * channels learns too little in some hundred steps at 4.5e-6, and from 5e-5 on its pictures become blurred.
+ * The learning rate that suits a model, for one picture a step. It is taming's for the published model with its 128 channels,
+ * and grows with the inverse square of the channels, because small models need and bear larger steps: the small faces model
+ * with 64 channels learns too little in some hundred steps at 4.5e-6, and from 5e-5 on its pictures become blurred.
  */
 export function suitedLearningRate({ ddconfig: { ch } }: Pick<VQModelConfig, "ddconfig">): number {
   return baseLearningRate * (128 / ch) ** 2;

@@ -1,5 +1,5 @@
-// What a run writes so that people can see it: report.html, metrics.csv and, if asked for, TensorBoard's event files. All of it is
-// work beside the training: a failure is told once and counted.
+// What a run writes so that people can see it: report.html, metrics.csv and, if asked for, TensorBoard's event files. All of it
+// is work beside the training: a failure is told once and counted.
 import { ReportFiles } from "../report/files.ts";
 import type { Metrics } from "../report/metrics_file.ts";
 import type { RunActivity } from "../report/report.ts";

@@ -1,5 +1,5 @@
-// What a run has to do and what that takes: the work and memory of a step, counted on a device that computes nothing, how often a run
-// does something beside its steps, and the room on the disk.
+// What a run has to do and what that takes: the work and memory of a step, counted on a device that computes nothing, how often
+// a run does something beside its steps, and the room on the disk.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VQGAN } from "../../nn/index.ts";

@@ -196,8 +196,8 @@ const croppedAtRandom = /^taming\.data\.(imagenet\.ImageNetTrain|faceshq\.FacesH
 type PictureList = Pick<TamingConfig, "size"> & { readonly list: string | null };
 
 /**
- * Reads what is known of pictures whose list comes from elsewhere. taming's classes for other data sets have the size as their own
- * setting, as `crop_size`, or in a group named `config`.
+ * Reads what is known of pictures whose list comes from elsewhere. taming's classes for other data sets have the size as their
+ * own setting, as `crop_size`, or in a group named `config`.
  */
 function replacedPictures(set: Group | null): PictureList {
   const params = set?.group("params") ?? null;

@@ -1,5 +1,5 @@
-// The option --recipe: settings that measured well together (docs/training.md), as they would be typed. What is typed as well comes
-// first.
+// The option --recipe: settings that measured well together (docs/training.md), as they would be typed. What is typed as well
+// comes first.
 import { type Command, Option } from "commander";
 
 /** The recipes by their names. */

@@ -1,5 +1,6 @@
 // vqgan-jax's names, which Flax files have: a level is a module of its own (down_0), and parameters are called as in Flax
-// (kernel, scale, embedding). A Flax file is read and written under taming's names (flax/), so this is no family of the registry.
+// (kernel, scale, embedding). A Flax file is read and written under taming's names (flax/), so this is no family of the
+// registry.
 
 /**
  * Converts ["encoder", "down_0", "block_1", "conv1", "kernel"] to encoder.down.0.block.1.conv1.weight. Names within

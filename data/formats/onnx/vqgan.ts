@@ -1,5 +1,6 @@
 // The two halves of a VQGAN as ONNX graphs: pixels to tokens, and tokens to pixels. The layers are those of nn/, which are
-// described there; which of them a level has is read from the keys of the weights. Here images are [batch, channels, height, width].
+// described there; which of them a level has is read from the keys of the weights. Here images are [batch, channels, height,
+// width].
 import { factorOf, type VQModelConfig } from "../config.ts";
 import type { TensorToWrite } from "../values.ts";
 import { elementType, Graph, type Port } from "./graph.ts";

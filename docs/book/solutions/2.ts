@@ -42,8 +42,8 @@ const lossAt = (slope: number): Promise<number> => scope(() => x.mul(slope).sub(
 const h = 0.01, slope = (await lossAt(-1 + h) - await lossAt(-1 - h)) / (2 * h);
 console.log(`2. (loss(a + h) - loss(a - h)) / 2h = ${slope.toFixed(3)}`);
 
-// 3. The loss is the mean of (x a - 2 x)^2 = p (a - 2)^2, with p the mean of x^2, 14/3. A step multiplies a - 2 by 1 - 2 p rate, and
-// this is -1 at rate = 1 / p = 0.214286. Above, the distance from 2 grows.
+// 3. The loss is the mean of (x a - 2 x)^2 = p (a - 2)^2, with p the mean of x^2, 14/3. A step multiplies a - 2 by 1 - 2 p
+// rate, and this is -1 at rate = 1 / p = 0.214286. Above, the distance from 2 grows.
 const distanceAfter = (steps: number, rate: number): number => {
   let at = -1;
   for (let step = 0; step < steps; step++) at -= rate * 2 * 14 / 3 * (at - 2);

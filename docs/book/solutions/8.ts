@@ -19,8 +19,8 @@ const blocks = all.filter(({ key }) => /attn.*\.norm\.weight/.test(key)).length;
 const attention = sum(/attn/).toLocaleString("en-US"), both = sum(/^(en|de)coder/).toLocaleString("en-US");
 console.log(`2. ${blocks} blocks with ${attention} of ${both} numbers`);
 
-// 3. What is frozen is not learnt, and a picture keeps its tokens as long as encoder and codebook stay. Of `loss` only the running
-// averages of the discriminator's batch norm change: nobody learns them, they follow the pictures.
+// 3. What is frozen is not learnt, and a picture keeps its tokens as long as encoder and codebook stay. Of `loss` only the
+// running averages of the discriminator's batch norm change: nobody learns them, they follow the pictures.
 const path = fileURLToPath(new URL("../../../models/faces.safetensors", import.meta.url));
 const images = tensor(toFloats(await drawCartoonFace(8, 64)), [1, 64, 64, 3]);
 for (const parts of [["decoder"], ["all"]] as const) {

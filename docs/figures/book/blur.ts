@@ -1,5 +1,5 @@
-// Chapter 4: the best answer to a question with several right answers. If a decoder cannot know which of five pictures was meant,
-// the mean of the five has the least squared error, and the median of each number the least absolute error.
+// Chapter 4: the best answer to a question with several right answers. If a decoder cannot know which of five pictures was
+// meant, the mean of the five has the least squared error, and the median of each number the least absolute error.
 import { cropPicture, drawCartoonFace, type Picture } from "../../../mod.ts";
 import { palette, Sketch } from "./sketch.ts";
 

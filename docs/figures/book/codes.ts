@@ -1,4 +1,5 @@
-// Chapter 5: a codebook in two dimensions. Codes that start together mostly die; those that are restarted spread over all vectors.
+// Chapter 5: a codebook in two dimensions. Codes that start together mostly die; those that are restarted spread over all
+// vectors.
 import { codeColor, type Picture, Random } from "../../../mod.ts";
 import { ToyQuantizer, type ToyState } from "../../../playground/toy/toy_quantizer.ts";
 import { palette, Sketch } from "./sketch.ts";

@@ -1,5 +1,5 @@
-// Chapter 7: an edge whose place the tokens only roughly know, drawn by a table of 4 rows of 32 numbers (a decoder without layers).
-// Trained on squared errors alone it draws a ramp; with a discriminator, something more like an edge.
+// Chapter 7: an edge whose place the tokens only roughly know, drawn by a table of 4 rows of 32 numbers (a decoder without
+// layers). Trained on squared errors alone it draws a ramp; with a discriminator, something more like an edge.
 import { Adam, backward, conv2d, embedding, grad, noGrad, type Picture, Random } from "../../../mod.ts";
 import { scope, type Tensor, tensor } from "../../../mod.ts";
 import { palette, Sketch } from "./sketch.ts";

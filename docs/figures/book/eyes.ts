@@ -1,6 +1,6 @@
-// Chapter 6: four ways to spoil a picture by the same squared error, measured by pixels and by another network's eyes. The network is
-// the encoder of the small model, because it is at hand; LPIPS uses a classifier, and weights its channels. With the files of LPIPS,
-// `deno run -A docs/figures/book/eyes.ts backbone.pth heads.pth` prints what LPIPS says of these pictures.
+// Chapter 6: four ways to spoil a picture by the same squared error, measured by pixels and by another network's eyes. The
+// network is the encoder of the small model, because it is at hand; LPIPS uses a classifier, and weights its channels. With the
+// files of LPIPS, `deno run -A docs/figures/book/eyes.ts backbone.pth heads.pth` prints what LPIPS says of these pictures.
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { captureOutputs, findPerceptual, loadPerceptual, LPIPS, scope, VQGAN } from "../../../mod.ts";

@@ -1,5 +1,5 @@
-// A sheet on which the figures of the book are drawn: text, shapes and enlarged pictures. It becomes a picture of pixels, so that
-// it looks the same everywhere.
+// A sheet on which the figures of the book are drawn: text, shapes and enlarged pictures. It becomes a picture of pixels, so
+// that it looks the same everywhere.
 import { Buffer } from "node:buffer";
 import { encodePng, Picture } from "../../../mod.ts";
 import { enlarge } from "../../../data/figures/sheets.ts";

@@ -6,8 +6,9 @@ import { hasWideFlags } from "./v8_flags.ts";
 
 /**
  * Whether V8 joins vectors. Joined or not, they compute the same, so this cannot be tried. It follows from the flags
- * (v8_flags.ts), and from a probe of the processor: V8 needs AVX2, and a processor that fuses multiply and add has that, but for
- * a few from 2012 to 2015. In Deno V8 then checks no bounds; what takes the place of these checks is in docs/reliability.md.
+ * (v8_flags.ts), and from a probe of the processor: V8 needs AVX2, and a processor that fuses multiply and add has that, but
+ * for a few from 2012 to 2015. In Deno V8 then checks no bounds; what takes the place of these checks is in
+ * docs/reliability.md.
  */
 export const WIDE = hasWideFlags() && fusesMultiplyAdd();
 

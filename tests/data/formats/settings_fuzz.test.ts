@@ -1,6 +1,6 @@
-// The readers of settings against seeded mutations: configs in YAML, a config.json, and the JSON in a checkpoint's metadata. The
-// result must be an error of one line, or what an oracle reads from the same changed text. TESSERA_FUZZ=10000 sets the number of
-// mutations per file (default 150).
+// The readers of settings against seeded mutations: configs in YAML, a config.json, and the JSON in a checkpoint's metadata.
+// The result must be an error of one line, or what an oracle reads from the same changed text. TESSERA_FUZZ=10000 sets the
+// number of mutations per file (default 150).
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";

@@ -1,5 +1,5 @@
-// Downloads from a hub that are interrupted: by the connection, by a kill, by the caller. They go on, and nothing half-written is
-// taken for whole.
+// Downloads from a hub that are interrupted: by the connection, by a kill, by the caller. They go on, and nothing half-written
+// is taken for whole.
 import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";

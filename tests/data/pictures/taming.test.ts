@@ -1,5 +1,5 @@
-// Exactly the pixels of taming's loader, byte for byte: what its ImagePaths made of the pictures in fixtures/taming_pixels, with
-// albumentations 0.4.3, OpenCV 4.5.1, and a Pillow that has libjpeg-turbo (make.py there).
+// Exactly the pixels of taming's loader, byte for byte: what its ImagePaths made of the pictures in fixtures/taming_pixels,
+// with albumentations 0.4.3, OpenCV 4.5.1, and a Pillow that has libjpeg-turbo (make.py there).
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

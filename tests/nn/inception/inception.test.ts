@@ -1,5 +1,5 @@
-// Inception against pytorch-fid's own network in float64, with weights drawn by their names (tests/fixtures/evaluate/make.py), and
-// what is said of other files.
+// Inception against pytorch-fid's own network in float64, with weights drawn by their names (tests/fixtures/evaluate/make.py),
+// and what is said of other files.
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { writeTorch } from "../../../data/index.ts";

@@ -74,7 +74,8 @@ describeDevices("layers of the model beside the CPU", (each) => {
         const wanted = await results("cpu", make, shape), found = await results(each, make, shape);
         expect([...found.keys()]).toEqual([...wanted.keys()]);
         for (const [key, values] of found) {
-          // adding the same number to all scores does not change attention, so the gradient of k's bias is 0 except for rounding
+          // adding the same number to all scores does not change attention, so the gradient of k's bias is 0 except for
+          // rounding
           const size = largest(wanted.get(key === "k.bias" ? "q.bias" : key)!);
           const error = maxError(values, wanted.get(key)!) / size;
           if (!(error < 1e-5)) throw new Error(`${key}: off by ${error} of the largest value`);

@@ -1,5 +1,5 @@
-// Reads token files and archives a second time, without any code of the readers: Parquet by hyparquet's own assembly of rows and
-// hyparquet-compressors, and text by the plain description of the format.
+// Reads token files and archives a second time, without any code of the readers: Parquet by hyparquet's own assembly of rows
+// and hyparquet-compressors, and text by the plain description of the format.
 import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 

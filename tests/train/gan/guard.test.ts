@@ -25,7 +25,8 @@ test("a smoothed loss of more than a quarter above its lowest value is a jump", 
     expect(await jumpIn(guard, flat(90, 0.4))).toBe(-1);
     expectClose([guard.last!.loss, guard.last!.lowest], [0.4, 0.4], 1e-6);
     expect(guard.isGood).toBe(true);
-    // 0.6 is half as much again, so half of the way is a jump: of the weights (29/30)^n, those of the last 21 losses have more than half
+    // 0.6 is half as much again, so half of the way is a jump: of the weights (29/30)^n, those of the last 21 losses have more
+    // than half
     const share = (1 - (29 / 30) ** 21) / (1 - (29 / 30) ** 111);
     expect(await jumpIn(guard, flat(30, 0.6))).toBe(21);
     expectClose([guard.last!.loss], [0.4 + 0.2 * share], 1e-6);

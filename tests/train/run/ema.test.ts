@@ -1,5 +1,5 @@
-// A run that keeps an average of the weights: it is measured, saved beside the weights, used by whoever loads the file, and goes
-// through conversions.
+// A run that keeps an average of the weights: it is measured, saved beside the weights, used by whoever loads the file, and
+// goes through conversions.
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,6 @@
 // Runs that are killed at random moments, whatever they are doing, and resumed: in the end they have the same bits, numbers and
-// pictures as a run that nobody killed. TESSERA_KILLS=100 sets how many times (default 10); tests/train/run/kills.md has the log.
+// pictures as a run that nobody killed. TESSERA_KILLS=100 sets how many times (default 10); tests/train/run/kills.md has the
+// log.
 import { spawn } from "node:child_process";
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";

@@ -1,5 +1,5 @@
-// The event files of a run, which TensorBoard reads: events.out.tfevents.* in the run's folder. Each training writes a new one, which
-// begins by telling TensorBoard to forget the steps that were rewound.
+// The event files of a run, which TensorBoard reads: events.out.tfevents.* in the run's folder. Each training writes a new one,
+// which begins by telling TensorBoard to forget the steps that were rewound.
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

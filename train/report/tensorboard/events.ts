@@ -1,5 +1,5 @@
-// TensorBoard's events as protobuf: the fields of tensorboard/compat/proto/event.proto, summary.proto and histogram.proto that are
-// needed for numbers, pictures and histograms. Readers of all versions know these fields.
+// TensorBoard's events as protobuf: the fields of tensorboard/compat/proto/event.proto, summary.proto and histogram.proto that
+// are needed for numbers, pictures and histograms. Readers of all versions know these fields.
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /** What an event has besides its time and step. */

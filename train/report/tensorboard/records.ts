@@ -1,5 +1,5 @@
-// The framing of TensorFlow's record files: length (u64), its checksum, bytes, their checksum. The checksums are CRC-32C, masked as
-// in tensorflow/tsl/lib/hash/crc32c.h, because a checksum of bytes that have checksums inside says little.
+// The framing of TensorFlow's record files: length (u64), its checksum, bytes, their checksum. The checksums are CRC-32C,
+// masked as in tensorflow/tsl/lib/hash/crc32c.h, because a checksum of bytes that have checksums inside says little.
 
 const table = new Int32Array(256);
 for (let n = 0; n < 256; n++) {
