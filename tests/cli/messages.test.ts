@@ -59,12 +59,14 @@ for (const [error, api, prompt] of errors) {
 }
 
 test("no message of the library names an option of the command line", () => {
-  // options of V8, tar and Deno
+  // options of V8, tar, Deno and MPI launchers
   const flagsOfOthers = [
     "src/backends/wasm/v8_flags.ts",
     "data/files/tar.ts",
     "src/environment.ts",
     "src/packages.ts",
+    "train/distributed/launcher.ts",
+    "train/distributed/open.ts",
   ];
   const found: string[] = [];
   for (const file of importsBelow(["src", "data", "nn", "train"]).keys()) {

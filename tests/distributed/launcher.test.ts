@@ -19,14 +19,14 @@ test("launchers are known by their variables", () => {
   expect(found({ SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "0" })).toEqual([null, 8, 0]);
   // one process, and the script of a job, which is not one of its tasks
   expect(found({ PMI_SIZE: "1" })).toBe(null);
-  expect(found({ SLURM_NTASKS: "8", SLURM_PROCID: "0" })).toBe(null);
+  expect(found({ SLURM_JOB_ID: "7", SLURM_NTASKS: "8", SLURM_PROCID: "0" })).toBe(null);
 });
 
 test("without a launcher there is one rank, unless several are asked for", async () => {
   const { ranks, description, close } = await openRanks();
   expect([ranks.rank, ranks.size, description]).toEqual([0, 1, null]);
   await close();
-  await expect(openRanks({ ranks: "mpi" })).rejects.toThrow("begin the command with mpirun -n 2");
+  await expect(openRanks({ ranks: "mpi" })).rejects.toThrow("start the command with mpirun -n 2");
 });
 
 describe("a launcher and a library", () => {
@@ -41,7 +41,11 @@ describe("a launcher and a library", () => {
       expect(code).not.toBe(0);
       expect(err).toContain(`mpirun of ${launcher.name}`);
       expect(err).toContain("has started 2 processes");
-      expect(err).toMatch(new RegExp(`the library ${library.name}.* finds 1: they do not belong together`));
+      expect(err).toMatch(
+        new RegExp(
+          `the library ${library.name}.* finds 1: this launcher and this library do not belong together`,
+        ),
+      );
     });
   }
 });

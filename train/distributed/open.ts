@@ -135,7 +135,7 @@ function checkSize({ name, variable, size, wayOut }: Launcher, mpi: MpiRanks): v
       `this library do not belong together. ${
         wayOut[0].toUpperCase() + wayOut.slice(1)
       }. Or set TESSERA_MPI to the file of another library, or train in ` +
-      "each process separately with --ranks one",
+      'each process separately (ranks: "one")',
   );
 }
 
