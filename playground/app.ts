@@ -45,6 +45,13 @@ export interface Model extends ModelFacts {
   readonly colors: Uint8Array;
 }
 
+/** Tokens to decode, and the model that they belong to. */
+interface TokensOfModel {
+  readonly tokens: Int32Array;
+  readonly grid: EncodedFace["grid"];
+  readonly model: Model;
+}
+
 export class App {
   readonly engine: EngineClient;
   readonly model: Signal<Model | null> = new Signal<Model | null>(null);
@@ -78,15 +85,17 @@ export class App {
 
   constructor(engine: EngineClient) {
     this.engine = engine;
-    const face = this.#decoder((decoded, tokens) => {
+    const face = this.#decoder((decoded, { tokens }) => {
       if (tokens === this.face.value?.tokens) this.decoded.set(decoded);
       this.painted.set(decoded);
     });
     const other = this.#decoder((decoded) => this.paintedOther.set(decoded));
     let before: Edit | null = null;
     this.edits.value.watch((edit) => {
-      if (edit && edit.face !== before?.face) void face.put(edit.face);
-      if (edit && edit.other !== before?.other && edit.other.length > 0) void other.put(edit.other);
+      if (edit && edit.face !== before?.face) void face.put(this.#ofModel(edit.face));
+      if (edit && edit.other !== before?.other && edit.other.length > 0) {
+        void other.put(this.#ofModel(edit.other));
+      }
       before = edit;
     });
   }
@@ -155,12 +164,17 @@ export class App {
     );
   }
 
-  #decoder(use: (decoded: Decoded, tokens: Int32Array) => void): Latest<Int32Array, Decoded> {
+  #decoder(use: (decoded: Decoded, tokens: TokensOfModel) => void): Latest<TokensOfModel, Decoded> {
     return new Latest(
-      (tokens: Int32Array) => this.engine.ask("decode", { tokens, grid: this.face.value!.grid }),
+      ({ tokens, grid }: TokensOfModel) => this.engine.ask("decode", { tokens, grid }),
       use,
       (error) => this.fail(error),
+      ({ model }) => model === this.model.value,
     );
+  }
+
+  #ofModel(tokens: Int32Array): TokensOfModel {
+    return { tokens, grid: this.face.value!.grid, model: this.model.value! };
   }
 
   #setFace(face: Face): void {

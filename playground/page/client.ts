@@ -71,18 +71,24 @@ export class Latest<Request, Answer> {
   readonly #ask: (request: Request) => Promise<Answer>;
   readonly #use: (answer: Answer, request: Request) => void;
   readonly #fail: (error: unknown) => void;
+  readonly #isCurrent: (request: Request) => boolean;
   #isBusy = false;
   #next: { readonly request: Request } | null = null;
 
-  /** @param use takes each answer, also when a newer request waits: it is the newest that there is to show */
+  /**
+   * @param use takes each answer, also when a newer request waits: it is the newest that there is to show
+   * @param isCurrent whether a request still means something; if not, it is neither asked nor answered, and its errors are nobody's
+   */
   constructor(
     ask: (request: Request) => Promise<Answer>,
     use: (answer: Answer, request: Request) => void,
     fail: (error: unknown) => void,
+    isCurrent: (request: Request) => boolean = () => true,
   ) {
     this.#ask = ask;
     this.#use = use;
     this.#fail = fail;
+    this.#isCurrent = isCurrent;
   }
 
   async put(request: Request): Promise<void> {
@@ -92,10 +98,12 @@ export class Latest<Request, Answer> {
     while (this.#next !== null) {
       const { request } = this.#next;
       this.#next = null;
+      if (!this.#isCurrent(request)) continue;
       try {
-        this.#use(await this.#ask(request), request);
+        const answer = await this.#ask(request);
+        if (this.#isCurrent(request)) this.#use(answer, request);
       } catch (error) {
-        this.#fail(error);
+        if (this.#isCurrent(request)) this.#fail(error);
       }
     }
     this.#isBusy = false;

@@ -1,7 +1,7 @@
 // Going from one face to another, by their vectors or by their pixels.
 /// <reference lib="dom" />
 import type { Picture } from "../../core.ts";
-import type { App } from "../app.ts";
+import type { App, Face } from "../app.ts";
 import { pictureCanvas, showPicture } from "../page/canvas.ts";
 import { Latest } from "../page/client.ts";
 import { choice, html } from "../page/dom.ts";
@@ -20,36 +20,40 @@ export const mixPanel: Panel = {
   mount,
 };
 
+/** Two faces, and the share of the second one. */
+interface Mixture {
+  readonly first: Face;
+  readonly second: Face;
+  readonly share: number;
+}
+
 function mount(element: HTMLElement, app: App): void {
   let way: Way = "vectors";
   const [a, between, b] = ["the first face", "the face in between", "the second face"].map(pictureCanvas);
   const readout = html("p", { className: "readout", "aria-live": "polite" });
   const mixed = new Latest(
-    (share: number) => {
-      const { latents, grid } = app.face.value!;
-      return app.engine.ask("mix", { a: latents, b: app.other.value!.latents, grid, share });
-    },
-    ({ tokens, picture }) => {
+    ({ first, second, share }: Mixture) =>
+      app.engine.ask("mix", { a: first.latents, b: second.latents, grid: first.grid, share }),
+    ({ tokens, picture }, { first, second }) => {
       if (way !== "vectors") return;
       showPicture(between, picture);
-      const [ofA, ofB] = [app.face, app.other].map(({ value }) =>
-        tokens.filter((token, at) => token === value!.tokens[at])
+      const [ofA, ofB] = [first, second].map((face) =>
+        tokens.filter((token, at) => token === face.tokens[at])
       );
-      const neither = tokens.filter((token, at) =>
-        token !== app.face.value!.tokens[at] && token !== app.other.value!.tokens[at]
-      );
+      const neither = tokens.filter((token, at) => token !== first.tokens[at] && token !== second.tokens[at]);
       readout.textContent =
         `Of ${tokens.length} tokens, ${ofA.length} belong to the first face, ${ofB.length} to the second ` +
         `and ${neither.length} to neither.`;
     },
     (error) => app.fail(error),
+    ({ first, second }) => first === app.face.value && second === app.other.value,
   );
   const show = () => {
     const first = app.face.value, second = app.other.value, part = slider.value / 100;
     if (!first || !second || first.latents.length !== second.latents.length) return;
     showPicture(a, first.picture);
     showPicture(b, second.picture);
-    if (way === "vectors") return void mixed.put(part);
+    if (way === "vectors") return void mixed.put({ first, second, share: part });
     showPicture(between, mixPixels(first.picture, second.picture, part));
     readout.textContent =
       "Mixed pixels are like a double exposure: both faces are there, and both are faint.";

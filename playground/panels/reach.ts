@@ -1,6 +1,6 @@
 // How far one token reaches in the picture.
 /// <reference lib="dom" />
-import type { App } from "../app.ts";
+import type { App, Face } from "../app.ts";
 import { heat, pen, pictureCanvas } from "../page/canvas.ts";
 import { Latest } from "../page/client.ts";
 import { html } from "../page/dom.ts";
@@ -25,11 +25,11 @@ function mount(element: HTMLElement, app: App): void {
     point: (place) => app.tile.set(place),
   });
   const asked = new Latest(
-    (place: number) => {
-      const tokens = app.edits.value.value!.face, { vocabulary } = app.model.value!;
+    ({ face, tokens, place }: { face: Face; tokens: Int32Array; place: number }) => {
+      const { vocabulary } = app.model.value!;
       const theirs = app.other.value?.tokens[place] ?? tokens[place];
       const replacement = theirs === tokens[place] ? (theirs + 1) % vocabulary : theirs;
-      return app.engine.ask("reach", { tokens, grid: app.face.value!.grid, place, replacement });
+      return app.engine.ask("reach", { tokens, grid: face.grid, place, replacement });
     },
     (reach) => {
       drawHeat(map, reach);
@@ -38,6 +38,7 @@ function mount(element: HTMLElement, app: App): void {
         `${percent(reach.near)} in the 3x3 tiles around it.`;
     },
     (error) => app.fail(error),
+    ({ face }) => face === app.face.value,
   );
   let shown = "";
   const show = () => {
@@ -50,7 +51,7 @@ function mount(element: HTMLElement, app: App): void {
     const key = `${place} ${edit.face} ${app.other.value?.tokens[place]}`;
     if (key === shown || !isSeen) return;
     shown = key;
-    void asked.put(place);
+    void asked.put({ face, tokens: edit.face, place });
   };
   element.append(
     html(
