@@ -22,6 +22,16 @@ function ip(...words: string[]): string | null {
   return status === 0 ? null : (stderr || String(error)).trim();
 }
 
+/** Waits until the network card of a host has a link, which the kernel says up to a second after both ends are up. */
+function hasLink(name: string): boolean {
+  for (const end = Date.now() + 10_000; Date.now() < end;) {
+    const { stdout } = spawnSync("ip", ["-n", name, "link", "show", "dev", name, "up"], { encoding: "utf8" });
+    if (/state UP/.test(stdout ?? "")) return true;
+    spawnSync("sleep", ["0.05"]);
+  }
+  return false;
+}
+
 let made = 0; // names and networks that were just removed are not free at once
 
 /** Makes two hosts. @returns why not, if this machine does not allow it */
@@ -51,6 +61,10 @@ export function twoHosts(folder: string): TwoHosts | string {
     if (problem === null) continue;
     remove();
     return `ip ${command.join(" ")}: ${problem}`;
+  }
+  if (!names.every(hasLink)) {
+    remove();
+    return "the two hosts have no link after 10 s";
   }
   const shell = join(folder, "shell.sh"); // ssh's options come before the host
   const cases = names.map((name, i) => `${addresses[i]}) space=${name};;`).join(" ");
