@@ -17,7 +17,7 @@ import { inWordsOfOptions } from "./messages.ts";
 import { UsageError } from "./options.ts";
 import { say } from "./output.ts";
 import { printAside } from "./print.ts";
-import { abortRanks, closeRanks, turnToSpeak, withRanks } from "./ranks.ts";
+import { abortRanks, closeRanks, inOneProcess, turnToSpeak, withRanks } from "./ranks.ts";
 import { reconstructCommand } from "./reconstruct.ts";
 import { Interrupted } from "./stoppable.ts";
 import { tokensCommand } from "./tokens/command.ts";
@@ -41,17 +41,17 @@ function buildProgram(): Command {
     .version(deno.version, "-V, --version")
     .addHelpText("after", examples);
   const commands = [
-    withDevice(demoCommand()),
+    withDevice(inOneProcess(demoCommand())),
     doctorCommand(),
     inspectCommand(),
-    withDevice(reconstructCommand()),
+    withDevice(inOneProcess(reconstructCommand())),
     withDevice(encodeCommand()),
-    withDevice(decodeCommand()),
+    withDevice(inOneProcess(decodeCommand())),
     tokensCommand(),
     withDevice(withRanks(finetuneCommand())),
-    withDevice(evaluateCommand()),
+    withDevice(inOneProcess(evaluateCommand())),
     watchCommand(),
-    convertCommand(),
+    inOneProcess(convertCommand()),
     benchCommand(),
   ];
   for (const command of commands) program.addCommand(command);

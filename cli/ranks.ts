@@ -6,6 +6,7 @@ import { findLauncher } from "../train/distributed/launcher.ts";
 import { RankLostError } from "../train/distributed/mpi.ts";
 import { type OpenRanks, openRanks } from "../train/distributed/open.ts";
 import { oneRank, type Ranks } from "../train/distributed/ranks.ts";
+import { UsageError } from "./options.ts";
 import { mute, print, printAside } from "./print.ts";
 
 interface Flags {
@@ -47,6 +48,19 @@ export function withRanks(command: Command): Command {
     mute(rank > 0);
     if (opened.description !== null) print(`ranks: ${opened.description}`);
     printAside(...opened.warnings);
+  });
+}
+
+/** Refuses to run a command in several processes at once, each of which would do all of its work and write the same files. */
+export function inOneProcess(command: Command): Command {
+  return command.hook("preAction", () => {
+    const launcher = findLauncher();
+    if (launcher === null) return;
+    rank = launcher.rank; // one of them says so
+    throw new UsageError(
+      `${command.name()} runs in one process, but ${launcher.name} has started ${launcher.size} ` +
+        `(${launcher.variable}=${launcher.size}): start it without the launcher, or with -n 1`,
+    );
   });
 }
 

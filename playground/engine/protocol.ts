@@ -1,5 +1,5 @@
-// What the page and the engine's worker say to each other. The page sends { id, op, request }, and the worker answers with the
-// same id: reports while it works, and then one answer or one error.
+// The messages between the page and the engine's worker. The page sends { id, op, request }. The worker sends messages with the
+// same id back: reports while it works, and then one answer or one error.
 import type { Call } from "./engine.ts";
 import type { operations } from "./operations.ts";
 

@@ -1,7 +1,8 @@
 // The command line itself: the errors for incorrect use, and all help texts.
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { commandFixture, tessera } from "../support/commands.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -104,6 +105,33 @@ describe("incorrect use gives a one-line error", () => {
       expect(answer.code).toBe(code);
     });
   }
+});
+
+test("a command that does not divide its work refuses to run several times at once", async () => {
+  Object.assign(process.env, { OMPI_COMM_WORLD_RANK: "0", OMPI_COMM_WORLD_SIZE: "2" });
+  try {
+    for (
+      const words of [
+        ["convert", model, join(folder, "twice.ckpt")],
+        ["evaluate", "--model", model, "--data", faces, "--out", join(folder, "twice")],
+        ["reconstruct", "--model", model, "--out", join(folder, "twice"), faces],
+        ["decode", "--model", model, "no.jsonl"],
+        ["demo"],
+      ]
+    ) {
+      expect(await tessera(...words)).toEqual({
+        code: 2,
+        out: "",
+        err: `tessera: ${words[0]} runs in one process, but mpirun of Open MPI has started 2 ` +
+          "(OMPI_COMM_WORLD_SIZE=2): start it without the launcher, or with -n 1\n",
+      });
+    }
+    expect((await tessera("inspect", model)).code).toBe(0); // it writes nothing
+  } finally {
+    delete process.env.OMPI_COMM_WORLD_RANK;
+    delete process.env.OMPI_COMM_WORLD_SIZE;
+  }
+  expect((await readdir(folder)).filter((name) => name.startsWith("twice"))).toEqual([]);
 });
 
 test("every command explains itself with examples", async () => {
