@@ -32,7 +32,7 @@ export function buildPlayground(folder: string): void {
   const target = resolve(folder);
   const isOther = existsSync(target) &&
     (!statSync(target).isDirectory() || readdirSync(target).length > 0 && !existsSync(join(target, program)));
-  if (isOther) throw new Error(`${folder} holds something else than a playground; name a new folder`);
+  if (isOther) throw new Error(`${folder} holds something other than a playground: name a new folder`);
   const made = mkdtempSync(join(tmpdir(), "tessera-playground-"));
   try {
     bundle(made, ["main.ts", "engine/worker.ts"]);

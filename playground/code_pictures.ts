@@ -6,8 +6,8 @@ import { showPicture } from "./page/canvas.ts";
 
 /** Codes are drawn in groups, each of which takes as long as one picture. */
 const group = 64;
-/** Codebooks that are larger than this are drawn only as far as someone asks. */
-const largest = 4096;
+/** A group that takes more milliseconds is slow. After so many slow ones the others are drawn only when someone asks for them. */
+const slow = 500, mostSlow = 3;
 
 export class CodePictures {
   readonly #app: App;
@@ -60,14 +60,17 @@ export class CodePictures {
     }
   }
 
-  /** Draws all others, a group at a time, as long as someone looks. Large codebooks would take too long. */
+  /** Draws all others, a group at a time, as long as someone looks. With a large model that would take too long, so it stops. */
   async loadRest(isSeen: () => boolean): Promise<void> {
     const model = this.#model, count = this.#colors.length / 3;
-    if (this.#isLoading || count > largest) return;
+    if (this.#isLoading) return;
     this.#isLoading = true;
+    let left = mostSlow;
     try {
-      for (let from = 0; from < count && this.#model === model && isSeen(); from += group) {
+      for (let from = 0; from < count && left > 0 && this.#model === model && isSeen(); from += group) {
+        const began = performance.now();
         await this.load(Array.from({ length: Math.min(group, count - from) }, (_, i) => from + i));
+        if (performance.now() - began > slow) left--;
       }
     } finally {
       this.#isLoading = false;

@@ -90,7 +90,7 @@ test("a folder with something else is left alone", () => {
   const folder = mkdtempSync(join(tmpdir(), "tessera-other-"));
   try {
     writeFileSync(join(folder, "mine.txt"), "mine");
-    expect(() => buildPlayground(folder)).toThrow("holds something else than a playground");
+    expect(() => buildPlayground(folder)).toThrow("holds something other than a playground");
     expect(readdirSync(folder)).toEqual(["mine.txt"]);
   } finally {
     rmSync(folder, { recursive: true, force: true });

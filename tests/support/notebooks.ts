@@ -55,7 +55,7 @@ function checkText(what: string, now: string, saved: string): void {
   }
 }
 
-/** @throws if a cell shows something else than what was saved: then `deno task notebooks` is due */
+/** @throws if a cell shows something other than what was saved: then `deno task notebooks` is due */
 export async function checkOutputs(name: string, outputs: readonly (readonly Output[])[]): Promise<void> {
   const saved = readNotebook(name).cells.filter((cell) => cell.cell_type === "code");
   if (saved.length !== outputs.length) throw new Error(`${outputs.length} cells, saved are ${saved.length}`);
