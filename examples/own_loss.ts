@@ -30,12 +30,9 @@ await asyncScope(async () => {
   const others = ones(eyes.shape).sub(eyes), drawn = [image];
   const show = async (name: string, vectors: Tensor) => {
     const again = model.decode(vectors);
-    const [there, elsewhere] = [weightedL1(again, image, eyes), weightedL1(again, image, others)];
-    console.log(
-      `${name}: ${(await there.item()).toFixed(3)} around the eyes, ${
-        (await elsewhere.item()).toFixed(3)
-      } elsewhere`,
-    );
+    const errors = [eyes, others].map((weights) => weightedL1(again, image, weights).item());
+    const [there, elsewhere] = (await Promise.all(errors)).map((error) => error.toFixed(3));
+    console.log(`${name}: ${there} around the eyes, ${elsewhere} elsewhere`);
     drawn.push(again);
   };
   await show("codes", codes);

@@ -27,10 +27,9 @@ async function answer(path: string, request: Request): Promise<Response> {
   return new Response(await encodePng(await model.pictureOf(tokens, [side, side])) as BodyInit);
 }
 
-// Why requests may overlap: each is a chain of calls and awaits of its own, and each chain has a scope of its own. So it frees
-// its own tensors and no others, and the weights are only read. All share the same threads: eight requests take as long
-// together as one after the other, but a small one need not wait for the end of a large one. Their memory adds up, so their
-// number has a limit.
+// Requests may overlap: each is a chain of calls and awaits with a scope of its own, so it frees its own tensors and no others,
+// and weights are only read. All share the same threads: eight requests take as long together as one after the other, but a
+// small one need not wait for the end of a large one. Their memory adds up, so their number has a limit.
 let working = 0;
 async function handle(request: Request): Promise<Response> {
   const { pathname: path } = new URL(request.url);
