@@ -156,6 +156,7 @@ export {
   type Filled,
   formatLoadReport,
   type FoundPerceptual,
+  type Loaded,
   type LoadedVQGAN,
   type LoadOptions,
   loadPerceptual,

@@ -20,7 +20,7 @@ export { Inception } from "./inception/inception.ts";
 export { loadInception } from "./inception/load.ts";
 export type { Grid } from "./images_and_tokens.ts";
 export type { Init } from "./init.ts";
-export type { Filled, LoadOptions } from "./loading.ts";
+export type { Filled, Loaded, LoadOptions } from "./loading.ts";
 export type { Half } from "../data/formats/shapes.ts";
 export { type DistanceOptions, LPIPS, type PerceptualNet } from "./lpips.ts";
 export { formatLoadReport, Layer, type LoadReport, Module } from "./module.ts";

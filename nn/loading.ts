@@ -1,20 +1,32 @@
-// What loading a VQGAN needs beside the model itself: its options, what a file with one half can do, and how the model is
-// filled.
+// Loading a VQGAN: from the config of a checkpoint to a model with its weights. How a model is made is an argument, because
+// vqgan.ts imports this file.
 import type { LossConfig, VQModelConfig, VQModelOverrides } from "../data/formats/config.ts";
 import type { CheckpointFile } from "../data/formats/file.ts";
-import type { OpenOptions } from "../data/formats/opener.ts";
-import type { Half } from "../data/formats/shapes.ts";
+import { describeModel } from "../data/formats/find_model.ts";
+import { changed, configOf, describeBeside } from "../data/formats/guess.ts";
+import {
+  type CheckpointSource,
+  type OpenOptions,
+  openRules,
+  withCheckpoint,
+} from "../data/formats/opener.ts";
+import { type Half, onlyHalf } from "../data/formats/shapes.ts";
 import { FormatError } from "../data/formats/source.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import type { PixelRange } from "../data/pictures/picture.ts";
-import { Random } from "../src/index.ts";
+import { CountingBackend } from "../src/backends/counting.ts";
+import { checkOptions, object, oneOf, type Rules, whole } from "../src/check.ts";
+import { withBackend } from "../src/device.ts";
+import { Random, type Shape } from "../src/index.ts";
 import { NLayerDiscriminator } from "./discriminator.ts";
-import { fillModule, type FillOptions, unfilled } from "./fill.ts";
+import { checkFit, fillModule, type FillOptions, unfilled } from "./fill.ts";
 import type { Precision } from "./layers.ts";
 import type { LoadReport, Module } from "./module.ts";
+import { type Autoencoder, setPrecision } from "./precision.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
 import { quantizerKind, quantizerNames } from "./quantizers/registry.ts";
 import type { VQLPIPSWithDiscriminator } from "./vq_lpips_with_discriminator.ts";
+import { modelRules, type VQGANOptions } from "./vqgan_options.ts";
 
 /** How a checkpoint is loaded. */
 export interface LoadOptions extends OpenOptions {
@@ -32,10 +44,10 @@ export interface LoadOptions extends OpenOptions {
   readonly seed?: number;
 }
 
-export const otherHalf = (half: Half): Half => half === "encoder" ? "decoder" : "encoder";
+const otherHalf = (half: Half): Half => half === "encoder" ? "decoder" : "encoder";
 
 /** What a file can do that holds only one half of a model. */
-export function heldOnly(half: Half): string {
+function heldOnly(half: Half): string {
   const use = half === "encoder"
     ? "turns pictures into tokens, but not back"
     : "turns tokens into pictures, but cannot encode";
@@ -43,7 +55,7 @@ export function heldOnly(half: Half): string {
 }
 
 /** @throws FormatError if the file's model cannot do what it is loaded for. */
-export function checkUse(
+function checkUse(
   { path }: CheckpointFile,
   { quantizer }: VQModelConfig,
   held: Half | null,
@@ -70,14 +82,14 @@ function trainable(path: string, quantizer: string): boolean {
 }
 
 /** The tensors that a file must have. A file with one half needs nothing for the other one. */
-export function autoencoderOf(held: Half | null): FillOptions {
+function autoencoderOf(held: Half | null): FillOptions {
   const beside = held === null ? null : held === "encoder" ? "post_quant_conv." : "quant_conv.";
   const isNeeded = (key: string) => isAutoencoder(key) && (beside === null || !key.startsWith(beside));
   return { whose: "the autoencoder's", isNeeded };
 }
 
-/** The parts of a VQGAN that are filled. */
-interface Loadable extends Module {
+/** The parts of a VQGAN that loading needs. */
+interface Loadable extends Autoencoder {
   readonly quantize: Quantizer;
   readonly loss: VQLPIPSWithDiscriminator | null;
   readonly config: VQModelConfig;
@@ -93,8 +105,106 @@ export interface Filled {
   readonly perceptual: boolean;
 }
 
+/** A model, and what was found in its file. */
+export interface Loaded<Model> extends Filled {
+  /** The model. Free it with `dispose()`. */
+  readonly model: Model;
+  /** The fields of the config that the file does not say, such as "lossconfig.discStart". */
+  readonly assumed: readonly string[];
+  /** What model of another library it is, and where in the file it lies; null for an ordinary checkpoint. */
+  readonly note: string | null;
+  /** Whether the weights are averages over a training (EMA), and not those of its last step. */
+  readonly isAverage: boolean;
+  /** What lies beside the file and whether its settings are used; null if the file says all, or nothing was found. */
+  readonly beside: string | null;
+}
+
+const loadRules: Rules<LoadOptions> = {
+  ...modelRules,
+  config: object,
+  precision: oneOf("f32", "f16"),
+  seed: whole(0),
+  ...openRules,
+};
+
+/** Makes a model whose weights are zeros. */
+type Build<Model> = (config: VQModelConfig, options: VQGANOptions) => Model;
+
+/** Reads a checkpoint into a model that `build` makes. @throws as `VQGAN.load` does */
+export async function loadModel<Model extends Loadable>(
+  source: CheckpointSource,
+  options: LoadOptions,
+  build: Build<Model>,
+): Promise<Loaded<Model>> {
+  checkOptions("VQGAN.load", options, loadRules);
+  options.signal?.throwIfAborted();
+  return await withCheckpoint("VQGAN.load", source, async (file) => {
+    const { config, assumed } = changed(configOf(file), options.config ?? {});
+    const held = onlyHalf(file.tensors);
+    checkUse(file, config, held, options);
+    const made = { withLoss: options.withLoss, range: options.range, only: held ?? options.only, assumed };
+    const shapes = inFile(file.path, () => shapesOf(config, made, build));
+    checkFit(shapes, file.tensors, file.path, autoencoderOf(held));
+    const model = build(config, made);
+    if (held) lacks(model, otherHalf(held), `${file.path} ${heldOnly(held)}`);
+    try {
+      setPrecision(model, options.precision ?? "f32");
+      const note = describeModel(file.model), beside = describeBeside(file.beside);
+      return {
+        model,
+        assumed,
+        note,
+        isAverage: file.isAverage,
+        beside,
+        ...await fillModel(model, file, held, options),
+      };
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  }, options);
+}
+
+/** Names the file in what a config makes the model refuse, such as the options of a quantizer. */
+function inFile<T>(path: string, build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new FormatError(path, error.message, "its config does not describe a model that can be built");
+  }
+}
+
+/**
+ * The shapes of the model that a config describes, by key. It is built on a device that has no memory, so that nothing is
+ * allocated for a file that does not fit.
+ */
+function shapesOf(
+  config: VQModelConfig,
+  options: VQGANOptions,
+  build: Build<Loadable>,
+): Map<string, { readonly shape: Shape }> {
+  return withBackend(new CountingBackend(), () => {
+    const model = build(config, options);
+    const shapes = model.stateDict();
+    model.dispose();
+    return shapes;
+  });
+}
+
+/** Makes reading a missing half throw. The property is not enumerable, so that walks over the module's state skip it. */
+export function lacks(model: Module, half: Half, reason: string): void {
+  Object.defineProperty(model, half, {
+    enumerable: false,
+    configurable: true,
+    get(): never {
+      throw new Error(`VQGAN: ${reason}`);
+    },
+  });
+}
+
 /** Loads the weights of the autoencoder, which must be in the file, and of the networks of the loss, if it has them. */
-export async function fillModel(
+async function fillModel(
   model: Loadable,
   file: CheckpointFile,
   held: Half | null,

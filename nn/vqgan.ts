@@ -1,44 +1,29 @@
 // The model: it turns pictures into grids of tokens and back (Esser, Rombach, Ommer 2021, "Taming Transformers").
 import { checkConfig, factorOf, type VQModelConfig, withOverrides } from "../data/formats/config.ts";
-import { describeModel } from "../data/formats/find_model.ts";
-import { changed, configOf, describeBeside, resolutionField } from "../data/formats/guess.ts";
-import { type CheckpointSource, openRules, withCheckpoint } from "../data/formats/opener.ts";
-import { type Half, onlyHalf } from "../data/formats/shapes.ts";
-import { FormatError } from "../data/formats/source.ts";
+import { resolutionField } from "../data/formats/guess.ts";
+import type { CheckpointSource } from "../data/formats/opener.ts";
+import type { Half } from "../data/formats/shapes.ts";
 import { isAutoencoder } from "../data/formats/state_dict_keys.ts";
 import { type Picture, type PixelRange, toFloats, toPictures } from "../data/pictures/picture.ts";
 import { type PictureSource, readImage } from "../data/pictures/source.ts";
-import { check, checkOptions, flag, object, oneOf, type Rules, whole } from "../src/check.ts";
+import { check, checkOptions, flag, whole } from "../src/check.ts";
 import { doubt } from "../src/doubt.ts";
-import { CountingBackend } from "../src/backends/counting.ts";
-import { withBackend } from "../src/device.ts";
-import { asyncScope, noGrad, scope, type Shape, Tensor, tensor } from "../src/index.ts";
+import { asyncScope, noGrad, scope, Tensor, tensor } from "../src/index.ts";
 import { checkFloats } from "../src/operands.ts";
 import { finish, inTurns, type Parts, type TurnOptions } from "../src/parts.ts";
 import { Decoder } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
-import { checkFit } from "./fill.ts";
 import { checkImages, type Grid, problemOf, squareOf, tokensOnGrid } from "./images_and_tokens.ts";
 import { allOrNothing, type Init } from "./init.ts";
 import { Conv2d } from "./layers.ts";
-import {
-  autoencoderOf,
-  checkUse,
-  type Filled,
-  fillModel,
-  heldOnly,
-  type LoadOptions,
-  otherHalf,
-} from "./loading.ts";
+import { lacks, type Loaded, loadModel, type LoadOptions } from "./loading.ts";
 import { chain, Module } from "./module.ts";
-import { setPrecision } from "./precision.ts";
 import type { Quantizer } from "./quantizers/quantizer.ts";
 import { makeQuantizer, quantizerKind } from "./quantizers/registry.ts";
 import {
   buildRules,
   type Encoded,
   type Forward,
-  modelRules,
   type Tokens,
   type TokensOptions,
   tokensRules,
@@ -427,92 +412,13 @@ export class VQGAN extends Module {
   }
 }
 
-const loadRules: Rules<LoadOptions> = {
-  ...modelRules,
-  config: object,
-  precision: oneOf("f32", "f16"),
-  seed: whole(0),
-  ...openRules,
-};
-
 /** A model, and what was found in its file. */
-export interface LoadedVQGAN extends Filled {
-  /** The model. Free it with `dispose()`. */
-  readonly model: VQGAN;
-  /** The fields of the config that the file does not say, such as "lossconfig.discStart". */
-  readonly assumed: readonly string[];
-  /** What model of another library it is, and where in the file it lies; null for an ordinary checkpoint. */
-  readonly note: string | null;
-  /** Whether the weights are averages over a training (EMA), and not those of its last step. */
-  readonly isAverage: boolean;
-  /** What lies beside the file and whether its settings are used; null if the file says all, or nothing was found. */
-  readonly beside: string | null;
-}
+export type LoadedVQGAN = Loaded<VQGAN>;
 
 /**
  * `VQGAN.load` with a report of what was found.
  * @throws as `VQGAN.load` does, and if f16 is asked for on a device without it.
  */
 export async function loadVQGAN(source: CheckpointSource, options: LoadOptions = {}): Promise<LoadedVQGAN> {
-  checkOptions("VQGAN.load", options, loadRules);
-  options.signal?.throwIfAborted();
-  return await withCheckpoint("VQGAN.load", source, async (file) => {
-    const { config, assumed } = changed(configOf(file), options.config ?? {});
-    const held = onlyHalf(file.tensors);
-    checkUse(file, config, held, options);
-    const build = { withLoss: options.withLoss, range: options.range, only: held ?? options.only, assumed };
-    const shapes = inFile(file.path, () => shapesOf(config, build));
-    checkFit(shapes, file.tensors, file.path, autoencoderOf(held));
-    const model = new VQGAN(config, null, build);
-    if (held) lacks(model, otherHalf(held), `${file.path} ${heldOnly(held)}`);
-    try {
-      setPrecision(model, options.precision ?? "f32");
-      const note = describeModel(file.model), beside = describeBeside(file.beside);
-      return {
-        model,
-        assumed,
-        note,
-        isAverage: file.isAverage,
-        beside,
-        ...await fillModel(model, file, held, options),
-      };
-    } catch (error) {
-      model.dispose();
-      throw error;
-    }
-  }, options);
-}
-
-/** Names the file in what a config makes the model refuse, such as the options of a quantizer. */
-function inFile<T>(path: string, build: () => T): T {
-  try {
-    return build();
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    throw new FormatError(path, error.message, "its config does not describe a model that can be built");
-  }
-}
-
-/**
- * The shapes of the model that a config describes, by key. It is built on a device that has no memory, so that nothing is
- * allocated for a file that does not fit.
- */
-function shapesOf(config: VQModelConfig, options: VQGANOptions): Map<string, { readonly shape: Shape }> {
-  return withBackend(new CountingBackend(), () => {
-    const model = new VQGAN(config, null, options);
-    const shapes = model.stateDict();
-    model.dispose();
-    return shapes;
-  });
-}
-
-/** Makes reading a missing half throw. The property is not enumerable, so that walks over the module's state skip it. */
-function lacks(model: VQGAN, half: Half, reason: string): void {
-  Object.defineProperty(model, half, {
-    enumerable: false,
-    configurable: true,
-    get(): never {
-      throw new Error(`VQGAN: ${reason}`);
-    },
-  });
+  return await loadModel(source, options, (config, build) => new VQGAN(config, null, build));
 }
