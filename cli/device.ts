@@ -1,7 +1,7 @@
 // The option --device, which chooses where a command computes.
 import { type Command, Option } from "commander";
 import { currentBackend, device, type DeviceName } from "../src/index.ts";
-import { print } from "./print.ts";
+import { printAside } from "./print.ts";
 import { typed } from "./typed.ts";
 
 /** Adds the option --device to a command, and opens the device before the command runs. */
@@ -11,7 +11,7 @@ export function withDevice(command: Command): Command {
   return command.addOption(option).hook("preAction", async () => {
     const { device: name } = command.opts<{ device: DeviceName }>();
     await device(name);
-    if (name !== "cpu") print(describeDevice(name));
+    if (name !== "cpu") printAside(describeDevice(name));
   });
 }
 
