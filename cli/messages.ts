@@ -1,5 +1,6 @@
 // Error messages for the command line. The library's messages name the settings of its API. Where such a setting is the
 // way out of an error, the message printed here names the option instead.
+import type { Option } from "commander";
 import { SeveralModelsError } from "../data/formats/find_model.ts";
 import { systemMessage } from "../data/files/system_errors.ts";
 import { ExpansionError, FileExistsError, StartTokenError } from "../data/index.ts";
@@ -11,10 +12,19 @@ import {
   MissingPerceptualError,
   MissingPicturesError,
   NotResumableError,
+  SettingError,
 } from "../train/index.ts";
+import { inApi } from "../train/errors.ts";
 
-/** Returns what to print for an error that ended a command. */
-export function inWordsOfOptions(error: unknown): string {
+/** Returns what to print for an error that ended a command. @param options those of the command */
+export function inWordsOfOptions(error: unknown, options: readonly Option[] = []): string {
+  if (error instanceof SettingError) {
+    return error.inWords((setting, value) => {
+      const flag = options.find((option) => option.attributeName() === setting)?.long;
+      if (!flag) return inApi(setting, value);
+      return value === undefined ? flag : `${flag} ${value}`;
+    });
+  }
   if (error instanceof MissingPerceptualError) {
     return `${error.problem}: give its weights with --lpips FILES, or train without it (blurrier) with --no-lpips`;
   }

@@ -1,6 +1,6 @@
 // The command line: combines the commands, runs one, and reports failures.
 import process from "node:process";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type Option } from "commander";
 import deno from "../deno.json" with { type: "json" };
 import { variable } from "../src/environment.ts";
 import { decodeCommand } from "./decode.ts";
@@ -65,6 +65,8 @@ function buildProgram(): Command {
 /** Runs a command line such as ["inspect", "last.ckpt"]. @returns the exit code */
 export async function runCommandLine(words: readonly string[]): Promise<number> {
   const program = buildProgram();
+  let options: readonly Option[] = [];
+  program.hook("preAction", (_program, command) => void (options = command.options));
   try {
     if (words.length === 0) program.outputHelp();
     else await program.parseAsync(words, { from: "user" });
@@ -81,7 +83,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
     }
     const who = await turnToSpeak(error);
     if (variable("DEBUG") && error instanceof Error) printAside(...(error.stack ?? "").split("\n"));
-    const code = fail(who + inWordsOfOptions(error), error instanceof UsageError ? 2 : 1);
+    const code = fail(who + inWordsOfOptions(error, options), error instanceof UsageError ? 2 : 1);
     await abortRanks();
     return code;
   }

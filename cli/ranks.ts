@@ -1,17 +1,19 @@
 // The options --ranks and --all-reduce. If an MPI launcher (mpirun, srun) has started the command several times, all these
-// processes, the ranks, train one model together. Only rank 0 prints; another rank prints only an error that rank 0 does not
+// processes, the ranks, do its work together. Only rank 0 prints; another rank prints only an error that rank 0 does not
 // have.
 import { type Command, Option } from "commander";
 import { findLauncher } from "../train/distributed/launcher.ts";
 import { RankLostError } from "../train/distributed/mpi.ts";
 import { type OpenRanks, openRanks } from "../train/distributed/open.ts";
 import { oneRank, type Ranks } from "../train/distributed/ranks.ts";
+import { checkSameSettings } from "../train/distributed/same.ts";
 import { UsageError } from "./options.ts";
-import { mute, print, printAside } from "./print.ts";
+import { mute, printAside } from "./print.ts";
 
 interface Flags {
   readonly ranks: "auto" | "mpi" | "one";
-  readonly allReduce: "ordered" | "fast";
+  /** Only of commands that train. */
+  readonly allReduce?: "ordered" | "fast";
 }
 
 /** Milliseconds that every rank but the first waits before it prints an error. If rank 0 has the same error, all have ended by then. */
@@ -21,23 +23,28 @@ let opened: OpenRanks | null = null;
 /** Which of the processes that a launcher has started this is. */
 let rank = 0;
 
-/** The options of a command that may train in several processes. */
-export function ranksOptions(): Option[] {
-  return [
-    new Option(
-      "--ranks <kind>",
-      "mpi: train together with the other processes that mpirun or srun has started; one: train alone; " +
-        "auto: mpi if there are other processes, else one",
-    ).choices(["auto", "mpi", "one"]).default("auto"),
-    new Option(
-      "--all-reduce <kind>",
-      "how gradients are added up over all processes; ordered: with the same bits as one process " +
-        "with --accumulate; fast: in the order that the MPI library chooses",
-    ).choices(["ordered", "fast"]).default("ordered"),
-  ];
+/** The option of a command that several processes may share. */
+export function ranksOption(): Option {
+  return new Option(
+    "--ranks <kind>",
+    "mpi: work together with the other processes that mpirun or srun has started; one: work alone; " +
+      "auto: mpi if there are other processes, else one",
+  ).choices(["auto", "mpi", "one"]).default("auto");
 }
 
-/** Opens the ranks before a command with these options runs, and before it opens a device. */
+/** How they add up gradients. */
+export function allReduceOption(): Option {
+  return new Option(
+    "--all-reduce <kind>",
+    "how gradients are added up over all processes; ordered: with the same bits as one process " +
+      "with --accumulate; fast: in the order that the MPI library chooses",
+  ).choices(["ordered", "fast"]).default("ordered");
+}
+
+/**
+ * Opens the ranks before a command with these options runs, and before it opens a device. It is an error if they were not all
+ * started with the same options.
+ */
 export function withRanks(command: Command): Command {
   return command.hook("preAction", async () => {
     const { ranks, allReduce } = command.opts<Flags>();
@@ -46,9 +53,21 @@ export function withRanks(command: Command): Command {
     opened = await openRanks({ ranks, allReduce });
     rank = opened.ranks.rank;
     mute(rank > 0);
-    if (opened.description !== null) print(`ranks: ${opened.description}`);
+    await checkSameSettings(opened.ranks, wordsOf(command));
+    if (opened.description !== null) printAside(`ranks: ${opened.description}`);
     printAside(...opened.warnings);
   });
+}
+
+/** What was typed, by the names of the options. */
+function wordsOf(command: Command): Record<string, unknown> {
+  const given = command.options.map((option) => {
+    const value = command.getOptionValue(option.attributeName());
+    // --no-x sets the value of --x to false
+    const typed = option.negate ? value === false || undefined : value === false ? undefined : value;
+    return [option.long, typed];
+  });
+  return { ...Object.fromEntries(given), "the rest of the command": command.args };
 }
 
 /** Refuses to run a command in several processes at once, each of which would do all of its work and write the same files. */
@@ -64,7 +83,7 @@ export function inOneProcess(command: Command): Command {
   });
 }
 
-/** The processes that train together. */
+/** The processes that work together. */
 export function currentRanks(): Ranks {
   return opened?.ranks ?? oneRank;
 }

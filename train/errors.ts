@@ -1,6 +1,31 @@
 // Errors that a setting of the run can resolve. The message names the setting as the API does. `problem` is the message
 // without that advice, for programs in which users choose the setting differently, such as the command line.
 
+/** Writes a setting and perhaps its value as somebody would choose it, such as `accumulate: 2` in the API. */
+export type SettingInWords = (setting: string, value?: string | number) => string;
+
+/** A setting as it is in the API. */
+export const inApi: SettingInWords = (setting, value) =>
+  value === undefined ? setting : `${setting}: ${JSON.stringify(value)}`;
+
+/** Something is wrong with settings, which each interface names in its own way. */
+export class SettingError extends Error {
+  /** "SettingError" */
+  override readonly name = "SettingError";
+  readonly #text: (word: SettingInWords) => string;
+
+  /** Makes the error. @param text returns the message, in which it names settings by `word` */
+  constructor(text: (word: SettingInWords) => string) {
+    super(text(inApi));
+    this.#text = text;
+  }
+
+  /** The message in which `word` names the settings. */
+  inWords(word: SettingInWords): string {
+    return this.#text(word);
+  }
+}
+
 /** The model should be trained with a perceptual network, but there is none. */
 export class MissingPerceptualError extends Error {
   /** "MissingPerceptualError" */

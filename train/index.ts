@@ -19,6 +19,8 @@ export {
   NotSavedError,
   RunInUseError,
   RunTakenError,
+  SettingError,
+  type SettingInWords,
 } from "./errors.ts";
 export type { Logs } from "./logs.ts";
 export type { Interval } from "./evaluate/bootstrap.ts";

@@ -15,7 +15,7 @@ import {
   wholeNumbers,
 } from "../options.ts";
 import { print } from "../print.ts";
-import { currentRanks, ranksOptions } from "../ranks.ts";
+import { allReduceOption, currentRanks, ranksOption } from "../ranks.ts";
 import { trainWithProgress } from "../training.ts";
 import { checkOptionsApply } from "./applies.ts";
 import { type Flags, newRun } from "./flags.ts";
@@ -149,7 +149,7 @@ export function finetuneCommand(): Command {
     precisionOption(),
     number("--seed <n>", "seed of the order, the crops and new weights", 0, defaultOptions.seed),
   );
-  group("Several processes:", ...ranksOptions());
+  group("Several processes:", ranksOption(), allReduceOption());
   group("Codebook:", ...codebookOptions());
   group(
     "Losses:",

@@ -10,7 +10,9 @@ import {
   DivergedError,
   MissingPerceptualError,
   NotResumableError,
+  SettingError,
 } from "../../train/index.ts";
+import { ranksOption } from "../../cli/ranks.ts";
 import { importsBelow, root } from "../support/imports.ts";
 
 const noMemory = new OutOfMemoryError("no memory", {});
@@ -47,6 +49,11 @@ const errors: readonly [error: Error, api: string, prompt: string][] = [
     'no memory; a step on 8 of 64x48 takes about 2000 MB, not even one picture fits: use a smaller size, or precision: "f16"',
     "no memory; a step on 8 of 64x48 takes about 2000 MB, not even one picture fits: use a smaller --size, or --precision f16",
   ],
+  [
+    new SettingError((word) => `${word("ranks", "one")}, ${word("ranks")} or ${word("else", 2)}`),
+    'ranks: "one", ranks or else: 2',
+    "--ranks one, --ranks or else: 2",
+  ],
   [noMemory, noMemory.message, "no memory"],
   [new Error("anything else"), "anything else", "anything else"],
 ];
@@ -54,7 +61,7 @@ const errors: readonly [error: Error, api: string, prompt: string][] = [
 for (const [error, api, prompt] of errors) {
   test(`${error.name}: ${prompt.slice(0, 40)}`, () => {
     expect(error.message).toBe(api);
-    expect(inWordsOfOptions(error)).toBe(prompt);
+    expect(inWordsOfOptions(error, [ranksOption()])).toBe(prompt);
   });
 }
 

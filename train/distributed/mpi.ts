@@ -99,14 +99,23 @@ export class MpiRanks implements Ranks {
     const script = new URL(import.meta.url.replace(/mpi(\.\w+)$/, "worker$1")); // .js in the package for npm
     const worker = new Worker(script, { workerData: start });
     const begun = await new Promise<Extract<Report, { kind: "begun" }>>((resolve, reject) => {
+      const wait = silence * patienceOfSteps;
+      const fail = (message: string) => {
+        worker.unref(); // it may wait in MPI_Init forever, which must not keep the process alive
+        reject(new Error(message));
+      };
+      const timer = setTimeout(
+        () =>
+          fail(
+            `MPI: not all ranks have begun within ${wait} s: one of them may have ended with an error before`,
+          ),
+        1000 * wait,
+      );
       worker.once("error", reject);
       worker.once("message", (report: Report) => {
+        clearTimeout(timer);
         if (report.kind === "begun") resolve(report);
-        else {reject(
-            new Error(
-              report.kind === "error" ? report.message : "MPI: a rank was lost before training began",
-            ),
-          );}
+        else fail(report.kind === "error" ? report.message : "MPI: a rank was lost before all had begun");
       });
     });
     return new MpiRanks(worker, start, begun, isFast);
@@ -137,12 +146,10 @@ export class MpiRanks implements Ranks {
     const text = isSilent
       ? `nothing was heard from ${who} for ${
         seconds.toFixed(0)
-      } s during ${this.#work}, so training ended: the process was ` +
-        "stopped, or the network no longer reaches it"
-      : `${who} did not reach ${this.#work} within ${
-        seconds.toFixed(0)
-      } s, although the process is alive, so training ended`;
-    return new RankLostError(`${text}. The last checkpoint is kept`, ranks);
+      } s during ${this.#work}: the process was stopped, or the ` +
+        "network no longer reaches it"
+      : `${who} did not reach ${this.#work} within ${seconds.toFixed(0)} s, although the process is alive`;
+    return new RankLostError(text, ranks);
   }
 
   /** Waits until an order is done. */
@@ -298,7 +305,7 @@ export class MpiRanks implements Ranks {
 
   /** Ends MPI, after all ranks have come here. */
   async close(): Promise<void> {
-    await this.#inTurn(() => this.#until(this.#issue(commands.close, 0, 0, "the end of training")));
+    await this.#inTurn(() => this.#until(this.#issue(commands.close, 0, 0, "the end")));
     await this.#worker.terminate();
   }
 

@@ -3,11 +3,13 @@ import { cpus, hostname } from "node:os";
 import process from "node:process";
 import { check, oneOf } from "../../src/check.ts";
 import { isGranted, variable } from "../../src/environment.ts";
+import { SettingError } from "../errors.ts";
 import { hasFfi } from "./ffi.ts";
 import { findLauncher, type Launcher } from "./launcher.ts";
 import { candidates } from "./library.ts";
 import { MpiRanks } from "./mpi.ts";
 import { oneRank, type Ranks } from "./ranks.ts";
+import { checkSameTexts } from "./same.ts";
 
 /** How processes are found and how they sum. */
 export interface RanksOptions {
@@ -61,7 +63,7 @@ interface Identity {
  * Opens the ranks. The cores of each machine are divided among its ranks (TESSERA_THREADS, unless it is set), so call it before
  * the first tensor is made.
  * @throws Error if there is no launcher or no library where one is asked for, if the library does not find the processes that
- * the launcher has started, or if they are not run by the same runtime
+ * the launcher has started, or if they have different runtimes or different options
  * @example A script that `mpirun -n 4` starts
  * ```ts
  * import { openRanks, Trainer, type VQGAN } from "@tessera/vqgan";
@@ -95,7 +97,7 @@ export async function openRanks(options: RanksOptions = {}): Promise<OpenRanks> 
     isFast: allReduce === "fast",
   });
   try {
-    return await checked(launcher, mpi);
+    return await checked(launcher, mpi, allReduce);
   } catch (error) {
     await mpi.terminate();
     throw error;
@@ -103,24 +105,27 @@ export async function openRanks(options: RanksOptions = {}): Promise<OpenRanks> 
 }
 
 /** Checks that the ranks belong together, and divides the cores of this machine among them. */
-async function checked(launcher: Launcher, mpi: MpiRanks): Promise<OpenRanks> {
+async function checked(launcher: Launcher, mpi: MpiRanks, allReduce: string): Promise<OpenRanks> {
   checkSize(launcher, mpi);
   const all = (await mpi.gatherTexts(JSON.stringify(identity()))).map((text) => JSON.parse(text) as Identity);
   mpi.setNames(all.map(({ host, pid }) => `${host}, process ${pid}`));
   checkRuntimes(all);
+  checkSameTexts(await mpi.gatherTexts(JSON.stringify({ allReduce })));
   const mine = all[mpi.rank], here = all.filter(({ host }) => host === mine.host).length;
   if (variable("TESSERA_THREADS") === undefined) process.env.TESSERA_THREADS = String(threadsOf(mine, here));
   const hosts = new Set(all.map(({ host }) => host)).size;
   return {
     ranks: mpi,
-    description: `${mpi.size} ranks on ${hosts} host${
-      hosts === 1 ? "" : "s"
-    }, by ${mpi.library}; ${process.env.TESSERA_THREADS} threads each on ${all[0].host}`,
+    description: `${mpi.size} ranks on ${count(hosts, "host")}, by ${mpi.library}; ${
+      count(Number(process.env.TESSERA_THREADS), "thread")
+    } each on ${all[0].host}`,
     warnings: warningsOf(mine),
     close: () => mpi.close(),
     abort: () => mpi.abort(),
   };
 }
+
+const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 /** The files of a library, or the one that the user names. */
 function pathsFor({ library }: Launcher): readonly string[] {
@@ -130,12 +135,12 @@ function pathsFor({ library }: Launcher): readonly string[] {
 
 function checkSize({ name, variable, size, wayOut }: Launcher, mpi: MpiRanks): void {
   if (mpi.size === size) return;
-  throw new Error(
+  throw new SettingError((word) =>
     `MPI: ${name} has started ${size} processes (${variable}), but the library ${mpi.library} finds ${mpi.size}: this launcher and ` +
-      `this library do not belong together. ${
-        wayOut[0].toUpperCase() + wayOut.slice(1)
-      }. Or set TESSERA_MPI to the file of another library, or train in ` +
-      'each process separately (ranks: "one")',
+    `this library do not belong together. ${
+      wayOut[0].toUpperCase() + wayOut.slice(1)
+    }. Or set TESSERA_MPI to the file of ` +
+    `another library, or let each process work alone (${word("ranks", "one")})`
   );
 }
 

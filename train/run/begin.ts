@@ -20,7 +20,7 @@ import {
 } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
 import { oneRank, type Ranks } from "../distributed/ranks.ts";
-import { checkSame, ofRank } from "../distributed/same.ts";
+import { checkSame, checkSameSettings, ofRank } from "../distributed/same.ts";
 import { startStep } from "../gan/start.ts";
 import { type PerceptualChoice, startFrom, startNew } from "../start.ts";
 import { continueTrainer } from "./checkpoint.ts";
@@ -157,7 +157,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     });
     checkSettings("beginRun", settings); // again, because some values are known only now
     checkSize(settings, model);
-    await checkSame(ranks, "settings", JSON.stringify(settings));
+    await checkSameSettings(ranks, settings);
     await checkSame(ranks, "pictures", `${list.train} and ${list.held}, ${list.hash}`);
     for (
       const note of [

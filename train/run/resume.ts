@@ -5,7 +5,8 @@ import { VQGAN } from "../../nn/index.ts";
 import { checkOptions, object, orNull, positive, rule, texts } from "../../src/check.ts";
 import { Random } from "../../src/index.ts";
 import { oneRank, type Ranks } from "../distributed/ranks.ts";
-import { checkSame, ofRank } from "../distributed/same.ts";
+import { checkSame, checkSameSettings, ofRank } from "../distributed/same.ts";
+import { SettingError } from "../errors.ts";
 import { optimizerChangeRules, type OptimizerChanges } from "../optimizer_options.ts";
 import { fillPerceptual } from "../perceptual.ts";
 import { describePerceptual, perceptualOverrides, sourceOf } from "../start.ts";
@@ -176,7 +177,7 @@ async function resume(
     hasLpips: model.lossconfig.perceptualWeight > 0,
     size: settings.size,
   });
-  await checkSame(ranks, "settings", JSON.stringify({ step, settings }));
+  await checkSameSettings(ranks, { step, ...settings });
   await checkSame(ranks, "pictures", `${list.train} and ${list.held}, ${list.hash}`);
   const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
   if (!isSameMetric || perceptual !== undefined) progress.patience = null;
@@ -254,21 +255,23 @@ async function resume(
   };
 }
 
-/** @throws Error if other ranks would make other steps: it names the numbers, and what fits */
+/** @throws SettingError if other ranks would make other steps: it names the numbers, and what fits */
 function checkRanks(before: RunSettings, now: RunSettings): void {
   const [was, is] = [picturesPerStep(before), picturesPerStep(now)];
   if (before.ranks === now.ranks || was === is) return;
   const inWords = ({ batch, accumulate, ranks }: RunSettings) =>
     `batch ${batch} x accumulate ${accumulate} x ${ranks} rank${ranks === 1 ? "" : "s"}`;
   const accumulate = was / (now.batch * now.ranks);
-  const fits = Number.isInteger(accumulate)
-    ? `accumulate ${accumulate} makes it ${was} here`
-    : `start ${before.ranks} ranks, or choose batch and accumulate so that it is ${was}`;
-  throw new Error(
-    `resumeRun: a step of the run has ${was} pictures (${inWords(before)}), but here it would have ${is} (${
+  throw new SettingError((word) => {
+    const fits = Number.isInteger(accumulate)
+      ? `${word("accumulate", accumulate)} makes it ${was} here`
+      : `start ${before.ranks} ranks, or choose ${word("batch")} and ${
+        word("accumulate")
+      } so that it is ${was}`;
+    return `a step of the run has ${was} pictures (${inWords(before)}), but here it would have ${is} (${
       inWords(now)
-    }): ${fits}`,
-  );
+    }): ${fits}`;
+  });
 }
 
 /** The interval between measurements follows the number of steps, unless the user has chosen it. */

@@ -144,6 +144,7 @@ export class Saver {
     await checkSameBits(
       ranks,
       Object.values(optimizers).flatMap(({ parameters }) => [...parameters.values()]),
+      "a machine is faulty, or the GPUs have different drivers; repair that and resume from the last checkpoint",
     );
     const sampler = jointState(await ranks.gather(progress.sampler), settings.batch);
     if (this.isDue) progress.kept = this.#keptNow();
