@@ -1,6 +1,6 @@
 // Output that never ends the work on which it reports: a full disk behind a log file, or a terminal that was closed.
 import process from "node:process";
-import { muted, print } from "./print.ts";
+import { print } from "./print.ts";
 
 /** Prints lines, if they can be printed. */
 export function say(...lines: readonly string[]): void {
@@ -15,7 +15,7 @@ export function say(...lines: readonly string[]): void {
 export const output = {
   write(text: string): void {
     try {
-      if (!muted()) process.stdout.write(text);
+      process.stdout.write(text);
     } catch {
       // as in `say`
     }

@@ -49,7 +49,7 @@ function buildProgram(): Command {
     withDevice(inOneProcess(decodeCommand())),
     tokensCommand(),
     withDevice(withRanks(finetuneCommand())),
-    withDevice(inOneProcess(evaluateCommand())),
+    withDevice(withRanks(evaluateCommand())),
     watchCommand(),
     inOneProcess(convertCommand()),
     benchCommand(),

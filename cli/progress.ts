@@ -3,7 +3,7 @@
 // so that the terminal stays intact when the process is killed.
 import process from "node:process";
 import { printable } from "../data/formats/text.ts";
-import { printAside } from "./print.ts";
+import { muted, printAside } from "./print.ts";
 
 /** The destination of the lines, such as process.stdout. */
 interface ProgressStream {
@@ -140,7 +140,7 @@ export class Progress {
 
   /** Prints a line above the live line. */
   log(line: string): void {
-    this.#stream.write(`${this.#isLive ? "\r\x1b[K" : ""}${printable(line)}\n`);
+    this.#write(`${this.#isLive ? "\r\x1b[K" : ""}${printable(line)}\n`);
     if (this.#isLive && !this.#isFinished && this.#isShown) this.#draw();
   }
 
@@ -152,12 +152,12 @@ export class Progress {
     this.#isFinished = true;
     if (!this.#isShown && this.#now() - this.#startTime < (this.#options.patience ?? 0)) return;
     this.#draw();
-    if (this.#isLive) this.#stream.write("\n");
+    if (this.#isLive) this.#write("\n");
   }
 
   /** Ends the line without a trace, where other lines have said everything. */
   erase(): void {
-    if (!this.#isFinished && this.#isShown && this.#isLive) this.#stream.write("\r\x1b[K");
+    if (!this.#isFinished && this.#isShown && this.#isLive) this.#write("\r\x1b[K");
     this.#isFinished = true;
   }
 
@@ -193,15 +193,19 @@ export class Progress {
     if (time - this.#drawn >= (this.#isLive ? liveInterval : plainInterval)) this.#draw();
   }
 
+  #write(text: string): void {
+    if (!muted()) this.#stream.write(text);
+  }
+
   #draw(): void {
     this.#isShown = true;
     this.#drawn = this.#now();
     if (!this.#isLive) {
-      this.#stream.write(`${this.line()}\n`);
+      this.#write(`${this.line()}\n`);
       return;
     }
     // One column stays free, because a full line would wrap and leave copies behind.
-    this.#stream.write(`\r${this.line((this.#stream.columns || 80) - 1)}\x1b[K`);
+    this.#write(`\r${this.line((this.#stream.columns || 80) - 1)}\x1b[K`);
   }
 }
 

@@ -7,6 +7,8 @@ import { RankLostError } from "../train/distributed/mpi.ts";
 import { type OpenRanks, openRanks } from "../train/distributed/open.ts";
 import { oneRank, type Ranks } from "../train/distributed/ranks.ts";
 import { checkSameSettings } from "../train/distributed/same.ts";
+import { RankFailedError } from "../train/distributed/together.ts";
+import type { Interrupt } from "./interrupt.ts";
 import { UsageError } from "./options.ts";
 import { mute, printAside } from "./print.ts";
 
@@ -88,6 +90,12 @@ export function currentRanks(): Ranks {
   return opened?.ranks ?? oneRank;
 }
 
+/** The exit code of ranks that end together, of which perhaps only one was told to stop. */
+export async function commonCode({ signal, code }: Interrupt): Promise<number> {
+  const codes = await currentRanks().gather(signal.aborted ? code : null);
+  return codes.find((code) => code !== null) ?? code;
+}
+
 /** Ends MPI in good order, when a command has ended on all ranks. */
 export async function closeRanks(): Promise<void> {
   await opened?.close();
@@ -98,7 +106,8 @@ export async function closeRanks(): Promise<void> {
 export async function turnToSpeak(error: unknown): Promise<string> {
   const lost = error instanceof RankLostError ? error.ranks : [];
   const speaker = Array.from({ length: rank }, (_, i) => i).find((other) => !lost.includes(other)) ?? rank;
-  if (rank !== speaker) await new Promise((resolve) => setTimeout(resolve, patience));
+  const turns = error instanceof RankFailedError ? 2 : rank === speaker ? 0 : 1; // the rank that failed says it best
+  if (turns > 0) await new Promise((resolve) => setTimeout(resolve, turns * patience));
   mute(false);
   return rank === 0 ? "" : `rank ${rank}: `;
 }

@@ -1,7 +1,9 @@
 // Work that may be stopped at any time, because everything that matters is on the disk.
 import process from "node:process";
+import { RankStoppedError } from "../train/index.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { say } from "./output.ts";
+import { closeRanks, commonCode } from "./ranks.ts";
 
 /** Ends a command that was stopped. The message says what is kept and how to go on. */
 export class Interrupted extends Error {
@@ -21,6 +23,7 @@ const patience = 1500;
 /**
  * Runs work that stops soon after its signal is aborted.
  * @param message returns what to say when it was stopped
+ * @param body where there are several ranks, it must stop on all of them
  * @throws Interrupted if it was stopped
  */
 export async function stoppable<T>(
@@ -38,9 +41,11 @@ export async function stoppable<T>(
   try {
     return await body(signal);
   } catch (error) {
-    if (error !== signal.reason) throw error;
+    if (error !== signal.reason && !(error instanceof RankStoppedError)) throw error;
     if (interrupt.error !== undefined) throw interrupt.error;
-    throw new Interrupted(message(), interrupt.code);
+    const code = await commonCode(interrupt);
+    await closeRanks();
+    throw new Interrupted(message(), code);
   } finally {
     clearTimeout(timer);
     interrupt.dispose();

@@ -11,10 +11,11 @@ import {
 } from "../train/index.ts";
 import { picturesPerStep } from "../train/run/settings.ts";
 import { stopInWords } from "../train/run/stopping.ts";
-import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { count } from "./options.ts";
 import { output, say } from "./output.ts";
 import { Progress } from "./progress.ts";
+import { commonCode } from "./ranks.ts";
 import { typed } from "./typed.ts";
 
 /**
@@ -44,7 +45,7 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
     if (interrupt.error !== undefined) throw interrupt.error;
     monitor.finish();
     if (outcome.interrupted) {
-      process.exitCode = await commonCode(run, interrupt);
+      process.exitCode = await commonCode(interrupt);
       say(`saved step ${outcome.step}; ${goOn}`);
     } else say(...describeOutcome(outcome));
     return outcome;
@@ -61,12 +62,6 @@ export async function trainWithProgress(run: Run, label: string): Promise<TrainO
       if (skipped) say(...(what + skipped).split("\n"));
     }
   }
-}
-
-/** The exit code of all ranks, of which perhaps only one was told to stop. */
-async function commonCode({ trainer: { ranks } }: Run, { signal, code }: Interrupt): Promise<number> {
-  const codes = await ranks.gather(signal.aborted ? code : null);
-  return codes.find((code) => code !== null) ?? code;
 }
 
 function describePlan({ settings, folder, pictures, validation }: Run): void {

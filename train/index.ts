@@ -10,6 +10,7 @@ export { CodeUsage, type RecentUsage } from "./codebook/usage.ts";
 export { RankLostError } from "./distributed/mpi.ts";
 export { type OpenRanks, openRanks, type RanksOptions } from "./distributed/open.ts";
 export { oneRank, type Ranks } from "./distributed/ranks.ts";
+export { RankFailedError, RankStoppedError } from "./distributed/together.ts";
 export {
   DivergedError,
   GuardError,
@@ -24,19 +25,12 @@ export {
 } from "./errors.ts";
 export type { Logs } from "./logs.ts";
 export type { Interval } from "./evaluate/bootstrap.ts";
-export {
-  evaluate,
-  type EvaluateOptions,
-  type Evaluation,
-  type FaceResult,
-  type FrechetResult,
-  type ModelResult,
-  type NamedModel,
-} from "./evaluate/evaluate.ts";
-export type { Judges, Row } from "./evaluate/measure.ts";
+export { evaluate, type EvaluateOptions, type NamedModel } from "./evaluate/evaluate.ts";
+export type { Judges, Row } from "./evaluate/observe.ts";
+export type { Evaluation, FaceResult, FrechetResult, ModelResult } from "./evaluate/results.ts";
 export { evaluationFiles, writeEvaluation } from "./evaluate/report.ts";
 export { type FeatureSpace, inceptionSpace, squeezeSpace } from "./evaluate/spaces.ts";
-export { type WorstReconstruction, WorstReconstructions } from "./evaluate/worst.ts";
+export type { WorstReconstruction } from "./evaluate/worst.ts";
 export { loadFaceNetwork } from "./face_package.ts";
 export { Gan } from "./gan/gan.ts";
 export { defaultGan, type GanOptions, type GanTerms } from "./gan/options.ts";

@@ -14,6 +14,7 @@ import { count, forceOption, resizeOption, UsageError, wholeNumber } from "../op
 import { refuseExisting } from "../outputs.ts";
 import { print, printAside } from "../print.ts";
 import { Progress, shortWork } from "../progress.ts";
+import { currentRanks, ranksOption } from "../ranks.ts";
 import { stoppable } from "../stoppable.ts";
 import { openJudges } from "./judges.ts";
 
@@ -38,6 +39,7 @@ Examples:
   $ tessera evaluate --model runs/2026-05-01T12-30-00_faces --data faces/
   $ tessera evaluate --model before.ckpt --model after.ckpt --data faces/ --lpips alexnet.pth lpips_alex.pth
   $ tessera evaluate --model last.ckpt --data 'photos/**/*.jpg' --inception pt_inception-2015-12-05-6726825d.pth
+  $ mpirun -n 4 --bind-to none tessera evaluate --model last.ckpt --data faces/
 
 Each picture is compared with its own reconstruction, rounded to 8 bits. Each mean has a 95 % interval over the
 pictures. With several models, the differences from the first one are shown too. They are taken picture by picture,
@@ -78,6 +80,7 @@ export function evaluateCommand(): Command {
     new Option("--json", "print everything as JSON instead of a table"),
     forceOption("replace results that are there already"),
     ...modelOptions().filter(({ long }) => long !== "--model"),
+    ranksOption(),
   ];
   for (const option of options) command.addOption(option);
   return command.addHelpText("after", examples).action(run);
@@ -87,20 +90,20 @@ async function run(flags: Flags): Promise<void> {
   if (!flags.data?.length) throw new UsageError("--data is missing: a folder, a glob or a list of pictures");
   const files = flags.model ?? [undefined];
   if (new Set(files).size < files.length) throw new UsageError("--model names the same file twice");
-  if (!flags.force) await refuseExisting(evaluationFiles(files.length).map((name) => join(flags.out, name)));
+  const ranks = currentRanks(), results = evaluationFiles(files.length).map((name) => join(flags.out, name));
+  if (!flags.force) await ranks.first("looking", () => refuseExisting(results));
   let done = 0;
   const evaluation = await stoppable(
     () => `stopped after ${count(done, "picture")}; nothing was written`,
     async (signal) => await measured(flags, files, flags.data!, signal, (pictures) => done = pictures),
   );
+  if (!ranks.isFirst) return; // rank 0 says and writes everything
   // first, so that nothing is lost if the files cannot be written
   if (flags.json) print(plainJson(jsonOf(evaluation)));
   else printTable(evaluation);
   for (const warning of evaluation.warnings) printAside(`warning: ${warning}`);
   await writeEvaluation(flags.out, evaluation);
-  if (!flags.json) {
-    print(`results: ${evaluationFiles(files.length).map((name) => join(flags.out, name)).join(", ")}`);
-  }
+  if (!flags.json) print(`results: ${results.join(", ")}`);
 }
 
 /** JSON in which a terminal finds nothing to obey, and `print` nothing to escape. */
@@ -124,9 +127,12 @@ async function measured(
     patience: shortWork,
     stream: process.stderr,
   });
-  const paths = await listImages(data, { signal, onFound: (found) => listing.update(found) }).finally(() =>
-    listing.erase()
-  );
+  const ranks = currentRanks();
+  const listed = listImages(data, {
+    signal: ranks.size === 1 ? signal : undefined, // ranks stop together, after a batch
+    onFound: (found) => listing.update(found),
+  });
+  const paths = await listed.finally(() => listing.erase());
   const models: { model: VQGAN; path: string; name: string }[] = [];
   for (const [i, model] of files.entries()) {
     const opened = await openModel({ ...flags, model, size: flags.size }, "both");
@@ -148,6 +154,7 @@ async function measured(
       new ImageDataset(paths, { size, resize: flags.resize, shuffle: false, onSkip }),
       {
         ...judges,
+        ranks,
         batch: flags.batch,
         seed: flags.seed,
         notes: {

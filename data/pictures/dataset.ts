@@ -234,7 +234,7 @@ export class ImageDataset {
         const reading = queue.shift();
         if (reading === undefined) break;
         const result = await reading.result;
-        if (result instanceof ImageError) this.#skip(result);
+        if (result instanceof ImageError) this.#failed(result);
         else {
           this.#failing.clear();
           this.skipped.delete(this.paths[reading.visit.index]);
@@ -273,14 +273,18 @@ export class ImageDataset {
     }
   }
 
-  #skip({ path, reason }: ImageError): void {
+  /** Counts a picture among the skipped ones and reports it, if it is not among them: one that another process could not read. */
+  noteSkipped(path: string, reason: string): void {
+    if (this.skipped.has(path)) return;
+    this.skipped.set(path, reason);
+    const report = this.options.onSkip ??
+      ((path, reason) => console.warn(printable(`skipped ${path}: ${reason}`)));
+    report(path, reason);
+  }
+
+  #failed({ path, reason }: ImageError): void {
     this.#failing.add(path);
-    if (!this.skipped.has(path)) {
-      this.skipped.set(path, reason);
-      const report = this.options.onSkip ??
-        ((path, reason) => console.warn(printable(`skipped ${path}: ${reason}`)));
-      report(path, reason);
-    }
+    this.noteSkipped(path, reason);
     if (this.#failing.size === this.#distinct) {
       throw new Error(`none of the ${this.length} pictures can be read; the last was ${path}: ${reason}`);
     }

@@ -113,7 +113,6 @@ test("a command that does not divide its work refuses to run several times at on
     for (
       const words of [
         ["convert", model, join(folder, "twice.ckpt")],
-        ["evaluate", "--model", model, "--data", faces, "--out", join(folder, "twice")],
         ["reconstruct", "--model", model, "--out", join(folder, "twice"), faces],
         ["decode", "--model", model, "no.jsonl"],
         ["demo"],

@@ -1,8 +1,8 @@
-// What the training knows about the other processes that train with it. Each process is a rank, counted from 0, and has a copy
-// of the model. All ranks must call these functions in the same order. Only rank 0 writes files and prints.
+// What training and evaluation know about the other processes that work with them. Each process is a rank, counted from 0, and
+// has a copy of the model. All ranks must call these functions in the same order. Only rank 0 writes files and prints.
 import type { Tensor } from "../../src/index.ts";
 
-/** The processes that train together. One process is `oneRank`; `openRanks` finds those that a launcher of MPI has started. */
+/** The processes that work together. One process is `oneRank`; `openRanks` finds those that a launcher of MPI has started. */
 export interface Ranks {
   /** The number of this process, from 0. */
   readonly rank: number;
@@ -31,7 +31,7 @@ export interface Ranks {
   first<T>(what: string, work: () => T | Promise<T>): Promise<T>;
 }
 
-/** One process that trains alone. */
+/** One process that works alone. */
 export const oneRank: Ranks = {
   rank: 0,
   size: 1,

@@ -1,7 +1,11 @@
 // Evaluates models on pictures: the numbers of all metrics with their intervals, the differences of two models, and the
 // protocol by which they were made.
+import { createHash } from "node:crypto";
 import { ImageDataset } from "../../data/index.ts";
 import type { VQGAN } from "../../nn/index.ts";
+import { oneRank, type Ranks } from "../distributed/ranks.ts";
+import { checkSame, checkSameBits, checkSameSettings } from "../distributed/same.ts";
+import { together } from "../distributed/together.ts";
 import { checkModel } from "../step_checks.ts";
 import {
   aSignal,
@@ -17,12 +21,13 @@ import {
 } from "../../src/check.ts";
 import { asyncScope, currentBackend } from "../../src/index.ts";
 import { inTurns } from "../../src/parts.ts";
-import { bootstrap, draws, type Interval } from "./bootstrap.ts";
+import { bootstrap, draws } from "./bootstrap.ts";
 import { frechetParts } from "./frechet.ts";
-import { type Judges, measure, type Measured, type Row } from "./measure.ts";
+import { measure, type Measured, type Totals } from "./measure.ts";
 import { metrics } from "./metrics.ts";
+import type { Judges, Row } from "./observe.ts";
+import type { Evaluation, FaceResult, FrechetResult, ModelResult } from "./results.ts";
 import { faceWords } from "./spaces.ts";
-import type { WorstReconstructions } from "./worst.ts";
 
 /** A model to evaluate. */
 export interface NamedModel {
@@ -40,82 +45,17 @@ export interface EvaluateOptions extends Partial<Judges> {
   readonly seed?: number;
   /** What the protocol says beside what is known here, such as where the networks come from. */
   readonly notes?: Readonly<Record<string, string>>;
-  /** Called with the number of pictures done, and of all of them. */
+  /**
+   * The processes that share the pictures, each with the same arguments. Rank 0 adds up, and all get the result. Its numbers
+   * have the same bits for any number of ranks. Default: this process alone.
+   */
+  readonly ranks?: Ranks;
+  /** Called on rank 0 with the number of pictures done, and of all of them. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called before the Fréchet distances of a space are computed, which may take minutes. */
+  /** Called on rank 0 before the Fréchet distances of a space are computed, which may take minutes. */
   readonly onFrechet?: (space: string) => void;
   /** Aborting it makes the function reject with its reason. */
   readonly signal?: AbortSignal;
-}
-
-/** A Fréchet distance. */
-export interface FrechetResult {
-  /** "inception", "squeeze" or "face". */
-  readonly space: string;
-  /** The network and how pictures are prepared for it. */
-  readonly words: string;
-  /** NaN if there are fewer than two pictures. */
-  readonly distance: number;
-  /** How many pictures it is of. */
-  readonly pictures: number;
-  /** How many numbers a feature has. */
-  readonly size: number;
-  /** Whether there are too few pictures for a covariance of full rank, so that the distance is not that of many pictures. */
-  readonly isDeficient: boolean;
-}
-
-/** How faces fared. */
-export interface FaceResult {
-  /** Pictures in whose original a face was found. */
-  readonly found: number;
-  /** Of these, how many have none in the reconstruction. */
-  readonly lost: number;
-  /** Of those found, how many are the same person. */
-  readonly same: number;
-  /** The median distance where both have a face; NaN if none has. */
-  readonly median: number;
-  /** For comparison: the mean distance of each original's face from that of the next picture; NaN if there are no two. */
-  readonly strangers: number;
-}
-
-/** The results of one model. */
-export interface ModelResult {
-  /** As given. */
-  readonly name: string;
-  /** By the names of metrics: the means over the pictures and their intervals. */
-  readonly metrics: Readonly<Record<string, Interval>>;
-  /** null if faces were not measured. */
-  readonly faces: FaceResult | null;
-  /** The distances in all spaces. */
-  readonly frechet: readonly FrechetResult[];
-  /** The codes that were used for all tokens of all pictures. */
-  readonly codebook: {
-    readonly codes: number;
-    readonly used: number;
-    readonly usage: number;
-    readonly perplexity: number;
-    readonly tokens: number;
-  };
-  /** log2(codes) x tokens / pixels. */
-  readonly bitsPerPixel: number;
-  /** The numbers of each picture. */
-  readonly rows: readonly Row[];
-  /** The worst pictures. */
-  readonly worst: WorstReconstructions;
-}
-
-/** The result of `evaluate`. */
-export interface Evaluation {
-  /** What was done, as pairs of a name and words. */
-  readonly protocol: Readonly<Record<string, string>>;
-  /** One for each model. */
-  readonly models: readonly ModelResult[];
-  /** For each model but the first: by the names of metrics, its mean less that of the first, over the same pictures. */
-  readonly differences: readonly Readonly<Record<string, Interval>>[];
-  /** The paths of the pictures, in the order of the rows. */
-  readonly pictures: readonly string[];
-  /** What to watch out for when reading the numbers. */
-  readonly warnings: readonly string[];
 }
 
 const isDataset = rule("an ImageDataset", (value) => value instanceof ImageDataset);
@@ -126,6 +66,7 @@ const rules: Rules<EvaluateOptions> = {
   batch: whole(1),
   seed: whole(0),
   notes: object,
+  ranks: object,
   onProgress: callback,
   onFrechet: callback,
   signal: aSignal,
@@ -134,7 +75,8 @@ const rules: Rules<EvaluateOptions> = {
 /**
  * Evaluates models on the same pictures. Reconstructions are rounded to 8 bits before anything is measured, as in a file.
  * @param pictures a data set that does not shuffle, whose size is a multiple of each model's factor
- * @throws if a size does not fit, or none of the pictures can be read
+ * @throws if a size does not fit, none of the pictures can be read, or ranks have other arguments; RankFailedError or
+ * RankStoppedError if another rank has failed or was told to stop
  * @example Two checkpoints
  * ```ts
  * import { evaluate, ImageDataset, loadFaceNetwork, VQGAN } from "@tessera/vqgan";
@@ -150,7 +92,7 @@ export async function evaluate(
   pictures: ImageDataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { lpips = [], spaces = [], faces = null, batch = 1, seed = 0, signal, notes = {} } = options;
+  const { lpips = [], spaces = [], faces = null, batch = 1, seed = 0, ranks = oneRank, signal } = options;
   checkOptions("evaluate", options, rules);
   if (models.length === 0) throw new Error("evaluate: there are no models");
   check("evaluate", "the second argument", pictures, isDataset);
@@ -164,11 +106,49 @@ export async function evaluate(
     }
   }
   const judges: Judges = { lpips, spaces, faces };
-  const { measured, paths, strangers } = await measure(models.map(({ model }) => model), pictures, judges, {
+  await checkSameWork(models, pictures, judges, { batch, seed }, ranks);
+  const totals = await measure(models.map(({ model }) => model), pictures, judges, {
     batch,
+    ranks,
     signal,
     onProgress: (done) => options.onProgress?.(done, pictures.length),
   });
+  const sum = () => totals && evaluationOf(models, pictures, judges, totals, options);
+  const [evaluation] = await together(ranks, "the end of the evaluation", sum, signal);
+  return evaluation!;
+}
+
+/** @throws Error if ranks have other pictures, models, networks or settings */
+async function checkSameWork(
+  models: readonly NamedModel[],
+  { paths, options: { size, crop, resize } }: ImageDataset,
+  { lpips, spaces, faces }: Judges,
+  { batch, seed }: { readonly batch: number; readonly seed: number },
+  ranks: Ranks,
+): Promise<void> {
+  if (ranks.size === 1) return;
+  const hash = createHash("sha1").update(JSON.stringify(paths)).digest("hex");
+  const networks = [...lpips.map(({ kind }) => kind), ...spaces.map(({ name }) => name)];
+  const names = models.map(({ name }) => name);
+  await checkSameSettings(ranks, { names, size, crop, resize, batch, seed, networks, faces: faces !== null });
+  await checkSame(ranks, "pictures", `${paths.length}, ${hash}`);
+  const modules = [...models.map(({ model }) => model), ...lpips, ...faces ? [faces] : []];
+  await checkSameBits(
+    ranks,
+    modules.flatMap((module) => [...module.stateDict().values()]),
+    "give all ranks the same files",
+  );
+}
+
+async function evaluationOf(
+  models: readonly NamedModel[],
+  pictures: ImageDataset,
+  judges: Judges,
+  { measured, paths, strangers }: Totals,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { batch = 1, seed = 0, notes = {} } = options;
+  if (paths.length === 0) throw new Error(`none of the ${pictures.length} pictures can be read`);
   const results: ModelResult[] = [];
   for (const [i, one] of measured.entries()) {
     results.push(await resultOf(models[i], one, judges, pictures.options.size, strangers, options));
@@ -222,7 +202,7 @@ async function resultOf(
     codebook: { codes: model.vocabulary, used, usage: share, perplexity, tokens: total },
     bitsPerPixel: Math.log2(model.vocabulary) * tokensEach / size ** 2,
     rows,
-    worst,
+    worst: { metric: worst.metric, list: worst.list },
   };
 }
 

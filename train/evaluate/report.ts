@@ -4,9 +4,8 @@ import { join } from "node:path";
 import { makeFolder, writeAtomic } from "../../data/files/atomic.ts";
 import { encodePng, type Picture, sideBySide } from "../../data/index.ts";
 import type { Interval } from "./bootstrap.ts";
-import type { Evaluation, ModelResult } from "./evaluate.ts";
 import { type Metric, metrics, shownValue } from "./metrics.ts";
-import type { WorstReconstructions } from "./worst.ts";
+import type { Evaluation, ModelResult } from "./results.ts";
 
 /** The names of the files that are written for so many models. */
 export function evaluationFiles(models: number): string[] {
@@ -33,7 +32,7 @@ async function write(path: string, content: string | Uint8Array): Promise<void> 
 }
 
 /** Originals beside their reconstructions, the worst first, two pairs in a row. */
-async function sheetOf({ list }: WorstReconstructions): Promise<Picture | null> {
+async function sheetOf({ list }: ModelResult["worst"]): Promise<Picture | null> {
   if (list.length === 0) return null;
   const rows: Picture[][] = [];
   for (let i = 0; i < list.length; i += 2) {

@@ -3,6 +3,8 @@ import type { Picture } from "../../data/index.ts";
 
 /** A picture and what became of it. */
 export interface WorstReconstruction {
+  /** Its place among the pictures. */
+  readonly index: number;
   /** The path of the picture. */
   readonly path: string;
   /** The larger, the worse; Infinity of a face that was not found any more. */
@@ -27,10 +29,12 @@ export class WorstReconstructions {
     this.metric = metric;
   }
 
-  /** Keeps a picture if it is among the worst so far. One without a value is none of them. */
+  /** Keeps a picture if it is among the worst so far; of equal ones the first. One without a value is none of them. */
   add(picture: WorstReconstruction): void {
     if (Number.isNaN(picture.value)) return;
-    const at = this.#kept.findIndex(({ value }) => value < picture.value);
+    const at = this.#kept.findIndex(({ value, index }) =>
+      value < picture.value || value === picture.value && index > picture.index
+    );
     this.#kept.splice(at < 0 ? this.#kept.length : at, 0, picture);
     this.#kept.length = Math.min(this.#kept.length, most);
   }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ImageDataset, readImage, savePng, toPictures } from "../../../data/index.ts";
 import { cropPicture, flipPicture, type Picture, toFloats } from "../../../data/pictures/picture.ts";
-import { CodebookUsage, LPIPS, VQGAN } from "../../../nn/index.ts";
+import { CodebookUsage, type LPIPS, VQGAN } from "../../../nn/index.ts";
 import { asyncScope, noGrad, Random, tensor } from "../../../src/index.ts";
 import { finish } from "../../../src/parts.ts";
 import {
@@ -19,6 +19,7 @@ import {
 } from "../../../train/index.ts";
 import { frechetParts, Moments } from "../../../train/evaluate/frechet.ts";
 import { expectClose, expectNoLeak } from "../../support/expectations.ts";
+import { randomLpips } from "../../support/lpips.ts";
 import { blob } from "../../support/runs.ts";
 import { smallConfig } from "../../support/small_model.ts";
 
@@ -32,13 +33,7 @@ beforeAll(async () => {
   [model, other] = [1, 2].map((seed) =>
     new VQGAN(smallConfig({ perceptualWeight: 0 }), new Random(seed)).eval()
   );
-  lpips = new LPIPS("squeeze");
-  const random = new Random(3);
-  for (const [key, t] of lpips.stateDict()) {
-    if (key.startsWith("scaling")) continue;
-    t.assign(key.startsWith("lin") ? random.uniform(t.shape) : random.normal(t.shape, 0, 0.1));
-  }
-  lpips.ready = true;
+  lpips = randomLpips();
 });
 afterAll(async () => {
   for (const module of [model, other, lpips]) module.dispose();
