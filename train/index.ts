@@ -55,6 +55,7 @@ export { checkpointOf } from "./run/find.ts";
 export { type Metrics, type MetricSeries } from "./report/metrics_file.ts";
 export { renderPage } from "./report/page.ts";
 export { defaultReport, type ReportOptions } from "./report/options.ts";
+export type { RunEnding } from "./report/ending.ts";
 export { ReportReader, type RunActivity, type RunReport, type ShownSheet } from "./report/report.ts";
 export type { Sheet, SheetEntry, SheetKind } from "./report/sheets.ts";
 export { type Reconstructed, WorstPictures } from "./report/worst.ts";

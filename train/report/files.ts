@@ -3,9 +3,10 @@
 import { join } from "node:path";
 import { writeAtomic } from "../../data/files/atomic.ts";
 import { formatCsv } from "./csv.ts";
+import { endingFile, type RunEnding } from "./ending.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { renderPage } from "./page.ts";
-import { ReportReader, type RunActivity } from "./report.ts";
+import { ReportReader } from "./report.ts";
 import { chosenSheets, keyOf, Thumbnails } from "./thumbnails.ts";
 
 /** Writes the files of one run. */
@@ -23,15 +24,23 @@ export class ReportFiles {
     this.#thumbnails = new Thumbnails(folder);
   }
 
-  /** Writes report.html, the page of `tessera watch` with everything inside: about 1 MB at most. @returns its path */
-  async writePage(activity?: RunActivity): Promise<string> {
+  /**
+   * Writes report.html, the page of `tessera watch` with everything inside: about 1 MB at most.
+   * @param ending how the run ended, which is also written as ending.json; null while it goes on
+   * @returns its path
+   */
+  async writePage(ending: RunEnding | null = null): Promise<string> {
     const path = join(this.#folder, "report.html");
     const made = await this.#thumbnails.make(chosenSheets(await this.#reader.sheets()));
     const page = await renderPage(
-      await this.#reader.read((sheet) => made.get(keyOf(sheet)) ?? null, activity),
+      await this.#reader.read((sheet) => made.get(keyOf(sheet)) ?? null, ending),
       false,
     );
     await writeAtomic(path, (file) => file.writeFile(page));
+    if (ending) {
+      const text = `${JSON.stringify(ending)}\n`;
+      await writeAtomic(join(this.#folder, endingFile), (file) => file.writeFile(text));
+    }
     return path;
   }
 

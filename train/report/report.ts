@@ -2,6 +2,7 @@
 // written and no lock is taken.
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { readEnding, type RunEnding } from "./ending.ts";
 import { type Metrics, type MetricSeries, MetricsFile, seriesOf } from "./metrics_file.ts";
 import { type Sheet, SheetReader } from "./sheets.ts";
 
@@ -20,7 +21,9 @@ export interface RunReport {
   readonly name: string;
   /** What the run is doing. */
   readonly activity: RunActivity;
-  /** The number of steps done, as far as the metrics tell. */
+  /** Why it ended; null if it has not, or its process was killed. */
+  readonly why: string | null;
+  /** The number of steps done, as far as the folder tells. */
   readonly step: number;
   /** The number of steps of the whole run; null if config.json does not say. */
   readonly steps: number | null;
@@ -67,22 +70,16 @@ export class ReportReader {
   /**
    * Reads the run as it is now.
    * @param show returns the address of a sheet's image; null leaves the sheet out
-   * @param known what the run is doing, if its own process asks as it ends
+   * @param known how the run ended, if its own process asks
    */
-  async read(show: (sheet: Sheet) => string | null, known?: RunActivity): Promise<RunReport> {
+  async read(show: (sheet: Sheet) => string | null, known: RunEnding | null = null): Promise<RunReport> {
     const rows = await this.#metrics.read(), now = Date.now();
     const config = await readConfig(join(this.folder, "config.json"));
-    const steps = typeof config.steps === "number" ? config.steps : null, step = rows.at(-1)?.step ?? 0;
+    const steps = typeof config.steps === "number" ? config.steps : null;
+    const ending = known ?? await readEnding(this.folder);
     const beat = await dateOf(join(this.folder, "lock.json"));
     const isAlive = beat !== null && Math.abs(now - beat) < quiet;
-    const activity = known ??
-      (isAlive
-        ? rows.length === 0 ? "waiting" : "training"
-        : steps !== null && step >= steps
-        ? "finished"
-        : rows.length === 0
-        ? "waiting"
-        : "stopped");
+    const activity = ending?.activity ?? (rows.length === 0 ? "waiting" : isAlive ? "training" : "stopped");
     const sheets: ShownSheet[] = [];
     for (const sheet of await this.#sheets.list()) {
       const src = show(sheet);
@@ -92,7 +89,8 @@ export class ReportReader {
     return {
       name: basename(this.folder),
       activity,
-      step,
+      why: ending?.why ?? null,
+      step: Math.max(rows.at(-1)?.step ?? 0, ending?.step ?? 0),
       steps,
       secondsLeft: activity === "training" ? await this.#secondsLeft(rows, now) : null,
       passes: lastNumber(rows, "passes"),

@@ -7,6 +7,7 @@ import { type Picture, readImage, savePng, sideBySide } from "../../data/index.t
 import { removeLeftovers, writeAtomic } from "../../data/files/atomic.ts";
 import { LineFile } from "../../data/files/line_file.ts";
 import type { Ranks } from "../distributed/ranks.ts";
+import { endingFile } from "../report/ending.ts";
 import { type Metrics, MetricsFile } from "../report/metrics_file.ts";
 import { parseSheetName, type SheetKind, sheetName, sheetPadding } from "../report/sheets.ts";
 import type { Reconstructed } from "../report/worst.ts";
@@ -165,14 +166,14 @@ export class RunFolder {
     return [...await new MetricsFile(this.#metrics.path).read()];
   }
 
-  /** Removes the metrics and pictures after `step`, because a run that is resumed from there makes them again. */
+  /** Removes what a run that goes on from `step` makes again: the metrics and pictures after it, and how it ended. */
   async rewind(step: number): Promise<void> {
     const all = await this.readMetrics(), kept = all.filter((metrics) => metrics.step <= step);
     if (kept.length < all.length) await this.#writeMetrics(kept);
     for (const [name, made] of await this.#images()) {
       if (made > step) await rm(this.#image(name), { force: true });
     }
-    await rm(this.comparison, { force: true }); // it is drawn again at the end
+    for (const path of [this.comparison, join(this.path, endingFile)]) await rm(path, { force: true });
   }
 
   /**

@@ -9,7 +9,7 @@ import { GanCourse } from "./gan_course.ts";
 import { goBack, keepFirstGood, keepGood, type Trouble } from "./guarding.ts";
 import { Measuring } from "./measuring.ts";
 import { type Failure, reasonOf, type TrainMonitor } from "./notes.ts";
-import { isFinished, type Run } from "./run.ts";
+import { isFinished, type Run, whyFinished } from "./run.ts";
 import { Outlook } from "./outlook.ts";
 import { drawComparison, saveSamples } from "./samples.ts";
 import { Saver } from "./saver.ts";
@@ -112,7 +112,9 @@ class Loop {
     } catch (error) {
       if (this.#isCommon) await this.#saver.rescue(error);
       // the page that was written with the last checkpoint says that the run is training
-      if (!(error instanceof RunTakenError)) await this.#showing.files("stopped");
+      if (!(error instanceof RunTakenError)) {
+        await this.#showing.files({ activity: "stopped", why: reasonOf(error) });
+      }
       throw error;
     } finally {
       reporter.attach(null);
@@ -163,7 +165,7 @@ class Loop {
         return step === first?.step ? settings.from : null;
       }),
       checkpoint: folder.lastCheckpoint,
-      ...await this.#draw(hasEnded()),
+      ...await this.#draw(whyFinished(this.#run)),
       failures: await this.#countFailures(),
     };
   }
@@ -298,14 +300,17 @@ class Loop {
     });
   }
 
-  async #draw(isFinished: boolean): Promise<Pick<TrainOutcome, "curves" | "comparison" | "report">> {
+  /** @param why the run is finished; null if it is not */
+  async #draw(why: string | null): Promise<Pick<TrainOutcome, "curves" | "comparison" | "report">> {
     const { trainer: { step, ranks }, folder, reporter } = this.#run;
     return await ranks.first("drawing", async () => ({
-      comparison: isFinished
+      comparison: why !== null
         ? await reporter.attempt("comparison", step, () => drawComparison(this.#run))
         : null,
       curves: await reporter.attempt("curves", step, () => folder.drawCurves()),
-      report: await this.#showing.files(isFinished ? "finished" : "stopped"),
+      report: await this.#showing.files(
+        why === null ? { activity: "stopped", why: "it was interrupted" } : { activity: "finished", why },
+      ),
     }));
   }
 

@@ -39,7 +39,7 @@ import {
   suitedInterval,
 } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
-import { checkMeasurable, defaultPatience, stepsIn, type StopRule, whyStopped } from "./stopping.ts";
+import { checkMeasurable, defaultPatience, stepsIn, type StopRule, whyEnded } from "./stopping.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
 export interface ResumeChanges extends
@@ -181,8 +181,7 @@ async function resume(
   await checkSame(ranks, "pictures", `${list.train} and ${list.held}, ${list.hash}`);
   const isSameMetric = settings.stopWhen?.metric === saved.settings.stopWhen?.metric;
   if (!isSameMetric || perceptual !== undefined) progress.patience = null;
-  const stopped = whyStopped(settings.stopWhen, progress.patience);
-  const isFinished = step === settings.steps || stopped !== null;
+  const ended = whyEnded(settings, step, progress.patience);
   reporter.add({
     kind: "resumed",
     checkpoint: path,
@@ -190,7 +189,7 @@ async function resume(
     text: `resuming ${path} at step ${step} of ${settings.steps}`,
   });
   for (const note of describeChanges(saved.settings, settings, step)) reporter.add(note);
-  if (!isFinished) { for (const note of describePlan(settings, step)) reporter.add(note); }
+  if (ended === null) { for (const note of describePlan(settings, step)) reporter.add(note); }
   if (perceptual !== undefined) {
     reporter.add({ kind: "changed", option: "perceptual", text: describePerceptual(lpips, perceptual) });
   }
@@ -219,12 +218,11 @@ async function resume(
     const text = `frozen, as before: ${frozen.length} tensors, the first is ${frozen[0]}`;
     reporter.add({ kind: "model", text });
   }
-  if (!isFinished) {
+  if (ended === null) {
     await ranks.first("looking for room", () => checkRoom(source.path, parts.trainer));
     for (const note of await warnOfRoom(source.path, parts.trainer, settings)) reporter.add(note);
   } else {
-    const text = `the run is finished: ${stopped ?? `it has all its ${steps} steps`}`;
-    reporter.add({ kind: "finished", step, text });
+    reporter.add({ kind: "finished", step, text: `the run is finished: ${ended}` });
   }
 
   const folder = await folderOfAll(ranks, async () => {

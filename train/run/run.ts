@@ -20,7 +20,7 @@ import type { Notes, RunNote } from "./notes.ts";
 import { pathsOf, type PictureList } from "./pictures.ts";
 import type { RunSettings } from "./settings.ts";
 import type { Progress } from "./state.ts";
-import { whyStopped } from "./stopping.ts";
+import { whyEnded } from "./stopping.ts";
 
 /** A run that is ready to be trained from its current step. */
 export interface Run {
@@ -63,9 +63,14 @@ export interface Run {
   readonly reporter: Notes;
 }
 
+/** Why a run is finished: it has all its steps, or has ended early; null if it is not. */
+export function whyFinished({ trainer: { step }, settings, progress: { patience } }: Run): string | null {
+  return whyEnded(settings, step, patience);
+}
+
 /** Whether a run has all its steps, or has ended early. */
-export function isFinished({ trainer, settings, progress }: Run): boolean {
-  return trainer.step >= settings.steps || whyStopped(settings.stopWhen, progress.patience) !== null;
+export function isFinished(run: Run): boolean {
+  return whyFinished(run) !== null;
 }
 
 /** How a checkpoint's loading is watched and stopped. */

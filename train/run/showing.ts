@@ -1,8 +1,8 @@
 // What a run writes so that people can see it: report.html, metrics.csv and, if asked for, TensorBoard's event files. All of it
 // is work beside the training: a failure is told once and counted.
+import type { RunEnding } from "../report/ending.ts";
 import { ReportFiles } from "../report/files.ts";
 import type { Metrics } from "../report/metrics_file.ts";
-import type { RunActivity } from "../report/report.ts";
 import type { SheetKind } from "../report/sheets.ts";
 import type { EventFile } from "../report/tensorboard/event_file.ts";
 import type { Run } from "./run.ts";
@@ -66,15 +66,15 @@ export class Showing {
   }
 
   /**
-   * Writes report.html and metrics.csv, if this is rank 0.
-   * @param activity what the run is doing, where that is not seen in its folder yet
+   * Writes report.html and metrics.csv, and at the end ending.json, if this is rank 0.
+   * @param ending how the run ended; null while it goes on
    * @returns the path of report.html; null if it could not be written
    */
-  async files(activity?: RunActivity): Promise<string | null> {
+  async files(ending: Omit<RunEnding, "step"> | null = null): Promise<string | null> {
     const { reporter, trainer: { step, ranks } } = this.#run;
     if (!ranks.isFirst) return null;
     await reporter.attempt("table", step, () => this.#files.writeTable());
-    return await reporter.attempt("report", step, () => this.#files.writePage(activity));
+    return await reporter.attempt("report", step, () => this.#files.writePage(ending && { ...ending, step }));
   }
 
   #attempt<T>(work: () => Promise<T>): Promise<T | null> {

@@ -122,6 +122,15 @@ export function whyStopped(rule: StopRule | null, patience: Patience | null): st
   } (the best was ${shown} at step ${step})`;
 }
 
+/** Why a run has ended: with all its steps, or early; null if it has not. */
+export function whyEnded(
+  { steps, stopWhen }: { readonly steps: number; readonly stopWhen: StopRule | null },
+  step: number,
+  patience: Patience | null,
+): string | null {
+  return step >= steps ? `it has all its ${steps} steps` : whyStopped(stopWhen, patience);
+}
+
 /** The number of steps of some passes over the pictures. */
 export function stepsIn(epochs: number, pictures: number, perStep: number): number {
   return Math.max(1, Math.ceil(epochs * pictures / perStep));

@@ -40,6 +40,11 @@ test("a run is read with its metrics, sheets, settings and time left", async () 
   const old = new Date(Date.now() - 120_000);
   await utimes(join(path, "lock.json"), old, old); // the heartbeat of a process that was killed
   expect((await read()).activity).toBe("stopped");
+  await writeFile(join(path, "ending.json"), '{"activity":"finished","step":45,"why":"a <b>metric</b>"}');
+  const ended = await read(), { why, step } = ended;
+  expect([ended.activity, why, step]).toEqual(["finished", "a <b>metric</b>", 45]);
+  await writeFile(join(path, "ending.json"), '{"activity":"bored"}');
+  expect((await read()).why).toBe(null);
 });
 
 test("an empty folder and rubbish in it are a run without numbers", async () => {

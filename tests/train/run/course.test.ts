@@ -7,6 +7,7 @@ import {
   beginRun,
   defaultCodebook,
   type NewRun,
+  ReportReader,
   resumeRun,
   type Run,
   type RunNote,
@@ -105,7 +106,9 @@ describe("early stopping", () => {
     free(run);
     expect([outcome.step, outcome.interrupted]).toEqual([4, false]);
     expect(outcome.comparison).not.toBe(null);
-    expect(await readFile(outcome.report!, "utf8")).toContain('"activity":"finished"');
+    const ended = `"activity":"finished","why":"val/psnr has not got better for 2 measurements (`;
+    expect(await readFile(outcome.report!, "utf8")).toContain(ended);
+    expect(JSON.stringify(await new ReportReader(run.folder.path).read(() => null))).toContain(ended); // tessera watch
     const said = notes.find(({ kind }) => kind === "stopped");
     expect(said?.text).toMatch(
       /^step 4: the run ends, because val\/psnr has not got better for 2 measurements \(the best was [\d.]+ at step 0\)$/,
@@ -113,7 +116,7 @@ describe("early stopping", () => {
     const other = await begun(idle);
     await trainUntil(other, 3);
     const report = await readFile(join(other.folder.path, "report.html"), "utf8");
-    expect(report).toContain('"activity":"stopped"');
+    expect(report).toContain('"activity":"stopped","why":"it was interrupted","step":3');
     await finish(await resumeRun(other.folder.path));
     await expectSameBits(run.folder.path, other.folder.path);
 

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beginRun, resumeRun, train } from "../../../train/index.ts";
+import { beginRun, ReportReader, resumeRun, train } from "../../../train/index.ts";
 import { expectSameBits, finish, free, metricsOf, ownRun, runFixture } from "../../support/runs.ts";
 
 setDefaultTimeout(60_000); // Bun gives a test five seconds, too few on a busy machine
@@ -53,7 +53,23 @@ test("the report of a run that ends with an error says that it has stopped", asy
   };
   await expect(train(run, { monitor: { update: fail, log: () => {} } })).rejects.toThrow("enough");
   free(run);
-  expect(await readFile(path, "utf8")).toContain('"activity":"stopped"');
+  expect(await readFile(path, "utf8")).toContain('"activity":"stopped","why":"enough","step":2');
+  const resumed = await resumeRun(run.folder.path), live = new ReportReader(run.folder.path);
+  const seen: unknown[] = [];
+  const look = async () => {
+    const { activity, why } = await live.read(() => null);
+    seen.push([activity, why]);
+  };
+  const { trainStep } = resumed.trainer;
+  resumed.trainer.trainStep = async function (batches) {
+    await look();
+    return await trainStep.call(this, batches);
+  };
+  await look(); // the folder is taken, and nothing is computed yet
+  await finish(resumed);
+  await look();
+  const training = ["training", null];
+  expect(seen).toEqual([["stopped", "enough"], training, training, ["finished", "it has all its 4 steps"]]);
 });
 
 test("a run goes on without them, with the same bits, and counts the failures", async () => {

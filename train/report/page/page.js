@@ -7,7 +7,7 @@ import { Samples, Worst } from "./pictures.js";
 import { groupsOf } from "./series.js";
 
 /** @typedef {import("./series.js").Series} Series */
-/** @typedef {{ name: string, activity: string, step: number, steps: number | null, secondsLeft: number | null, passes: number | null, time: string, metrics: Series[], sheets: import("./pictures.js").Sheet[], settings: [string, string][] }} Report */
+/** @typedef {{ name: string, activity: string, why: string | null, step: number, steps: number | null, secondsLeft: number | null, passes: number | null, time: string, metrics: Series[], sheets: import("./pictures.js").Sheet[], settings: [string, string][] }} Report */
 
 /** Milliseconds between two questions whether there is something new. */
 const pollEvery = 2000;
@@ -130,7 +130,7 @@ class Page {
   }
 
   /** @param {Report} report */
-  #showHead({ name, activity, step, steps, secondsLeft, passes, metrics, time }) {
+  #showHead({ name, activity, why, step, steps, secondsLeft, passes, metrics, time }) {
     this.title.textContent = name;
     this.status.textContent = activities[activity] ?? activity;
     this.status.dataset.activity = activity;
@@ -145,6 +145,7 @@ class Page {
     if (secondsLeft !== null && step < (steps ?? Infinity)) {
       parts.push(`about ${formatDuration(secondsLeft)} left`);
     }
+    if (why !== null) parts.push(`${activities[activity]}: ${why}`);
     this.line.textContent = parts.join(" · ");
     document.title = `${steps ? `${Math.floor(100 * share)} % ` : ""}${name} · Tessera`;
     this.footer.textContent = `As of ${new Date(time).toLocaleString()}.`;
