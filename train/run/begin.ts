@@ -47,7 +47,7 @@ import {
   suitedInterval,
   suitedLearningRate,
 } from "./settings.ts";
-import { checkMeasurable, stepsIn } from "./stopping.ts";
+import { checkMeasurable, stepsIn, tooShort } from "./stopping.ts";
 
 /** The parts of a new run. */
 export interface NewRun {
@@ -174,7 +174,7 @@ export async function beginRun(run: NewRun): Promise<Run> {
     if ("from" in start && start.goOn) {
       const goesOn = await continueTrainer(from!, parts.trainer);
       if (goesOn.step >= steps) {
-        throw new Error(`${start.from} is at step ${goesOn.step}, so a total of ${steps} steps is too few`);
+        throw tooShort(start.from, goesOn.step, { steps, epochs, pictures: list.train, perStep });
       }
       epoch = goesOn.epoch;
       pictures.pictures.restore({ ...pictures.pictures.state(), epoch, firstEpoch: epoch });

@@ -39,7 +39,7 @@ import {
   suitedInterval,
 } from "./settings.ts";
 import type { Progress, RunState } from "./state.ts";
-import { checkMeasurable, defaultPatience, stepsIn, type StopRule, whyEnded } from "./stopping.ts";
+import { checkMeasurable, defaultPatience, stepsIn, type StopRule, tooShort, whyEnded } from "./stopping.ts";
 
 /** What may change when a run is resumed. All of it keeps the optimizers. */
 export interface ResumeChanges extends
@@ -165,13 +165,14 @@ async function resume(
   checkRanks(saved.settings, chosen);
   const isSameVal = options.val === undefined, aboutPictures = new Notes();
   const { list, progress } = await picturesOf(saved, chosen, source, isSameVal, aboutPictures, loading);
-  const steps = epochs === undefined ? chosen.steps : stepsIn(epochs, list.train, picturesPerStep(chosen));
+  const perStep = picturesPerStep(chosen);
+  const steps = epochs === undefined ? chosen.steps : stepsIn(epochs, list.train, perStep);
+  if (steps < step) throw tooShort("the run", step, { steps, epochs, pictures: list.train, perStep });
   const settings: RunSettings = {
     ...chosen,
     steps,
     valEvery: options.valEvery ?? intervalFor(saved.settings, steps),
   };
-  if (steps < step) throw new Error(`the run is at step ${step}, so a total of ${steps} steps is too few`);
   checkMeasurable("resumeRun", settings.stopWhen, {
     held: list.held,
     hasLpips: model.lossconfig.perceptualWeight > 0,

@@ -101,14 +101,14 @@ export function observed(
   return { ...before, waited: before.waited + 1 };
 }
 
-function measurements(n: number): string {
-  return `${n} measurement${n === 1 ? "" : "s"}`;
+function counted(n: number, noun: string, plural = `${noun}s`): string {
+  return `${n} ${n === 1 ? noun : plural}`;
 }
 
 /** When a run ends, in words: "when val/rec_loss has not got better for 5 measurements". */
 export function stopInWords(rule: StopRule | null): string {
   return rule
-    ? `when ${rule.metric} has not got better for ${measurements(rule.patience)}`
+    ? `when ${rule.metric} has not got better for ${counted(rule.patience, "measurement")}`
     : "with its last step";
 }
 
@@ -118,7 +118,7 @@ export function whyStopped(rule: StopRule | null, patience: Patience | null): st
   const { best, step, waited } = patience;
   const shown = (best === Number.MAX_VALUE ? Infinity : best).toPrecision(4);
   return `${rule.metric} has not got better for ${
-    measurements(waited)
+    counted(waited, "measurement")
   } (the best was ${shown} at step ${step})`;
 }
 
@@ -134,6 +134,39 @@ export function whyEnded(
 /** The number of steps of some passes over the pictures. */
 export function stepsIn(epochs: number, pictures: number, perStep: number): number {
   return Math.max(1, Math.ceil(epochs * pictures / perStep));
+}
+
+/**
+ * The error about a run that goes on, and has already done what it should do in all.
+ * @param who the run, or the checkpoint from which it goes on
+ * @param wanted its new length, in steps and, if it was given so, in passes over the pictures
+ */
+export function tooShort(
+  who: string,
+  step: number,
+  wanted: {
+    readonly steps: number;
+    readonly epochs?: number;
+    readonly pictures: number;
+    readonly perStep: number;
+  },
+): Error {
+  const { steps, epochs, pictures, perStep } = wanted;
+  if (epochs === undefined) {
+    return new Error(
+      `${who} is at step ${step}, so a total of ${
+        counted(steps, "step")
+      } is too few: choose more than ${step}`,
+    );
+  }
+  const passes = (step * perStep / pictures).toFixed(2);
+  return new Error(
+    `${who} is at step ${step}, which at ${counted(perStep, "picture")} a step makes ${passes} passes over ${
+      counted(pictures, "picture")
+    }, so a total of ${counted(epochs, "pass", "passes")} (${
+      counted(steps, "step")
+    }) is too few: choose more than ${passes} epochs`,
+  );
 }
 
 /** How often a run has gone through its pictures. */

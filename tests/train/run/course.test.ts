@@ -65,7 +65,11 @@ describe("passes over the pictures", () => {
     expect(resumed.settings.steps).toBe(8);
     free(resumed);
     await expect(resumeRun(path, { epochs: 1 })).rejects.toThrow(
-      "the run is at step 4, so a total of 2 steps is too few",
+      "the run is at step 4, which at 4 pictures a step makes 2.67 passes over 6 pictures, so a total of 1 pass (2 steps) is too few: " +
+        "choose more than 2.67 epochs",
+    );
+    await expect(resumeRun(path, { steps: 1 })).rejects.toThrow(
+      "the run is at step 4, so a total of 1 step is too few: choose more than 4",
     );
     await expect(begun({ epochs: 0 })).rejects.toThrow("beginRun: epochs is 0, expected a number above 0");
     expect(passesDone({ length: 8, seed: 0, epoch: 3, position: 2 })).toBe(3.25);

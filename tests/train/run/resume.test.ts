@@ -97,7 +97,7 @@ describe("the options of a resumed run", () => {
       "the learning rate stays 0.00100, although a step has 4 pictures (before: 2)",
     ]);
     await expect(resumeRun(constant, { steps: 1 })).rejects.toThrow(
-      "the run is at step 2, so a total of 1 steps is too few",
+      "the run is at step 2, so a total of 1 step is too few",
     );
   });
 
