@@ -159,7 +159,7 @@ export class NotSavedError extends Error {
   /** Says what is lost. @param checkpoint the path of the last checkpoint */
   constructor(step: number, saved: number | null, reason: string, checkpoint: string) {
     const kept = saved === null
-      ? "nothing was saved"
+      ? "Nothing was saved"
       : `${checkpoint} is of step ${saved}, and what came after is lost`;
     super(`step ${step} could not be saved: ${reason}. ${kept}`);
     this.step = step;

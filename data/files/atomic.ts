@@ -84,10 +84,14 @@ export async function removeLeftovers(folder: string, name?: string, dead?: numb
  * @param elsewhere what else the user can do, if there is something
  */
 export function writeError(path: string, error: unknown, elsewhere?: string): unknown {
+  return changeError(path, "written", error, elsewhere);
+}
+
+function changeError(path: string, done: string, error: unknown, elsewhere?: string): unknown {
   const trouble = troubleOf(error, "writing");
   if (trouble === null) return error;
   const { problem, wayOut } = trouble, advice = elsewhere === undefined ? "" : `, or ${elsewhere}`;
-  return new Error(`${path} was not written (${codeOf(error)}): ${problem}; ${wayOut}${advice}`, {
+  return new Error(`${path} was not ${done} (${codeOf(error)}): ${problem}; ${wayOut}${advice}`, {
     cause: error,
   });
 }
@@ -105,6 +109,15 @@ export async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true });
   } catch (error) {
-    throw writeError(path, error);
+    throw changeError(path, "made", error);
+  }
+}
+
+/** Removes a file, if there is one. @throws a one-line error if the system refuses, as for a folder */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw changeError(path, "removed", error);
   }
 }

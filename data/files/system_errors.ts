@@ -37,10 +37,12 @@ const general: Readonly<Record<string, Trouble>> = {
 };
 
 /** What the codes mean while a file is written, where that is something else. */
+const isFolder = trouble("a folder of this name is there", "move it away, or choose another name");
 const writing: Readonly<Record<string, Trouble>> = {
   ENOENT: trouble("its folder does not exist", "make it first"),
   ENOTDIR: trouble("its folder is a file", "choose another path"),
-  EISDIR: trouble("a folder of this name is there", "choose another name"),
+  EISDIR: isFolder,
+  ENOTEMPTY: isFolder, // Deno, about a file that it should remove
   EACCES: trouble(
     "there is no permission to write to the folder",
     "change its permissions or choose another",

@@ -15,7 +15,7 @@ export async function checkpointOf(runOrFile: string): Promise<string> {
   if (!info.isDirectory()) return runOrFile;
   const { lastCheckpoint } = new RunFolder(runOrFile);
   for (const path of [lastCheckpoint, join(dirname(lastCheckpoint), "last.ckpt")]) {
-    if (await stat(path).catch(() => null)) return path;
+    if ((await stat(path).catch(() => null))?.isFile()) return path;
   }
   const newest = await newestCheckpoint(dirname(lastCheckpoint));
   if (newest) return newest.path;

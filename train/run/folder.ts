@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { link, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Picture, readImage, savePng, sideBySide } from "../../data/index.ts";
-import { removeLeftovers, writeAtomic } from "../../data/files/atomic.ts";
+import { makeFolder, removeFile, removeLeftovers, writeAtomic, writeError } from "../../data/files/atomic.ts";
 import { LineFile } from "../../data/files/line_file.ts";
 import type { Ranks } from "../distributed/ranks.ts";
 import { endingFile } from "../report/ending.ts";
@@ -41,17 +41,16 @@ export class RunFolder {
     const now = new Date();
     const local = new Date(now.getTime() - now.getTimezoneOffset() * 60_000);
     const stamp = local.toISOString().slice(0, 19).replaceAll(":", "-");
-    await mkdir(out, { recursive: true });
+    await makeFolder(out);
     for (let n = 1;; n++) {
       const path = join(out, `${stamp}_${name}${n === 1 ? "" : `-${n}`}`);
       try {
         await mkdir(path);
       } catch (error) {
         if ((error as { code?: string }).code === "EEXIST") continue;
-        throw error;
+        throw writeError(path, error);
       }
-      const folder = new RunFolder(path);
-      return folder;
+      return new RunFolder(path);
     }
   }
 
@@ -78,7 +77,7 @@ export class RunFolder {
   /** Makes a folder inside, also if somebody has removed it, and returns its path. */
   async #within(name: string): Promise<string> {
     const path = join(this.path, name);
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     return path;
   }
 
@@ -168,12 +167,15 @@ export class RunFolder {
 
   /** Removes what a run that goes on from `step` makes again: the metrics and pictures after it, and how it ended. */
   async rewind(step: number): Promise<void> {
-    const all = await this.readMetrics(), kept = all.filter((metrics) => metrics.step <= step);
-    if (kept.length < all.length) await this.#writeMetrics(kept);
-    for (const [name, made] of await this.#images()) {
-      if (made > step) await rm(this.#image(name), { force: true });
+    const rewritten = async () => {
+      const all = await this.readMetrics(), kept = all.filter((metrics) => metrics.step <= step);
+      if (kept.length < all.length) await this.#writeMetrics(kept);
+    };
+    const later = (await this.#images()).flatMap(([name, made]) => made > step ? [this.#image(name)] : []);
+    const removed = [join(this.path, endingFile), this.comparison, ...later].map(removeFile);
+    for (const done of await Promise.allSettled([...removed, rewritten()])) { // one failure does not keep the others from being done
+      if (done.status === "rejected") throw done.reason;
     }
-    for (const path of [this.comparison, join(this.path, endingFile)]) await rm(path, { force: true });
   }
 
   /**
@@ -244,12 +246,15 @@ export class RunFolder {
 
   /** Removes a checkpoint that was kept. */
   async removeCheckpoint(name: string): Promise<void> {
-    await rm(this.checkpoint(name), { force: true });
+    await removeFile(this.checkpoint(name));
   }
 
   /** Gives a checkpoint another name, in place of the one that has it. */
   async renameCheckpoint(from: string, to: string): Promise<void> {
-    await rename(this.checkpoint(from), this.checkpoint(to));
+    const path = this.checkpoint(to);
+    await rename(this.checkpoint(from), path).catch((error) => {
+      throw writeError(path, error);
+    });
   }
 
   /** Draws metrics.jsonl as loss.png. @returns its path, or null if there is nothing to draw yet */
@@ -273,7 +278,7 @@ export async function folderOfAll(ranks: Ranks, make: () => Promise<RunFolder>):
 async function linkOrCopy(from: string, to: string): Promise<void> {
   const isSame = await exists(to) && (await stat(from)).ino === (await stat(to)).ino;
   if (isSame) return;
-  await rm(to, { force: true });
+  await removeFile(to);
   try {
     await link(from, to);
   } catch {

@@ -80,7 +80,12 @@ export async function goBack(run: Run, saver: Saver, trouble: Trouble): Promise<
     text:
       `${what}: back to step ${trainer.step}, and from there on the GAN counts ${gan.scale} times as much as at first`,
   });
-  if (await saver.save()) await trainer.ranks.first("rewinding", () => folder.rewind(trainer.step));
+  if (await saver.save()) await rewind(run);
+}
+
+/** Removes what later steps have left. */
+export async function rewind({ trainer: { step, ranks }, folder, reporter }: Run): Promise<void> {
+  await reporter.attempt("rewinding", step, () => ranks.first("rewinding", () => folder.rewind(step)));
 }
 
 /** Says how far the smoothed loss is above its lowest value. */

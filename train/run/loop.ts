@@ -6,7 +6,7 @@ import { initializeCodebook } from "../codebook/kmeans.ts";
 import { DivergedError, RunTakenError } from "../errors.ts";
 import type { Measurements } from "../validate.ts";
 import { GanCourse } from "./gan_course.ts";
-import { goBack, keepFirstGood, keepGood, type Trouble } from "./guarding.ts";
+import { goBack, keepFirstGood, keepGood, rewind, type Trouble } from "./guarding.ts";
 import { Measuring } from "./measuring.ts";
 import { type Failure, reasonOf, type TrainMonitor } from "./notes.ts";
 import { isFinished, type Run, whyFinished } from "./run.ts";
@@ -133,7 +133,7 @@ class Loop {
     let batches = batchesFrom(progress.sampler); // pictures that were read, but not used before an error, are read again
     try {
       if (!hasEnded()) {
-        await trainer.ranks.first("rewinding", () => folder.rewind(trainer.step));
+        await rewind(this.#run);
         await this.#showing.begin();
       }
       await this.#prepare(hasEnded());

@@ -1,10 +1,12 @@
 // What a run tells its user: what was loaded, what has changed, what was measured, and what failed beside the training.
+import { systemMessage } from "../../data/files/system_errors.ts";
 import type { Measurements } from "../validate.ts";
 import { RunTakenError } from "../errors.ts";
 
 /** Work beside the training: without it a run goes on. */
 export type SideWork =
   | "metrics"
+  | "rewinding"
   | "pictures"
   | "validation"
   | "best"
@@ -97,6 +99,7 @@ const shownSkips = 5;
 
 const words: Readonly<Record<SideWork, string>> = {
   metrics: "metrics could not be written",
+  rewinding: "what later steps had left could not be removed",
   pictures: "the sheet of pictures could not be made",
   validation: "validation failed",
   best: "the best checkpoint could not be kept",
@@ -223,7 +226,8 @@ export class Notes {
   }
 }
 
-/** The message of an error, or of any other thrown value, without its last full stop. */
+/** The message of an error, or of any other thrown value, without its last full stop. An error of the system is put into words. */
 export function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
+  const message = systemMessage(error) ?? (error instanceof Error ? error.message : String(error));
+  return message.replace(/\.$/, "");
 }

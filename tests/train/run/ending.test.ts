@@ -230,6 +230,43 @@ describe("a run goes on", () => {
     expect(await readdir(images)).toContain("step-000006.png");
   });
 
+  test("where folders have the names of its files, which it leaves alone", async () => {
+    const options = { steps: 2, saveEvery: 1, imageEvery: 1 };
+    const straight = await finish((await ownRun("unspoilt", { ...options, steps: 4, valEvery: 1 })).run);
+    const { run } = await ownRun("spoilt", { ...options, valEvery: 1 }), path = await finish(run);
+    const spoilt = [
+      "images/step-000003.png",
+      "before-after.png",
+      "ending.json",
+      "checkpoints/step-000003.safetensors",
+    ];
+    for (const name of spoilt) {
+      await rm(join(path, name), { force: true });
+      await mkdir(join(path, name, "inside"), { recursive: true });
+    }
+    const { outcome, notes } = await trained(await resumeRun(path, { steps: 4, valEvery: 1 }), () => {});
+    expect(outcome?.step).toBe(4);
+    const told = textsOf(notes, "failed").filter((text) => !text.includes(" times, "));
+    const refused = (what: string, name: string, done: string) =>
+      expect.stringMatching(
+        new RegExp(
+          `^step \\d: ${what}: ${
+            join(path, name)
+          } was not ${done} \\(E[A-Z]+\\): a folder of this name is there; move it away, ` +
+            "or choose another name\\. Training goes on\\.$",
+        ),
+      );
+    expect(told).toEqual([
+      refused("what later steps had left could not be removed", "ending.json", "removed"),
+      refused("the sheet of pictures could not be made", "images/step-000003.png", "written"),
+      refused("the best checkpoint could not be kept", "checkpoints/step-000003.safetensors", "removed"),
+      refused("before-after.png could not be drawn", "before-after.png", "written"),
+      refused("report.html could not be written", "ending.json", "written"),
+    ]);
+    for (const name of spoilt) expect(await readdir(join(path, name))).toEqual(["inside"]);
+    await expectSameBits(path, straight);
+  });
+
   test("when a checkpoint cannot be written, and ends with an error if the last one cannot either", async () => {
     const { run } = await ownRun("full", { val: 0, saveEvery: 1 });
     const checkpoints = join(run.folder.path, "checkpoints");
@@ -298,7 +335,7 @@ if (!mounted("4m")) {
         try {
           const out = join(disk, "runs");
           await expect(beginRun({ ...newRun(), out })).rejects.toThrow(
-            /(lock|config)\.json was not written \(ENOSPC\): the disk is full; make room|ENOSPC.*data/,
+            /(lock\.json|config\.json|data|\.jsonl) was not (written|made) \(ENOSPC\): the disk is full; make room/,
           );
           expect(await readdir(out)).toEqual([]);
         } finally {

@@ -56,6 +56,7 @@ describe("a run", () => {
       "checkpoints",
       "config.json",
       "data",
+      "ending.json",
       "images",
       "loss.png",
       "metrics.csv",
