@@ -2,7 +2,7 @@
 // is found and aligned once, in the original, and both pictures are cut at that place; gradients flow through the recognition
 // network alone.
 import type { PixelRange } from "../data/pictures/picture.ts";
-import type { FaceNetwork } from "../nn/index.ts";
+import type { Face, FaceNetwork } from "../nn/index.ts";
 import { check, positive, type Rule, rule } from "../src/check.ts";
 import { full, noGrad, scope, type Tensor } from "../src/index.ts";
 
@@ -44,8 +44,15 @@ export class IdentityLoss {
 
   /** Finds the faces of originals. The tensors in the result belong to the surrounding scope. @param images [B, H, W, 3] */
   async of(images: Tensor): Promise<IdentityTerm> {
+    return this.termOf(images, await this.network.find(images, this.#range));
+  }
+
+  /**
+   * The loss on originals whose faces are known.
+   * @param images [B, H, W, 3] @param faces one for each picture, as `FaceNetwork.find` returns them
+   */
+  termOf(images: Tensor, faces: readonly (Face | null)[]): IdentityTerm {
     const { network, weight } = this, range = this.#range, count = images.shape[0];
-    const faces = await network.find(images, range);
     if (faces.every((face) => face === null)) {
       return { weight, call: (made) => full([], 0, made.backend) };
     }
@@ -60,6 +67,21 @@ export class IdentityLoss {
   /** Frees the network. */
   dispose(): void {
     this.network.dispose();
+  }
+}
+
+/** The same loss on a device that only counts, on which no face is found: each picture counts as one. */
+export class CountedIdentity extends IdentityLoss {
+  /** Takes a copy of the network to the current device. */
+  constructor({ network, weight }: IdentityLoss) {
+    super(network.copy(), weight);
+  }
+
+  /** Looks for faces, and takes the whole pictures for them. */
+  override async of(images: Tensor): Promise<IdentityTerm> {
+    await this.network.find(images);
+    const [count, height, width] = images.shape, box = { x: 0, y: 0, width, height };
+    return this.termOf(images, Array<Face>(count).fill({ score: 1, box, landmarks: [], aligned: box }));
   }
 }
 

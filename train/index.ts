@@ -39,7 +39,9 @@ export { LeCam } from "./gan/lecam.ts";
 export { type DiscStart, Plateau } from "./gan/start.ts";
 export { IdentityLoss, type IdentityTerm } from "./identity.ts";
 export { psnr, ssim } from "./metrics.ts";
-export { BatchTooLargeError, estimateStep, type StepMemory, type StepShape } from "./estimate.ts";
+export { BatchTooLargeError } from "./advice.ts";
+export type { StepMemory, StepShape } from "./count.ts";
+export { estimateStep } from "./estimate.ts";
 export { beginRun, type NewRun } from "./run/begin.ts";
 export {
   continueTrainer,

@@ -15,16 +15,17 @@ import {
   type Rules,
 } from "../src/check.ts";
 import { full, keep, type Random, type Tensor, zeros } from "../src/index.ts";
+import { withAdvice } from "./advice.ts";
 import { clipGradients } from "./clip.ts";
 import type { CodeLearning } from "./codebook/learning.ts";
 import { makeLearning } from "./codebook/make_learning.ts";
 import { codebookOf, type CodebookTraining, passOf } from "./codebook/options.ts";
+import { countStep, type StepShape } from "./count.ts";
 import { meanOf, oneRank, type Ranks } from "./distributed/ranks.ts";
-import { withAdvice } from "./estimate.ts";
 import { WeightAverages } from "./ema.ts";
 import { Gan } from "./gan/gan.ts";
 import { type GanTerms, termRules } from "./gan/options.ts";
-import { anIdentity, type IdentityLoss } from "./identity.ts";
+import { anIdentity, CountedIdentity, type IdentityLoss } from "./identity.ts";
 import type { Logs } from "./logs.ts";
 import { LossScale } from "./loss_scale.ts";
 import { type UpdateOptions, updateRules } from "./optimizer_options.ts";
@@ -199,10 +200,23 @@ export class Trainer {
       else for (const [average, copy] of averages) average.assign(copy);
       const largest = batches.reduce((a, b) => b.size > a.size ? b : a);
       const [batch, height, width] = largest.shape, { precision = "f32" } = this.options;
-      throw await withAdvice(error, model.config, { batch, height, width, precision }, batches.length);
+      const count = (shape: StepShape) => countStep(model.config, shape, (other) => this.#counted(other));
+      throw await withAdvice(error, { batch, height, width, precision }, count, batches.length);
     } finally {
       for (const kept of [...averages.values(), ...norms.values()]) kept.dispose();
     }
+  }
+
+  /** A trainer like this one, of a model on a device that only counts. */
+  #counted(model: VQGAN): Trainer {
+    const { identity } = this.options, own = this.model.namedParameters();
+    for (const [key, parameter] of model.namedParameters()) {
+      parameter.requiresGrad = own.get(key)?.requiresGrad ?? parameter.requiresGrad;
+    }
+    const lpips = model.loss?.perceptual_loss;
+    if (lpips) lpips.ready = this.model.loss?.perceptual_loss?.ready ?? false;
+    const counted = identity ? new CountedIdentity(identity) : null;
+    return new Trainer(model, { ...this.options, identity: counted, ranks: oneRank });
   }
 
   /** Copies the averages of batch norm and of LeCam, which every pass of the discriminator changes. */

@@ -95,6 +95,8 @@ const layers: readonly Layer[] = [
         "identity",
         "loss_scale",
         "estimate",
+        "count",
+        "advice",
         "metrics",
         "perceptual",
         "schedule",

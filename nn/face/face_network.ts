@@ -90,6 +90,7 @@ export class FaceNetwork extends Module {
   readonly landmarks: FaceLandmarks;
   /** @internal */
   readonly recognition: FaceRecognition;
+  readonly #files: FaceFiles;
 
   /** The networks on the current device. @throws if a file is damaged or holds another network */
   constructor(files: FaceFiles) {
@@ -105,9 +106,15 @@ export class FaceNetwork extends Module {
         new FaceRecognition(weights("face_recognition_model")),
       ] as const
     );
+    this.#files = files;
     this.detector = detector;
     this.landmarks = landmarks;
     this.recognition = recognition;
+  }
+
+  /** The same network, on the current device. */
+  copy(): FaceNetwork {
+    return new FaceNetwork(this.#files);
   }
 
   /**

@@ -3,7 +3,7 @@
 import { formatBytes } from "../../data/formats/text.ts";
 import { checkpointBytes } from "./checkpoint.ts";
 import type { Run } from "./run.ts";
-import { countStep, diskBytes, timesDue } from "./workload.ts";
+import { countWork, diskBytes, timesDue } from "./workload.ts";
 
 /** What a run does beside its steps. */
 export type Beside = "draw" | "measure" | "save";
@@ -40,9 +40,10 @@ export class Outlook {
    * @param picture the seconds of one picture's reconstruction; null if none was timed, as when a run is resumed
    */
   async foresee(picture: number | null): Promise<void> {
-    const { settings, trainer: { model, step, ranks }, reporter } = this.#run;
+    const { settings, trainer: { model, step, ranks, options: { identity = null } }, reporter } = this.#run;
     if (!ranks.isFirst) return;
-    const { ratio, memory } = await countStep(settings, model.loss?.perceptual_loss?.ready ?? false);
+    const hasPerceptual = model.loss?.perceptual_loss?.ready ?? false;
+    const { ratio, memory } = await countWork(settings, hasPerceptual, identity);
     const each = picture === null ? await this.#lastRate() : picture * ratio;
     if (each !== null) this.#foreseen = this.#foresee(each, each / ratio);
     const disk = await diskBytes(this.#run), seconds = this.secondsLeft;

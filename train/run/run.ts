@@ -107,19 +107,26 @@ export async function freedOnError(build: (own: Own) => Promise<Run>): Promise<R
   }
 }
 
-/** Makes the trainer of a model and what moves its codes. @throws if the package of the face network is needed and missing */
+/**
+ * Makes the trainer of a model and what moves its codes.
+ * @param given the identity loss; undefined to make one if the settings ask for it
+ * @throws if the package of the face network is needed and missing
+ */
 export async function makeTrainer(
   model: VQGAN,
   settings: RunSettings,
   random: Run["random"],
   own: Own,
   ranks: Ranks = oneRank,
+  given?: IdentityLoss | null,
 ): Promise<Pick<Run, "trainer" | "usage" | "restarts" | "plateau" | "guard">> {
   const { train, rates, ...update } = settings.optimizer;
   if (!train.includes("all")) trainOnly(model, train);
-  const identity = settings.identity > 0
-    ? own(new IdentityLoss(await loadFaceNetwork(), settings.identity, model.range))
-    : null;
+  const makeIdentity = async () =>
+    settings.identity > 0
+      ? own(new IdentityLoss(await loadFaceNetwork(), settings.identity, model.range))
+      : null;
+  const identity = given === undefined ? await makeIdentity() : given;
   const trainer = own(
     new Trainer(model, {
       learningRate: (step) => learningRate(settings, step),

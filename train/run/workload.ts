@@ -2,11 +2,12 @@
 // a run does something beside its steps, and the room on the disk.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { VQGAN } from "../../nn/index.ts";
-import { CountingBackend } from "../../src/backends/counting.ts";
-import { withBackend } from "../../src/device.ts";
-import { asyncScope, noGrad, Random, zeros } from "../../src/index.ts";
-import { overhead } from "../estimate.ts";
+import type { VQGAN } from "../../nn/index.ts";
+import { Random } from "../../src/index.ts";
+import { overhead } from "../advice.ts";
+import { countStep } from "../count.ts";
+import { oneRank } from "../distributed/ranks.ts";
+import { CountedIdentity, type IdentityLoss } from "../identity.ts";
 import { parseSheetName, type SheetKind } from "../report/sheets.ts";
 import { checkpointsAtATime } from "./room.ts";
 import { checkpointBytes } from "./checkpoint.ts";
@@ -22,42 +23,23 @@ export interface StepWork {
 }
 
 /**
- * Counts a step of a run with all that it does when its discriminator takes part, except the face network.
+ * Counts a step of a run with all that it does when its discriminator takes part.
  * @param hasPerceptual whether the perceptual network has its weights
+ * @param identity the identity loss of the run; null if it has none
  */
-export async function countStep(settings: RunSettings, hasPerceptual: boolean): Promise<StepWork> {
-  const backend = new CountingBackend(), own: { dispose(): void }[] = [];
-  const { size, batch, accumulate, model: config, seed } = settings;
-  const owned = <T extends { dispose(): void }>(made: T): T => {
-    own.push(made);
-    return made;
+export async function countWork(
+  settings: RunSettings,
+  hasPerceptual: boolean,
+  identity: IdentityLoss | null,
+): Promise<StepWork> {
+  const { size, batch, accumulate, model: config, seed } = settings, random = new Random(seed);
+  const make = async (model: VQGAN) => {
+    if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = hasPerceptual;
+    const counted = identity && new CountedIdentity(identity), given = { dropout: random, restart: random };
+    return (await makeTrainer(model, settings, given, (made) => made, oneRank, counted)).trainer;
   };
-  let picture = 0, step = 0;
-  await withBackend(backend, async () => {
-    try {
-      const model = owned(new VQGAN(config, null, { withLoss: true })), random = new Random(seed);
-      model.setDiscStart(0); // nobody knows the step of a plateau
-      if (model.loss?.perceptual_loss) model.loss.perceptual_loss.ready = hasPerceptual;
-      const { trainer } = await makeTrainer(
-        model,
-        { ...settings, identity: 0 },
-        { dropout: random, restart: random },
-        owned,
-      );
-      const counted = async (work: () => unknown): Promise<number> => {
-        const before = backend.total.flops;
-        await asyncScope(async () => void await work());
-        return backend.total.flops - before;
-      };
-      picture = await counted(() => noGrad(() => void model.reconstruct(zeros([1, size, size, 3]))));
-      const batches = () => Array.from({ length: accumulate }, () => zeros([batch, size, size, 3]));
-      // Adam's moments exist from the second step on
-      for (let i = 0; i < 2; i++) step = await counted(() => trainer.trainStep(batches()));
-    } finally {
-      for (const one of own.reverse()) one.dispose();
-    }
-  });
-  return { ratio: step / picture, memory: backend.peak * overhead };
+  const { ratio, peak } = await countStep(config, { batch, height: size, width: size }, make, accumulate);
+  return { ratio, memory: peak * overhead };
 }
 
 /** How often something that is done after every so many steps, and after the last one, is still to be done. */

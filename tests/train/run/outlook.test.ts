@@ -3,7 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { overhead } from "../../../train/estimate.ts";
+import { overhead } from "../../../train/advice.ts";
 import { notYet } from "../../../train/gan/start.ts";
 import {
   beginRun,
@@ -14,7 +14,7 @@ import {
   train,
 } from "../../../train/index.ts";
 import { inMinutes } from "../../../train/run/outlook.ts";
-import { countStep, timesDue } from "../../../train/run/workload.ts";
+import { countWork, timesDue } from "../../../train/run/workload.ts";
 import { expectNoLeak } from "../../support/expectations.ts";
 import { free, ownRun, runFixture } from "../../support/runs.ts";
 
@@ -51,16 +51,16 @@ describe("the work of a step", () => {
   test("is that of the run's options, and counting leaves nothing behind", () =>
     expectNoLeak(async () => {
       const run = await beginRun(fixture.newRun()), { settings } = run;
-      const { ratio, memory } = await countStep(settings, false);
+      const { ratio, memory } = await countWork(settings, false, null);
       const shape = { batch: 2, height: 16, width: 16, precision: "f32" } as const;
       expect(memory / (await estimateStep(settings.model, shape)).peak / overhead).toBeCloseTo(1, 3);
       const plateau = { ...settings.model, lossconfig: { ...settings.model.lossconfig, discStart: notYet } };
-      expect(await countStep({ ...settings, model: plateau }, false)).toEqual({ ratio, memory });
-      const twice = await countStep({ ...settings, accumulate: 2 }, false);
+      expect(await countWork({ ...settings, model: plateau }, false, null)).toEqual({ ratio, memory });
+      const twice = await countWork({ ...settings, accumulate: 2 }, false, null);
       expect(twice.ratio / ratio).toBeGreaterThan(1.7); // Adam's part does not double
       expect(twice.ratio / ratio).toBeLessThan(2);
       const train = ["decoder"] as const;
-      const part = await countStep({ ...settings, optimizer: { ...settings.optimizer, train } }, false);
+      const part = await countWork({ ...settings, optimizer: { ...settings.optimizer, train } }, false, null);
       expect(part.ratio).toBeLessThan(0.8 * ratio);
       expect(part.memory).toBeLessThan(memory);
       free(run);
@@ -91,7 +91,7 @@ describe("a run", () => {
     free(run);
     expect(told.length).toBe(1);
     const [{ step, seconds, memory, disk, text }] = told;
-    expect([step, memory]).toEqual([0, (await countStep(run.settings, false)).memory]);
+    expect([step, memory]).toEqual([0, (await countWork(run.settings, false, null)).memory]);
     expect(seconds).toBeGreaterThan(0);
     expect(disk).toBeGreaterThan(1e5);
     expect(text).toMatch(
