@@ -25,16 +25,25 @@ export function recipeOption(): Option {
 export function applyRecipe(command: Command): string | null {
   const name = command.opts<{ recipe?: string }>().recipe;
   if (name === undefined) return null;
-  const isGiven = (key: string) => command.getOptionValueSource(key) === "cli";
+  const given = command.options.filter((option) =>
+    command.getOptionValueSource(option.attributeName()) === "cli"
+  );
   const set: string[] = [];
   for (const [flag, ...words] of recipes[name].split(/ (?=--)/).map((part) => part.split(" "))) {
     const option = command.options.find(({ long }) => long === flag);
     if (!option) throw new Error(`recipe ${name}: there is no option ${flag}`);
-    const key = option.attributeName();
-    if (isGiven(key) || key === "discWeight" && isGiven("discFixedWeight")) continue;
+    if (given.some((other) => other === option || excludes(other, option) || excludes(option, other))) {
+      continue;
+    }
     const value = words.length === 0 ? true : option.parseArg?.(words[0], undefined) ?? words[0];
-    command.setOptionValueWithSource(key, value, "recipe");
+    command.setOptionValueWithSource(option.attributeName(), value, "recipe");
     set.push([flag, ...words].join(" "));
   }
   return `recipe ${name}: ${set.length === 0 ? "all of it was given" : set.join(" ")}`;
+}
+
+/** Whether an option was declared to exclude another one (`Option.conflicts`, which commander's types let nobody read). */
+function excludes(one: Option, other: Option): boolean {
+  const { conflictsWith } = one as Option & { readonly conflictsWith: readonly string[] };
+  return conflictsWith.includes(other.attributeName());
 }
