@@ -3,6 +3,7 @@ import process from "node:process";
 import { Command, CommanderError, type Option } from "commander";
 import deno from "../deno.json" with { type: "json" };
 import { variable } from "../src/environment.ts";
+import { withDividedCores } from "./cores.ts";
 import { decodeCommand } from "./decode.ts";
 import { demoCommand } from "./demo.ts";
 import { withDevice } from "./device.ts";
@@ -45,7 +46,7 @@ function buildProgram(): Command {
     doctorCommand(),
     inspectCommand(),
     withDevice(inOneProcess(reconstructCommand())),
-    withDevice(encodeCommand()),
+    withDevice(withDividedCores(encodeCommand())),
     withDevice(inOneProcess(decodeCommand())),
     tokensCommand(),
     withDevice(withRanks(finetuneCommand())),

@@ -16,6 +16,8 @@ export interface Launched {
 export interface LaunchedProcess extends Launched {
   /** The variable that says how many there are, by which launchers are told apart. */
   readonly sizeVariable: string;
+  /** How many of them are on this machine; null if the launcher does not say. */
+  readonly here: number | null;
 }
 
 /** Reads an environment variable. */
@@ -82,7 +84,18 @@ export function launchedProcess(read: Read = variable): LaunchedProcess | null {
   // a launcher inside another one leaves the variables of both, and nobody can tell which were meant
   const other = set.find(([name]) => !name.startsWith("SLURM_") && whole(read, name) !== rank);
   if (other) throw new LauncherError(`${shown(read, rankName)} contradicts ${shown(read, other[0])}`);
-  return { rank, size, by, sizeVariable: sizeName };
+  return { rank, size, by, sizeVariable: sizeName, here: countHere(read) };
+}
+
+/** How many processes mpirun or srun has started on this machine. Slurm says it of all machines, as in "4(x2),3". */
+function countHere(read: Read): number | null {
+  const local = read("OMPI_COMM_WORLD_LOCAL_SIZE") ?? read("MPI_LOCALNRANKS");
+  const counts = local ? [local] : (read("SLURM_STEP_TASKS_PER_NODE") ?? "").split(",").flatMap((part) => {
+    const [, count = "", times = "1"] = /^(\d+)(?:\(x(\d{1,5})\))?$/.exec(part) ?? [];
+    return Array<string>(Number(times)).fill(count);
+  });
+  const here = Number(counts[local ? 0 : Number(read("SLURM_NODEID"))]);
+  return Number.isSafeInteger(here) && here > 0 ? here : null;
 }
 
 /** Whether this is the script of a Slurm job itself, where SLURM_PROCID is 0 although srun has started nothing. */

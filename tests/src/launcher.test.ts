@@ -1,6 +1,6 @@
 // What launchers say by environment variables: real sets of variables, and sets that contradict themselves.
 import { describe, expect, test } from "bun:test";
-import { launched, LauncherError } from "../../src/launcher.ts";
+import { launched, launchedProcess, LauncherError } from "../../src/launcher.ts";
 
 type Variables = Readonly<Record<string, string | number>>;
 const read = (variables: Variables) => launched((name) => variables[name]?.toString());
@@ -88,4 +88,22 @@ describe("launched", () => {
       expect(() => read(variables)).toThrow(message);
     });
   }
+});
+
+test("launchers say how many of their processes are on this machine", () => {
+  const here = (variables: Variables) => launchedProcess((name) => variables[name]?.toString())?.here;
+  const slurm = (counts: string, node: number) => ({
+    ...{ ...step(1, 12), SLURM_STEP_TASKS_PER_NODE: counts, SLURM_NODEID: node },
+  });
+  expect(here({ ...openMpi(1, 4), OMPI_COMM_WORLD_LOCAL_SIZE: 2 })).toBe(2);
+  expect(here({ PMI_RANK: 3, PMI_SIZE: 4, MPI_LOCALNRANKS: 4 })).toBe(4);
+  expect([0, 1, 2, 3, 4].map((node) => here(slurm("4(x2),3,1", node)))).toEqual([4, 4, 3, 1, null]);
+  expect(here({ ...slurm("1(x2)", 0), ...openMpi(1, 8), OMPI_COMM_WORLD_LOCAL_SIZE: 4 })).toBe(4); // mpirun within srun
+  expect(here({ ...slurm("1(x2)", 1), PMI_RANK: 1, PMI_SIZE: 2 })).toBe(1); // srun --mpi=pmi2
+  for (const counts of ["", "many", "0", "2(x"]) {
+    expect([counts, here(slurm(counts, 0))]).toEqual([counts, null]);
+  }
+  expect(here({ ...step(1, 12), SLURM_STEP_TASKS_PER_NODE: "12" })).toBe(null); // without the number of the machine
+  expect(here(openMpi(1, 4))).toBe(null);
+  expect(here({})).toBe(undefined);
 });

@@ -1,9 +1,10 @@
 // Finds the processes that an MPI launcher has started, and checks that they fit together before anything is computed.
-import { cpus, hostname } from "node:os";
+import { hostname } from "node:os";
 import process from "node:process";
 import { check, oneOf } from "../../src/check.ts";
-import { isGranted, variable } from "../../src/environment.ts";
+import { variable } from "../../src/environment.ts";
 import { SettingError } from "../errors.ts";
+import { type Cores, divideCores, findCores } from "./cores.ts";
 import { hasFfi } from "./ffi.ts";
 import { findLauncher, type Launcher } from "./launcher.ts";
 import { candidates } from "./library.ts";
@@ -55,8 +56,7 @@ interface Identity {
   readonly host: string;
   readonly pid: number;
   readonly runtime: string;
-  readonly cores: number;
-  readonly isBound: boolean;
+  readonly cores: Cores;
 }
 
 /**
@@ -112,14 +112,14 @@ async function checked(launcher: Launcher, mpi: MpiRanks, allReduce: string): Pr
   checkRuntimes(all);
   checkSameTexts(await mpi.gatherTexts(JSON.stringify({ allReduce })));
   const mine = all[mpi.rank], here = all.filter(({ host }) => host === mine.host).length;
-  if (variable("TESSERA_THREADS") === undefined) process.env.TESSERA_THREADS = String(threadsOf(mine, here));
+  const warnings = divideCores(mine.cores, here);
   const hosts = new Set(all.map(({ host }) => host)).size;
   return {
     ranks: mpi,
     description: `${mpi.size} ranks on ${count(hosts, "host")}, by ${mpi.library}; ${
       count(Number(process.env.TESSERA_THREADS), "thread")
     } each on ${all[0].host}`,
-    warnings: warningsOf(mine),
+    warnings,
     close: () => mpi.close(),
     abort: () => mpi.abort(),
   };
@@ -146,14 +146,11 @@ function checkSize({ name, variable, size, wayOut }: Launcher, mpi: MpiRanks): v
 
 function identity(): Identity {
   const { bun, deno } = process.versions as { bun?: string; deno?: string };
-  const cores = navigator.hardwareConcurrency;
-  const mayCount = isGranted({ name: "sys", kind: "cpus" });
   return {
     host: hostname(),
     pid: process.pid,
     runtime: `${bun ? `Bun ${bun}` : `Deno ${deno}`} on ${process.arch}`,
-    cores,
-    isBound: mayCount && cores < cpus().length,
+    cores: findCores(),
   };
 }
 
@@ -167,16 +164,4 @@ function checkRuntimes(all: readonly Identity[]): void {
     }, which do not compute the same bits: start ` +
       "all ranks with the same runtime",
   );
-}
-
-/** The threads of a rank: what the launcher has bound it to, or its share of the cores of its machine. */
-function threadsOf({ cores, isBound }: Identity, ranksHere: number): number {
-  return Math.min(16, Math.max(1, isBound ? cores : Math.floor(cores / ranksHere)));
-}
-
-function warningsOf({ cores, isBound }: Identity): string[] {
-  if (!isBound || cores > 1) return [];
-  return [
-    "warning: the launcher lets each rank use only one core; with Open MPI, --bind-to none lets the ranks share all cores",
-  ];
 }
