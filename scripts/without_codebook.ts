@@ -16,8 +16,7 @@ import {
   Trainer,
   VQGAN,
 } from "../mod.ts";
-import { eigenParts } from "../src/eigen.ts";
-import { finish } from "../src/parts.ts";
+import { principalAxes } from "./principal_axes.ts";
 
 const [from, out, data, count, backbone, heads] = process.argv.slice(2), steps = Number(count);
 if (!data || !(steps > 0)) throw new Error("FROM, OUT, PICTURES and STEPS are needed");
@@ -34,30 +33,17 @@ model.quantize.call = (z) => ({
   indices: model.quantize.encode(z),
 });
 
-/** The variances of vectors along their principal axes, largest first. */
-function variances(vectors: Float32Array): number[] {
-  const n = vectors.length / embedDim, means = new Float64Array(embedDim);
-  vectors.forEach((value, i) => means[i % embedDim] += value / n);
-  const covariance = new Float64Array(embedDim ** 2);
-  for (let row = 0; row < n; row++) {
-    const at = (c: number) => vectors[row * embedDim + c] - means[c];
-    for (let i = 0; i < embedDim ** 2; i++) {
-      covariance[i] += at(Math.floor(i / embedDim)) * at(i % embedDim) / n;
-    }
-  }
-  return [...finish(eigenParts(covariance, embedDim, false)).values].reverse();
-}
-
 const rate = (step: number) => 4e-4 * Math.min(1, (step + 1) / 100);
 const trainer = new Trainer(model, { learningRate: rate, update: { ema: 0.998 } });
 for await (const { pixels, shape } of pictures.batches(1)) {
   await asyncScope(async () => {
     const { logs, latents } = await trainer.trainStep([tensor(pixels, shape)]);
     if (trainer.step % 50 !== 0) return;
-    const loss = await logs["train/rec_loss"].item(), found = variances(await latents[0].floats());
+    const loss = await logs["train/rec_loss"].item(),
+      axes = principalAxes(await latents[0].floats(), embedDim);
     console.log(
       `step ${trainer.step}: rec_loss ${loss.toFixed(3)}, variances ${
-        found.map((v) => v.toPrecision(2)).join(" ")
+        axes.map(({ variance }) => variance.toPrecision(2)).join(" ")
       }`,
     );
   });
