@@ -1,6 +1,8 @@
 // Which setting differs among ranks, in words.
 import { expect, test } from "bun:test";
-import { checkSameSettings, checkSameTexts } from "../../train/distributed/same.ts";
+import { tensor } from "../../src/index.ts";
+import { checkSameBits, checkSameSettings, checkSameTexts } from "../../train/distributed/same.ts";
+import { expectNoLeak } from "../support/expectations.ts";
 import { allRanks } from "../support/ranks.ts";
 
 const messageOf = (...all: object[]) => {
@@ -33,4 +35,16 @@ test("the first setting that differs is named, with its values and their ranks",
   );
   await expect(allRanks(3, (ranks) => checkSameSettings(ranks, { seed: Math.min(ranks.rank, 1) }))).rejects
     .toThrow("seed is 0 on rank 0 and 1 on rank 1: start all ranks");
+});
+
+test("weights are compared bit by bit, whatever their type", async () => {
+  await expectNoLeak(async () => {
+    const tensors = [tensor([1, 2]), tensor(Int32Array.of(1, 2), [2])];
+    const others = [tensor([1, 2]), tensor(Int32Array.of(1, 3), [2])];
+    await allRanks(2, (ranks) => checkSameBits(ranks, tensors, "repair it"));
+    await expect(allRanks(2, (ranks) => checkSameBits(ranks, ranks.isFirst ? tensors : others, "repair it")))
+      .rejects
+      .toThrow(/^rank 1 does not have the same weights as rank 0 \(\w+, and on rank 0 \w+\): repair it$/);
+    for (const one of [...tensors, ...others]) one.dispose();
+  });
 });
