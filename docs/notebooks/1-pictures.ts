@@ -91,8 +91,8 @@ concat(noisy, 0);
 Many programs feed a network with numbers from 0 to 1 although it expects −1 to 1. Nothing crashes. The small
 model that comes with Tessera turns a face of 128×128 into 16×16 tokens and back. (It was trained on synthetic
 photographs like this one, a part of docs/face.png.) On the left is the face, then the model's copy, then the
-copy after the mistake: the model sees a pale, foggy picture and faithfully draws fog. Expect none of the 256
-tokens to stay the same.
+copy after the mistake: the model sees a pale, foggy picture and faithfully draws fog. Expect hardly any of the 256
+tokens to stay the same (two, by chance).
 */
 
 // %%

@@ -94,7 +94,7 @@ console.log([found.slice(0, 3), found.slice(3, 6), found.slice(6)].map((row) => 
 The small model turns a face of 128×128 into 16×16 tokens, one for each tile of 8×8 pixels. Which pixels
 decide about one of them? The size of the gradient of its vector says it: by how much the vector changes if a
 pixel does. (The picture shows the root of it, so that small values are visible.) Expect a fifth of
-the whole in the token's own tile, two thirds in the 3×3 tiles around it, and a little everywhere, because the
+the whole in the token's own tile, three fifths in the 3×3 tiles around it, and a little everywhere, because the
 encoder has attention.
 */
 

@@ -119,8 +119,8 @@ await plotCurves([{ title: "Perplexity", series }], { width: 640, height: 320, s
 ## Tokens of a face
 
 The small model turns a face of 128×128 into 16×16 tokens, numbers of 16,384 codes. Each colour stands for
-a code, so equal colours are equal tokens. Hardly any code appears twice: expect 255 different ones among the
-256 tokens, and a perplexity of 255.
+a code, so equal colours are equal tokens. Hardly any code appears twice: expect 253 different ones among the
+256 tokens, and a perplexity of 252.
 */
 
 // %%

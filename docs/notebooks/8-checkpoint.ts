@@ -79,7 +79,7 @@ concat([cartoons, copies], 0);
 
 `Trainer` does the training step of the chapter. To see something in a few seconds, it learns a single
 cartoon, at 3 · 10⁻⁴, a rate 30 times as high as one for photographs. The picture changes after every second
-step. Expect the first copy to gain about 1.5 dB in 12 steps, and the others 0.3: what a model learns by heart
+step. Expect the first copy to gain about 1.7 dB in 12 steps, and the others nothing: what a model learns by heart
 says little about other pictures, so measure on some that are kept back. (To stop early, interrupt the
 kernel; what it has learnt stays.)
 */
