@@ -72,8 +72,8 @@ test("no message of the library names an option of the command line", () => {
     "data/files/tar.ts",
     "src/environment.ts",
     "src/packages.ts",
+    "train/distributed/cores.ts",
     "train/distributed/launcher.ts",
-    "train/distributed/open.ts",
   ];
   const found: string[] = [];
   for (const file of importsBelow(["src", "data", "nn", "train"]).keys()) {
