@@ -46,6 +46,18 @@ def has_less(outputs, saved):
     return any(now < before for now, before in zip(amounts(outputs), amounts(saved)))
 
 
+async def outputs_of(client, cell, cell_index, execute_reply, are_all):
+    """On a busy machine the kernel says that it is idle before it has sent all outputs, and nbclient waits for no more."""
+    end, cell_id = time.time() + 10, execute_reply["parent_header"]["msg_id"]
+    while not are_all(cell.outputs) and time.time() < end:
+        try:
+            message = await client.kc.get_iopub_msg(timeout=1)
+        except queue.Empty:
+            continue
+        if message["parent_header"].get("msg_id") == cell_id and message["msg_type"] != "status":
+            client.process_message(message, cell, cell_index)
+
+
 def run(path):
     import nbformat
 
@@ -56,15 +68,8 @@ def run(path):
             cell.outputs = []
 
     async def wait_for_the_last(cell, cell_index, execute_reply):
-        """On a busy machine the kernel says that it is idle before it has sent all outputs, and nbclient waits for no more."""
-        end, cell_id = time.time() + 10, execute_reply["parent_header"]["msg_id"]
-        while has_less(cell.outputs, saved.cells[cell_index].outputs) and time.time() < end:
-            try:
-                message = await client.kc.get_iopub_msg(timeout=1)
-            except queue.Empty:
-                continue
-            if message["parent_header"].get("msg_id") == cell_id and message["msg_type"] != "status":
-                client.process_message(message, cell, cell_index)
+        saved_outputs = saved.cells[cell_index].outputs
+        await outputs_of(client, cell, cell_index, execute_reply, lambda outputs: not has_less(outputs, saved_outputs))
 
     with tempfile.TemporaryDirectory() as folder:
         write_kernel(folder)
@@ -89,7 +94,12 @@ def interrupt():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     with tempfile.TemporaryDirectory() as folder:
         write_kernel(folder)
-        client, manager = client_of(notebook, folder)
+
+        async def wait_for_the_last(cell, cell_index, execute_reply):
+            if cell_index == 2:
+                await outputs_of(client, cell, cell_index, execute_reply, lambda outputs: len(outputs) > 0)
+
+        client, manager = client_of(notebook, folder, on_cell_executed=wait_for_the_last)
 
         async def all_cells():
             async with client.async_setup_kernel(cleanup_kc=True):
