@@ -15,10 +15,8 @@ const folder = await mkdtemp(join(tmpdir(), "ranks-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 await runFixture(folder);
 const script = scriptWords("./ranked.ts");
-/** A GPU, or why the test on one is skipped: Bun's software GPU takes more than half a minute for what Deno's does in seconds. */
-const gpu = process.versions.bun
-  ? "only in Deno"
-  : await device("webgpu").catch((error: Error) => error.message);
+/** A GPU, or why the test on one is skipped. */
+const gpu = await device("webgpu").catch((error: Error) => error.message);
 await device("cpu");
 
 /** Trains in `n` ranks, or alone without a launcher. @returns the folder of the run */
