@@ -3,12 +3,10 @@
 //   deno run -A bench/ablations.ts --from models/faces.safetensors --data learn.txt --kept kept.txt --out ablations \
 //     --steps 1500 --size 64 --lpips VGG_FILES --judge ALEX_FILES [--variants "no GAN,modern"] [--words="--batch 2 --flip"]
 // It can be stopped and called again: variants whose run has ended are not trained again, and others are resumed.
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { split, tessera } from "./children.ts";
 
 /** The variants, as words of the command line. All but the first have a GAN. */
 const variants: Readonly<Record<string, string>> = {
@@ -45,16 +43,6 @@ const { values: options } = parseArgs({
 });
 const { from, data, kept, out, steps } = options;
 if (!from || !data || !kept) throw new Error("--from MODEL, --data PICTURES and --kept PICTURES are needed");
-
-const split = (words: string) => words.split(" ").filter((word) => word !== "");
-const cli = fileURLToPath(new URL("../cli.ts", import.meta.url));
-
-/** Runs a command of Tessera in a process of its own, with its output here. @throws if it fails */
-function tessera(...words: string[]): void {
-  const runner = process.versions.bun ? [cli] : ["run", "-A", "--no-check", cli];
-  const { status } = spawnSync(process.execPath, [...runner, ...words], { stdio: "inherit" });
-  if (status !== 0) throw new Error(`it ended with ${status}: tessera ${words.join(" ")}`);
-}
 
 /** The folder of the run of a variant, or null if there is none. */
 function runOf(folder: string): string | null {

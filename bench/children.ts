@@ -26,6 +26,18 @@ export function ours<T>(script: string, args: string[]): T[] {
   return lines(process.execPath, [...flags, here(script), ...args]);
 }
 
+/** Runs a command of Tessera, with its output here. @throws if it fails */
+export function tessera(...words: string[]): void {
+  const flags = process.versions.bun ? [] : ["run", "-A", "--no-check"];
+  const { status } = spawnSync(process.execPath, [...flags, here("../cli.ts"), ...words], {
+    stdio: "inherit",
+  });
+  if (status !== 0) throw new Error(`it ended with ${status}: tessera ${words.join(" ")}`);
+}
+
+/** The words of an option that holds several. */
+export const split = (words: string): string[] => words.split(" ").filter((word) => word !== "");
+
 /** Runs a Python script of this folder. */
 export function theirs<T>(script: string, args: string[]): T[] {
   return lines(python, [here(script), ...args]);

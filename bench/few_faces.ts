@@ -4,14 +4,13 @@
 //   deno run -A bench/few_faces.ts --faces FACES --lpips "BACKBONE HEADS" --judge "ALEXNET HEADS" \
 //     [--size 128] [--out few] [--from MODEL] [--only "portraits: modern,cartoons: modern"]
 // It can be stopped and called again: what has been trained and measured is not done again.
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
 import { type Picture, readImage, sideBySide, VQGAN, writeCartoonFaces } from "../mod.ts";
+import { split, tessera } from "./children.ts";
 
 /** The settings for each set of pictures, as words of the command line. The last one is drawn. */
 const settings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -40,15 +39,6 @@ const { values: options } = parseArgs({
 });
 const { faces, lpips, judge, out, from } = options, size = Number(options.size);
 if (!faces || !lpips || !judge) throw new Error("--faces, --lpips and --judge are needed");
-
-const split = (words: string) => words.split(" ").filter((word) => word !== "");
-
-/** Runs a command of Tessera in a process of its own, with its output here. @throws if it fails */
-function tessera(...words: string[]): void {
-  const runner = process.versions.bun ? [here("cli.ts")] : ["run", "-A", "--no-check", here("cli.ts")];
-  const { status } = spawnSync(process.execPath, [...runner, ...words], { stdio: "inherit" });
-  if (status !== 0) throw new Error(`it ended with ${status}: tessera ${words.join(" ")}`);
-}
 
 /** Some of the photographs sfhq_NNNN.jpg, of which not all numbers exist. */
 function numbered(first: number, last: number): string[] {
