@@ -98,26 +98,22 @@ export class MpiRanks implements Ranks {
     };
     const script = new URL(import.meta.url.replace(/mpi(\.\w+)$/, "worker$1")); // .js in the package for npm
     const worker = new Worker(script, { workerData: start });
+    const wait = silence * patienceOfSteps;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const begun = await new Promise<Extract<Report, { kind: "begun" }>>((resolve, reject) => {
-      const wait = silence * patienceOfSteps;
       const fail = (message: string) => {
         worker.unref(); // it may wait in MPI_Init forever, which must not keep the process alive
         reject(new Error(message));
       };
-      const timer = setTimeout(
-        () =>
-          fail(
-            `MPI: not all ranks have begun within ${wait} s: one of them may have ended with an error before`,
-          ),
-        1000 * wait,
-      );
+      const late =
+        `MPI: not all ranks have begun within ${wait} s: one of them may have ended with an error before`;
+      timer = setTimeout(() => fail(late), 1000 * wait);
       worker.once("error", reject);
       worker.once("message", (report: Report) => {
-        clearTimeout(timer);
         if (report.kind === "begun") resolve(report);
         else fail(report.kind === "error" ? report.message : "MPI: a rank was lost before all had begun");
       });
-    });
+    }).finally(() => clearTimeout(timer));
     return new MpiRanks(worker, start, begun, isFast);
   }
 
