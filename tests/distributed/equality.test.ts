@@ -3,7 +3,6 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { device } from "../../src/index.ts";
 import { checkpointOf, type Metrics, readRunState } from "../../train/index.ts";
 import { launchers, missing, outputOf, scriptWords } from "../support/mpi.ts";
