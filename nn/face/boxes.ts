@@ -28,6 +28,8 @@ export interface Detection {
   readonly score: number;
   /** It may extend beyond the picture. */
   readonly box: Box;
+  /** Which of the detector's 5,118 predictions it is, counted from 0. */
+  readonly anchor: number;
 }
 
 /**
@@ -60,7 +62,7 @@ export function bestFace(
     return [Math.max(0, middle - half) * scale, Math.min(1, middle + half) * scale];
   };
   const [y0, y1] = side(top, bottom, dy, dh, height), [x0, x1] = side(left, right, dx, dw, width);
-  return { score: scores[best], box: { x: x0, y: y0, width: x1 - x0, height: y1 - y0 } };
+  return { score: scores[best], box: { x: x0, y: y0, width: x1 - x0, height: y1 - y0 }, anchor: best };
 }
 
 /** The part of a box within a picture, in whole pixels; null if nothing of it is. */

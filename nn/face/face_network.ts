@@ -133,8 +133,7 @@ export class FaceNetwork extends Module {
     return noGrad(() =>
       asyncScope(async () => {
         const picture = bytesOf(images, index, range), [, height, width] = picture.shape;
-        const whole = { x: 0, y: 0, width, height };
-        const found = this.detector.call(squareOf(picture, whole, detectorSize, false));
+        const found = this.detector.call(wholeOf(picture));
         const [scores, boxes, anchors] = await Promise.all(
           [found.scores, found.boxes, this.detector.anchors].map((t) => t.floats()),
         );
@@ -155,19 +154,30 @@ export class FaceNetwork extends Module {
    * @returns [number of faces that are not null, 128], with 0 rows if there is none
    */
   embed(images: Tensor, faces: readonly (Face | null)[], range: PixelRange = "signed"): Tensor {
-    checkImages("embed", images);
-    if (faces.length !== images.shape[0]) {
-      throw new Error(
-        `FaceNetwork.embed: ${faces.length} faces for ${
-          images.shape[0]
-        } pictures; null says that one has none`,
-      );
-    }
+    checkFaces("embed", images, faces);
     return scope(() => {
       const squares = faces.flatMap((face, i) =>
         face ? [squareOf(bytesOf(images, i, range), face.aligned, recognitionSize, true)] : []
       );
       return squares.length > 0 ? this.recognition.call(concat(squares, 0)) : images.like([0, 128], "f32");
+    });
+  }
+
+  /**
+   * How certain the detector is that the faces are where they were found in pictures like these, for example in the originals
+   * of these reconstructions. Gradients flow to the images through the detector.
+   * @param images [B, H, W, 3] @param faces one for each picture, as `find` returns them @param range of the images' values
+   * @returns scores from 0 to 1, [number of faces that are not null]
+   */
+  scores(images: Tensor, faces: readonly (Face | null)[], range: PixelRange = "signed"): Tensor {
+    checkFaces("scores", images, faces);
+    return scope(() => {
+      const scores = faces.flatMap((face, i) => {
+        if (!face) return [];
+        const found = this.detector.call(wholeOf(bytesOf(images, i, range)));
+        return [found.scores.slice([0, face.anchor], [1, face.anchor + 1]).reshape(1)];
+      });
+      return scores.length > 0 ? concat(scores, 0) : images.like([0], "f32");
     });
   }
 
@@ -215,6 +225,21 @@ function checkImages(method: string, images: Tensor): void {
   throw new Error(
     `FaceNetwork.${method}: images have shape [${images.shape}], expected [batch, height, width, 3]`,
   );
+}
+
+function checkFaces(method: string, images: Tensor, faces: readonly (Face | null)[]): void {
+  checkImages(method, images);
+  const count = images.shape[0];
+  if (faces.length === count) return;
+  throw new Error(
+    `FaceNetwork.${method}: ${faces.length} faces for ${count} pictures; null says that one has none`,
+  );
+}
+
+/** A whole picture as the detector sees it. */
+function wholeOf(picture: Tensor): Tensor {
+  const [, height, width] = picture.shape;
+  return squareOf(picture, { x: 0, y: 0, width, height }, detectorSize, false);
 }
 
 /** One picture [1, H, W, 3] with values from 0 to 255. */

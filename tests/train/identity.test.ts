@@ -56,7 +56,7 @@ async function stepOf(model: VQGAN, images: Tensor, weight: number) {
   return { gradient, logs: values, reconstruction };
 }
 
-test("the loss is the squared distance at the original's place, and adds to the gradient by its weight", async () => {
+test("the loss is the squared distance and the score that is lost, at the original's place, and adds by its weight", async () => {
   const model = newModel();
   await expectNoLeak(() =>
     asyncScope(async () => {
@@ -66,7 +66,10 @@ test("the loss is the squared distance at the original's place, and adds to the 
       const faces = await network.find(images);
       const distance = network.embed(one.reconstruction, faces).sub(network.embed(images, faces)).square()
         .sum();
-      expectClose([one.logs["train/identity_loss"]], [await distance.item()], 1e-5);
+      const scores = await network.scores(one.reconstruction, faces).floats();
+      expect(scores[0]).toBeLessThan(faces[0]!.score); // what an untrained model made is no face
+      const wanted = await distance.item() + Math.log(faces[0]!.score) - Math.log(scores[0]);
+      expectClose([one.logs["train/identity_loss"]], [wanted], 1e-5 * wanted);
       expectClose([three.logs["train/identity_loss"]], [one.logs["train/identity_loss"]], 1e-6);
       const added = three.logs["train/total_loss"] - without.logs["train/total_loss"];
       expectClose([added], [3 * one.logs["train/identity_loss"]], 1e-5);
@@ -79,6 +82,20 @@ test("the loss is the squared distance at the original's place, and adds to the 
     })
   );
   model.dispose();
+});
+
+test("a face that the detector is as certain of as before loses no score", async () => {
+  await expectNoLeak(() =>
+    asyncScope(async () => {
+      const images = face(), term = await new IdentityLoss(network, 1).of(images);
+      expect(await term.call(images).item()).toBe(0);
+      const brighter = images.mul(0.97), found = await network.find(images);
+      const [score] = await network.scores(brighter, found).floats();
+      const distance = network.embed(brighter, found).sub(network.embed(images, found)).square().sum();
+      const lost = Math.max(0, Math.log(found[0]!.score / score));
+      expectClose([await term.call(brighter).item()], [await distance.item() + lost], 1e-5);
+    })
+  );
 });
 
 test("a picture without a face adds nothing", async () => {

@@ -66,7 +66,7 @@ export interface RunOptions {
   readonly lrFloor: number;
   /** Which parts learn and at which rate, AdamW, and clipping. */
   readonly optimizer: OptimizerOptions;
-  /** The weight of the identity loss, the distance of faces; 0 for none. It needs the package of the face network. */
+  /** The weight of the identity loss (`IdentityLoss`); 0 for none. It needs the package of the face network. */
   readonly identity: number;
   /** The type of the activations. f16 needs a GPU that supports it; see `setPrecision`. */
   readonly precision: Precision;

@@ -10,6 +10,6 @@ export interface IdentityFlags {
 /** This option, for the command. */
 export const identityOption: Option = new Option(
   "--identity <weight>",
-  "weight of a loss term for the distance of faces, as a face network sees it, such as 0.1; it needs the package @vladmandic/face-api " +
-    "(default: 0, none)",
+  "weight of a loss term for faces, such as 0.1: how far they are from their originals, as a face network sees it, and how much less " +
+    "they look like faces; it needs the package @vladmandic/face-api (default: 0, none)",
 ).argParser(nonNegativeNumber);
