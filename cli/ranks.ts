@@ -98,7 +98,8 @@ export async function commonCode({ signal, code }: Interrupt): Promise<number> {
 
 /** Ends MPI in good order, when a command has ended on all ranks. */
 export async function closeRanks(): Promise<void> {
-  await opened?.close();
+  const warning = await opened?.close();
+  if (warning) printAside(`warning: ${warning}`);
   opened = null;
 }
 

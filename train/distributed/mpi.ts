@@ -25,6 +25,8 @@ const patienceOfSteps = 20, patienceOfWork = 240;
 const smallBytes = 256;
 /** Milliseconds after which a process that does not end by MPI_Abort ends by itself. */
 const abortTime = 5000;
+/** Milliseconds between two looks at the clock, and how much longer all ranks but the first wait for MPI's end: it speaks first. */
+const clock = 1000, turn = 2000;
 
 /** A rank is missing, so the others cannot go on. */
 export class RankLostError extends Error {
@@ -148,13 +150,16 @@ export class MpiRanks implements Ranks {
     return new RankLostError(text, ranks);
   }
 
-  /** Waits until an order is done. */
-  async #until(number: number): Promise<void> {
+  /** Waits until an order is done. @returns whether it is: not if it takes longer than `limit` milliseconds after all work was done */
+  async #until(number: number, limit = Infinity): Promise<boolean> {
+    let worked = performance.now();
     while (true) {
-      const done = Atomics.load(this.#words, word.done);
-      if (done >= number) return;
+      const done = Atomics.load(this.#words, word.done), now = performance.now();
+      if (done >= number) return true;
       if (Atomics.load(this.#words, word.failed)) throw await this.#reason();
-      const { async: isAsync, value } = Atomics.waitAsync(this.#words, word.done, done);
+      if (!Atomics.load(this.#words, word.ending)) worked = now;
+      if (now - worked > limit) return false;
+      const { async: isAsync, value } = Atomics.waitAsync(this.#words, word.done, done, clock);
       if (isAsync) await value;
     }
   }
@@ -299,10 +304,17 @@ export class MpiRanks implements Ranks {
     throw this.isFirst ? failure : new Error(message);
   }
 
-  /** Ends MPI, after all ranks have come here. */
-  async close(): Promise<void> {
-    await this.#inTurn(() => this.#until(this.#issue(commands.close, 0, 0, "the end")));
-    await this.#worker.terminate();
+  /** Ends MPI, after all ranks have come here. @returns null, or what to say if MPI itself did not end although all work is done */
+  close(): Promise<string | null> {
+    return this.#inTurn(async () => {
+      const limit = 1000 * this.#silence + (this.isFirst ? 0 : turn);
+      if (await this.#until(this.#issue(commands.close, 0, 0, "the end"), limit)) {
+        await this.#worker.terminate();
+        return null;
+      }
+      this.#worker.unref(); // nothing ends a thread inside MPI, and it must not keep the process alive
+      return `all work is done, but ${this.library} did not end within ${this.#silence} s, so the processes end without it`;
+    });
   }
 
   /** Ends MPI's thread alone, where what was begun cannot be used. */

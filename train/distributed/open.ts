@@ -34,8 +34,11 @@ export interface OpenRanks {
   readonly description: string | null;
   /** What may be wrong with how they were started. */
   readonly warnings: readonly string[];
-  /** Ends MPI in good order. All ranks must call it. */
-  close(): Promise<void>;
+  /**
+   * Ends MPI in good order. All ranks must call it.
+   * @returns null, or what to say where the library itself does not end although all work is done. The process ends all the same.
+   */
+  close(): Promise<string | null>;
   /** Ends all ranks because of an error of this one. With one process it returns. */
   abort(): Promise<void>;
 }
@@ -47,7 +50,7 @@ const alone: OpenRanks = {
   ranks: oneRank,
   description: null,
   warnings: [],
-  close: () => Promise.resolve(),
+  close: () => Promise.resolve(null),
   abort: () => Promise.resolve(),
 };
 

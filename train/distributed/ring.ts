@@ -25,8 +25,8 @@ export interface Order {
   readonly patience: number;
 }
 
-/** The words of the control block. */
-export const word = { issued: 0, done: 1, failed: 2, abort: 3 } as const;
+/** The words of the control block. `ending` is set when all ranks have done all work, and only MPI itself has to end. */
+export const word = { issued: 0, done: 1, failed: 2, abort: 3, ending: 4 } as const;
 const firstOrder = 16, orderWords = 4, orders = 64;
 
 /** Bytes of a control block for any number of ranks. */

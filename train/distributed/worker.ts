@@ -52,6 +52,8 @@ class Speaker {
   readonly #request: bigint;
   readonly #flag = new Int32Array(new SharedArrayBuffer(4));
   readonly #flagAt: bigint;
+  /** A word that nobody changes or wakes, to sleep on. */
+  readonly #still = new Int32Array(new SharedArrayBuffer(4));
   #done = 0;
 
   constructor(mpi: Mpi, words: Int32Array, staging: SharedArrayBuffer, silence: number) {
@@ -151,13 +153,14 @@ class Speaker {
   }
 
   #sleep(milliseconds: number): void {
-    Atomics.wait(this.#flag, 0, 0, milliseconds);
+    Atomics.wait(this.#still, 0, 0, milliseconds);
   }
 
   /** Ends MPI after all have come here. A rank that ended earlier with an error would get the others killed. */
   #close(patience: number): void {
     this.mpi.call("MPI_Ibarrier", this.mpi.constants.world, this.#request);
     this.#await(patience);
+    Atomics.store(this.#words, word.ending, 1);
     this.#peers.leave();
     while (!this.#peers.haveLeft) {
       this.#sleep(longPause);
