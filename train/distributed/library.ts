@@ -21,6 +21,8 @@ const functions = {
   MPI_Iallreduce: "ppihhhp",
   MPI_Ibcast: "pihihp",
   MPI_Ibarrier: "hp",
+  MPI_Publish_name: "php",
+  MPI_Lookup_name: "php",
 } as const;
 
 type Name = keyof typeof functions;
@@ -149,6 +151,11 @@ export class Mpi {
       : mpich;
     const library = family.handle === "address" ? asAddress : await openLibrary(path, functions, "int");
     return new Mpi(path, family, library, await addresses());
+  }
+
+  /** Calls a function. @returns whether it succeeds */
+  attempt(name: Name, ...words: readonly Word[]): boolean {
+    return this.#library.call[name](...words) === 0;
   }
 
   /** Calls a function. @throws Error with its name and the library's own words if it fails */

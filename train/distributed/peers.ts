@@ -18,8 +18,8 @@ const beatEvery = 1000, lookEvery = 100;
 const suspended = 5000;
 /** The tag of the messages. */
 const tag = 2211;
-/** The number of orders done that a rank sends as its last word. */
-const farewell = -1;
+/** A rank's last word is below zero. It is drawn, so that no other program of the same launcher has the same one. */
+const drawFarewell = () => -1 - Math.floor(Math.random() * 2 ** 31);
 
 /** One message on its way, or waited for: how many orders the rank has done. */
 interface Message {
@@ -47,6 +47,7 @@ export class Peers {
   readonly #silence: number;
   #looked: number;
   #beaten = -Infinity;
+  readonly #farewell = drawFarewell();
   #isLeaving = false;
 
   /** @param test whether a request is done */
@@ -99,7 +100,7 @@ export class Peers {
    */
   look(done: number): Loss | null {
     const now = performance.now(), gap = now - this.#looked;
-    if (gap < lookEvery) return null;
+    if (gap < lookEvery && !this.#isLeaving) return null;
     this.#looked = now;
     const isTime = now - this.#beaten >= beatEvery || this.#isLeaving;
     if (isTime) this.#beaten = now;
@@ -110,14 +111,14 @@ export class Peers {
         received.isOpen = false;
         peer.heard = now;
         const [value] = received.value;
-        if (value === farewell) break;
+        if (value < 0) break;
         peer.done = value;
         this.#listen(peer);
       }
       if (sent.isOpen) sent.isOpen = !this.#test(sent.request);
       if (!isTime || sent.isOpen || peer.isLeft) continue;
       peer.isLeft = this.#isLeaving;
-      this.#send(peer, peer.isLeft ? farewell : done);
+      this.#send(peer, peer.isLeft ? this.#farewell : done);
     }
     const silent = this.#peers.filter(({ heard, received }) =>
       received.isOpen && now - heard > this.#silence
@@ -135,6 +136,11 @@ export class Peers {
   /** Makes the next signs of life the last ones. */
   leave(): void {
     this.#isLeaving = true;
+  }
+
+  /** The last word of rank 0, which all ranks know when all have left. */
+  get lastWordOfFirst(): number {
+    return this.#peers.find(({ rank }) => rank === 0)?.received.value[0] ?? this.#farewell;
   }
 
   /** Whether all others have said farewell, and nothing is on its way. */

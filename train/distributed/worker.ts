@@ -3,6 +3,7 @@
 // because the training needs the cores.
 import { parentPort, workerData } from "node:worker_threads";
 import { Mpi } from "./library.ts";
+import { meet, mustMeet } from "./meeting.ts";
 import { type Loss, Peers } from "./peers.ts";
 import { bucketBytes, commands, orderAt, word } from "./ring.ts";
 
@@ -166,6 +167,7 @@ class Speaker {
       this.#sleep(longPause);
       this.#look();
     }
+    if (mustMeet(this.mpi)) meet(this.mpi, this, this.#peers.lastWordOfFirst, (time) => this.#sleep(time));
     this.mpi.call("MPI_Finalize");
   }
 }
