@@ -12,8 +12,10 @@ export interface Launcher {
   readonly size: number;
   /** Which of them this is, from 0. */
   readonly rank: number;
-  /** The library that it belongs to; null if it starts those of any. */
-  readonly library: "Open MPI" | "MPICH" | null;
+  /** The library that it belongs to. */
+  readonly library: "Open MPI" | "MPICH";
+  /** The library that must not be tried in its place, because it would end the process with advice that does not help. */
+  readonly refuses?: "Open MPI";
   /** How to start the processes so that the library finds the others. */
   readonly wayOut: string;
 }
@@ -50,6 +52,8 @@ export function findLauncher(read: (name: string) => string | undefined = variab
   const launched = launchedProcess(read);
   if (launched === null || launched.size === 1) return null;
   const { rank, size, sizeVariable } = launched, one = known[sizeVariable] ?? srun;
-  const library = one.library ?? (read("PMIX_RANK") === undefined ? null : "Open MPI");
-  return { ...one, variable: sizeVariable, library, size, rank };
+  const hasPmix = read("PMIX_RANK") !== undefined, library = one.library ?? (hasPmix ? "Open MPI" : "MPICH");
+  const found = { ...one, variable: sizeVariable, library, size, rank };
+  // in a step of Slurm without PMIx, Open MPI ends the process within MPI_Init and advises to build Open MPI anew
+  return hasPmix || read("SLURM_STEP_ID") === undefined ? found : { ...found, refuses: "Open MPI" };
 }

@@ -83,10 +83,10 @@ const files: Readonly<Record<Family["name"], readonly string[]>> = {
   "MPI-5 ABI": ["libmpi_abi.so.1"],
 };
 
-/** The files to try for a family that is preferred, or for any. */
-export function candidates(preferred: Family["name"] | null): string[] {
-  const names = Object.keys(files) as Family["name"][];
-  return [...names].sort((a, b) => Number(b === preferred) - Number(a === preferred)).flatMap((name) =>
+/** The files to try: those of the family that is preferred, and then the others, but `without` one. */
+export function candidates(preferred: Family["name"], without?: Family["name"]): string[] {
+  const names = (Object.keys(files) as Family["name"][]).filter((name) => name !== without);
+  return names.sort((a, b) => Number(b === preferred) - Number(a === preferred)).flatMap((name) =>
     files[name]
   );
 }
@@ -124,8 +124,12 @@ export class Mpi {
     this.version = first.replace(/\s+/g, " ").trim();
   }
 
-  /** Opens the first of the files that is there. @throws Error naming what was tried */
-  static async open(paths: readonly string[]): Promise<Mpi> {
+  /**
+   * Opens the first of the files that is there.
+   * @param wayOut what to do if there is none
+   * @throws Error naming what was tried
+   */
+  static async open(paths: readonly string[], wayOut: string): Promise<Mpi> {
     const reasons: string[] = [];
     for (const path of paths) {
       try {
@@ -137,8 +141,8 @@ export class Mpi {
     throw new Error(
       `MPI: no library was found (tried ${
         paths.join(", ")
-      }): install Open MPI or MPICH, or set TESSERA_MPI to the ` +
-        `path of your library (libmpi.so). The first attempt failed with: ${reasons[0]}`,
+      }): ${wayOut}. Or set TESSERA_MPI to the path of your ` +
+        `library (libmpi.so). The first attempt failed with: ${reasons[0]}`,
     );
   }
 

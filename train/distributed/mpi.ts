@@ -90,17 +90,16 @@ export class MpiRanks implements Ranks {
 
   /** Begins MPI in a thread of its own. @throws if there is no library, or it fails */
   static async open(
-    { paths, silence, isFast }: Pick<Start, "paths" | "silence"> & { readonly isFast: boolean },
+    { isFast, ...given }: Omit<Start, "control" | "staging"> & { readonly isFast: boolean },
   ): Promise<MpiRanks> {
     const start: Start = {
       control: new SharedArrayBuffer(controlBytes),
       staging: new SharedArrayBuffer(stagingBytes),
-      paths,
-      silence,
+      ...given,
     };
     const script = new URL(import.meta.url.replace(/mpi(\.\w+)$/, "worker$1")); // .js in the package for npm
     const worker = new Worker(script, { workerData: start });
-    const wait = silence * patienceOfSteps;
+    const wait = start.silence * patienceOfSteps;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const begun = await new Promise<Extract<Report, { kind: "begun" }>>((resolve, reject) => {
       const fail = (message: string) => {

@@ -96,6 +96,7 @@ export async function openRanks(options: RanksOptions = {}): Promise<OpenRanks> 
   }
   const mpi = await MpiRanks.open({
     paths: pathsFor(launcher),
+    wayOut: launcher.wayOut,
     silence: Number(variable("TESSERA_RANK_TIMEOUT")) || silence,
     isFast: allReduce === "fast",
   });
@@ -130,10 +131,10 @@ async function checked(launcher: Launcher, mpi: MpiRanks, allReduce: string): Pr
 
 const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
-/** The files of a library, or the one that the user names. */
-function pathsFor({ library }: Launcher): readonly string[] {
+/** The files to try, or the one that the user names. */
+function pathsFor({ library, refuses }: Launcher): readonly string[] {
   const named = variable("TESSERA_MPI");
-  return named ? [named] : candidates(library);
+  return named ? [named] : candidates(library, refuses);
 }
 
 function checkSize({ name, variable, size, wayOut }: Launcher, mpi: MpiRanks): void {

@@ -13,6 +13,8 @@ export interface Start {
   readonly staging: SharedArrayBuffer;
   /** The libraries to try. */
   readonly paths: readonly string[];
+  /** What to do if none of them is there. */
+  readonly wayOut: string;
   /** Seconds without a sign of life after which a rank is missing. */
   readonly silence: number;
 }
@@ -172,12 +174,12 @@ class Speaker {
   }
 }
 
-const { control, staging, paths, silence } = workerData as Start;
+const { control, staging, paths, wayOut, silence } = workerData as Start;
 const words = new Int32Array(control);
 const report = (message: Report) => parentPort!.postMessage(message);
 let speaker: Speaker | null = null;
 try {
-  speaker = new Speaker(await Mpi.open(paths), words, staging, 1000 * silence);
+  speaker = new Speaker(await Mpi.open(paths, wayOut), words, staging, 1000 * silence);
   report({ kind: "begun", rank: speaker.rank, size: speaker.size, library: speaker.mpi.version });
   speaker.serve();
 } catch (error) {
