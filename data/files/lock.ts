@@ -222,12 +222,20 @@ function nameOf(owner: Owner | null): string {
 
 function locked(path: string, owner: Owner | null): LockedError {
   const seconds = Math.max(0, Math.round(ageOf(path) / 1000));
-  const isHere = owner !== null && owner.place === place() && stateOf(owner.pid, owner.started) === "running";
-  const doubt = isHere
+  const doubt = runsHere(owner)
     ? ""
     : `. Its last sign of life was ${seconds} s ago; if it has ended, delete ${path}, or wait until that is ` +
       `${staleAfter / 60_000} minutes ago`;
   return new LockedError(path, nameOf(owner), doubt);
+}
+
+const runsHere = (owner: Owner | null): boolean =>
+  owner !== null && owner.place === place() && stateOf(owner.pid, owner.started) === "running";
+
+/** Whether a process has a lock of which nobody here can say whether it still runs, because it is on another machine. */
+export async function isDoubtful(path: string): Promise<boolean> {
+  const owner = ownerOf(path);
+  return owner !== null && !runsHere(owner) && await isAlive(path, owner);
 }
 
 /**
