@@ -15,6 +15,16 @@ export function variable(name: string): string | undefined {
   return isHidden ? undefined : globalThis.process?.env?.[name];
 }
 
+/**
+ * How many cores this process may use: those that the system lets it, but no more than Slurm's --cpus-per-task has reserved, to
+ * which a cluster need not bind processes.
+ */
+export function usableCores(): number {
+  const reserved = Number(variable("SLURM_CPUS_PER_TASK"));
+  const cores = navigator.hardwareConcurrency;
+  return reserved >= 1 ? Math.min(cores, Math.floor(reserved)) : cores;
+}
+
 /** A permission of Deno. */
 export interface Permission {
   readonly name: "read" | "write" | "run" | "sys" | "net";

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import process from "node:process";
 import { Command } from "commander";
+import { threadCount } from "../../src/backends/wasm/threads.ts";
 import { withDividedCores } from "../../cli/cores.ts";
 import { divideCores, findCores, threadsOf } from "../../train/distributed/cores.ts";
 
@@ -34,6 +35,17 @@ test("each process has its share, and no core that it may not use", () => {
       [128, 128, 2, 16], // more threads do not help
     ]
   ) expect([all, own, here, threadsOf({ all, own }, here)]).toEqual([all, own, here, threads]);
+});
+
+test("no more threads than cores that Slurm has reserved", async () => {
+  const cores = navigator.hardwareConcurrency;
+  for (
+    const [reserved, own] of [["1", 1], [`${cores + 1}`, cores], ["", cores], [undefined, cores]] as const
+  ) {
+    await withVariables({ TESSERA_THREADS: undefined, SLURM_CPUS_PER_TASK: reserved }, () => {
+      expect([reserved, findCores().own, threadCount()]).toEqual([reserved, own, Math.min(16, own)]);
+    });
+  }
 });
 
 test("the share is set unless the user has set it, and cores that lie idle are warned of", async () => {

@@ -1,7 +1,7 @@
 // Divides the cores of a machine among the processes that a launcher has started on it.
 import { cpus } from "node:os";
 import process from "node:process";
-import { isGranted, variable } from "../../src/environment.ts";
+import { isGranted, usableCores, variable } from "../../src/environment.ts";
 
 /** The cores of a machine. */
 export interface Cores {
@@ -13,7 +13,7 @@ export interface Cores {
 
 /** Counts the cores of this machine. */
 export function findCores(): Cores {
-  const own = navigator.hardwareConcurrency;
+  const own = usableCores();
   return { own, all: isGranted({ name: "sys", kind: "cpus" }) ? Math.max(own, cpus().length) : own };
 }
 
@@ -34,6 +34,7 @@ export function divideCores(cores: Cores, here: number): string[] {
   const { all, own } = cores;
   if (own > 1 || all < 2 * here) return [];
   return [
-    `warning: the launcher lets each of ${here} processes use only one of ${all} cores; with Open MPI, --bind-to none lets them share all`,
+    `warning: the launcher lets each of ${here} processes use only one of ${all} cores; --bind-to none of Open MPI lets them share ` +
+    "all, and --cpus-per-task of srun reserves several for each",
   ];
 }

@@ -1,7 +1,7 @@
 // The worker pool. A job is a kernel and a number of tiles; each free thread takes the next tile from an atomic counter.
 // Workers stay inside WebAssembly: between jobs they spin briefly and then sleep on a futex. So no messages are needed, and
 // idle workers use no CPU time.
-import { variable } from "../../environment.ts";
+import { usableCores, variable } from "../../environment.ts";
 import { type ModuleBuilder } from "./assembler/assembler.ts";
 import { f32, i32 } from "./assembler/expressions.ts";
 import { serveTiles, type WorkerData } from "./worker.ts";
@@ -88,13 +88,13 @@ function isWorkerThatShares(): boolean {
 }
 
 /**
- * The number of threads that compute, including the calling one: TESSERA_THREADS, or one per core up to 16. In a web page it
- * is one, except in a worker of a page that is isolated from other origins (the headers COOP and COEP).
+ * The number of threads that compute, including the calling one: TESSERA_THREADS, or one for each core that may be used
+ * (`usableCores`), up to 16. In a web page it is one, except in a worker of a page that is isolated from other origins (the headers COOP and COEP).
  */
 export function threadCount(): number {
   if (!workerThreads && !isWorkerThatShares()) return 1;
   const wish = Number(variable("TESSERA_THREADS"));
-  return wish >= 1 ? Math.floor(wish) : Math.min(16, navigator.hardwareConcurrency);
+  return wish >= 1 ? Math.floor(wish) : Math.min(16, usableCores());
 }
 
 /**
