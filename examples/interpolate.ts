@@ -2,7 +2,7 @@
 // with its nearest code.
 //   deno run -A examples/interpolate.ts [picture] [picture] [checkpoint]      (or: bun examples/interpolate.ts)
 // Writes interpolate.png, with a row for each way, and prints where the tokens of the third row come from. Half way between the
-// two cartoons that it draws, expect 4 % of the first one's tokens, 3 % of the second one's, and 94 % that neither has at this
+// two cartoons that it draws, expect 5 % of the first one's tokens, 5 % of the second one's, and 92 % that neither has at this
 // place.
 import process from "node:process";
 import { fileURLToPath } from "node:url";

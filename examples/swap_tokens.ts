@@ -2,7 +2,7 @@
 // part of one face can be put into another one, without training and without editing pixels.
 //   deno run -A examples/swap_tokens.ts [picture] [picture] [checkpoint]      (or: bun examples/swap_tokens.ts)
 // Writes swap_tokens.png: both faces from their own tokens, and both with the other's eyes. With the two cartoons that it
-// draws, expect 40 of the 256 tokens to be swapped, and pixels to change by 48 of 255 in their tiles and by 2.9 in all others.
+// draws, expect 40 of the 256 tokens to be swapped, and pixels to change by 48 of 255 in their tiles and by 3.1 in all others.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { drawCartoonFace, readImage, savePng, sideBySide, VQGAN } from "../mod.ts";

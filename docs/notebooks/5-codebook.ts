@@ -119,8 +119,8 @@ await plotCurves([{ title: "Perplexity", series }], { width: 640, height: 320, s
 ## Tokens of a face
 
 The small model turns a face of 128×128 into 16×16 tokens, numbers of 16,384 codes. Each colour stands for
-a code, so equal colours are equal tokens. Hardly any code appears twice: expect 253 different ones among the
-256 tokens, and a perplexity of 252.
+a code, so equal colours are equal tokens. Hardly any code appears twice: expect 254 different ones among the
+256 tokens, and a perplexity of 253.
 */
 
 // %%
@@ -150,7 +150,7 @@ concat([tokens[0], tokens[1], mixed].map((each) => model.decodeTokens(tensor(eac
 // %% [markdown]
 /*
 And how much does one token matter? Replace the token in the middle of the forehead by another code, and look
-at where the picture changes. Expect about half of the change in the tile itself and its eight neighbours.
+at where the picture changes. Expect about 40 % of the change in the tile itself and its eight neighbours.
 */
 
 // %%

@@ -55,7 +55,7 @@ for (const level of levels) {
 
 A picture that is shifted by one pixel looks the same to you. Compare shifts of up to six pixels with a blur
 over 5×5 pixels. Both distances are divided by that of the blur, so that 1 means "as bad as the blur". Expect
-a shift by a single pixel to be worse than the blur by pixels (1.42) and better by features (0.63). From four
+a shift by a single pixel to be worse than the blur by pixels (1.42) and better by features (0.62). From four
 pixels on the features mind more: now eyes lie where there were none. (At 48×48, a pixel is as large as five
 pixels of a photograph of 256×256.)
 */
