@@ -48,7 +48,11 @@ const numbersIn = (line: string) => (line.match(/\d+(\.\d+)?/g) ?? []).map(Numbe
 
 test("examples/README.md lists every example once", () => {
   const listed = [...readFileSync(join(examples, "README.md"), "utf8").matchAll(/^\| \[(.*?)\]\(\1\)/gm)];
-  const files = readdirSync(examples).filter((name) => name !== "README.md");
+  const files = readdirSync(examples, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory()
+      ? readdirSync(join(examples, entry.name)).map((name) => `${entry.name}/${name}`)
+      : entry.name
+  ).filter((name) => name !== "README.md");
   expect(listed.map(([, name]) => name).sort()).toEqual(files.sort());
 });
 
