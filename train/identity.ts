@@ -17,8 +17,8 @@ export interface IdentityTerm {
 /**
  * sum over the faces of |e(original) - e(reconstruction)|^2 + max(0, log s(original) - log s(reconstruction)), divided by B: e
  * has the 128 numbers of a face, s is the detector's score from 0 to 1, and B pictures are in the batch. Pictures without a
- * face add nothing. The first part is 0.36 where all are just about the same person; the second, at most 0.69 while a face is
- * still found, keeps reconstructions from coming nearer in e alone, which cost the detector faces (docs/evaluate.md).
+ * face add nothing. The first part is 0.36 where all are just about the same person. The second is at most 0.69 while a face is
+ * still found; without it, training loses faces to the detector (docs/evaluate.md).
  *
  * @example With `Trainer`
  * ```ts

@@ -68,7 +68,7 @@ export interface StepOptions {
 
 /** The options of a step of both networks. */
 export interface TrainingStepOptions extends Omit<StepOptions, "gradScale" | "identity"> {
-  /** Adds the distance of faces to the reconstruction loss. Finding them reads from the device. Default: none. */
+  /** The identity loss, added to the reconstruction loss. Finding faces reads from the device. Default: none. */
   readonly identity?: IdentityLoss | null;
   /**
    * Shows the discriminator a reconstruction made after the autoencoder's update, as Lightning did. This costs another

@@ -44,7 +44,7 @@ export interface TrainerOptions {
   readonly precision?: Precision;
   /** Dropout inside LPIPS, which taming used by accident. Default: none. */
   readonly lpipsDropout?: Random | null;
-  /** The distance of faces as part of the loss, which the trainer frees. Default: none. */
+  /** The identity loss, which the trainer frees. Default: none. */
   readonly identity?: IdentityLoss | null;
   /** AdamW, clipping, rates of parts, and an average of the weights. Default: Adam as in taming. */
   readonly update?: UpdateOptions;

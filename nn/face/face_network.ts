@@ -152,6 +152,7 @@ export class FaceNetwork extends Module {
    * The numbers of the faces. Gradients flow to the images through the recognition network alone.
    * @param images [B, H, W, 3] @param faces one for each picture, as `find` returns them @param range of the images' values
    * @returns [number of faces that are not null, 128], with 0 rows if there is none
+   * @throws Error if there are not as many faces as pictures
    */
   embed(images: Tensor, faces: readonly (Face | null)[], range: PixelRange = "signed"): Tensor {
     checkFaces("embed", images, faces);
@@ -164,10 +165,11 @@ export class FaceNetwork extends Module {
   }
 
   /**
-   * How certain the detector is that the faces are where they were found in pictures like these, for example in the originals
-   * of these reconstructions. Gradients flow to the images through the detector.
+   * How certain the detector is of each face at the place where it was found in another picture, for example of the faces of
+   * originals in their reconstructions. Gradients flow to the images through the detector.
    * @param images [B, H, W, 3] @param faces one for each picture, as `find` returns them @param range of the images' values
    * @returns scores from 0 to 1, [number of faces that are not null]
+   * @throws Error if there are not as many faces as pictures
    */
   scores(images: Tensor, faces: readonly (Face | null)[], range: PixelRange = "signed"): Tensor {
     checkFaces("scores", images, faces);

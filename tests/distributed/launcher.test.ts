@@ -6,7 +6,7 @@ import { candidates } from "../../train/distributed/library.ts";
 import { openRanks } from "../../train/index.ts";
 import { launchers, missing, scriptWords, start } from "../support/mpi.ts";
 
-setDefaultTimeout(300_000);
+setDefaultTimeout(120_000);
 
 const found = (variables: Record<string, string>) => {
   const launcher = findLauncher((name) => variables[name]);

@@ -149,7 +149,10 @@ export class MpiRanks implements Ranks {
     return new RankLostError(text, ranks);
   }
 
-  /** Waits until an order is done. @returns whether it is: not if it takes longer than `limit` milliseconds after all work was done */
+  /**
+   * Waits until an order is done.
+   * @param limit milliseconds that it may take after all work is done @returns false if it takes longer
+   */
   async #until(number: number, limit = Infinity): Promise<boolean> {
     let worked = performance.now();
     while (true) {
@@ -303,7 +306,10 @@ export class MpiRanks implements Ranks {
     throw this.isFirst ? failure : new Error(message);
   }
 
-  /** Ends MPI, after all ranks have come here. @returns null, or what to say if MPI itself did not end although all work is done */
+  /**
+   * Ends MPI, after all ranks have come here.
+   * @returns null, or a sentence to print if MPI itself did not end although all work is done
+   */
   close(): Promise<string | null> {
     return this.#inTurn(async () => {
       const limit = 1000 * this.#silence + (this.isFirst ? 0 : turn);

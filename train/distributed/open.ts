@@ -36,7 +36,8 @@ export interface OpenRanks {
   readonly warnings: readonly string[];
   /**
    * Ends MPI in good order. All ranks must call it.
-   * @returns null, or what to say where the library itself does not end although all work is done. The process ends all the same.
+   * @returns null, or a sentence to print if the library itself did not end although all work is done; the process ends all
+   * the same
    */
   close(): Promise<string | null>;
   /** Ends all ranks because of an error of this one. With one process it returns. */

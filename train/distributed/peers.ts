@@ -18,7 +18,7 @@ const beatEvery = 1000, lookEvery = 100;
 const suspended = 5000;
 /** The tag of the messages. */
 const tag = 2211;
-/** A rank's last word is below zero. It is drawn, so that no other program of the same launcher has the same one. */
+/** A rank's last word: a random number below zero, so that no other program of the same launcher has the same one. */
 const drawFarewell = () => -1 - Math.floor(Math.random() * 2 ** 31);
 
 /** One message on its way, or waited for: how many orders the rank has done. */

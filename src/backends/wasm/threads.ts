@@ -89,7 +89,8 @@ function isWorkerThatShares(): boolean {
 
 /**
  * The number of threads that compute, including the calling one: TESSERA_THREADS, or one for each core that may be used
- * (`usableCores`), up to 16. In a web page it is one, except in a worker of a page that is isolated from other origins (the headers COOP and COEP).
+ * (`usableCores`), up to 16. In a web page it is one, except in a worker of a page that is isolated from other origins (the
+ * headers COOP and COEP).
  */
 export function threadCount(): number {
   if (!workerThreads && !isWorkerThatShares()) return 1;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { commandFixture, tessera } from "../../support/commands.ts";
 
-setDefaultTimeout(300_000); // Bun gives a test five seconds, too few on a busy machine
+setDefaultTimeout(120_000); // Bun gives a test five seconds, too few on a busy machine
 
 const { folder, run } = await commandFixture();
 const before = { ...process.env };
